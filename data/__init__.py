@@ -1,0 +1,1 @@
+"""TFDS builders; installed as `uld_jax_data`."""

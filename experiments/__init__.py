@@ -1,0 +1,1 @@
+"""Experiment files; installed as `uld_jax_experiments`."""

@@ -1,0 +1,331 @@
+"""Dry speech and noise by split: LibriSpeech, any folder, built-in signals.
+
+Three splits, always called train, dev and test here. Files are FLAC, WAV or
+Ogg; the talker is the file name up to its first hyphen, as in LibriSpeech.
+Whatever a file's rate, its signal comes at 16 kHz, without its mean.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from uld_jax import builtin_speech
+
+SPLITS = ("train", "dev", "test")
+LIBRISPEECH_SPLITS = ("train-clean-360", "dev-clean", "test-clean")
+SAMPLE_RATE = builtin_speech.SAMPLE_RATE
+BUILTIN = "builtin"
+
+_SUFFIXES = frozenset({".flac", ".wav", ".ogg", ".opus"})
+_ACTIVE_DB = -30.0
+_ACTIVE_HOP = 160
+_CACHED_FILES = 300
+_MAX_REDRAWS = 200
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be used, with the reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Utterance:
+    """One dry signal: its talker and where it is.
+
+    Attributes:
+        name: Path below the corpus folder, or the name of a built-in signal.
+        talker: Who speaks; for noise, the recording it was cut from.
+        path: The file; None for a built-in signal.
+    """
+
+    name: str
+    talker: str
+    path: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Excerpt:
+    """A piece of an utterance.
+
+    Attributes:
+        samples: [before + N + after] float32, zero beyond the utterance's ends.
+        utterance: What it was cut from.
+        start: Where the N samples start in the utterance, in samples.
+    """
+
+    samples: np.ndarray
+    utterance: Utterance
+    start: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Usable utterances of three splits, and what was left out.
+
+    Attributes:
+        name: "builtin", or the name of the corpus folder.
+        utterances: Utterances by split.
+        skipped: Files left out so far, name to reason.
+    """
+
+    name: str
+    utterances: dict[str, tuple[Utterance, ...]]
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def fingerprint(self) -> str:
+        """Return a short hash of which utterances are in which split."""
+        lines = [f"{s}/{u.name}" for s in SPLITS for u in self.utterances[s]]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def summary(self) -> dict[str, str | int]:
+        """Return the corpus in a few facts, for a data set's metadata."""
+        facts = {"name": self.name, "fingerprint": self.fingerprint()}
+        for split in SPLITS:
+            facts[f"{split}_utterances"] = len(self.utterances[split])
+            facts[f"{split}_talkers"] = len({u.talker for u in self.utterances[split]})
+        return facts
+
+    def draw(
+        self,
+        split: str,
+        rng: np.random.Generator,
+        num_samples: int,
+        before: int = 0,
+        after: int = 0,
+    ) -> Excerpt:
+        """Draw an excerpt of active speech; all utterances are equally likely.
+
+        Its N samples hold at least a thousandth (-30 dB) of the energy of the
+        utterance's strongest stretch of that length. The paper does not say how
+        its 160 ms segments were chosen; silent ones would say nothing about
+        where the talker is. Utterances that turn out to be unusable are drawn
+        anew, and noted in `skipped`.
+
+        Raises:
+            CorpusError: If no usable utterance was found in 200 draws.
+        """
+        pool = self.utterances[split]
+        for _ in range(_MAX_REDRAWS):
+            utterance = pool[rng.integers(len(pool))]
+            try:
+                signal = load(utterance)
+                starts = active_starts(signal, num_samples)
+            except CorpusError as error:
+                self.skipped[utterance.name] = str(error)
+                continue
+            start = int(starts[rng.integers(len(starts))])
+            samples = _cut(signal, start - before, before + num_samples + after)
+            return Excerpt(samples, utterance, start)
+        reasons = collections.Counter(self.skipped.values()).most_common(3)
+        raise CorpusError(
+            f"no usable utterance in {_MAX_REDRAWS} draws from split {split!r} of "
+            f"{self.name!r}; the most frequent reasons: {reasons}"
+        )
+
+
+def _cut(signal: np.ndarray, start: int, length: int) -> np.ndarray:
+    """Return `length` samples from `start` on, zero where the signal has none."""
+    samples = np.zeros(length, np.float32)
+    first, last = max(start, 0), min(start + length, len(signal))
+    samples[first - start : last - start] = signal[first:last]
+    return samples
+
+
+def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
+    """Return the starts, every 10 ms, of the stretches with enough energy.
+
+    Raises:
+        CorpusError: If the signal is shorter than one stretch, or silent.
+    """
+    if len(signal) < num_samples:
+        raise CorpusError(f"shorter than {num_samples} samples")
+    total = np.concatenate([[0.0], np.cumsum(signal.astype(np.float64) ** 2)])
+    starts = np.arange(0, len(signal) - num_samples + 1, _ACTIVE_HOP)
+    energy = total[starts + num_samples] - total[starts]
+    if energy.max() <= 1e-12 * num_samples:
+        raise CorpusError("silent")
+    return starts[energy >= energy.max() * 10 ** (_ACTIVE_DB / 10)]
+
+
+@functools.lru_cache(maxsize=_CACHED_FILES)
+def load(utterance: Utterance) -> np.ndarray:
+    """Return an utterance's signal [N], float32 at 16 kHz, without its mean.
+
+    Of a file with several channels the first is taken.
+
+    Raises:
+        CorpusError: If the file is unreadable, empty, or holds NaN or infinity.
+    """
+    if utterance.path is None:
+        return builtin_speech.synthesize(utterance.name)
+    soundfile = _soundfile()
+    try:
+        signal, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError):
+        raise CorpusError("unreadable") from None
+    signal = signal[:, 0]
+    if not signal.size:
+        raise CorpusError("empty")
+    if not np.isfinite(signal).all():
+        raise CorpusError("holds NaN or infinity")
+    if rate != SAMPLE_RATE:
+        import soxr
+
+        signal = soxr.resample(signal, rate, SAMPLE_RATE)
+    return signal - signal.mean()
+
+
+def _soundfile():
+    """Return the soundfile module, or say how to install it."""
+    try:
+        import soundfile
+    except ImportError:
+        raise CorpusError(
+            "reading audio files needs soundfile: pip install 'uld-jax[data]'"
+        ) from None
+    return soundfile
+
+
+def open_speech(
+    folder: str | pathlib.Path,
+    splits: Sequence[str] = LIBRISPEECH_SPLITS,
+    min_samples: int = 1,
+) -> Corpus:
+    """Return the speech corpus in a folder, or the built-in one for "builtin".
+
+    Args:
+        folder: LibriSpeech in its published layout, or any folder with
+            sub-folders train, dev and test; files at any depth.
+        splits: The sub-folders that serve as train, dev and test. Where they
+            do not exist, train, dev and test themselves are taken.
+        min_samples: Files with fewer samples at 16 kHz are left out.
+
+    Raises:
+        CorpusError: If the folder or a split is missing or has no usable file,
+            or a talker is in two splits.
+    """
+    if str(folder) == BUILTIN:
+        names = builtin_speech.utterance_names()
+        return Corpus(
+            BUILTIN,
+            {
+                split: tuple(Utterance(name, _talker(name)) for name in names[split])
+                for split in SPLITS
+            },
+        )
+    folder = _existing_folder(folder)
+    folders = _split_folders(folder, splits)
+    corpus = _scan(
+        folder,
+        {split: _audio_files(path) for split, path in folders.items()},
+        min_samples,
+        _talker,
+    )
+    _check_disjoint(corpus)
+    return corpus
+
+
+def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
+    """Return the noise corpus in a folder, split by sub-folder or by recording.
+
+    A folder with sub-folders train, dev and test is taken as it is. Otherwise
+    its files are divided 8 : 1 : 1 by a hash of their recording, the file name
+    up to its last hyphen, so that pieces of one recording stay together.
+
+    Raises:
+        CorpusError: If the folder is missing or a split has no usable file.
+    """
+    folder = _existing_folder(folder)
+    if all((folder / split).is_dir() for split in SPLITS):
+        files = {split: _audio_files(folder / split) for split in SPLITS}
+    else:
+        files = {split: [] for split in SPLITS}
+        for path in _audio_files(folder):
+            tenth = int(hashlib.sha256(_recording(path.name).encode()).hexdigest(), 16)
+            split = {8: "dev", 9: "test"}.get(tenth % 10, "train")
+            files[split].append(path)
+    corpus = _scan(folder, files, min_samples, _recording)
+    _check_disjoint(corpus)
+    return corpus
+
+
+def _talker(name: str) -> str:
+    return pathlib.PurePath(name).stem.split("-", 1)[0]
+
+
+def _recording(name: str) -> str:
+    return pathlib.PurePath(name).stem.rsplit("-", 1)[0]
+
+
+def _existing_folder(folder: str | pathlib.Path) -> pathlib.Path:
+    folder = pathlib.Path(folder).expanduser()
+    if not folder.is_dir():
+        raise CorpusError(
+            f"corpus folder {str(folder)!r} does not exist; give the folder that holds "
+            f"{', '.join(LIBRISPEECH_SPLITS)} (LibriSpeech, openslr.org/12) or train, "
+            f"dev and test, or {BUILTIN!r} for the built-in signals"
+        )
+    return folder
+
+
+def _split_folders(
+    folder: pathlib.Path, splits: Sequence[str]
+) -> dict[str, pathlib.Path]:
+    if len(splits) != len(SPLITS) or len(set(splits)) != len(SPLITS):
+        raise CorpusError(f"splits are {splits}; name one folder for each of {SPLITS}")
+    for names in (tuple(splits), SPLITS):
+        folders = [folder / name for name in names]
+        if all(path.is_dir() for path in folders):
+            return dict(zip(SPLITS, folders, strict=True))
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    raise CorpusError(
+        f"{str(folder)!r} has neither the folders {', '.join(splits)} nor "
+        f"{', '.join(SPLITS)}; it has {found or 'no folders'}"
+    )
+
+
+def _audio_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+
+
+def _scan(folder, files, min_samples, talker_of) -> Corpus:
+    """Return the corpus of all files whose headers are right."""
+    soundfile = _soundfile()
+    utterances, skipped = {}, {}
+    for split, paths in files.items():
+        kept = []
+        for path in paths:
+            name = path.relative_to(folder).as_posix()
+            try:
+                info = soundfile.info(path)
+            except (OSError, RuntimeError):
+                skipped[name] = "unreadable"
+                continue
+            if info.frames * SAMPLE_RATE < min_samples * info.samplerate:
+                skipped[name] = f"shorter than {min_samples} samples"
+                continue
+            kept.append(Utterance(name, talker_of(name), path))
+        if not kept:
+            raise CorpusError(
+                f"split {split!r} of {str(folder)!r} has no usable file: "
+                f"{len(paths)} audio files found, all unreadable or too short"
+            )
+        utterances[split] = tuple(kept)
+    return Corpus(folder.resolve().name, utterances, skipped)
+
+
+def _check_disjoint(corpus: Corpus) -> None:
+    """Raise if a talker, or a noise recording, is in two splits."""
+    talkers = {s: {u.talker for u in corpus.utterances[s]} for s in SPLITS}
+    for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
+        shared = sorted(talkers[one] & talkers[other])
+        if shared:
+            raise CorpusError(
+                f"{len(shared)} talkers are in both {one} and {other} of "
+                f"{corpus.name!r} ({', '.join(shared[:5])}); results on them would "
+                "mean nothing: move each talker's files into one split"
+            )

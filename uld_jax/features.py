@@ -1,0 +1,68 @@
+"""Input features: short-time spectra of all nodes of a scene (Sec. 3.3)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+WINDOW_LENGTH = 512
+HOP_LENGTH = 256
+NUM_BINS = WINDOW_LENGTH // 2  # Without the DC bin.
+
+
+def num_frames(num_samples: int) -> int:
+    """Return the number of STFT frames T of a signal of N samples.
+
+    Raises:
+        ValueError: If the signal is too short to be mirrored at its ends.
+    """
+    if num_samples <= WINDOW_LENGTH // 2:
+        raise ValueError(
+            f"a signal of {num_samples} samples is too short for the STFT; "
+            f"it needs more than {WINDOW_LENGTH // 2}"
+        )
+    return num_samples // HOP_LENGTH + 1
+
+
+def scene_level(signals: Float[Array, "M N"]) -> Float[Array, ""]:
+    """Return one level for a whole scene: the RMS over its nodes and time.
+
+    One number for all nodes, because the level differences between nodes carry
+    distance. The paper does not say how levels are normalized.
+    """
+    return jnp.sqrt((signals**2).mean())
+
+
+@jax.jit
+def stft(signals: Float[Array, "*M N"]) -> Complex[Array, "*M T F"]:
+    """Return the centered STFT of real signals, without the DC bin (Sec. 3.3).
+
+    Window 512 (Hann), hop 256, FFT 512. The paper does not say how frames are
+    aligned, which Hann window is meant, or what becomes of the DC bin; we
+    center frame t on sample 256 t by mirroring the ends, take the periodic
+    window, and keep F = 256 bins. No scaling.
+
+    Raises:
+        ValueError: If a signal has fewer than 257 samples.
+    """
+    frames_per_signal = num_frames(signals.shape[-1])
+    margin = WINDOW_LENGTH // 2
+    padding = [(0, 0)] * (signals.ndim - 1) + [(margin, margin)]
+    padded = jnp.pad(signals, padding, mode="reflect")
+    # Windows overlap by half, so frames are pairs of neighboring hops.
+    needed = padded[..., : (frames_per_signal + 1) * HOP_LENGTH]
+    hops = needed.reshape(*signals.shape[:-1], frames_per_signal + 1, HOP_LENGTH)
+    frames = jnp.concatenate([hops[..., :-1, :], hops[..., 1:, :]], axis=-1)
+    phase = 2 * np.pi * np.arange(WINDOW_LENGTH) / WINDOW_LENGTH
+    window = jnp.asarray(0.5 - 0.5 * np.cos(phase), signals.dtype)
+    return jnp.fft.rfft(frames * window)[..., 1:]
+
+
+def spectral_features(signals: Float[Array, "M N"]) -> Float[Array, "M T 2F"]:
+    """Return real and imaginary parts of a scene's spectra, stacked (Sec. 3.3).
+
+    The whole scene is divided by its one level first; a silent scene stays zero.
+    """
+    level = jnp.maximum(scene_level(signals), jnp.finfo(signals.dtype).tiny)
+    spectra = stft(signals / level)
+    return jnp.concatenate([spectra.real, spectra.imag], axis=-1)

@@ -1,0 +1,65 @@
+"""Progress of long work: a bar with ETA on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+import tqdm
+
+_SECONDS_BETWEEN_LINES = 20.0
+
+
+def say(message: str) -> None:
+    """Print a line, above any progress bar."""
+    tqdm.tqdm.write(message)
+    sys.stdout.flush()
+
+
+class Progress:
+    """Shows how much of a known amount of work is done.
+
+    Args:
+        title: What is being done.
+        total: Amount of work.
+        unit: What the amount counts, in the plural.
+        done: Amount done before, which does not count for the speed.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0):
+        self._title, self._total, self._unit = title, total, unit
+        self._done = self._done_before = done
+        self._started = self._last_line = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(
+                desc=title, total=total, initial=done, unit=f" {unit}", leave=False,
+                dynamic_ncols=True,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error_type, error, trace):
+        if self._bar is not None:
+            self._bar.close()
+        elif error_type is None and self._last_line != self._started:
+            self._line()
+
+    def update(self, amount: int = 1, note: str = "") -> None:
+        """Add an amount of finished work, with a short note on how it goes."""
+        self._done += amount
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(amount)
+        elif time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._line(note)
+
+    def _line(self, note: str = "") -> None:
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._started
+        speed = (self._done - self._done_before) / max(seconds, 1e-9)
+        left = (self._total - self._done) / max(speed, 1e-9)
+        say(
+            f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, "
+            f"{speed:.3g} per second, {left:.0f} s left" + (f", {note}" if note else "")
+        )
