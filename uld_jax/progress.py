@@ -35,6 +35,11 @@ class Progress:
                 dynamic_ncols=True,
             )
 
+    @property
+    def left(self) -> int:
+        """Amount of work not done yet."""
+        return self._total - self._done
+
     def __enter__(self):
         return self
 

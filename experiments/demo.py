@@ -1,0 +1,26 @@
+"""A small L-1 from built-in signals: no download, a few minutes on two cores.
+
+    make demo
+"""
+
+from collections.abc import Iterator
+
+from uld_jax import config as config_lib
+from uld_jax import corpora
+from uld_jax_experiments import l1_reduced
+
+
+def get_config() -> config_lib.ConfigDict:
+    """Return the settings of the demonstration."""
+    config = l1_reduced.get_config()
+    config.data.name = "simulated/l1_demo:1.0.0"
+    config.data.speech = corpora.BUILTIN
+    config.train.epochs = 12
+    config.train.batch_size = 64
+    return config
+
+
+def sweep() -> Iterator[dict[str, str | int]]:
+    """Yield the overrides of the two runs that are compared."""
+    for scheme in ("one_hot", "uld"):
+        yield {"label.scheme": scheme}

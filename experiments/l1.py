@@ -1,0 +1,28 @@
+"""L-1: one source, two linear arrays, no reflections (Sec. 3.1, Table 1).
+
+    python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
+    python -m uld_jax.sweep --config=experiments/l1.py --workdir=runs/l1
+
+LibriSpeech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.
+Every scheme has 6 x 6 outputs: ULD runs at I = 5, the others at I = 6.
+Paper, ULD: ACC 96.72 %, MAE 0.031 m.
+"""
+
+from collections.abc import Iterator
+
+from uld_jax import config as config_lib
+from uld_jax import schemes
+
+
+def get_config() -> config_lib.ConfigDict:
+    """Return the settings of Table 1, column ULD."""
+    config = config_lib.default()
+    config.data.name = "simulated/l1:1.0.0"
+    config.label.outputs_per_axis = 6
+    return config
+
+
+def sweep() -> Iterator[dict[str, str | int]]:
+    """Yield the overrides of each column of Table 1."""
+    for scheme in schemes.SCHEMES:
+        yield {"label.scheme": scheme}

@@ -1,0 +1,81 @@
+"""The last state of a run, and its best by validation MAE, with Orbax.
+
+Two folders, `last` and `best`. A checkpoint is whole or not there, whenever the
+process is killed. Parameters are an item of their own, to be read alone.
+"""
+
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+
+_KEPT = {"last": 2, "best": 1}
+
+
+class Checkpoints:
+    """Saves and restores states, dictionaries of arrays, with a JSON note.
+
+    Use as a context manager: leaving it waits for what is being saved.
+    """
+
+    def __init__(self, workdir: pathlib.Path):
+        self._managers = {
+            kind: ocp.CheckpointManager(
+                (workdir / kind).resolve(),
+                options=ocp.CheckpointManagerOptions(max_to_keep=kept, create=True),
+            )
+            for kind, kept in _KEPT.items()
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for manager in self._managers.values():
+            manager.wait_until_finished()
+            manager.close()
+
+    def save(self, kind: str, step: int, state: dict, note: dict) -> None:
+        """Save a state under a step; one saved there before is replaced."""
+        manager = self._managers[kind]
+        # A run killed after saving its best repeats the epoch and saves it again.
+        for old in manager.all_steps():
+            if old >= step:
+                manager.wait_until_finished()
+                manager.delete(old)
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                note=ocp.args.JsonSave(note),
+                **{name: ocp.args.StandardSave(item) for name, item in state.items()},
+            ),
+            force=True,
+        )
+        if kind == "best":
+            # Whoever finds the last state must find the best one it speaks of.
+            manager.wait_until_finished()
+
+    def restore(self, kind: str, like: dict) -> tuple[dict, dict] | None:
+        """Return the newest state and its note, or None if there is none.
+
+        Args:
+            kind: "last" or "best".
+            like: Items to restore, with arrays of the right shapes and types.
+        """
+        manager = self._managers[kind]
+        step = manager.latest_step()
+        if step is None:
+            return None
+        restored = manager.restore(
+            step,
+            args=ocp.args.Composite(
+                note=ocp.args.JsonRestore(),
+                **{
+                    name: ocp.args.StandardRestore(
+                        jax.tree.map(ocp.utils.to_shape_dtype_struct, item)
+                    )
+                    for name, item in like.items()
+                },
+            ),
+        )
+        return {name: restored[name] for name in like}, restored["note"]

@@ -1,0 +1,82 @@
+"""What all commands share: the configuration flag, and errors told in one line."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from uld_jax import config as config_lib
+from uld_jax import corpora, input_pipeline, train
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_STOPPED = 75  # "Try again later": the run is saved and can be gone on with.
+
+
+class Failed(Exception):  # noqa: N818
+    """A command that did its work and has bad news."""
+
+
+def define_config() -> flags.FlagHolder:
+    """Define --config: an experiment file, in the folder or installed."""
+    return config_flags.DEFINE_config_file(
+        "config", config_lib.find_experiment("experiments/l1.py"), "Experiment file."
+    )
+
+
+def _find_experiments(arguments: list[str]) -> list[str]:
+    """Return a command line with --config naming an existing file if there is one."""
+    found, follows = [], False
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if follows:
+            argument = config_lib.find_experiment(argument)
+        elif flag in ("--config", "-config") and equals:
+            argument = f"--config={config_lib.find_experiment(value)}"
+        follows = argument in ("--config", "-config")
+        found.append(argument)
+    return found
+
+
+def run(main: Callable) -> None:
+    """Run a command's main function with parsed flags; exit by its outcome.
+
+    Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped and saved.
+    """
+
+    def told(arguments):
+        # Orbax tells of each step of each save.
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+        if len(arguments) > 1 and not getattr(main, "takes_arguments", False):
+            _exit(f"unknown argument {arguments[1]!r}; see --help", EXIT_BAD_INPUT)
+        try:
+            main(arguments)
+        except train.Stopped as stop:
+            _exit(
+                f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED
+            )
+        except Failed as failure:
+            _exit(str(failure), EXIT_FAILED)
+        except (
+            config_lib.ConfigError,
+            corpora.CorpusError,
+            input_pipeline.DatasetError,
+            train.RunConflictError,
+            FileNotFoundError,
+        ) as error:
+            _exit(f"error: {error}", EXIT_BAD_INPUT)
+        except KeyboardInterrupt:
+            _exit("interrupted", 130)
+
+    app.run(told, argv=_find_experiments(sys.argv))
+
+
+def _exit(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.stderr.flush()
+    sys.stdout.flush()
+    # Threads of the input pipeline must not keep a finished process.
+    os._exit(code) if code == EXIT_STOPPED else sys.exit(code)

@@ -1,0 +1,93 @@
+"""Prepare the data set an experiment names, where it is missing.
+
+The one place where the package reaches for its builders: whatever trains or
+evaluates reads prepared data by name and folder.
+"""
+
+import functools
+import os
+import pathlib
+
+from uld_jax import input_pipeline, progress
+
+
+def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
+    """Return the folder of an experiment's data set, preparing a missing one.
+
+    Args:
+        config: Settings; `data` says which data set, where, from what.
+        processes: Worker processes; one for each core by default.
+        allowed: Whether a missing data set may be prepared.
+
+    Raises:
+        input_pipeline.DatasetError: If the data set is missing and may not be
+            prepared, is unknown, or was prepared from another corpus.
+        uld_jax_data.pool.PrepareError: If it could not be prepared.
+        corpora.CorpusError: If the corpus cannot be used.
+    """
+    data = config.data
+    path = input_pipeline.dataset_path(data.name, data.dir)
+    if input_pipeline.is_prepared(path):
+        _check_corpus(path, data)
+        return path
+    if not allowed:
+        raise input_pipeline.DatasetError(
+            f"data set {data.name} is not in {data.dir!r}; prepare it with\n  "
+            f"python -m uld_jax.prepare --config.data.name={data.name} "
+            f"--config.data.dir={data.dir} --config.data.speech={data.speech}"
+        )
+    return _prepare(data, path, processes)
+
+
+def _check_corpus(path: pathlib.Path, data) -> None:
+    stored = input_pipeline.describe(path).get("corpus", {}).get("name")
+    wanted = pathlib.Path(data.speech).expanduser().resolve().name
+    if stored and wanted != stored:
+        raise input_pipeline.DatasetError(
+            f"{str(path)!r} was prepared from the corpus {stored!r}, not {wanted!r}; "
+            f"say --config.data.speech={stored} to use it, or choose another "
+            "--config.data.dir to prepare your own"
+        )
+
+
+def _prepare(data, path: pathlib.Path, processes: int | None) -> pathlib.Path:
+    from uld_jax import corpora
+    from uld_jax_data import pool
+    from uld_jax_data.simulated import simulated_dataset_builder as simulated
+
+    builders = {"simulated": simulated.Builder}
+    name, _, version = data.name.partition(":")
+    builder_name, _, config_name = name.partition("/")
+    known = {
+        f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
+        for builder, cls in builders.items()
+        for config in cls.BUILDER_CONFIGS
+    }
+    if data.name not in known:
+        raise input_pipeline.DatasetError(
+            f"no data set {data.name!r} to prepare; there are {', '.join(known)}"
+        )
+    cls, builder_config = known[data.name]
+    corpus = corpora.open_speech(
+        data.speech, tuple(data.speech_splits), builder_config.num_samples
+    )
+    processes = processes or len(os.sched_getaffinity(0))
+    size = sum(builder_config.sizes)
+    seconds = size / (processes * cls.EXAMPLES_PER_SECOND) + 10
+    progress.say(
+        f"Preparing {data.name} in {path}: {size:,} examples, "
+        f"{builder_config.expected_bytes / 1e9:.2f} GB, about "
+        f"{max(1, round(seconds / 60))} min with {processes} processes; speech: "
+        f"{corpus.name} ({len(corpus.skipped)} files skipped)"
+    )
+    pool.prepare(
+        functools.partial(
+            cls,
+            config=config_name,
+            data_dir=str(pathlib.Path(data.dir).expanduser()),
+            file_format="array_record",
+            corpus=corpus,
+        ),
+        processes,
+    )
+    return path

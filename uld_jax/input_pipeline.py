@@ -1,0 +1,240 @@
+"""Prepared data to batches: from disk by Grain, or held on the device.
+
+Both ways give the same batches: the order of an epoch is a function of the seed
+and the epoch, and any step of it can be the first.
+"""
+
+import collections
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import grain
+import jax
+import numpy as np
+import tensorflow_datasets as tfds
+
+from uld_jax import labels, progress
+
+FIELDS = ("audio", "node_positions", "source_positions", "room_size")
+
+Batch = dict[str, Any]
+
+_READ_AT_ONCE = 500
+
+
+class DatasetError(ValueError):
+    """A data set that is not there or cannot be used, with the remedy."""
+
+
+def dataset_path(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
+    """Return the folder of a data set called name/config:version.
+
+    Raises:
+        DatasetError: If the name has another form.
+    """
+    path, _, version = name.partition(":")
+    if path.count("/") != 1 or not version:
+        raise DatasetError(
+            f"data set name {name!r} is not of the form builder/config:version, "
+            "such as simulated/l1:1.0.0"
+        )
+    return pathlib.Path(data_dir).expanduser() / path / version
+
+
+def is_prepared(path: pathlib.Path) -> bool:
+    """Return whether a whole data set is in a folder."""
+    return (path / "dataset_info.json").exists()
+
+
+def describe(path: pathlib.Path) -> dict:
+    """Return a data set's name, sizes and origin, for a run's record."""
+    info = tfds.builder_from_directory(path).info
+    return {
+        "name": f"{info.name}/{info.config_name}:{info.version}",
+        "sizes": {split: info.splits[split].num_examples for split in info.splits},
+        **{key: value for key, value in (info.metadata or {}).items()},
+    }
+
+
+class Split:
+    """One split of a prepared data set, example by example, without its builder.
+
+    Raises:
+        DatasetError: If the data set or the split is not there.
+    """
+
+    def __init__(self, path: pathlib.Path, name: str):
+        if not is_prepared(path):
+            raise DatasetError(f"no prepared data set in {str(path)!r}")
+        builder = tfds.builder_from_directory(path)
+        if name not in builder.info.splits:
+            raise DatasetError(
+                f"{str(path)!r} has no split {name!r}; "
+                f"it has {', '.join(builder.info.splits)}"
+            )
+        self.name = name
+        self.shape = builder.info.features["audio"].shape  # [M, N]
+        self._source = builder.as_data_source(name)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Batch:
+        example = self._source[index]
+        return {field: example[field] for field in FIELDS}
+
+    def load(self) -> Batch:
+        """Return all examples, stacked by field.
+
+        Raises:
+            DatasetError: If a position lies outside its room.
+        """
+        arrays = {}
+        with progress.Progress(f"Loading {self.name}", len(self), "examples") as bar:
+            for first in range(0, len(self), _READ_AT_ONCE):
+                indices = range(first, min(first + _READ_AT_ONCE, len(self)))
+                examples = self._source.__getitems__(indices)
+                for field in FIELDS:
+                    part = np.stack([example[field] for example in examples])
+                    if first == 0:
+                        shape = (len(self), *part.shape[1:])
+                        arrays[field] = np.empty(shape, part.dtype)
+                    arrays[field][indices.start : indices.stop] = part
+                bar.update(len(indices))
+        _check_geometry(self.name, arrays)
+        return arrays
+
+
+def _check_geometry(name: str, arrays: Batch) -> None:
+    floors = arrays["room_size"][:, None, :2]
+    for field in ("source_positions", "node_positions"):
+        try:
+            labels.check_positions(arrays[field][..., :2], floors)
+        except ValueError as error:
+            raise DatasetError(f"{field} of split {name!r}: {error}") from None
+
+
+def epoch_order(
+    num_examples: int,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    process: tuple[int, int] = (0, 1),
+) -> grain.MapDataset:
+    """Return an epoch's batches of example indices, each a [B] array.
+
+    Every example comes at most once; a last batch that is not full is left out.
+
+    Args:
+        num_examples: Size of the split.
+        batch_size: Examples a step, over all processes.
+        seed: Seed of the run.
+        epoch: Number of the epoch; each has an order of its own.
+        process: Number of this process, and how many there are. Process p of n
+            takes every n-th example of the common order.
+
+    Raises:
+        ValueError: If a batch is larger than the split or cannot be divided.
+    """
+    index, count = process
+    if batch_size > num_examples:
+        raise ValueError(
+            f"batch size {batch_size} is larger than the {num_examples} training "
+            "examples; lower --config.train.batch_size"
+        )
+    if batch_size % count:
+        raise ValueError(f"batch size {batch_size} is not a multiple of {count} processes")
+    order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    order = grain.MapDataset.range(num_examples).seed(order_seed).shuffle()
+    steps = num_examples // batch_size
+    mine = order[: steps * batch_size][index::count]
+    return mine.batch(batch_size // count)
+
+
+class DeviceData:
+    """A split held on the device, its audio as int16.
+
+    Raises:
+        DatasetError: If the device has too little memory.
+    """
+
+    def __init__(self, split: Split):
+        _check_fits(split)
+        self._arrays = jax.device_put(split.load())
+        self._take = jax.jit(lambda arrays, rows: {k: v[rows] for k, v in arrays.items()})
+        self._size = len(split)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batches(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an order from a step on."""
+        for step in range(first_step, len(order)):
+            yield self._take(self._arrays, order[step])
+
+
+def _check_fits(split: Split) -> None:
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if limit := stats.get("bytes_limit"):
+        needed = len(split) * int(np.prod(split.shape)) * 2
+        if needed > 0.8 * (limit - stats.get("bytes_in_use", 0)):
+            raise DatasetError(
+                f"split {split.name!r} needs {needed / 1e9:.1f} GB and the device has "
+                f"{limit / 1e9:.1f} GB; set --config.data.on_device=False"
+            )
+
+
+class DiskData:
+    """A split read by Grain, a few batches ahead of the device.
+
+    Args:
+        split: What to read.
+        prefetch_batches: Batches held in memory ahead.
+        read_threads: Threads that read.
+    """
+
+    def __init__(self, split: Split, *, prefetch_batches: int, read_threads: int):
+        self._split = split
+        self._options = grain.ReadOptions(
+            num_threads=read_threads, prefetch_buffer_size=prefetch_batches
+        )
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def _read(self, indices: np.ndarray) -> Batch:
+        examples = [self._split[int(index)] for index in indices]
+        return {f: np.stack([example[f] for example in examples]) for f in FIELDS}
+
+    def batches(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an order from a step on."""
+        left = order[first_step:].map(self._read)
+        on_device = collections.deque()
+        for batch in left.to_iter_dataset(self._options):
+            on_device.append(jax.device_put(batch))
+            if len(on_device) > 1:
+                yield on_device.popleft()
+        yield from on_device
+
+
+def open_data(split: Split, data_config) -> DeviceData | DiskData:
+    """Return a split in the way the settings ask for."""
+    if data_config.on_device:
+        return DeviceData(split)
+    return DiskData(
+        split,
+        prefetch_batches=data_config.prefetch_batches,
+        read_threads=data_config.read_threads,
+    )
+
+
+def in_order(num_examples: int, batch_size: int) -> grain.MapDataset:
+    """Return all indices in batches of one size; the last one repeats the last index.
+
+    Whoever reads the batches drops what exceeds `num_examples`.
+    """
+    steps = -(-num_examples // batch_size)
+    padded = grain.MapDataset.range(steps * batch_size)
+    return padded.map(lambda index: min(index, num_examples - 1)).batch(batch_size)

@@ -1,0 +1,36 @@
+"""Train and test one network.
+
+    python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
+"""
+
+from absl import flags
+
+from uld_jax import commands, datasets, progress, train
+from uld_jax import config as config_lib
+
+_CONFIG = commands.define_config()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
+_PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
+_MINUTES = flags.DEFINE_float(
+    "minutes", None, "Save and stop after so long; start again to go on.", 0.0
+)
+
+
+def main(_) -> None:
+    """Run the configuration, or go on with it."""
+    config = config_lib.resolve(_CONFIG.value)
+    train.check_workdir(_WORKDIR.value, config_lib.to_dict(config))
+    datasets.ensure_prepared(config, allowed=_PREPARE.value)
+    seconds = None if _MINUTES.value is None else 60 * _MINUTES.value
+    record = train.train_and_evaluate(config, _WORKDIR.value, seconds)
+    if record["status"] != "done":
+        raise commands.Failed(f"the run has {record['status']}: {_WORKDIR.value}")
+    test = record["test"]
+    progress.say(
+        f"Test: MAE {test['mae']:.3f} m, ACC {100 * test['accuracy']:.2f} %, median "
+        f"{test['median']:.3f} m; quantization error {test['quantization_error']:.3f} m"
+    )
+
+
+if __name__ == "__main__":
+    commands.run(main)

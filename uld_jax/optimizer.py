@@ -1,0 +1,55 @@
+"""AdamW, the plateau rule and the early stop (Sec. 3.3)."""
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import optax
+
+
+def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
+    """Return AdamW whose learning rate lies in its state.
+
+    Decay applies to all parameters, as in PyTorch; its default there is 0.01.
+    """
+    return optax.inject_hyperparams(optax.adamw)(
+        learning_rate=learning_rate, weight_decay=weight_decay
+    )
+
+
+def with_learning_rate(opt_state, learning_rate: float):
+    """Return an optimizer state with another learning rate; nothing is retraced."""
+    old = opt_state.hyperparams["learning_rate"]
+    rate = jnp.asarray(learning_rate, old.dtype)
+    hyperparams = opt_state.hyperparams | {"learning_rate": rate}
+    return opt_state._replace(hyperparams=hyperparams)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plateau:
+    """The plateau rule: lower the rate once, stop when nothing helps (Sec. 3.3).
+
+    The paper does not say how small a decrease still counts; any does. It does
+    not say whether the third or the fourth epoch without one lowers the rate;
+    the third does.
+
+    Attributes:
+        best: Least validation loss so far.
+        epochs_since_best: Epochs since then.
+        lowered: Whether the learning rate has been lowered.
+    """
+
+    best: float = math.inf
+    epochs_since_best: int = 0
+    lowered: bool = False
+
+    def update(self, loss: float, patience: int) -> "Plateau":
+        """Return the rule's state after an epoch with that validation loss."""
+        if loss < self.best:
+            return Plateau(loss, 0, self.lowered)
+        since = self.epochs_since_best + 1
+        return Plateau(self.best, since, self.lowered or since >= patience)
+
+    def stops(self, stop_patience: int) -> bool:
+        """Return whether training has gone on in vain for that many epochs."""
+        return self.epochs_since_best >= stop_patience

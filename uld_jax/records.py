@@ -1,0 +1,114 @@
+"""One JSON record per run: what was run, where, and what came out.
+
+A record's `status` is "running", "done", or "diverged"; `test` is there once
+the run is done. Tables and figures are made from records alone.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Iterable
+
+FILE_NAME = "record.json"
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+
+
+def write_json(path: pathlib.Path, content: dict) -> None:
+    """Write a JSON file in one piece: a reader sees the old one or the new one."""
+    partial = path.with_name(path.name + ".part")
+    text = json.dumps(_jsonable(content), indent=1, allow_nan=False)
+    partial.write_text(text + "\n")
+    partial.replace(path)
+
+
+def _jsonable(value):
+    """Return a value with None where a number is not finite."""
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
+    """Return all records at or below some paths, ordered by path.
+
+    Each has its folder added as `folder`.
+
+    Raises:
+        FileNotFoundError: If a path does not exist or holds no record.
+        ValueError: If a record is not JSON.
+    """
+    records = {}
+    for path in map(pathlib.Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{str(path)!r} does not exist")
+        files = [path] if path.is_file() else sorted(path.rglob(FILE_NAME))
+        if not files:
+            raise FileNotFoundError(f"{str(path)!r} holds no {FILE_NAME}")
+        for file in files:
+            try:
+                content = json.loads(file.read_text())
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{str(file)!r} is not a record: {error}") from None
+            records[file] = content | {"folder": str(file.parent)}
+    return list(records.values())
+
+
+def environment() -> dict:
+    """Return versions, commit and machine, as a record's last part."""
+    versions = {"python": platform.python_version()}
+    for package in ("uld-jax", *_PACKAGES):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "commit": _commit(),
+        "hardware": {
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_gib": round(
+                os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
+            ),
+        },
+    }
+
+
+def _commit() -> str | None:
+    """Return the checkout's commit, with "+" if files differ from it.
+
+    Without a checkout, the environment variable ULD_JAX_COMMIT says it.
+    """
+
+    def git(*words):
+        return subprocess.run(
+            ["git", "-C", str(pathlib.Path(__file__).parent), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", ":/")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("ULD_JAX_COMMIT")
+
+
+def _processor() -> str:
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
