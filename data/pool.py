@@ -184,7 +184,7 @@ def _build(make_builder, missing, shards, num_processes) -> None:
 
 def _start_worker(make_builder) -> None:
     """Give a worker process one thread of the CPU and a builder of its own."""
-    global _builder  # noqa: PLW0603
+    global _builder
     os.environ["XLA_FLAGS"] = (
         "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     )
@@ -214,7 +214,9 @@ def _write_metadata(builder, work: pathlib.Path, shards: list[_Shard]) -> None:
         counts = [_num_records(shard.path) for shard in mine]
         expected = [shard.num_examples for shard in mine]
         if counts != expected:
-            wrong = [s for s, n in zip(mine, counts, strict=True) if n != s.num_examples]
+            wrong = [
+                s for s, n in zip(mine, counts, strict=True) if n != s.num_examples
+            ]
             for shard in wrong:
                 shard.path.unlink()
             raise PrepareError(

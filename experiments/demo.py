@@ -1,6 +1,6 @@
 """A small L-1 from built-in signals: no download, a few minutes on two cores.
 
-    make demo
+make demo
 """
 
 from collections.abc import Iterator

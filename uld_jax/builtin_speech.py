@@ -56,20 +56,23 @@ def _vowel(
     breath = rng.normal(0, 0.01, length)
     signal = scipy.signal.lfilter([1.0], [1.0, -0.9], pulses + breath)
     formants = rng.uniform([250, 850, 2300], [850, 2300, 3200]) * tract
-    for frequency, bandwidth in zip(formants, (80, 110, 160), strict=True):
+    for frequency, bandwidth in zip(formants, (80.0, 110.0, 160.0), strict=True):
         signal = _resonate(signal, frequency, bandwidth) + 0.1 * signal
     return signal
 
 
 def _fricative(rng: np.random.Generator, length: int) -> np.ndarray:
     """Return an unvoiced consonant of `length` samples."""
-    return _resonate(rng.normal(0, 1, length), rng.uniform(2500, 6500), 1500)
+    return _resonate(rng.normal(0, 1, length), rng.uniform(2500, 6500), 1500.0)
 
 
 def synthesize(name: str) -> np.ndarray:
     """Return the signal of a name, [64000] float32 at 16 kHz, the same every time."""
     voice = _stream(name.split("-", 1)[0])
-    pitch, tract = np.exp(voice.uniform(np.log(90), np.log(250))), voice.uniform(0.9, 1.2)
+    pitch, tract = (
+        np.exp(voice.uniform(np.log(90), np.log(250))),
+        voice.uniform(0.9, 1.2),
+    )
     rng = _stream(name)
     total = int(_SECONDS * SAMPLE_RATE)
     signal = np.zeros(total)
@@ -84,7 +87,9 @@ def synthesize(name: str) -> np.ndarray:
             else:
                 piece = _fricative(rng, length)
             level = rng.uniform(0.5, 1.0) * (1.0 if kind == "vowel" else 0.3)
-            fade = np.minimum(1.0, np.minimum(np.arange(length), np.arange(length)[::-1]) / 160)
+            fade = np.minimum(
+                1.0, np.minimum(np.arange(length), np.arange(length)[::-1]) / 160
+            )
             piece = piece * fade
             signal[position : position + length] = (
                 level * piece / max(np.sqrt(np.mean(piece**2)), 1e-9)

@@ -15,7 +15,7 @@ EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 75  # "Try again later": the run is saved and can be gone on with.
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """A command that did its work and has bad news."""
 
 
@@ -50,14 +50,12 @@ def run(main: Callable) -> None:
         # Orbax tells of each step of each save.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        if len(arguments) > 1 and not getattr(main, "takes_arguments", False):
+        if len(arguments) > 1:
             _exit(f"unknown argument {arguments[1]!r}; see --help", EXIT_BAD_INPUT)
         try:
             main(arguments)
         except train.Stopped as stop:
-            _exit(
-                f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED
-            )
+            _exit(f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED)
         except Failed as failure:
             _exit(str(failure), EXIT_FAILED)
         except (

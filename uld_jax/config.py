@@ -42,7 +42,7 @@ def default() -> ConfigDict:
                 "width": 128,
                 "num_blocks": 5,
                 # 1: all nodes in one encoder; 2: one encoder for each array.
-                "num_encoders": 1,
+                "num_encoders": 2,
                 # Average over frames "early" (before the blocks) or "late".
                 "average_frames": "early",
             },

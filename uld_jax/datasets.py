@@ -56,8 +56,6 @@ def _prepare(data, path: pathlib.Path, processes: int | None) -> pathlib.Path:
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
     builders = {"simulated": simulated.Builder}
-    name, _, version = data.name.partition(":")
-    builder_name, _, config_name = name.partition("/")
     known = {
         f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
         for builder, cls in builders.items()
@@ -83,7 +81,7 @@ def _prepare(data, path: pathlib.Path, processes: int | None) -> pathlib.Path:
     pool.prepare(
         functools.partial(
             cls,
-            config=config_name,
+            config=builder_config.name,
             data_dir=str(pathlib.Path(data.dir).expanduser()),
             file_format="array_record",
             corpus=corpus,

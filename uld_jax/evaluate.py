@@ -46,9 +46,9 @@ def make_eval_step(graph: nnx.GraphDef, label: schemes.Label) -> Callable:
             "correct": jax.vmap(label.classify)(jax.vmap(label.scores)(logits))
             == jax.vmap(label.classify)(target),
             "cell_correct": same_cell.all(axis=-1),
-            "quantization_error": jax.vmap(
-                metrics.quantization_error, (0, None, None)
-            )(positions, room_size, label.resolution),
+            "quantization_error": jax.vmap(metrics.quantization_error, (0, None, None))(
+                positions, room_size, label.resolution
+            ),
         }
 
     @jax.jit

@@ -58,7 +58,7 @@ def stft(signals: Float[Array, "*M N"]) -> Complex[Array, "*M T F"]:
     return jnp.fft.rfft(frames * window)[..., 1:]
 
 
-def spectral_features(signals: Float[Array, "M N"]) -> Float[Array, "M T 2F"]:
+def spectral_features(signals: Float[Array, "M N"]) -> Float[Array, "M T 512"]:
     """Return real and imaginary parts of a scene's spectra, stacked (Sec. 3.3).
 
     The whole scene is divided by its one level first; a silent scene stays zero.

@@ -145,7 +145,9 @@ def epoch_order(
             "examples; lower --config.train.batch_size"
         )
     if batch_size % count:
-        raise ValueError(f"batch size {batch_size} is not a multiple of {count} processes")
+        raise ValueError(
+            f"batch size {batch_size} is not a multiple of {count} processes"
+        )
     order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     order = grain.MapDataset.range(num_examples).seed(order_seed).shuffle()
     steps = num_examples // batch_size
@@ -163,7 +165,9 @@ class DeviceData:
     def __init__(self, split: Split):
         _check_fits(split)
         self._arrays = jax.device_put(split.load())
-        self._take = jax.jit(lambda arrays, rows: {k: v[rows] for k, v in arrays.items()})
+        self._take = jax.jit(
+            lambda arrays, rows: {k: v[rows] for k, v in arrays.items()}
+        )
         self._size = len(split)
 
     def __len__(self) -> int:

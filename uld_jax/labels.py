@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 HEAT_MAP_SIGMA = 0.1
 
 
-def check_resolution(resolution: int) -> None:
+def check_resolution(resolution: object) -> None:
     """Raise unless `resolution`, the number of cells per axis, is usable.
 
     Raises:
@@ -61,7 +61,7 @@ def check_positions(positions: ArrayLike, room_size: ArrayLike) -> None:
     # Sides of rooms pass through float32, so a wall may lie one rounding away.
     inside = (points >= 0) & (points <= sides * (1 + 1e-6))
     bad = np.argwhere(~inside.all(axis=-1))
-    if bad.size:
+    if len(bad):  # A single bad position has no index, so `bad` may be empty.
         first = tuple(bad[0])
         raise ValueError(
             f"position {points[first].tolist()} m is not inside the room of "
@@ -128,6 +128,7 @@ def encode_uld(
     """
     check_resolution(resolution)
     check_positions(position, room_size)
+    position, room_size = jnp.asarray(position), jnp.asarray(room_size)
     x = encode_axis(position[0], room_size[0], resolution)
     y = encode_axis(position[1], room_size[1], resolution)
     return y[:, None] * x[None, :]
@@ -196,6 +197,7 @@ def encode_one_hot(
     """
     check_resolution(resolution)
     check_positions(position, room_size)
+    position, room_size = jnp.asarray(position), jnp.asarray(room_size)
     return occupied_cell(position, room_size, resolution).astype(jnp.float32)
 
 
@@ -228,6 +230,7 @@ def encode_heat_map(
     """
     check_resolution(resolution)
     check_positions(position, room_size)
+    position, room_size = jnp.asarray(position), jnp.asarray(room_size)
     centers = (jnp.arange(resolution) + 0.5) / resolution
     deviation = (centers[None, :] - (position / room_size)[:, None]) / HEAT_MAP_SIGMA
     x, y = jnp.exp(-0.5 * deviation**2)
@@ -250,6 +253,7 @@ def encode_refined_grid(
     """
     check_resolution(resolution)
     check_positions(position, room_size)
+    position, room_size = jnp.asarray(position), jnp.asarray(room_size)
     cell = locate_cell(position, room_size, resolution)
     ratios = position * resolution / room_size - cell
     mask = occupied_cell(position, room_size, resolution)

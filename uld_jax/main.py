@@ -1,6 +1,6 @@
 """Train and test one network.
 
-    python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
+python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
 """
 
 from absl import flags

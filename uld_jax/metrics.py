@@ -10,8 +10,8 @@ from uld_jax import labels
 
 
 def distances(
-    predicted: Float[Array, "*N 2"], positions: Float[Array, "*N 2"]
-) -> Float[Array, "*N"]:
+    predicted: Float[Array, "*#N 2"], positions: Float[Array, "*#N 2"]
+) -> Float[Array, "..."]:
     """Return the straight-line distances between positions, in meters."""
     return jnp.sqrt(((predicted - positions) ** 2).sum(axis=-1))
 

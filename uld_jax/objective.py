@@ -11,7 +11,7 @@ Batch = dict[str, Array]
 
 def network_inputs(
     label: schemes.Label, batch: Batch
-) -> tuple[Float[Array, "B M T 2F"], Float[Array, "B M D"]]:
+) -> tuple[Float[Array, "B M T 512"], Float[Array, "B M D"]]:
     """Return the spectra of all nodes and the codes of their positions."""
     spectra = jax.vmap(features.spectral_features)(batch["audio"].astype(jnp.float32))
     encode = jax.vmap(jax.vmap(label.encode_node, (0, None)))

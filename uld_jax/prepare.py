@@ -1,6 +1,6 @@
 """Prepare the data set of an experiment, without TensorFlow.
 
-    python -m uld_jax.prepare --config=experiments/l1.py
+python -m uld_jax.prepare --config=experiments/l1.py
 """
 
 from absl import flags

@@ -31,7 +31,11 @@ class Progress:
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm.tqdm(
-                desc=title, total=total, initial=done, unit=f" {unit}", leave=False,
+                desc=title,
+                total=total,
+                initial=done,
+                unit=f" {unit}",
+                leave=False,
                 dynamic_ncols=True,
             )
 

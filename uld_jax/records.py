@@ -62,6 +62,22 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
     return list(records.values())
 
 
+def read_finished(
+    paths: Iterable[str | pathlib.Path],
+) -> tuple[list[dict], list[str]]:
+    """Return the finished runs at or below some paths, and the folders of others.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read`, or if no run is finished.
+    """
+    runs = read(paths)
+    finished = [run for run in runs if run["status"] == "done"]
+    others = [run["folder"] for run in runs if run["status"] != "done"]
+    if not finished:
+        raise ValueError(f"no finished run; unfinished ones: {', '.join(others)}")
+    return finished, others
+
+
 def environment() -> dict:
     """Return versions, commit and machine, as a record's last part."""
     versions = {"python": platform.python_version()}

@@ -16,7 +16,7 @@ L1_NODES_PER_ARRAY = 4
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Where everything is, in meters.
+    """Where everything is, in meters, in float32 as it is stored.
 
     Attributes:
         room_size: [3], sides along x, y, z.
@@ -27,6 +27,11 @@ class Scene:
     room_size: np.ndarray
     node_positions: np.ndarray
     source_positions: np.ndarray
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name).astype(np.float32)
+            object.__setattr__(self, field.name, value)
 
 
 def linear_array(

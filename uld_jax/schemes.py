@@ -23,7 +23,6 @@ class Scheme:
     with one channel the codes have shape [K, K].
 
     Attributes:
-        title: Name as printed in the paper's tables.
         encode: (position, room_size, resolution) to the target code.
         activation: Logits to scores, of the meaning of the target code.
         loss: (logits, target) to the loss of one source.
@@ -34,7 +33,6 @@ class Scheme:
             entropy of the target.
     """
 
-    title: str
     encode: Callable
     activation: Callable
     loss: Callable
@@ -50,7 +48,6 @@ def _softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
 
 SCHEMES = {
     "one_hot": Scheme(
-        title="One-hot",
         encode=labels.encode_one_hot,
         activation=_softmax,
         loss=losses.cross_entropy,
@@ -58,14 +55,12 @@ SCHEMES = {
         soft=True,
     ),
     "heat_map": Scheme(
-        title="HM",
         encode=labels.encode_heat_map,
         activation=jax.nn.sigmoid,
         loss=losses.squared_error,
         decode=labels.decode_cells,
     ),
     "refined_grid": Scheme(
-        title="RG",
         encode=labels.encode_refined_grid,
         activation=jax.nn.sigmoid,
         loss=losses.refined_grid,
@@ -73,7 +68,6 @@ SCHEMES = {
         channels=3,
     ),
     "uld": Scheme(
-        title="ULD",
         encode=labels.encode_uld,
         activation=_softmax,
         loss=losses.cross_entropy,

@@ -20,7 +20,6 @@ from flax import nnx
 
 from uld_jax import (
     checkpoints,
-    config as config_lib,
     evaluate,
     input_pipeline,
     models,
@@ -30,6 +29,7 @@ from uld_jax import (
     records,
     schemes,
 )
+from uld_jax import config as config_lib
 
 SETTINGS_FILE = "settings.json"
 PREDICTIONS_FILE = "predictions.npz"
@@ -42,7 +42,7 @@ class RunConflictError(ValueError):
     """A working folder that holds another run."""
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """A run that ended before it was done, with its state saved."""
 
 
@@ -319,8 +319,14 @@ def train_and_evaluate(
             config.train.stop_patience
         ):
             state = _train_epoch(
-                config, order(epoch=run.epoch), data["train"], train_step, state, run,
-                saved, stop_flag,
+                config,
+                order(epoch=run.epoch),
+                data["train"],
+                train_step,
+                state,
+                run,
+                saved,
+                stop_flag,
             )
             if not math.isfinite(float(state.sums["loss"])):
                 record = write_record("diverged")
@@ -337,9 +343,7 @@ def train_and_evaluate(
             "best", {"params": state.params, "statistics": state.statistics}
         )
         result = evaluate_split("test", best["params"], best["statistics"])
-        _write_predictions(
-            workdir, config, label, graph, best, data["test"], result
-        )
+        _write_predictions(workdir, config, label, graph, best, data["test"], result)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
         return write_record("done", test)
 

@@ -149,7 +149,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                 shape=(M, 3), dtype=np.float32, doc="(x, y, z) of the nodes in meters."
             ),
             "source_positions": tensor(
-                shape=(S, 3), dtype=np.float32, doc="(x, y, z) of the sources in meters."
+                shape=(S, 3),
+                dtype=np.float32,
+                doc="(x, y, z) of the sources in meters.",
             ),
             "room_size": tensor(
                 shape=(3,), dtype=np.float32, doc="Sides of the room in meters."
@@ -225,9 +227,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             rng = example_rng(config.seed, split, index)
             scene = scenes.draw_l1(rng)
             excerpts = [
-                self._corpus.draw(
-                    SPLITS[split], rng, config.num_samples, before, after
-                )
+                self._corpus.draw(SPLITS[split], rng, config.num_samples, before, after)
                 for _ in range(config.num_sources)
             ]
             drawn.append((scene, excerpts))
@@ -235,8 +235,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         padded = drawn + drawn[-1:] * (_RENDER_BATCH - len(drawn))
         signals = _render_batch(
             jnp.asarray(np.stack([[e.samples for e in ex] for _, ex in padded])),
-            _stack([scene.source_positions for scene, _ in padded]),
-            _stack([scene.node_positions for scene, _ in padded]),
+            _direct_paths([scene for scene, _ in padded]),
             before=before,
             num_samples=config.num_samples,
         )
@@ -247,9 +246,9 @@ class Builder(tfds.core.ShardBasedBuilder):
             yield {
                 "audio": np.round(signal * gain).astype(np.int16),
                 "gain": gain,
-                "node_positions": scene.node_positions.astype(np.float32),
-                "source_positions": scene.source_positions.astype(np.float32),
-                "room_size": scene.room_size.astype(np.float32),
+                "node_positions": scene.node_positions,
+                "source_positions": scene.source_positions,
+                "room_size": scene.room_size,
                 "utterances": "\n".join(e.utterance.name for e in excerpts),
                 "starts": np.array([e.start for e in excerpts], np.int32),
                 "index": np.int32(index),
@@ -257,15 +256,20 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 
 @functools.partial(jax.jit, static_argnames=("before", "num_samples"))
-def _render_batch(dry, source_positions, node_positions, *, before, num_samples):
+def _render_batch(dry, paths, *, before, num_samples):
     render = functools.partial(
         rendering.render_anechoic, before=before, num_samples=num_samples
     )
-    return jax.vmap(render)(dry, source_positions, node_positions)
+    return jax.vmap(render)(dry, paths)
 
 
-def _stack(arrays: list[np.ndarray]) -> jax.Array:
-    return jnp.asarray(np.stack(arrays), jnp.float32)
+def _direct_paths(drawn: list[scenes.Scene]) -> rendering.DirectPaths:
+    """Return the direct paths of several scenes, stacked."""
+    paths = [
+        rendering.direct_paths(scene.source_positions, scene.node_positions)
+        for scene in drawn
+    ]
+    return jax.tree.map(lambda *parts: np.stack(parts), *paths)
 
 
 def _largest_distance() -> float:

@@ -1,0 +1,70 @@
+"""Shape checks for the whole package, and the data the tests share."""
+
+import functools
+import pathlib
+
+import jaxtyping
+import pytest
+
+jaxtyping.install_import_hook("uld_jax", "beartype.beartype")
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+SHARED_AUDIO = ROOT.parent / "shared" / "audio"
+
+
+def prepare_tiny(data_dir, processes=1):
+    """Prepare the smallest data set in a folder; return the data set's folder."""
+    from uld_jax import corpora
+    from uld_jax_data import pool
+    from uld_jax_data.simulated import simulated_dataset_builder as simulated
+
+    return pool.prepare(
+        functools.partial(
+            simulated.Builder,
+            config="l1_tiny",
+            data_dir=str(data_dir),
+            file_format="array_record",
+            corpus=corpora.open_speech("builtin"),
+        ),
+        processes,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_data_dir(tmp_path_factory):
+    """Return a folder with simulated/l1_tiny in it, built by two processes."""
+    data_dir = tmp_path_factory.mktemp("datasets")
+    prepare_tiny(data_dir, processes=2)
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tiny_data_dir):
+    return tiny_data_dir / "simulated" / "l1_tiny" / "1.0.0"
+
+
+@pytest.fixture(scope="session")
+def shared_audio():
+    if not SHARED_AUDIO.is_dir():
+        pytest.skip("needs ../shared/audio")
+    return SHARED_AUDIO
+
+
+def tiny_config(data_dir, **overrides):
+    """Return settings of a run of seconds on the tiny data set."""
+    from uld_jax import config as config_lib
+
+    config = config_lib.default()
+    config.update_from_flattened_dict(
+        {
+            "data.name": "simulated/l1_tiny:1.0.0",
+            "data.dir": str(data_dir),
+            "data.speech": "builtin",
+            "model.width": 4,
+            "model.num_blocks": 1,
+            "train.batch_size": 8,
+            "train.epochs": 2,
+            **overrides,
+        }
+    )
+    return config_lib.resolve(config)

@@ -1,0 +1,127 @@
+"""Run an experiment for several schemes, resolutions and seeds.
+
+    python -m uld_jax.sweep --config=experiments/l1.py --workdir=runs/l1 \
+        --scheme=one_hot,heat_map,refined_grid,uld --resolution=4,8 --seed=0,1,2
+
+Each run is a process of its own in a folder of its own, so that a bad one does
+not lose the others. Finished runs are left alone, interrupted ones gone on with.
+Without --scheme and --resolution the runs are those of the experiment's `sweep`.
+"""
+
+import itertools
+import math
+import pathlib
+import runpy
+import subprocess
+import sys
+import time
+
+from absl import flags
+from ml_collections import config_flags
+
+from uld_jax import commands, datasets, progress, records, train
+from uld_jax import config as config_lib
+
+_CONFIG = commands.define_config()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
+_SCHEME = flags.DEFINE_list("scheme", [], "Label schemes; all of the experiment's.")
+_RESOLUTION = flags.DEFINE_list("resolution", [], "Cells per axis I.")
+_SEED = flags.DEFINE_list("seed", [], "Seeds; the configuration's by default.")
+_PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
+_MINUTES = flags.DEFINE_float("minutes", None, "Stop after so long altogether.", 0.0)
+
+
+def plan(
+    base: config_lib.ConfigDict,
+    experiment: str,
+    schemes: list[str],
+    resolutions: list[str],
+    seeds: list[str],
+) -> dict[str, dict]:
+    """Return the overrides of all runs by the name of their folder.
+
+    Raises:
+        config_lib.ConfigError: If one of the runs could not be made.
+    """
+    if schemes or resolutions:
+        sets = [
+            {"label.scheme": scheme} | ({"label.resolution": i} if i else {})
+            for scheme, i in itertools.product(
+                schemes or [base.label.scheme], _integers("resolution", resolutions)
+            )
+        ]
+    else:
+        sweep = runpy.run_path(experiment).get("sweep", lambda: [{}])
+        sets = list(sweep())
+    runs = {}
+    for overrides, seed in itertools.product(sets, _integers("seed", seeds)):
+        overrides = overrides | ({} if seed is None else {"seed": seed})
+        config = base.copy_and_resolve_references()
+        config.update_from_flattened_dict(overrides)
+        config = config_lib.resolve(config)
+        name = f"{config.label.scheme}_I{config.label.resolution}_seed{config.seed}"
+        runs[name] = overrides
+    return runs
+
+
+def _integers(flag: str, values: list[str]) -> list[int | None]:
+    try:
+        return [int(value) for value in values] or [None]
+    except ValueError:
+        raise config_lib.ConfigError(
+            f"--{flag} is {','.join(values)!r}; it must be whole numbers, as in 1,2,4"
+        ) from None
+
+
+def _status(workdir: pathlib.Path) -> str | None:
+    path = workdir / records.FILE_NAME
+    return records.read([path])[0]["status"] if path.exists() else None
+
+
+def _run(workdir: pathlib.Path, overrides: dict, seconds: float | None) -> int:
+    """Run one configuration in a process of its own; return its exit code."""
+    given = config_flags.get_override_values(flags.FLAGS["config"])
+    words = [f"--config.{key}={value}" for key, value in (given | overrides).items()]
+    if seconds is not None:
+        words.append(f"--minutes={seconds / 60}")
+    experiment = config_flags.get_config_filename(flags.FLAGS["config"])
+    command = [sys.executable, "-m", "uld_jax.main", f"--config={experiment}"]
+    return subprocess.run(
+        [*command, *words, f"--workdir={workdir}", "--noprepare"], check=False
+    ).returncode
+
+
+def main(_) -> None:
+    """Run what is missing, one after the other; report what failed."""
+    experiment = config_flags.get_config_filename(flags.FLAGS["config"])
+    runs = plan(
+        _CONFIG.value, experiment, _SCHEME.value, _RESOLUTION.value, _SEED.value
+    )
+    datasets.ensure_prepared(config_lib.resolve(_CONFIG.value), allowed=_PREPARE.value)
+    deadline = math.inf
+    if _MINUTES.value is not None:
+        deadline = time.monotonic() + 60 * _MINUTES.value
+    failed = []
+    for number, (name, overrides) in enumerate(runs.items(), start=1):
+        workdir = pathlib.Path(_WORKDIR.value) / name
+        if _status(workdir) in ("done", "diverged"):
+            progress.say(f"[{number}/{len(runs)}] {name}: there already")
+            continue
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise train.Stopped("the time given is up")
+        progress.say(f"[{number}/{len(runs)}] {name}")
+        code = _run(workdir, overrides, left if math.isfinite(left) else None)
+        if code == commands.EXIT_STOPPED:
+            raise train.Stopped("the run was stopped")
+        if code:
+            failed.append(f"{name} (exit code {code})")
+    if failed:
+        raise commands.Failed(
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; "
+            "the others are done"
+        )
+
+
+if __name__ == "__main__":
+    commands.run(main)

@@ -1,0 +1,175 @@
+"""Records to the paper's tables, the paper's values beside ours.
+
+    python -m uld_jax.tables runs/l1
+    python -m uld_jax.tables results/l1_reduced --markdown=results/l1_reduced/table1.md
+    python -m uld_jax.tables results/l1_reduced --update=README.md
+
+`--update` puts the table between the lines `<!-- results -->` and
+`<!-- /results -->` of a file.
+"""
+
+import argparse
+import collections
+import dataclasses
+import pathlib
+import statistics
+
+from uld_jax import records
+
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+TITLES = {"one_hot": "One-hot", "heat_map": "HM", "refined_grid": "RG", "uld": "ULD"}
+
+# ACC in percent and MAE in meters, as printed in Table 1 of the paper.
+PAPER_TABLE_1 = {
+    "one_hot": (96.50, 0.384),
+    "heat_map": (96.74, 0.453),
+    "refined_grid": (92.00, 0.104),
+    "uld": (96.72, 0.031),
+}
+PAPER_TABLE_1_QE = 0.381
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Finished runs that differ in their seed alone."""
+
+    data: str
+    scheme: str
+    resolution: int
+    runs: tuple[dict, ...]
+
+    def metric(self, name: str, factor: float = 1.0, digits: int = 3) -> str:
+        """Return a test metric's mean over the runs, with its standard deviation."""
+        values = [factor * run["test"][name] for run in self.runs]
+        mean = f"{statistics.mean(values):.{digits}f}"
+        if len(values) == 1:
+            return mean
+        return f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def group(runs: list[dict]) -> list[Group]:
+    """Return runs by data set, scheme and resolution, in table order."""
+    found = collections.defaultdict(list)
+    for run in runs:
+        label = run["settings"]["label"]
+        found[run["data"]["name"], label["scheme"], label["resolution"]].append(run)
+    order = {scheme: place for place, scheme in enumerate(TITLES)}
+    keys = sorted(found, key=lambda k: (k[0], order.get(k[1], len(order)), k[1:]))
+    return [Group(*key, tuple(found[key])) for key in keys]
+
+
+def _rows_to_markdown(header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    ruler = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in [header, ruler, *rows]
+    )
+
+
+def table_1(groups: list[Group]) -> str:
+    """Return Table 1 in Markdown: the labels on L-1, one data set after another."""
+    parts = []
+    by_data = collections.defaultdict(list)
+    for one in groups:
+        by_data[one.data].append(one)
+    for data, members in by_data.items():
+        header = ["Label", "I", "ACC % (paper)", "ACC % (ours)", "MAE m (paper)"]
+        header += [
+            "MAE m (ours)",
+            "median m",
+            "90th pct. m",
+            "cell ACC %",
+            "QE m",
+            "runs",
+        ]
+        rows = [["QE", "", "100.00", "", f"{PAPER_TABLE_1_QE:.3f}", *[""] * 6]]
+        for one in members:
+            acc, mae = PAPER_TABLE_1.get(one.scheme, (None, None))
+            rows.append(
+                [
+                    TITLES.get(one.scheme, one.scheme),
+                    str(one.resolution),
+                    f"{acc:.2f}" if acc else "",
+                    one.metric("accuracy", 100, 2),
+                    f"{mae:.3f}" if mae else "",
+                    one.metric("mae"),
+                    one.metric("median"),
+                    one.metric("p90"),
+                    one.metric("cell_accuracy", 100, 2),
+                    one.metric("quantization_error"),
+                    str(len(one.runs)),
+                ]
+            )
+        parts.append(f"{_caption(data, members)}\n\n{_rows_to_markdown(header, rows)}")
+    return "\n\n".join(parts)
+
+
+def _caption(data: str, members: list[Group]) -> str:
+    """Return in words what the runs of a table were made with."""
+    runs = [run for member in members for run in member.runs]
+    first = runs[0]
+    sizes = first["data"]["sizes"]
+    parameters = sorted({run["network"]["parameters"] for run in runs})
+    machines = sorted(
+        {
+            f"{', '.join(sorted(set(run['hardware']['devices'])))} "
+            f"({run['hardware']['processor']}, {run['hardware']['cores']} cores)"
+            for run in runs
+        }
+    )
+    minutes = [run["times"]["seconds"] / 60 for run in runs]
+    epochs = [len(run["epochs"]) for run in runs]
+    return (
+        f"**Table 1 on `{data}`**: {sizes['train']:,} training, "
+        f"{sizes['validation']:,} validation and {sizes['test']:,} test segments, "
+        f"speech from the corpus `{first['data']['corpus']['name']}`; "
+        f"{parameters[0]:,} to {parameters[-1]:,} parameters, "
+        f"{_range(epochs)} epochs, {_range(minutes)} min a run on "
+        f"{' and '.join(machines)}. QE is the quantization error at each row's I."
+    )
+
+
+def _range(values: list[float]) -> str:
+    low, high = round(min(values)), round(max(values))
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def replace_marked(text: str, table: str) -> str:
+    """Return a text with the part between the marks replaced.
+
+    Raises:
+        ValueError: If the text lacks the marks.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the file needs the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def main() -> None:
+    """Print the table of all records below the given folders."""
+    parser = argparse.ArgumentParser(description="Make the paper's tables of records.")
+    parser.add_argument("paths", nargs="+", help="folders with records, or records")
+    parser.add_argument("--markdown", help="file to write the table to")
+    parser.add_argument("--update", help="file whose marked part to replace")
+    arguments = parser.parse_args()
+    try:
+        runs, unfinished = records.read_finished(arguments.paths)
+        table = table_1(group(runs))
+        if arguments.update:
+            path = pathlib.Path(arguments.update)
+            path.write_text(replace_marked(path.read_text(), table))
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    if unfinished:
+        print(f"Left out, not finished: {', '.join(unfinished)}\n")
+    print(table)
+    if arguments.markdown:
+        pathlib.Path(arguments.markdown).write_text(table + "\n")
+
+
+if __name__ == "__main__":
+    main()
