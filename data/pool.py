@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
+from tensorflow_datasets.core import example_serializer
 
 from uld_jax import progress
 
@@ -199,8 +200,11 @@ def _write_shard(shard: _Shard) -> dict[str, str]:
     partial = shard.path.with_name(shard.path.name + ".part")
     writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
     features = _builder.info.features
+    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
     for _, example in _builder.shard(shard.split, shard.index):
-        writer.write(features.serialize_example(example))
+        message = serializer.get_tf_example(features.encode_example(example))
+        # Otherwise the order of the features would differ from process to process.
+        writer.write(message.SerializeToString(deterministic=True))
     writer.close()
     partial.rename(shard.path)
     return dict(_builder.skipped)

@@ -90,7 +90,7 @@ def test_what_only_shows_in_the_signal_is_drawn_anew(folder):
 
 def test_nothing_usable_is_an_error(folder):
     (folder / "dev" / "22-5-0001.flac").write_bytes(b"")
-    with pytest.raises(corpora.CorpusError, match="'dev'.* has no usable file: 1"):
+    with pytest.raises(corpora.CorpusError, match=r"'dev'.* has no usable file: 1"):
         corpora.open_speech(folder)
     write(folder / "dev" / "22-5-0001.flac", np.zeros(RATE))
     corpus = corpora.open_speech(folder)

@@ -91,5 +91,5 @@ def test_resolution_follows_from_the_outputs():
 
 
 def test_an_unknown_scheme_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'onehot'.*one_hot, heat_map"):
+    with pytest.raises(ValueError, match=r"'onehot'.*one_hot, heat_map"):
         schemes.Label("onehot", 4)

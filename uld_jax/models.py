@@ -112,7 +112,7 @@ class EncoderDecoder(nnx.Module):
     of the reduced L-1: one encoder for each array, which after 6 epochs was at
     0.10 m against 0.19 m for a single one over all nodes; and the average over
     frames before the blocks, which takes a quarter of the time of averaging
-    after them and was no worse from epoch to epoch.
+    after them and was better in the two epochs that were compared.
 
     Node positions are not an input: they are the same in every scene.
     """

@@ -1,0 +1,73 @@
+import pytest
+
+from uld_jax import config as config_lib
+
+
+def resolved(**overrides):
+    config = config_lib.default()
+    config.update_from_flattened_dict(overrides)
+    return config_lib.resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "resolution"),
+    [("uld", 5), ("one_hot", 6), ("heat_map", 6), ("refined_grid", 6)],
+)
+def test_l1_has_6_x_6_outputs_for_every_scheme(scheme, resolution):
+    label = resolved(**{"label.scheme": scheme}).label
+    assert (label.resolution, label.outputs_per_axis) == (resolution, 6)
+
+
+def test_a_given_resolution_decides():
+    label = resolved(**{"label.resolution": 8}).label
+    assert (label.resolution, label.outputs_per_axis) == (8, 9)
+
+
+def test_the_papers_settings_are_the_default():
+    train = config_lib.default().train
+    assert (train.batch_size, train.epochs, train.weight_decay) == (128, 50, 0.01)
+    assert (train.learning_rate, train.plateau_factor) == (1e-3, 0.1)
+    assert (train.plateau_patience, train.stop_patience) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("label.scheme", "onehot", "--config.label: no label scheme 'onehot'"),
+        ("label.resolution", 0, "--config.label: resolution is 0"),
+        ("label.outputs_per_axis", 1, "--config.label: resolution is 0"),
+        ("model.name", "cnn", "--config.model.name is 'cnn'; there are enc"),
+        ("model.average_frames", "no", "--config.model.average_frames is 'no'"),
+        ("model.width", 1, "--config.model.width is 1; it must be at least 2"),
+        ("train.epochs", 0, "--config.train.epochs is 0"),
+        ("train.learning_rate", float("nan"), "--config.train.learning_rate is nan"),
+        ("train.learning_rate", 0.0, "must be above 0"),
+    ],
+)
+def test_bad_settings_are_named(key, value, message):
+    with pytest.raises(config_lib.ConfigError, match=message):
+        resolved(**{key: value})
+
+
+def test_differences_name_the_keys():
+    old = config_lib.to_dict(resolved())
+    new = config_lib.to_dict(resolved(**{"seed": 1, "train.batch_size": 64}))
+    assert config_lib.differences(old, new) == [
+        "seed: 0 -> 1",
+        "train.batch_size: 128 -> 64",
+    ]
+    assert config_lib.differences(old, old) == []
+
+
+def test_where_data_lie_makes_no_other_run():
+    old = config_lib.to_dict(resolved())
+    new = config_lib.to_dict(resolved(**{"data.dir": "x", "data.on_device": False}))
+    assert config_lib.differences(old, new) == []
+
+
+def test_experiments_are_found_outside_a_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = config_lib.find_experiment("experiments/l1.py")
+    assert found != "experiments/l1.py"
+    assert found.endswith("l1.py")
+    assert config_lib.find_experiment("experiments/no.py") == "experiments/no.py"

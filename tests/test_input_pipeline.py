@@ -1,0 +1,110 @@
+import jax
+import numpy as np
+import pytest
+
+from uld_jax import input_pipeline
+
+
+def order_of(*arguments, **options):
+    order = input_pipeline.epoch_order(*arguments, **options)
+    return np.stack([order[step] for step in range(len(order))])
+
+
+def test_an_epoch_holds_every_example_once():
+    order = order_of(103, 10, seed=0, epoch=0)
+    assert order.shape == (10, 10)
+    assert len(np.unique(order)) == 100
+    assert (np.sort(order.ravel()) != order.ravel()).any()
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    first = order_of(50, 5, seed=3, epoch=2)
+    np.testing.assert_array_equal(first, order_of(50, 5, seed=3, epoch=2))
+    assert (first != order_of(50, 5, seed=3, epoch=3)).any()
+    assert (first != order_of(50, 5, seed=4, epoch=2)).any()
+
+
+def test_processes_share_one_order():
+    whole = order_of(50, 8, seed=0, epoch=0)
+    parts = [order_of(50, 8, seed=0, epoch=0, process=(p, 4)) for p in range(4)]
+    together = np.stack(parts, axis=-1).reshape(whole.shape)
+    np.testing.assert_array_equal(together, whole)
+
+
+def test_what_makes_no_batch_is_refused():
+    with pytest.raises(ValueError, match="batch size 64 is larger than the 48"):
+        input_pipeline.epoch_order(48, 64, seed=0, epoch=0)
+    with pytest.raises(ValueError, match="batch size 9 is not a multiple of 2"):
+        input_pipeline.epoch_order(48, 9, seed=0, epoch=0, process=(0, 2))
+
+
+def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
+    split = input_pipeline.Split(tiny_path, "train")
+    disk = input_pipeline.DiskData(split, prefetch_batches=2, read_threads=2)
+    device = input_pipeline.DeviceData(split)
+    order = input_pipeline.epoch_order(len(split), 8, seed=1, epoch=1)
+    for first in (0, 4):
+        pairs = zip(
+            disk.batches(order, first), device.batches(order, first), strict=True
+        )
+        count = 0
+        for step, (one, other) in enumerate(pairs, start=first):
+            count += 1
+            assert one["audio"].dtype == np.int16
+            for field in input_pipeline.FIELDS:
+                assert isinstance(one[field], jax.Array)
+                np.testing.assert_array_equal(one[field], other[field])
+                for row, index in enumerate(order[step]):
+                    np.testing.assert_array_equal(
+                        one[field][row], split[int(index)][field]
+                    )
+        assert count == 6 - first
+
+
+def test_evaluation_reads_everything_in_order(tiny_path):
+    order = input_pipeline.in_order(20, 8)
+    rows = np.concatenate([order[step] for step in range(len(order))])
+    np.testing.assert_array_equal(rows, [*range(20), 19, 19, 19, 19])
+
+
+def test_a_split_loads_as_one_array(tiny_path):
+    split = input_pipeline.Split(tiny_path, "validation")
+    arrays = split.load()
+    assert arrays["audio"].shape == (12, 8, 2560)
+    np.testing.assert_array_equal(arrays["audio"][7], split[7]["audio"])
+
+
+def test_positions_outside_the_room_are_noticed(tiny_path, monkeypatch):
+    split = input_pipeline.Split(tiny_path, "test")
+    example = split._source[0] | {"source_positions": np.float32([[7, 1, 1]])}
+
+    class Source:
+        def __len__(self):
+            return 1
+
+        def __getitems__(self, _):
+            return [example]
+
+    monkeypatch.setattr(split, "_source", Source())
+    with pytest.raises(input_pipeline.DatasetError, match=r"source_.*\[7\.0, 1\.0\]"):
+        split.load()
+
+
+def test_a_missing_data_set_is_told(tiny_path, tmp_path):
+    with pytest.raises(input_pipeline.DatasetError, match="no prepared data set"):
+        input_pipeline.Split(tmp_path, "train")
+    with pytest.raises(input_pipeline.DatasetError, match="'dev'; it has"):
+        input_pipeline.Split(tiny_path, "dev")
+    for name in ("simulated/l1", "l1:1.0.0", "a/b/c:1.0.0"):
+        with pytest.raises(input_pipeline.DatasetError, match="not of the form"):
+            input_pipeline.dataset_path(name, tmp_path)
+
+
+def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
+    class Small:
+        def memory_stats(self):
+            return {"bytes_limit": 1_000_000, "bytes_in_use": 0}
+
+    monkeypatch.setattr(input_pipeline.jax, "local_devices", lambda: [Small()])
+    with pytest.raises(input_pipeline.DatasetError, match="on_device=False"):
+        input_pipeline.DeviceData(input_pipeline.Split(tiny_path, "train"))

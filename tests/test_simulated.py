@@ -1,0 +1,228 @@
+"""The builder of the simulated data sets, and the pool that runs it."""
+
+import functools
+import hashlib
+import json
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from conftest import prepare_tiny
+
+from uld_jax import corpora, rendering, scenes
+from uld_jax_data import pool
+from uld_jax_data.simulated import simulated_dataset_builder as simulated
+
+
+def hashes(folder):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if "array_record" in path.name
+    }
+
+
+@pytest.fixture(scope="module")
+def examples(tiny_path):
+    return list(tfds.builder_from_directory(tiny_path).as_data_source("train"))
+
+
+def test_an_example_is_the_rendered_scene(examples):
+    """Rebuild example 17 from its random stream and its stored facts."""
+    example = examples[17]
+    rng = np.random.default_rng([2024, 0, 17])
+    scene = scenes.draw_l1(rng)
+    np.testing.assert_array_equal(example["source_positions"], scene.source_positions)
+    np.testing.assert_array_equal(example["node_positions"], scene.node_positions)
+    np.testing.assert_array_equal(example["room_size"], np.float32([6, 6, 4.2]))
+    name = example["utterances"].decode()
+    signal = corpora.load(corpora.Utterance(name, name.split("-")[0])).astype(float)
+    # What arrives at a node, by shifting a spectrum of the whole utterance.
+    distance = np.linalg.norm(scene.node_positions - scene.source_positions, axis=1)
+    padded = np.pad(signal, 8192)
+    frequencies = np.fft.rfftfreq(len(padded), 1 / rendering.SAMPLE_RATE)
+    delays = np.exp(-2j * np.pi * frequencies * distance[:, None] / 343.0)
+    heard = np.fft.irfft(np.fft.rfft(padded) * delays) / distance[:, None]
+    first = 8192 + example["starts"][0]
+    expected = heard[:, first : first + 2560] * example["gain"]
+    # The built-in signals reach up to 8 kHz, where a delay depends on what is cut
+    # out, so compare below; the rest is the rounding to integers.
+    difference = np.fft.rfft((example["audio"] - expected) * np.hanning(2560))
+    below = np.fft.rfftfreq(2560, 1 / rendering.SAMPLE_RATE) < 7500
+    assert np.sqrt((np.abs(difference[:, below]) ** 2).mean()) < 0.5 * np.sqrt(2560)
+    assert np.abs(example["audio"] - expected).max() < 300
+
+
+def test_audio_uses_the_range_of_its_integers(examples):
+    for example in examples:
+        assert example["audio"].dtype == np.int16
+        assert abs(np.abs(example["audio"].astype(int)).max() - 30_000) <= 1
+
+
+def test_indices_count_up_and_scenes_differ(examples):
+    assert [int(example["index"]) for example in examples] == list(range(48))
+    positions = np.stack([example["source_positions"][0] for example in examples])
+    assert len(np.unique(positions, axis=0)) == 48
+
+
+def test_splits_use_their_own_talkers(tiny_path):
+    builder = tfds.builder_from_directory(tiny_path)
+    for split, prefix in (
+        ("train", b"train"),
+        ("validation", b"dev"),
+        ("test", b"test"),
+    ):
+        for example in builder.as_data_source(split):
+            assert example["utterances"].startswith(prefix)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(tiny_path, tmp_path):
+    """The shared data set was built by two processes."""
+    assert hashes(prepare_tiny(tmp_path, processes=1)) == hashes(tiny_path)
+
+
+def test_tfds_own_way_gives_the_same_examples(tiny_path, tmp_path):
+    builder = simulated.Builder(
+        config="l1_tiny", data_dir=str(tmp_path), file_format="array_record"
+    )
+    builder.download_and_prepare()
+    assert builder.info.metadata["corpus"]["name"] == "builtin"
+    ours = tfds.builder_from_directory(tiny_path)
+    for split in ("train", "validation", "test"):
+        pairs = zip(
+            builder.as_data_source(split), ours.as_data_source(split), strict=True
+        )
+        for theirs, mine in pairs:
+            for key, value in mine.items():
+                np.testing.assert_array_equal(value, theirs[key])
+
+
+def test_what_it_was_made_from_is_stored(tiny_path):
+    info = tfds.builder_from_directory(tiny_path).info
+    assert {k: info.splits[k].num_examples for k in info.splits} == {
+        "train": 48,
+        "validation": 12,
+        "test": 20,
+    }
+    assert info.metadata["seed"] == 2024
+    assert info.metadata["simulator"].startswith("uld_jax ")
+    assert info.metadata["corpus"]["train_talkers"] == 40
+    assert simulated.Builder.RELEASE_NOTES[str(info.version)]
+    for name, feature in info.features.items():
+        assert feature.doc.desc, name
+
+
+def test_nothing_here_imports_tensorflow():
+    assert "tensorflow" not in sys.modules
+
+
+def test_every_configuration_holds_whole_splits():
+    names = {config.name: config for config in simulated.Builder.BUILDER_CONFIGS}
+    assert names["l1"].sizes == (100_000, 5_000, 5_000)
+    for config in names.values():
+        for split, size in config.size_of_split.items():
+            shards = config.num_shards[split]
+            assert (shards - 1) * config.examples_per_shard < size
+            assert size <= shards * config.examples_per_shard
+
+
+class Breaks(simulated.Builder, skip_registration=True):
+    """A builder whose second shard of training data cannot be made."""
+
+    name = "simulated"
+
+    def shard(self, split, shard):
+        if (split, shard) == ("train", 1):
+            raise RuntimeError("the disk fell over")
+        yield from super().shard(split, shard)
+
+
+def factory(cls, data_dir, **changes):
+    return functools.partial(
+        cls,
+        config="l1_tiny",
+        data_dir=str(data_dir),
+        file_format="array_record",
+        corpus=corpora.open_speech("builtin"),
+        **changes,
+    )
+
+
+def test_an_interrupted_build_goes_on(tiny_path, tmp_path):
+    with pytest.raises(RuntimeError, match="fell over"):
+        pool.prepare(factory(Breaks, tmp_path), 1)
+    final = tmp_path / "simulated" / "l1_tiny" / "1.0.0"
+    assert not final.exists()
+    work = final.with_name("1.0.0.incomplete")
+    finished = {
+        path: path.stat().st_mtime_ns for path in work.glob("*array_record*-of-*")
+    }
+    assert finished
+    # A shard that was being written when the power went out.
+    (work / "simulated-train.array_record-00001-of-00003.part").write_bytes(b"half")
+    assert prepare_tiny(tmp_path) == final
+    assert hashes(final) == hashes(tiny_path)
+    for path, written in finished.items():
+        kept = final / path.name
+        assert path.name.endswith(".part") or kept.stat().st_mtime_ns == written
+    assert not work.exists()
+
+
+def test_shards_of_another_build_are_dropped(tiny_path, tmp_path):
+    with pytest.raises(RuntimeError, match="fell over"):
+        pool.prepare(factory(Breaks, tmp_path), 1)
+    work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
+    build = json.loads((work / "build.json").read_text())
+    build["origin"]["seed"] = 1
+    (work / "build.json").write_text(json.dumps(build))
+    for path in work.glob("*-of-*"):
+        path.write_bytes(b"of another seed")
+    assert hashes(prepare_tiny(tmp_path)) == hashes(tiny_path)
+
+
+def test_a_shard_with_too_few_examples_is_noticed(tiny_path, tmp_path):
+    with pytest.raises(RuntimeError, match="fell over"):
+        pool.prepare(factory(Breaks, tmp_path), 1)
+    work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
+    short = tiny_path / "simulated-validation.array_record-00000-of-00001"
+    (work / "simulated-train.array_record-00001-of-00003").write_bytes(
+        short.read_bytes()
+    )
+    with pytest.raises(
+        pool.PrepareError, match=r"1 shards of split 'train'.*run again"
+    ):
+        prepare_tiny(tmp_path)
+    assert hashes(prepare_tiny(tmp_path)) == hashes(tiny_path)
+
+
+def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(pool.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(
+        pool.PrepareError, match=r"0\.00 GB free; choose another folder"
+    ):
+        prepare_tiny(tmp_path)
+
+
+def test_two_builds_at_once_are_refused(tmp_path):
+    folder = tmp_path / "simulated" / "l1_tiny"
+    folder.mkdir(parents=True)
+    with (
+        pool._locked(folder / "1.0.0.lock"),
+        pytest.raises(pool.PrepareError, match="another process"),
+    ):
+        prepare_tiny(tmp_path)
+
+
+def test_shared_speech_makes_a_data_set(shared_audio):
+    builder = simulated.Builder(
+        config="l1_tiny",
+        data_dir="unused",
+        file_format="array_record",
+        corpus=corpora.open_speech(shared_audio / "speech", min_samples=2560),
+    )
+    index, example = next(builder.shard("test", 1))
+    assert index == 16
+    assert example["utterances"].startswith("test/")
+    assert np.abs(example["audio"]).max() == 30_000
