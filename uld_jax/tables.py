@@ -92,12 +92,12 @@ def table_1(groups: list[Group]) -> str:
                     TITLES.get(one.scheme, one.scheme),
                     str(one.resolution),
                     f"{acc:.2f}" if acc else "",
-                    one.metric("accuracy", 100, 2),
+                    one.metric("accuracy", 100.0, 2),
                     f"{mae:.3f}" if mae else "",
                     one.metric("mae"),
                     one.metric("median"),
                     one.metric("p90"),
-                    one.metric("cell_accuracy", 100, 2),
+                    one.metric("cell_accuracy", 100.0, 2),
                     one.metric("quantization_error"),
                     str(len(one.runs)),
                 ]
@@ -131,7 +131,7 @@ def _caption(data: str, members: list[Group]) -> str:
     )
 
 
-def _range(values: list[float]) -> str:
+def _range(values: list) -> str:
     low, high = round(min(values)), round(max(values))
     return str(low) if low == high else f"{low} to {high}"
 

@@ -289,7 +289,7 @@ def train_and_evaluate(
         tensorboardX.SummaryWriter(str(workdir / "tensorboard")) as board,
     ):
         run = _Run()
-        if restored := saved.restore("last", _items(state)):
+        if restored := saved.restore("last", checkpoint_items(state)):
             items, note = restored
             counts = items.pop("counts")
             state, run = TrainState(**items, **counts), _Run.from_note(note)
@@ -348,7 +348,7 @@ def train_and_evaluate(
         return write_record("done", test)
 
 
-def _items(state: TrainState) -> dict:
+def checkpoint_items(state: TrainState) -> dict:
     """Return a state as the items of a checkpoint, which are never single arrays."""
     items = state._asdict()
     return items | {"counts": {key: items.pop(key) for key in ("step", "sums")}}
@@ -357,7 +357,7 @@ def _items(state: TrainState) -> dict:
 def _check_stop(stop_flag, saved, state, run) -> None:
     """Save and raise if it is time to stop."""
     if reason := stop_flag.reason():
-        saved.save("last", int(state.step), _items(state), run.note())
+        saved.save("last", int(state.step), checkpoint_items(state), run.note())
         raise Stopped(reason)
 
 
@@ -383,7 +383,9 @@ def _train_epoch(
             if step < num_steps:
                 _check_stop(stop_flag, saved, state, run)
                 if step % config.train.checkpoint_steps == 0:
-                    saved.save("last", int(state.step), _items(state), run.note())
+                    saved.save(
+                        "last", int(state.step), checkpoint_items(state), run.note()
+                    )
     return state
 
 
@@ -429,7 +431,7 @@ def _end_epoch(config, evaluate_split, state, num_steps, run, saved) -> TrainSta
         best = {"params": state.params, "statistics": state.statistics}
         saved.save("best", int(state.step), best, {"epoch": run.epoch})
     state = state._replace(sums=_no_sums())
-    saved.save("last", int(state.step), _items(state), run.note())
+    saved.save("last", int(state.step), checkpoint_items(state), run.note())
     return state
 
 

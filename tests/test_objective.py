@@ -1,0 +1,108 @@
+"""Batches to inputs, targets, losses; and a split to metrics."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+from flax import nnx
+
+from uld_jax import evaluate, features, labels, objective, schemes
+
+ROOMS = np.float32([[6, 6, 4.2], [4, 9, 4.2], [7, 5, 4.2]])
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    positions = rng.uniform(0.1, 0.9, (3, 1, 3)) * ROOMS[:, None]
+    nodes = rng.uniform(0.1, 0.9, (3, 8, 3)) * ROOMS[:, None]
+    return {
+        "audio": jnp.asarray(rng.integers(-999, 999, (3, 8, 1024)), jnp.int16),
+        "node_positions": jnp.asarray(nodes, jnp.float32),
+        "source_positions": jnp.asarray(positions, jnp.float32),
+        "room_size": jnp.asarray(ROOMS),
+    }
+
+
+def test_inputs_are_spectra_and_codes_in_the_scheme_of_the_label(batch):
+    label = schemes.Label("refined_grid", 4)
+    spectra, codes = objective.network_inputs(label, batch)
+    assert spectra.shape == (3, 8, 5, 512)
+    np.testing.assert_allclose(
+        spectra[1],
+        features.spectral_features(batch["audio"][1].astype(jnp.float32)),
+        rtol=1e-3,
+        atol=1e-3,
+    )
+    assert codes.shape == (3, 8, 48)
+    expected = labels.encode_refined_grid(
+        batch["node_positions"][2, 5, :2], batch["room_size"][2, :2], 4
+    )
+    np.testing.assert_allclose(codes[2, 5], expected.ravel(), atol=1e-6)
+
+
+def test_kl_is_the_loss_above_the_entropy_of_the_label(batch):
+    label = schemes.Label("uld", 5)
+    logits = jax.random.normal(jax.random.key(0), (3, 1, 36))
+    loss, kl = objective.losses(label, logits, batch)
+    for k in range(3):
+        target = labels.encode_uld(
+            batch["source_positions"][k, 0, :2], batch["room_size"][k, :2], 5
+        )
+        target = np.asarray(target, float).ravel()
+        log_p = scipy.special.log_softmax(np.asarray(logits[k, 0], float))
+        entropy = -scipy.special.xlogy(target, target).sum()
+        np.testing.assert_allclose(loss[k], -(target * log_p).sum(), rtol=1e-4)
+        np.testing.assert_allclose(kl[k], loss[k] - entropy, atol=1e-4)
+
+
+class Oracle(nnx.Module):
+    """Knows the right answers: its logits are the log of the target, in order."""
+
+    def __init__(self, logits):
+        self.logits = nnx.Param(logits)
+
+    def __call__(self, features, codes, rngs=None):
+        return self.logits[...]
+
+
+@pytest.mark.parametrize("name", list(schemes.SCHEMES))
+def test_a_network_that_is_always_right_has_the_schemes_own_error(batch, name):
+    label = schemes.Label(name, 4)
+    target = objective.targets(label, batch)
+    soft = jnp.clip(target, 1e-6, 1 - 1e-6)
+    logits = (
+        jnp.log(soft) if name in ("uld", "one_hot") else jax.scipy.special.logit(soft)
+    )
+    logits = logits.reshape(3, 1, -1)
+    graph, params, rest = nnx.split(Oracle(logits), nnx.Param, ...)
+    step = evaluate.make_eval_step(graph, label)
+    result = evaluate.evaluate(
+        step, nnx.to_pure_dict(params), nnx.to_pure_dict(rest), [batch], 3, "test"
+    )
+    metrics = result.metrics
+    assert metrics["accuracy"] == metrics["cell_accuracy"] == 1.0
+    positions = np.asarray(batch["source_positions"][:, 0, :2])
+    sides = ROOMS[:, :2] / 4
+    centers = (positions // sides + 0.5) * sides
+    limit = np.linalg.norm(centers - positions, axis=1).mean()
+    np.testing.assert_allclose(metrics["quantization_error"], limit, rtol=1e-4)
+    expected = limit if name in ("one_hot", "heat_map") else 0.0
+    np.testing.assert_allclose(metrics["mae"], expected, atol=2e-4)
+    np.testing.assert_allclose(result.kl, 0.0, atol=1e-3)
+
+
+def test_padding_at_the_end_does_not_count(batch):
+    label = schemes.Label("uld", 4)
+    logits = jax.random.normal(jax.random.key(1), (3, 1, 25))
+    graph, params, rest = nnx.split(Oracle(logits), nnx.Param, ...)
+    step = evaluate.make_eval_step(graph, label)
+    arguments = step, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+    whole = evaluate.evaluate(*arguments, [batch, batch], 6, "test")
+    padded = evaluate.evaluate(*arguments, [batch, batch], 4, "test")
+    assert padded.predicted.shape == (4, 1, 2)
+    np.testing.assert_array_equal(padded.predicted, whole.predicted[:4])
+    losses, _ = objective.losses(label, logits, batch)
+    expected = (losses.sum() + losses[0]) / 4
+    np.testing.assert_allclose(padded.loss, expected, rtol=1e-5)
