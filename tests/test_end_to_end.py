@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT, tiny_config
 from flax import nnx
 
-from uld_jax import checkpoints, models, optimizer, schemes, train
+from uld_jax import checkpoints, models, optimizer, schemes, train, training_step
 
 # Kills its process, as a power cut would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
@@ -90,9 +90,9 @@ def last_state(workdir):
         rngs=nnx.Rngs(7),
         **settings["model"],
     )
-    _, state = train.init_state(model, optimizer.adamw(1e-3, 0.01))
+    _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.01))
     with checkpoints.Checkpoints(workdir) as saved:
-        items, _ = saved.restore("last", train.checkpoint_items(state))
+        items, _ = saved.restore("last", training_step.to_items(state))
     return items
 
 
@@ -272,7 +272,7 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
     )
     rate = 1e-3
     sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
-    graph, state = train.init_state(model, sgd)
+    graph, state = training_step.init_state(model, sgd)
     before = jax.tree.map(np.array, state.params)
     statistics = jax.tree.map(np.array, state.statistics)
 
@@ -282,7 +282,7 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
         logits = network(*objective.network_inputs(label, batch))
         return float(objective.losses(label, logits, batch)[0].mean())
 
-    after = train.make_train_step(graph, sgd, label, seed=0)(state, batch)
+    after = training_step.make_train_step(graph, sgd, label, seed=0)(state, batch)
     np.testing.assert_allclose(after.sums["loss"], mean_loss(before), rtol=1e-4)
     step = jax.tree.map(lambda new, old: np.array(new) - old, after.params, before)
     squared = sum((leaf**2).sum() for leaf in jax.tree.leaves(step))

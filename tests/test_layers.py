@@ -11,10 +11,11 @@ import uld_jax
 
 LAYERS = {
     0: {"labels", "features", "losses", "models", "optimizer", "scenes", "corpora"}
-    | {"builtin_speech", "progress", "checkpoints", "records", "rendering"},
+    | {"builtin_speech", "progress", "checkpoints", "records", "rendering"}
+    | {"stopping"},
     1: {"schemes", "metrics", "input_pipeline"},
     2: {"config", "objective"},
-    3: {"evaluate", "datasets"},
+    3: {"evaluate", "datasets", "training_step"},
     4: {"train"},
     5: {"commands"},
     6: {"main", "sweep", "prepare", "tables", "plots"},

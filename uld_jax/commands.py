@@ -8,7 +8,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from uld_jax import config as config_lib
-from uld_jax import corpora, input_pipeline, train
+from uld_jax import corpora, input_pipeline, stopping, train
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -54,7 +54,7 @@ def run(main: Callable) -> None:
             _exit(f"unknown argument {arguments[1]!r}; see --help", EXIT_BAD_INPUT)
         try:
             main(arguments)
-        except train.Stopped as stop:
+        except stopping.Stopped as stop:
             _exit(f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED)
         except Failed as failure:
             _exit(str(failure), EXIT_FAILED)

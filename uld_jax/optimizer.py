@@ -34,18 +34,18 @@ class Plateau:
     the third does.
 
     Attributes:
-        best: Least validation loss so far.
+        best: Least validation loss so far; None before the first epoch.
         epochs_since_best: Epochs since then.
         lowered: Whether the learning rate has been lowered.
     """
 
-    best: float = math.inf
+    best: float | None = None
     epochs_since_best: int = 0
     lowered: bool = False
 
     def update(self, loss: float, patience: int) -> "Plateau":
         """Return the rule's state after an epoch with that validation loss."""
-        if loss < self.best:
+        if loss < (math.inf if self.best is None else self.best):
             return Plateau(loss, 0, self.lowered)
         since = self.epochs_since_best + 1
         return Plateau(self.best, since, self.lowered or since >= patience)

@@ -19,7 +19,7 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
-from uld_jax import commands, datasets, progress, records, train
+from uld_jax import commands, datasets, progress, records, stopping
 from uld_jax import config as config_lib
 
 _CONFIG = commands.define_config()
@@ -109,11 +109,11 @@ def main(_) -> None:
             continue
         left = deadline - time.monotonic()
         if left <= 0:
-            raise train.Stopped("the time given is up")
+            raise stopping.Stopped("the time given is up")
         progress.say(f"[{number}/{len(runs)}] {name}")
         code = _run(workdir, overrides, left if math.isfinite(left) else None)
         if code == commands.EXIT_STOPPED:
-            raise train.Stopped("the run was stopped")
+            raise stopping.Stopped("the run was stopped")
         if code:
             failed.append(f"{name} (exit code {code})")
     if failed:
