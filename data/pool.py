@@ -6,27 +6,26 @@ a data set is either whole or not there. A stopped build goes on where it was.
 """
 
 import concurrent.futures
-import contextlib
 import dataclasses
-import fcntl
 import json
 import multiprocessing
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
-from uld_jax import progress
+from uld_jax import errors, locking, progress
 
 _FINGERPRINT = "build.json"
+_PR_SET_PDEATHSIG = 1
 _builder = None  # The builder of a worker process.
 
 
-class PrepareError(RuntimeError):
+class PrepareError(errors.InputError):
     """A data set that could not be prepared, with the reason."""
 
 
@@ -51,17 +50,22 @@ def prepare(
         num_processes: Worker processes; by default one for each core.
 
     Raises:
-        PrepareError: If the disk is too small, another process builds the same
-            data set, or shards have the wrong number of examples.
+        PrepareError: If the disk is too small, the folder holds something else, or
+            shards have the wrong number of examples.
+        locking.LockedError: If another process builds the same data set.
         corpora.CorpusError: If the corpus has no usable speech.
     """
     builder = make_builder()
     final = pathlib.Path(builder.data_dir)
-    if final.exists():
+    if (final / "dataset_info.json").exists():
         return final
+    if final.exists():
+        raise PrepareError(
+            f"{str(final)!r} holds no whole data set; remove it and prepare it anew"
+        )
     work = final.with_name(final.name + ".incomplete")
     work.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(work.with_suffix(".lock")):
+    with locking.hold(work.with_suffix(".lock")):
         _open_work_folder(work, builder)
         shards = _shards(builder, work)
         missing = [shard for shard in shards if not shard.path.exists()]
@@ -70,20 +74,6 @@ def prepare(
         _write_metadata(builder, work, shards)
         work.rename(final)
     return final
-
-
-@contextlib.contextmanager
-def _locked(path: pathlib.Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PrepareError(
-                f"another process is building {str(path.with_suffix(''))!r}; wait for it"
-            ) from None
-        yield
-        path.unlink(missing_ok=True)
 
 
 def _open_work_folder(work: pathlib.Path, builder) -> None:
@@ -197,7 +187,7 @@ def _start_worker(make_builder) -> None:
 
 def _write_shard(shard: _Shard) -> dict[str, str]:
     """Write one shard under another name, then rename it; return skipped files."""
-    partial = shard.path.with_name(shard.path.name + ".part")
+    partial = shard.path.with_name(f"{shard.path.name}.{os.getpid()}.part")
     writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
     features = _builder.info.features
     serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
@@ -237,7 +227,8 @@ def _write_metadata(builder, work: pathlib.Path, shards: list[_Shard]) -> None:
         )
     builder.info.set_splits(tfds.core.splits.SplitDict(infos))
     builder.info.write_to_directory(work)
-    (work / _FINGERPRINT).unlink()
+    for leftover in (work / _FINGERPRINT, *work.glob("*.part")):
+        leftover.unlink()
 
 
 def _num_records(path: pathlib.Path) -> int:

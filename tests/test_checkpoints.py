@@ -29,6 +29,14 @@ def test_the_best_is_kept_beside_the_last(tmp_path):
     np.testing.assert_array_equal(best["params"]["w"], 10.0)
 
 
+def test_an_older_state_comes_back_by_its_step(tmp_path):
+    with checkpoints.Checkpoints(tmp_path) as saved:
+        for step in (1, 2, 3):
+            saved.save("best", step, state_of(float(step)), {"epoch": step})
+        _, note = saved.restore("best", state_of(0.0), step=2)
+    assert note == {"epoch": 2}
+
+
 def test_a_repeated_step_replaces_what_a_killed_run_left(tmp_path):
     with checkpoints.Checkpoints(tmp_path) as saved:
         saved.save("best", 6, state_of(1.0), {})

@@ -1,6 +1,7 @@
 import pytest
 
 from uld_jax import config as config_lib
+from uld_jax import records
 
 
 def resolved(**overrides):
@@ -38,10 +39,14 @@ def test_the_papers_settings_are_the_default():
         ("label.outputs_per_axis", 1, "--config.label: resolution is 0"),
         ("model.name", "cnn", "--config.model.name is 'cnn'; there are enc"),
         ("model.average_frames", "no", "--config.model.average_frames is 'no'"),
-        ("model.width", 1, "--config.model.width is 1; it must be at least 2"),
+        ("model.width", 1, "--config.model.width is 1; it must be from 2"),
         ("train.epochs", 0, "--config.train.epochs is 0"),
         ("train.learning_rate", float("nan"), "--config.train.learning_rate is nan"),
-        ("train.learning_rate", 0.0, "must be above 0"),
+        ("train.learning_rate", 0.0, "--config.train.learning_rate is 0.0"),
+        ("train.learning_rate", float("inf"), "--config.train.learning_rate is inf"),
+        ("train.plateau_factor", 7.0, "--config.train.plateau_factor is 7.0"),
+        ("train.weight_decay", -5.0, "--config.train.weight_decay is -5.0"),
+        ("seed", -1, "--config.seed is -1; it must be from 0"),
     ],
 )
 def test_bad_settings_are_named(key, value, message):
@@ -52,17 +57,17 @@ def test_bad_settings_are_named(key, value, message):
 def test_differences_name_the_keys():
     old = config_lib.to_dict(resolved())
     new = config_lib.to_dict(resolved(**{"seed": 1, "train.batch_size": 64}))
-    assert config_lib.differences(old, new) == [
+    assert records.differences(old, new) == [
         "seed: 0 -> 1",
         "train.batch_size: 128 -> 64",
     ]
-    assert config_lib.differences(old, old) == []
+    assert records.differences(old, old) == []
 
 
 def test_where_data_lie_makes_no_other_run():
     old = config_lib.to_dict(resolved())
     new = config_lib.to_dict(resolved(**{"data.dir": "x", "data.on_device": False}))
-    assert config_lib.differences(old, new) == []
+    assert records.differences(old, new) == []
 
 
 def test_experiments_are_found_outside_a_checkout(tmp_path, monkeypatch):
@@ -70,4 +75,12 @@ def test_experiments_are_found_outside_a_checkout(tmp_path, monkeypatch):
     found = config_lib.find_experiment("experiments/l1.py")
     assert found != "experiments/l1.py"
     assert found.endswith("l1.py")
-    assert config_lib.find_experiment("experiments/no.py") == "experiments/no.py"
+    assert config_lib.find_experiment("l1.py") == found
+    for wrong in ("experiments/no.py", "experimnts/l1.py", "mine/experiments/l1.py"):
+        assert config_lib.find_experiment(wrong) == wrong
+
+
+def test_a_misspelled_key_in_an_experiment_is_an_error():
+    config = config_lib.default()
+    with pytest.raises(AttributeError, match="Did you mean"):
+        config.train.learning_rte = 0.5

@@ -43,6 +43,7 @@ def test_the_published_layout_of_librispeech_is_read(tmp_path):
     write(tmp_path / "test-other" / "7" / "55" / "7-55-0001.flac", tone())
     corpus = corpora.open_speech(tmp_path)
     assert [corpus.utterances[s][0].talker for s in corpora.SPLITS] == ["7", "8", "9"]
+    assert corpus.summary()["folders"] == list(corpora.LIBRISPEECH_SPLITS)
     with pytest.raises(corpora.CorpusError, match="in both train and test"):
         corpora.open_speech(tmp_path, ("train-clean-360", "dev-clean", "test-other"))
 
@@ -144,16 +145,34 @@ def test_the_same_stream_draws_the_same():
     assert (one.utterance, one.start) == (two.utterance, two.start)
 
 
-def test_noise_is_split_by_recording(tmp_path):
+@pytest.mark.parametrize(
+    "pieces",
+    [("rain-{}-A.wav", "rain-{}-B.wav"), ("PARK{}/ch01.wav", "PARK{}/ch02.wav")],
+)
+def test_pieces_of_one_noise_recording_stay_together(tmp_path, pieces):
     for recording in range(60):
-        for piece in "AB":
-            write(tmp_path / f"rain-{recording}-{piece}.wav", tone())
+        for piece in pieces:
+            write(tmp_path / piece.format(recording), tone())
     corpus = corpora.open_noise(tmp_path)
     counts = {split: len(corpus.utterances[split]) for split in corpora.SPLITS}
     assert sum(counts.values()) == 120
     assert counts["train"] > 2 * counts["dev"] > 0
     for split in corpora.SPLITS:
         assert counts[split] == 2 * corpus.summary()[f"{split}_talkers"]
+
+
+def test_numbered_noise_files_are_recordings_of_their_own(tmp_path):
+    for number in range(60):
+        write(tmp_path / "free-sound" / f"noise-free-sound-{number:04}.wav", tone())
+    corpus = corpora.open_noise(tmp_path)
+    assert all(corpus.utterances[split] for split in corpora.SPLITS)
+
+
+def test_noise_that_is_split_already_is_taken_so(tmp_path):
+    for split in corpora.SPLITS:
+        write(tmp_path / split / f"rain-{split}.wav", tone())
+    corpus = corpora.open_noise(tmp_path)
+    assert [len(corpus.utterances[split]) for split in corpora.SPLITS] == [1, 1, 1]
 
 
 def test_builtin_talkers_are_disjoint_and_voiced():

@@ -16,12 +16,21 @@ import pytest
 from conftest import ROOT, tiny_config
 from flax import nnx
 
-from uld_jax import checkpoints, models, optimizer, schemes, train, training_step
+from uld_jax import (
+    checkpoints,
+    locking,
+    models,
+    optimizer,
+    records,
+    schemes,
+    train,
+    training_step,
+)
 
-# Kills its process, as a power cut would, before step 11, the fifth of
+# Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
 KILLED = """
-import os, signal
+import os, signal, sys
 from uld_jax import input_pipeline
 
 batches = input_pipeline.DeviceData.batches
@@ -33,7 +42,7 @@ def deadly(self, order, first_step=0):
         if len(order) == 6:
             count += 1
             if count == 11:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.Signals[sys.argv.pop()])
         yield batch
 
 input_pipeline.DeviceData.batches = deadly
@@ -103,24 +112,30 @@ def unbroken(tiny_data_dir, tmp_path_factory):
     return workdir
 
 
-def test_a_killed_run_goes_on_to_the_same_end(unbroken, tiny_data_dir, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 75)]
+)
+def test_a_killed_run_goes_on_to_the_same_end(
+    name, code, unbroken, tiny_data_dir, tmp_path
+):
     """Same parameters, bit for bit, and same record as without the break."""
     flags = flags_of(tiny_data_dir, tmp_path)
-    killed = run("-c", KILLED, *flags, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = run("-c", KILLED, *flags, name, check=False)
+    assert killed.returncode == code
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "running"
-    assert (tmp_path / "last" / "8").exists()
+    # Killed, it has what it saved every two steps; asked to stop, it saves first.
+    assert (tmp_path / "last" / ("8" if code < 0 else "11")).exists()
     resumed = run("-m", "uld_jax.main", *flags)
     assert "going on at epoch 2" in resumed.stdout
     assert "Epoch 1:" not in resumed.stdout
     jax.tree.map(
         np.testing.assert_array_equal, last_state(tmp_path), last_state(unbroken)
     )
-    records = [
+    resumed, whole = (
         without_times(json.loads((folder / "record.json").read_text()))
         for folder in (tmp_path, unbroken)
-    ]
-    assert records[0] == records[1]
+    )
+    assert resumed == whole
     mine, other = (
         dict(np.load(folder / "predictions.npz", allow_pickle=False))
         for folder in (tmp_path, unbroken)
@@ -184,6 +199,46 @@ def test_other_settings_in_the_same_folder_are_refused(unbroken, tiny_data_dir):
     assert "train.learning_rate: 0.001 -> 0.5" in result.stderr
 
 
+def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
+    flags = flags_of(tiny_data_dir, tmp_path, "--config.train.epochs=2000")
+    command = [sys.executable, "-m", "uld_jax.sweep", *flags, "--scheme=uld"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    ) as sweep:
+        output = []
+        for line in sweep.stdout:
+            output.append(line)
+            if line.startswith("Epoch 1:"):
+                sweep.send_signal(signal.SIGINT)
+    assert sweep.returncode == 75, "".join(output)
+    assert output[-1].startswith("stopped: the run was stopped")
+    record = json.loads((tmp_path / "uld_I5_seed0" / "record.json").read_text())
+    assert record["status"] == "running"
+    assert record["epochs"]
+
+
+def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
+    config = tiny_config(tiny_data_dir)
+    with (
+        locking.hold(tmp_path / "lock"),
+        pytest.raises(locking.LockedError, match="another process is at work"),
+    ):
+        train.train_and_evaluate(config, tmp_path)
+
+
+def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
+    config = tiny_config(tiny_data_dir)
+    records.write_json(
+        tmp_path / "record.json", {"status": "running", "data": {"name": "other"}}
+    )
+    with pytest.raises(train.RunConflictError, match="on other data"):
+        train.train_and_evaluate(config, tmp_path)
+
+
 def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     flags = flags_of(tiny_data_dir, tmp_path, "--scheme=one_hot,heat_map")
     stopped = run("-m", "uld_jax.sweep", *flags, "--minutes=0.0001", check=False)
@@ -227,7 +282,9 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
             "was prepared from the corpus 'builtin'",
         ),
         (["--config.train.batch_size=64"], "batch size 64 is larger than the 48"),
+        (["--config.model.num_encoders=3"], "8 nodes cannot be divided among 3"),
         (["spare"], "unknown argument 'spare'"),
+        (["--config=experimnts/l1.py"], "experimnts/l1.py"),
     ],
 )
 def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_path):
@@ -235,8 +292,9 @@ def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_pa
     result = run(
         "-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir, *flags), check=False
     )
-    assert result.returncode != 0
+    assert result.returncode == 2
     assert message in result.stderr
+    assert "Traceback" not in result.stderr
     assert not workdir.exists()
     assert not (tiny_data_dir / "simulated" / "l1").exists()
 
@@ -315,12 +373,15 @@ def test_the_wheel_brings_builders_and_experiments(tiny_data_dir, tmp_path):
     (wheel,) = tmp_path.glob("uld_jax-*.whl")
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as file:
-        tops = {name.split("/")[0] for name in file.namelist()}
+        shipped = {name for name in file.namelist() if name.endswith(".py")}
         file.extractall(site)
-    assert {name for name in tops if not name.endswith(".dist-info")} == {
-        "uld_jax",
-        "uld_jax_data",
-        "uld_jax_experiments",
+    installed_as = {"uld_jax": "uld_jax"} | {
+        name: f"uld_jax_{name}" for name in ("data", "experiments")
+    }
+    assert shipped == {
+        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, package in installed_as.items()
+        for path in (ROOT / folder).rglob("*.py")
     }
     outside = tmp_path / "outside"
     outside.mkdir()

@@ -38,11 +38,11 @@ def test_the_report_shows_every_figure_and_the_table(runs, tmp_path):
     pictures = sorted(path.name for path in page.parent.glob("*.png"))
     assert pictures == [
         "errors.png",
-        "floor_plan_one_hot_I6_seed0.png",
-        "floor_plan_uld_I5_seed0.png",
+        "floor_plan_one_hot_1.png",
+        "floor_plan_uld_2.png",
         "learning_curves.png",
-        "maps_one_hot_I6_seed0.png",
-        "maps_uld_I5_seed0.png",
+        "maps_one_hot_1.png",
+        "maps_uld_2.png",
     ]
     for name in pictures:
         assert f'src="{name}"' in text

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import prepare_tiny
 
-from uld_jax import corpora, rendering, scenes
+from uld_jax import corpora, locking, rendering, scenes
 from uld_jax_data import pool
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -160,13 +160,20 @@ def test_an_interrupted_build_goes_on(tiny_path, tmp_path):
     }
     assert finished
     # A shard that was being written when the power went out.
-    (work / "simulated-train.array_record-00001-of-00003.part").write_bytes(b"half")
+    (work / "simulated-train.array_record-00001-of-00003.1.part").write_bytes(b"half")
     assert prepare_tiny(tmp_path) == final
     assert hashes(final) == hashes(tiny_path)
     for path, written in finished.items():
         kept = final / path.name
-        assert path.name.endswith(".part") or kept.stat().st_mtime_ns == written
+        assert kept.stat().st_mtime_ns == written
     assert not work.exists()
+    assert not list(final.glob("*.part"))
+
+
+def test_a_folder_that_is_no_whole_data_set_is_refused(tmp_path):
+    (tmp_path / "simulated" / "l1_tiny" / "1.0.0").mkdir(parents=True)
+    with pytest.raises(pool.PrepareError, match="holds no whole data set"):
+        prepare_tiny(tmp_path)
 
 
 def test_shards_of_another_build_are_dropped(tiny_path, tmp_path):
@@ -209,8 +216,8 @@ def test_two_builds_at_once_are_refused(tmp_path):
     folder = tmp_path / "simulated" / "l1_tiny"
     folder.mkdir(parents=True)
     with (
-        pool._locked(folder / "1.0.0.lock"),
-        pytest.raises(pool.PrepareError, match="another process"),
+        locking.hold(folder / "1.0.0.lock"),
+        pytest.raises(locking.LockedError, match="another process"),
     ):
         prepare_tiny(tmp_path)
 

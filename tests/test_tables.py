@@ -10,7 +10,13 @@ from uld_jax import records, tables
 RECORD = {
     "status": "done",
     "seed": 0,
-    "settings": {"label": {"scheme": "uld", "resolution": 5}},
+    "folder": "runs/a",
+    "settings": {
+        "seed": 0,
+        "label": {"scheme": "uld", "resolution": 5, "outputs_per_axis": 6},
+        "model": {"width": 64},
+        "data": {"dir": "datasets"},
+    },
     "data": {
         "name": "simulated/l1:1.0.0",
         "sizes": {"train": 1000, "validation": 200, "test": 300},
@@ -34,8 +40,8 @@ RECORD = {
 
 def record(scheme, seed=0, resolution=6, **test):
     one = copy.deepcopy(RECORD)
-    one["settings"]["label"] = {"scheme": scheme, "resolution": resolution}
-    one["seed"] = seed
+    one["settings"]["label"] |= {"scheme": scheme, "resolution": resolution}
+    one["seed"] = one["settings"]["seed"] = seed
     one["test"] |= test
     return one
 
@@ -64,6 +70,32 @@ def test_seeds_are_averaged_with_their_spread():
     (group,) = tables.group(runs)
     assert group.metric("mae") == "0.200 ± 0.100"
     assert group.metric("accuracy", 100.0, 1) == "90.0 ± 0.0"
+
+
+def test_other_settings_and_other_speech_are_not_averaged():
+    wide = record("uld", mae=0.2)
+    wide["settings"]["model"]["width"] = 128
+    moved = record("uld", seed=1)
+    moved["settings"]["data"]["dir"] = "elsewhere"
+    groups = tables.group([record("uld"), wide, moved])
+    assert [(one.label, len(one.runs)) for one in groups] == [
+        ("ULD (model.width 128)", 1),
+        ("ULD (model.width 64)", 2),
+    ]
+    other = record("uld")
+    other["data"]["corpus"]["fingerprint"] = "other"
+    assert len(tables.group([record("uld"), other])) == 2
+
+
+def test_the_same_run_twice_is_refused():
+    with pytest.raises(ValueError, match="are the same run"):
+        tables.group([record("uld"), record("uld")])
+
+
+def test_the_papers_values_stand_beside_6_x_6_outputs_alone():
+    run = record("uld", resolution=8)
+    run["settings"]["label"]["outputs_per_axis"] = 9
+    assert "0.031" not in tables.table_1(tables.group([run]))
 
 
 def test_data_sets_are_not_mixed():

@@ -9,7 +9,7 @@ import pathlib
 import jax
 import orbax.checkpoint as ocp
 
-_KEPT = {"last": 2, "best": 1}
+_KEPT = {"last": 2, "best": 2}
 
 
 class Checkpoints:
@@ -22,7 +22,9 @@ class Checkpoints:
         self._managers = {
             kind: ocp.CheckpointManager(
                 (workdir / kind).resolve(),
-                options=ocp.CheckpointManagerOptions(max_to_keep=kept, create=True),
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=kept, create=True, cleanup_tmp_directories=True
+                ),
             )
             for kind, kept in _KEPT.items()
         }
@@ -55,15 +57,18 @@ class Checkpoints:
             # Whoever finds the last state must find the best one it speaks of.
             manager.wait_until_finished()
 
-    def restore(self, kind: str, like: dict) -> tuple[dict, dict] | None:
-        """Return the newest state and its note, or None if there is none.
+    def restore(
+        self, kind: str, like: dict, step: int | None = None
+    ) -> tuple[dict, dict] | None:
+        """Return a state and its note, or None if there is none.
 
         Args:
             kind: "last" or "best".
             like: Items to restore, with arrays of the right shapes and types.
+            step: The step it was saved under; the newest by default.
         """
         manager = self._managers[kind]
-        step = manager.latest_step()
+        step = manager.latest_step() if step is None else step
         if step is None:
             return None
         restored = manager.restore(

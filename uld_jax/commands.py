@@ -8,7 +8,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from uld_jax import config as config_lib
-from uld_jax import corpora, input_pipeline, stopping, train
+from uld_jax import errors, stopping
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -59,17 +59,21 @@ def run(main: Callable) -> None:
         except Failed as failure:
             _exit(str(failure), EXIT_FAILED)
         except (
-            config_lib.ConfigError,
-            corpora.CorpusError,
-            input_pipeline.DatasetError,
-            train.RunConflictError,
+            errors.InputError,
             FileNotFoundError,
         ) as error:
             _exit(f"error: {error}", EXIT_BAD_INPUT)
         except KeyboardInterrupt:
             _exit("interrupted", 130)
 
-    app.run(told, argv=_find_experiments(sys.argv))
+    def parsed(arguments):
+        try:
+            return flags.FLAGS(_find_experiments(arguments))
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+            # Misspelled keys and wrong types, on the line or in the file.
+            return _exit(f"error: {error}; see --help", EXIT_BAD_INPUT)
+
+    app.run(told, flags_parser=parsed)
 
 
 def _exit(message: str, code: int) -> None:

@@ -4,18 +4,21 @@ import pathlib
 
 from ml_collections import config_dict
 
-from uld_jax import models, schemes
+from uld_jax import errors, models, schemes
 
 ConfigDict = config_dict.ConfigDict
 
 
-class ConfigError(ValueError):
+class ConfigError(errors.InputError):
     """A setting that cannot be used; the message names its flag."""
 
 
 def default() -> ConfigDict:
-    """Return the settings of every experiment, to be changed by its file."""
-    return ConfigDict(
+    """Return the settings of every experiment, to be changed by its file.
+
+    They are locked: a misspelled key raises an error.
+    """
+    config = ConfigDict(
         {
             "seed": 0,
             "data": {
@@ -60,6 +63,26 @@ def default() -> ConfigDict:
             },
         }
     )
+    return config.lock()
+
+
+_LARGEST = 2**31 - 1
+_RANGES = (
+    ("seed", 0, _LARGEST),
+    ("data.prefetch_batches", 1, _LARGEST),
+    ("data.read_threads", 1, _LARGEST),
+    ("model.width", 2, _LARGEST),
+    ("model.num_blocks", 0, _LARGEST),
+    ("model.num_encoders", 1, _LARGEST),
+    ("train.epochs", 1, _LARGEST),
+    ("train.batch_size", 1, _LARGEST),
+    ("train.learning_rate", 1e-12, 1e3),
+    ("train.plateau_factor", 1e-6, 1.0),
+    ("train.plateau_patience", 1, _LARGEST),
+    ("train.stop_patience", 1, _LARGEST),
+    ("train.weight_decay", 0.0, 1e3),
+    ("train.checkpoint_steps", 1, _LARGEST),
+)
 
 
 def resolve(config: ConfigDict) -> ConfigDict:
@@ -91,28 +114,13 @@ def resolve(config: ConfigDict) -> ConfigDict:
             f"--config.model.average_frames is {config.model.average_frames!r}; "
             "it must be 'early' or 'late'"
         )
-    for section, key, least in (
-        ("model", "width", 2),
-        ("model", "num_blocks", 0),
-        ("model", "num_encoders", 1),
-        ("train", "epochs", 1),
-        ("train", "batch_size", 1),
-        ("train", "plateau_patience", 1),
-        ("train", "stop_patience", 1),
-        ("train", "checkpoint_steps", 1),
-        ("data", "prefetch_batches", 1),
-        ("data", "read_threads", 1),
-    ):
-        if config[section][key] < least:
+    for key, least, most in _RANGES:
+        section, _, name = key.rpartition(".")
+        value = config[section][name] if section else config[name]
+        if not least <= value <= most:
             raise ConfigError(
-                f"--config.{section}.{key} is {config[section][key]}; "
-                f"it must be at least {least}"
+                f"--config.{key} is {value}; it must be from {least} to {most}"
             )
-    if not config.train.learning_rate > 0:
-        raise ConfigError(
-            f"--config.train.learning_rate is {config.train.learning_rate}; "
-            "it must be above 0"
-        )
     return config_dict.FrozenConfigDict(config)
 
 
@@ -128,42 +136,17 @@ def to_dict(config) -> dict:
     }
 
 
-# Where data lie and how they are read changes no result.
-_FREE_TO_CHANGE = frozenset(
-    {
-        "data.dir",
-        "data.speech",
-        "data.speech_splits",
-        "data.on_device",
-        "data.prefetch_batches",
-        "data.read_threads",
-        "train.checkpoint_steps",
-    }
-)
-
-
-def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
-    """Return the settings that make another run, as "key: old -> new" lines."""
-    lines = []
-    for key in sorted(old.keys() | new.keys()):
-        name, before, after = prefix + key, old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines += differences(before, after, f"{name}.")
-        elif before != after and name not in _FREE_TO_CHANGE:
-            lines.append(f"{name}: {before!r} -> {after!r}")
-    return lines
-
-
 def find_experiment(path: str) -> str:
-    """Return an experiment file's path: as given, or the installed one of that name.
+    """Return an experiment file's path: as given, or that of an installed one.
 
-    `experiments/l1.py` is thus found outside a checkout too.
+    `experiments/l1.py` and `l1.py` are thus found outside a checkout too.
     """
-    if not pathlib.Path(path).exists():
+    given = pathlib.Path(path)
+    if not given.exists() and given.parent.as_posix() in (".", "experiments"):
         import uld_jax_experiments
 
         for folder in uld_jax_experiments.__path__:
-            shipped = pathlib.Path(folder) / pathlib.Path(path).name
+            shipped = pathlib.Path(folder) / given.name
             if shipped.exists():
                 return str(shipped)
     return path

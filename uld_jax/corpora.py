@@ -10,11 +10,12 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
-from uld_jax import builtin_speech
+from uld_jax import builtin_speech, errors
 
 SPLITS = ("train", "dev", "test")
 LIBRISPEECH_SPLITS = ("train-clean-360", "dev-clean", "test-clean")
@@ -28,7 +29,7 @@ _CACHED_FILES = 300
 _MAX_REDRAWS = 200
 
 
-class CorpusError(ValueError):
+class CorpusError(errors.InputError):
     """A corpus that cannot be used, with the reason."""
 
 
@@ -69,11 +70,13 @@ class Corpus:
     Attributes:
         name: "builtin", or the name of the corpus folder.
         utterances: Utterances by split.
+        folders: The folders that serve as train, dev and test.
         skipped: Files left out so far, name to reason.
     """
 
     name: str
     utterances: dict[str, tuple[Utterance, ...]]
+    folders: tuple[str, ...] = SPLITS
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def fingerprint(self) -> str:
@@ -81,9 +84,13 @@ class Corpus:
         lines = [f"{s}/{u.name}" for s in SPLITS for u in self.utterances[s]]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
-    def summary(self) -> dict[str, str | int]:
+    def summary(self) -> dict[str, str | int | list[str]]:
         """Return the corpus in a few facts, for a data set's metadata."""
-        facts = {"name": self.name, "fingerprint": self.fingerprint()}
+        facts = {
+            "name": self.name,
+            "folders": list(self.folders),
+            "fingerprint": self.fingerprint(),
+        }
         for split in SPLITS:
             facts[f"{split}_utterances"] = len(self.utterances[split])
             facts[f"{split}_talkers"] = len({u.talker for u in self.utterances[split]})
@@ -226,15 +233,17 @@ def open_speech(
         _talker,
     )
     _check_disjoint(corpus)
-    return corpus
+    names = tuple(folders[split].name for split in SPLITS)
+    return dataclasses.replace(corpus, folders=names)
 
 
 def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
     """Return the noise corpus in a folder, split by sub-folder or by recording.
 
-    A folder with sub-folders train, dev and test is taken as it is. Otherwise
-    its files are divided 8 : 1 : 1 by a hash of their recording, the file name
-    up to its last hyphen, so that pieces of one recording stay together.
+    A folder with sub-folders train, dev and test is taken as it is. Otherwise its
+    files are divided 8 : 1 : 1 by a hash of their recording, so that its pieces
+    stay together: files alike but for an ending -A, -B, ... as in ESC-10, and the
+    channels ch01, ch02, ... of one folder, as in DEMAND.
 
     Raises:
         CorpusError: If the folder is missing or a split has no usable file.
@@ -245,12 +254,11 @@ def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
     else:
         files = {split: [] for split in SPLITS}
         for path in _audio_files(folder):
-            tenth = int(hashlib.sha256(_recording(path.name).encode()).hexdigest(), 16)
+            recording = _recording(path.relative_to(folder).as_posix())
+            tenth = int(hashlib.sha256(recording.encode()).hexdigest(), 16)
             split = {8: "dev", 9: "test"}.get(tenth % 10, "train")
             files[split].append(path)
-    corpus = _scan(folder, files, min_samples, _recording)
-    _check_disjoint(corpus)
-    return corpus
+    return _scan(folder, files, min_samples, _recording)
 
 
 def _talker(name: str) -> str:
@@ -258,7 +266,10 @@ def _talker(name: str) -> str:
 
 
 def _recording(name: str) -> str:
-    return pathlib.PurePath(name).stem.rsplit("-", 1)[0]
+    path = pathlib.PurePath(name)
+    if re.fullmatch(r"ch\d+", path.stem):
+        return path.parent.as_posix()
+    return re.sub(r"-[A-Z]$", "", path.with_suffix("").as_posix())
 
 
 def _existing_folder(folder: str | pathlib.Path) -> pathlib.Path:
@@ -315,11 +326,11 @@ def _scan(folder, files, min_samples, talker_of) -> Corpus:
                 f"{len(paths)} audio files found, all unreadable or too short"
             )
         utterances[split] = tuple(kept)
-    return Corpus(folder.resolve().name, utterances, skipped)
+    return Corpus(folder.resolve().name, utterances, skipped=skipped)
 
 
 def _check_disjoint(corpus: Corpus) -> None:
-    """Raise if a talker, or a noise recording, is in two splits."""
+    """Raise if a talker is in two splits."""
     talkers = {s: {u.talker for u in corpus.utterances[s]} for s in SPLITS}
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
         shared = sorted(talkers[one] & talkers[other])

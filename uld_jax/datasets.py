@@ -7,8 +7,11 @@ evaluates reads prepared data by name and folder.
 import functools
 import os
 import pathlib
+import shlex
 
-from uld_jax import input_pipeline, progress
+from uld_jax import corpora, input_pipeline, progress
+
+_DATA_FLAGS = ("name", "dir", "speech", "speech_splits")
 
 
 def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
@@ -31,30 +34,41 @@ def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
         _check_corpus(path, data)
         return path
     if not allowed:
+        command = [
+            *("python", "-m", "uld_jax.prepare"),
+            *(f"--config.data.{key}={data[key]}" for key in _DATA_FLAGS),
+        ]
         raise input_pipeline.DatasetError(
             f"data set {data.name} is not in {data.dir!r}; prepare it with\n  "
-            f"python -m uld_jax.prepare --config.data.name={data.name} "
-            f"--config.data.dir={data.dir} --config.data.speech={data.speech}"
+            + shlex.join(command)
         )
-    return _prepare(data, path, processes)
+    return _prepare(config, path, processes)
 
 
 def _check_corpus(path: pathlib.Path, data) -> None:
-    stored = input_pipeline.describe(path).get("corpus", {}).get("name")
+    """Raise if a data set was prepared from other speech than is asked for."""
+    stored = input_pipeline.describe(path).get("corpus") or {}
     wanted = pathlib.Path(data.speech).expanduser().resolve().name
-    if stored and wanted != stored:
+    if stored and wanted != stored["name"]:
         raise input_pipeline.DatasetError(
-            f"{str(path)!r} was prepared from the corpus {stored!r}, not {wanted!r}; "
-            f"say --config.data.speech={stored} to use it, or choose another "
-            "--config.data.dir to prepare your own"
+            f"{str(path)!r} was prepared from the corpus {stored['name']!r}, not "
+            f"{wanted!r}; say --config.data.speech={stored['name']} to use it, or "
+            "choose another --config.data.dir to prepare your own"
+        )
+    folders = stored.get("folders", corpora.SPLITS)
+    if tuple(folders) not in (tuple(data.speech_splits), corpora.SPLITS):
+        raise input_pipeline.DatasetError(
+            f"{str(path)!r} was prepared from the splits {tuple(folders)}; say "
+            f"--config.data.speech_splits={shlex.quote(str(tuple(folders)))} to use "
+            "it, or choose another --config.data.dir to prepare your own"
         )
 
 
-def _prepare(data, path: pathlib.Path, processes: int | None) -> pathlib.Path:
-    from uld_jax import corpora
+def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
     from uld_jax_data import pool
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
+    data = config.data
     builders = {"simulated": simulated.Builder}
     known = {
         f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
@@ -66,6 +80,20 @@ def _prepare(data, path: pathlib.Path, processes: int | None) -> pathlib.Path:
             f"no data set {data.name!r} to prepare; there are {', '.join(known)}"
         )
     cls, builder_config = known[data.name]
+    # What training would refuse later, it refuses before the work.
+    input_pipeline.epoch_order(
+        builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
+    )
+    if builder_config.num_nodes % config.model.num_encoders:
+        raise input_pipeline.DatasetError(
+            f"--config.model.num_encoders is {config.model.num_encoders}; the "
+            f"{builder_config.num_nodes} nodes of {data.name} cannot be divided so"
+        )
+    if builder_config.speech not in ("", data.speech):
+        raise input_pipeline.DatasetError(
+            f"{data.name} is made of the speech {builder_config.speech!r}; set "
+            f"--config.data.speech={builder_config.speech}"
+        )
     corpus = corpora.open_speech(
         data.speech, tuple(data.speech_splits), builder_config.num_samples
     )

@@ -77,7 +77,11 @@ def evaluate(
     num_examples: int,
     title: str,
 ) -> Evaluation:
-    """Return what a network makes of all examples; padding at the end is dropped."""
+    """Return what a network makes of all examples; padding at the end is dropped.
+
+    Raises:
+        FloatingPointError: If a loss or a prediction is not finite.
+    """
     parts = []
     with progress.Progress(title, num_examples, "examples") as bar:
         for batch in batches:
@@ -87,6 +91,8 @@ def evaluate(
         key: np.concatenate([part[key] for part in parts])[:num_examples]
         for key in parts[0]
     }
+    if not np.isfinite(results["loss"] + results["predicted"].sum((1, 2))).all():
+        raise FloatingPointError(f"{title}: an output of the network is not finite")
     errors = metrics.distances(
         jnp.asarray(results["predicted"]), jnp.asarray(results["positions"])
     )

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
-from uld_jax import labels, progress
+from uld_jax import errors, labels, progress
 
 FIELDS = ("audio", "node_positions", "source_positions", "room_size")
 
@@ -23,7 +23,7 @@ Batch = dict[str, Any]
 _READ_AT_ONCE = 500
 
 
-class DatasetError(ValueError):
+class DatasetError(errors.InputError):
     """A data set that is not there or cannot be used, with the remedy."""
 
 
@@ -135,17 +135,19 @@ def epoch_order(
         process: Number of this process, and how many there are. Process p of n
             takes every n-th example of the common order.
 
+    The paper does not say what becomes of the examples after the last full batch.
+
     Raises:
-        ValueError: If a batch is larger than the split or cannot be divided.
+        DatasetError: If a batch is larger than the split or cannot be divided.
     """
     index, count = process
     if batch_size > num_examples:
-        raise ValueError(
+        raise DatasetError(
             f"batch size {batch_size} is larger than the {num_examples} training "
             "examples; lower --config.train.batch_size"
         )
     if batch_size % count:
-        raise ValueError(
+        raise DatasetError(
             f"batch size {batch_size} is not a multiple of {count} processes"
         )
     order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
@@ -210,7 +212,9 @@ class DiskData:
 
     def _read(self, indices: np.ndarray) -> Batch:
         examples = [self._split[int(index)] for index in indices]
-        return {f: np.stack([example[f] for example in examples]) for f in FIELDS}
+        batch = {f: np.stack([example[f] for example in examples]) for f in FIELDS}
+        _check_geometry(self._split.name, batch)
+        return batch
 
     def batches(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an order from a step on."""

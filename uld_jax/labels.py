@@ -206,7 +206,8 @@ def decode_cells(
 ) -> Float[Array, "2"]:
     """Return the center (x, y) of the cell of largest score, in meters.
 
-    The decoder of one-hot (Sec. 1) and of the heat map.
+    The decoder of one-hot (Sec. 1). The paper does not say how its heat map is
+    decoded; we take the same.
     """
     check_room(room_size)
     return cell_center(peak_cell(scores), room_size, scores.shape[-1])
@@ -264,7 +265,11 @@ def encode_refined_grid(
 def decode_refined_grid(
     scores: Float[Array, "3 I I"], room_size: Float[Array, "2"]
 ) -> Float[Array, "2"]:
-    """Return the refined position (x, y) in the most likely cell, in meters."""
+    """Return the refined position (x, y) in the most likely cell, in meters.
+
+    The paper does not say how its refined grid is decoded; we take the ratios of
+    the cell of largest presence.
+    """
     check_room(room_size)
     presence, *ratios = scores
     column, row = cell = peak_cell(presence)

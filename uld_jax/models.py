@@ -105,8 +105,8 @@ class SpectrumEncoder(nnx.Module):
 class EncoderDecoder(nnx.Module):
     """The backbone of L-1: spectra to a vector to a map of the room (Sec. 3.3).
 
-    After the encoder-decoder of Le Moing et al. (reference 11), whose layers the
-    paper does not say. Ours encodes with convolutions along frequency and
+    After the encoder-decoder of Le Moing et al. (reference 11).
+    The paper does not say what layers it has. Ours encodes with convolutions along frequency and
     residual blocks, as the author's published network for one array does, and
     decodes with a transposed convolution. Chosen on the validation set
     of the reduced L-1: one encoder for each array, which after 6 epochs was at

@@ -10,7 +10,8 @@ import optax
 def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
     """Return AdamW whose learning rate lies in its state.
 
-    Decay applies to all parameters, as in PyTorch; its default there is 0.01.
+    The paper does not say what weight decay it uses; we take PyTorch's default of
+    0.01, applied to all parameters as there.
     """
     return optax.inject_hyperparams(optax.adamw)(
         learning_rate=learning_rate, weight_decay=weight_decay

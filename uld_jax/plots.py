@@ -156,9 +156,8 @@ def write_report(runs: list[dict], out: pathlib.Path) -> pathlib.Path:
             for _, p in shown
         ]
         figures["errors"] = plot_error_distribution([r for r, _ in shown], errors)
-    for run, predicted in shown:
-        label = run["settings"]["label"]
-        name = f"{label['scheme']}_I{label['resolution']}_seed{run['seed']}"
+    for number, (run, predicted) in enumerate(shown, start=1):
+        name = f"{pathlib.Path(run['folder']).name}_{number}"
         figures[f"floor_plan_{name}"] = plot_floor_plan(run, predicted)
         figures[f"maps_{name}"] = plot_maps(run, predicted)
     for name, figure in figures.items():
@@ -190,7 +189,9 @@ def main() -> None:
         runs, _ = records.read_finished(arguments.paths)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
-    out = pathlib.Path(arguments.out or pathlib.Path(arguments.paths[0]) / "report")
+    first = pathlib.Path(arguments.paths[0])
+    folder = first if first.is_dir() else first.parent
+    out = pathlib.Path(arguments.out or folder / "report")
     print(f"Report: {write_report(runs, out)}")
 
 

@@ -37,6 +37,42 @@ def _jsonable(value):
     return value
 
 
+# Where data lie and how they are read makes no other run.
+_FREE_TO_CHANGE = frozenset(
+    {
+        "data.dir",
+        "data.speech",
+        "data.speech_splits",
+        "data.on_device",
+        "data.prefetch_batches",
+        "data.read_threads",
+        "train.checkpoint_steps",
+    }
+)
+
+
+def identity(settings: dict, prefix: str = "") -> dict:
+    """Return the settings that make a run what it is, by dotted key."""
+    flat = {}
+    for key, value in settings.items():
+        name = prefix + key
+        if isinstance(value, dict):
+            flat |= identity(value, f"{name}.")
+        elif name not in _FREE_TO_CHANGE:
+            flat[name] = value
+    return flat
+
+
+def differences(old: dict, new: dict) -> list[str]:
+    """Return the settings that make another run, as "key: old -> new" lines."""
+    before, after = identity(old), identity(new)
+    return [
+        f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
 def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
     """Return all records at or below some paths, ordered by path.
 
@@ -114,6 +150,8 @@ def _commit() -> str | None:
         ).stdout.strip()
 
     try:
+        # A copy inside somebody else's repository is not in it.
+        git("ls-files", "--error-unmatch", __file__)
         changed = git("status", "--porcelain", "--untracked-files=no", ":/")
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):

@@ -12,7 +12,7 @@ class Stopped(Exception):
 class StopFlag:
     """Notes the signals to stop, and the deadline, without breaking a step."""
 
-    def __init__(self, seconds: float | None):
+    def __init__(self, seconds: float | None = None):
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._signal = None
 

@@ -30,6 +30,9 @@ _SEED = flags.DEFINE_list("seed", [], "Seeds; the configuration's by default.")
 _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 _MINUTES = flags.DEFINE_float("minutes", None, "Stop after so long altogether.", 0.0)
 
+_SECONDS_BETWEEN_LOOKS = 0.5
+_NAMED = frozenset({"label.scheme", "label.resolution", "seed"})
+
 
 def plan(
     base: config_lib.ConfigDict,
@@ -60,6 +63,10 @@ def plan(
         config.update_from_flattened_dict(overrides)
         config = config_lib.resolve(config)
         name = f"{config.label.scheme}_I{config.label.resolution}_seed{config.seed}"
+        for key in sorted(overrides.keys() - _NAMED):
+            name += f"_{key.rpartition('.')[2]}{overrides[key]}"
+        if name in runs:
+            raise config_lib.ConfigError(f"the sweep has two runs called {name}")
         runs[name] = overrides
     return runs
 
@@ -74,8 +81,14 @@ def _integers(flag: str, values: list[str]) -> list[int | None]:
 
 
 def _status(workdir: pathlib.Path) -> str | None:
+    """Return the status of the run in a folder, or None where there is none."""
     path = workdir / records.FILE_NAME
-    return records.read([path])[0]["status"] if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return records.read([path])[0].get("status", "unreadable")
+    except ValueError:
+        return "unreadable"
 
 
 def _run(workdir: pathlib.Path, overrides: dict, seconds: float | None) -> int:
@@ -86,9 +99,19 @@ def _run(workdir: pathlib.Path, overrides: dict, seconds: float | None) -> int:
         words.append(f"--minutes={seconds / 60}")
     experiment = config_flags.get_config_filename(flags.FLAGS["config"])
     command = [sys.executable, "-m", "uld_jax.main", f"--config={experiment}"]
-    return subprocess.run(
-        [*command, *words, f"--workdir={workdir}", "--noprepare"], check=False
-    ).returncode
+    # In a session of its own, so that Ctrl-C reaches it through us, and once.
+    process = subprocess.Popen(
+        [*command, *words, f"--workdir={workdir}", "--noprepare"],
+        start_new_session=True,
+    )
+    with stopping.StopFlag() as stop_flag:
+        while True:
+            try:
+                return process.wait(timeout=_SECONDS_BETWEEN_LOOKS)
+            except subprocess.TimeoutExpired:
+                if stop_flag.reason():
+                    process.terminate()  # It saves, and exits with EXIT_STOPPED.
+                    return process.wait()
 
 
 def main(_) -> None:
@@ -103,9 +126,12 @@ def main(_) -> None:
         deadline = time.monotonic() + 60 * _MINUTES.value
     failed = []
     for number, (name, overrides) in enumerate(runs.items(), start=1):
-        workdir = pathlib.Path(_WORKDIR.value) / name
-        if _status(workdir) in ("done", "diverged"):
-            progress.say(f"[{number}/{len(runs)}] {name}: there already")
+        workdir = pathlib.Path(_WORKDIR.value).expanduser() / name
+        status = _status(workdir)
+        if status not in (None, "running"):
+            progress.say(f"[{number}/{len(runs)}] {name}: {status} already")
+            if status != "done":
+                failed.append(f"{name} ({status})")
             continue
         left = deadline - time.monotonic()
         if left <= 0:

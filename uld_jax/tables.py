@@ -11,6 +11,7 @@
 import argparse
 import collections
 import dataclasses
+import json
 import pathlib
 import statistics
 
@@ -28,16 +29,29 @@ PAPER_TABLE_1 = {
     "uld": (96.72, 0.031),
 }
 PAPER_TABLE_1_QE = 0.381
+PAPER_TABLE_1_OUTPUTS = 6  # Per axis.
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Finished runs that differ in their seed alone."""
+    """Finished runs that differ in their seed alone.
 
-    data: str
-    scheme: str
-    resolution: int
+    Attributes:
+        data: Name of the data set, and fingerprint of its corpus.
+        label: What the rows of its table call it.
+        settings: The settings that the runs share, by dotted key.
+        runs: Their records.
+    """
+
+    data: tuple[str, str]
+    label: str
+    settings: dict
     runs: tuple[dict, ...]
+
+    @property
+    def scheme(self) -> str:
+        """Name of the label scheme."""
+        return self.settings["label.scheme"]
 
     def metric(self, name: str, factor: float = 1.0, digits: int = 3) -> str:
         """Return a test metric's mean over the runs, with its standard deviation."""
@@ -49,14 +63,61 @@ class Group:
 
 
 def group(runs: list[dict]) -> list[Group]:
-    """Return runs by data set, scheme and resolution, in table order."""
+    """Return runs in groups that differ in their seed alone, in table order.
+
+    Groups of one data set, scheme and resolution have what else differs between
+    them in their label.
+
+    Raises:
+        ValueError: If two runs are alike in everything, their seed included.
+    """
     found = collections.defaultdict(list)
     for run in runs:
-        label = run["settings"]["label"]
-        found[run["data"]["name"], label["scheme"], label["resolution"]].append(run)
+        settings = records.identity(run["settings"])
+        seed = settings.pop("seed")
+        data = run["data"]["name"], run["data"]["corpus"].get("fingerprint", "")
+        members = found[data, json.dumps(settings, sort_keys=True)]
+        for other in members:
+            if other["seed"] == seed:
+                raise ValueError(
+                    f"{other['folder']!r} and {run['folder']!r} are the same run, "
+                    "twice; name one of them"
+                )
+        members.append(run)
+    groups = [
+        Group(data, "", json.loads(settings), tuple(members))
+        for (data, settings), members in found.items()
+    ]
     order = {scheme: place for place, scheme in enumerate(TITLES)}
-    keys = sorted(found, key=lambda k: (k[0], order.get(k[1], len(order)), k[1:]))
-    return [Group(*key, tuple(found[key])) for key in keys]
+    groups.sort(
+        key=lambda one: (
+            one.data,
+            order.get(one.scheme, len(order)),
+            one.settings["label.resolution"],
+            json.dumps(one.settings, sort_keys=True),
+        )
+    )
+    return [dataclasses.replace(one, label=_label(one, groups)) for one in groups]
+
+
+def _label(one: Group, groups: list[Group]) -> str:
+    """Return a group's title, with what tells it from others of its kind."""
+    kin = [
+        other.settings
+        for other in groups
+        if other.data == one.data
+        and all(
+            other.settings[key] == one.settings[key]
+            for key in ("label.scheme", "label.resolution")
+        )
+    ]
+    own = [
+        f"{key} {value}"
+        for key, value in one.settings.items()
+        if any(other.get(key) != value for other in kin)
+    ]
+    title = TITLES.get(one.scheme, one.scheme)
+    return f"{title} ({', '.join(own)})" if own else title
 
 
 def _rows_to_markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -74,7 +135,7 @@ def table_1(groups: list[Group]) -> str:
     by_data = collections.defaultdict(list)
     for one in groups:
         by_data[one.data].append(one)
-    for data, members in by_data.items():
+    for (data, _), members in by_data.items():
         header = ["Label", "I", "ACC % (paper)", "ACC % (ours)", "MAE m (paper)"]
         header += [
             "MAE m (ours)",
@@ -87,10 +148,12 @@ def table_1(groups: list[Group]) -> str:
         rows = [["QE", "", "100.00", "", f"{PAPER_TABLE_1_QE:.3f}", *[""] * 6]]
         for one in members:
             acc, mae = PAPER_TABLE_1.get(one.scheme, (None, None))
+            if one.settings["label.outputs_per_axis"] != PAPER_TABLE_1_OUTPUTS:
+                acc = mae = None
             rows.append(
                 [
-                    TITLES.get(one.scheme, one.scheme),
-                    str(one.resolution),
+                    one.label,
+                    str(one.settings["label.resolution"]),
                     f"{acc:.2f}" if acc else "",
                     one.metric("accuracy", 100.0, 2),
                     f"{mae:.3f}" if mae else "",

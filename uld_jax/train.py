@@ -16,8 +16,10 @@ from flax import nnx
 
 from uld_jax import (
     checkpoints,
+    errors,
     evaluate,
     input_pipeline,
+    locking,
     models,
     optimizer,
     progress,
@@ -30,13 +32,14 @@ from uld_jax import config as config_lib
 
 SETTINGS_FILE = "settings.json"
 PREDICTIONS_FILE = "predictions.npz"
+_LOCK_FILE = "lock"
 
 _SPLITS = ("train", "validation", "test")
 _STEPS_BETWEEN_SYNCS = 20
 _SHOWN_EXAMPLES = 8
 
 
-class RunConflictError(ValueError):
+class RunConflictError(errors.InputError):
     """A working folder that holds another run."""
 
 
@@ -49,7 +52,7 @@ def check_workdir(workdir: str | pathlib.Path, settings: dict) -> None:
     path = pathlib.Path(workdir) / SETTINGS_FILE
     if not path.exists():
         return
-    lines = config_lib.differences(json.loads(path.read_text()), settings)
+    lines = records.differences(json.loads(path.read_text()), settings)
     if lines:
         raise RunConflictError(
             f"{str(workdir)!r} holds a run with other settings:\n  "
@@ -67,6 +70,7 @@ class _History:
         plateau: State of the plateau rule.
         best_mae: Least validation MAE so far; None before the first epoch.
         best_epoch: Number of the epoch, from 1, that had it.
+        best_step: Step its state was saved under.
         epochs: What the record says of each finished epoch.
         seconds: Time spent on them.
         epoch_seconds: Time spent on the steps of the epoch that is going on.
@@ -76,6 +80,7 @@ class _History:
     plateau: optimizer.Plateau = dataclasses.field(default_factory=optimizer.Plateau)
     best_mae: float | None = None
     best_epoch: int = 0
+    best_step: int = 0
     epochs: list[dict] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
@@ -118,29 +123,44 @@ def train_and_evaluate(
         seconds: Stop after so much time with the state saved.
 
     Raises:
+        locking.LockedError: If another process runs in the folder.
         stopping.Stopped: If the time was up or a signal to stop came; the state
             is saved.
         RunConflictError: If the folder holds a run with other settings.
         input_pipeline.DatasetError: If the data set cannot be used.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
     settings = config_lib.to_dict(config)
     check_workdir(workdir, settings)
-    record_path = workdir / records.FILE_NAME
-    if record_path.exists():
-        record = json.loads(record_path.read_text())
-        if record["status"] != "running":
-            progress.say(f"{workdir}: this run is {record['status']} already")
-            return record
+    if jax.process_count() > 1:
+        raise config_lib.ConfigError(
+            f"{jax.process_count()} processes started; training runs in one"
+        )
+    record = _read_record(workdir)
+    if record and record["status"] != "running":
+        progress.say(f"{workdir}: this run is {record['status']} already")
+        return record
     # The time limit counts from here: loading and compiling are part of it.
     with stopping.StopFlag(seconds) as stop_flag:
         run = _Run(config, workdir)
-        records.write_json(workdir / SETTINGS_FILE, settings)
-        with (
-            checkpoints.Checkpoints(workdir) as saved,
-            tensorboardX.SummaryWriter(str(workdir / "tensorboard")) as board,
-        ):
-            return run.complete(saved, stop_flag, board)
+        if record and record["data"] != run.data_origin:
+            raise RunConflictError(
+                f"{str(workdir)!r} holds a run on other data: "
+                f"{record['data']} -> {run.data_origin}"
+            )
+        # Only now: what cannot be run leaves no folder behind.
+        with locking.hold(workdir / _LOCK_FILE):
+            records.write_json(workdir / SETTINGS_FILE, settings)
+            with (
+                checkpoints.Checkpoints(workdir) as saved,
+                tensorboardX.SummaryWriter(str(workdir / "tensorboard")) as board,
+            ):
+                return run.complete(saved, stop_flag, board)
+
+
+def _read_record(workdir: pathlib.Path) -> dict | None:
+    path = workdir / records.FILE_NAME
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 class _Run:
@@ -151,17 +171,21 @@ class _Run:
         self.workdir = workdir
         self.history = _History()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        self.data_path = input_pipeline.dataset_path(config.data.name, config.data.dir)
-        splits = {name: input_pipeline.Split(self.data_path, name) for name in _SPLITS}
+        path = input_pipeline.dataset_path(config.data.name, config.data.dir)
+        splits = {name: input_pipeline.Split(path, name) for name in _SPLITS}
+        self.data_origin = input_pipeline.describe(path)
         self.steps_per_epoch = len(self._order(len(splits["train"]), epoch=0))
-        model = models.build(
-            num_nodes=splits["train"].shape[0],
-            num_sources=1,
-            outputs_per_axis=self.label.outputs_per_axis,
-            num_channels=self.label.num_channels,
-            rngs=nnx.Rngs(config.seed),
-            **config_lib.to_dict(config.model),
-        )
+        try:
+            model = models.build(
+                num_nodes=splits["train"].shape[0],
+                num_sources=1,
+                outputs_per_axis=self.label.outputs_per_axis,
+                num_channels=self.label.num_channels,
+                rngs=nnx.Rngs(config.seed),
+                **config_lib.to_dict(config.model),
+            )
+        except ValueError as error:
+            raise config_lib.ConfigError(f"--config.model: {error}") from None
         adamw = optimizer.adamw(config.train.learning_rate, config.train.weight_decay)
         self.graph, self.state = training_step.init_state(model, adamw)
         self.data = {
@@ -172,7 +196,6 @@ class _Run:
             self.graph, adamw, self.label, config.seed
         )
         self.eval_step = evaluate.make_eval_step(self.graph, self.label)
-        workdir.mkdir(parents=True, exist_ok=True)
 
     def _order(self, num_examples: int, epoch: int):
         return input_pipeline.epoch_order(
@@ -195,12 +218,16 @@ class _Run:
             if not math.isfinite(float(self.state.sums["loss"])):
                 progress.say(f"{self.workdir}: the training loss is no longer finite")
                 return self._write_record("diverged")
-            self._end_epoch(saved)
+            try:
+                self._end_epoch(saved)
+            except FloatingPointError as error:
+                progress.say(f"{self.workdir}: {error}")
+                return self._write_record("diverged")
             save()
             self._write_board(board)
             self._write_record("running")
-            _check_stop(stop_flag, save)
-        best, _ = saved.restore("best", self._best_items())
+            _check_stop(stop_flag, lambda: None)  # It has just been saved.
+        best, _ = saved.restore("best", self._best_items(), history.best_step)
         result = self._evaluate("test", **best)
         self._write_predictions(best, result)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
@@ -302,8 +329,9 @@ class _Run:
             )
         if history.best_mae is None or mae < history.best_mae:
             history.best_mae, history.best_epoch = mae, history.epoch
+            history.best_step = int(state.step)
             note = {"epoch": history.epoch}
-            saved.save("best", int(state.step), self._best_items(), note)
+            saved.save("best", history.best_step, self._best_items(), note)
         self.state = state._replace(opt_state=opt_state, sums=training_step.no_sums())
 
     def _write_board(self, board) -> None:
@@ -327,7 +355,7 @@ class _Run:
             "status": status,
             "settings": config_lib.to_dict(self.config),
             "seed": self.config.seed,
-            "data": input_pipeline.describe(self.data_path),
+            "data": self.data_origin,
             "network": {"parameters": parameters},
             "best_epoch": self.history.best_epoch,
             "epochs": self.history.epochs,

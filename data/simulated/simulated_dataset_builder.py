@@ -4,8 +4,11 @@ Audio and geometry are stored; labels and features are made in training, so one
 data set serves every label scheme and resolution. Example k of a split depends
 on the seed, the split and k alone, whatever was built before it and wherever.
 
-    python -m uld_jax.prepare --config=experiments/l1.py      (no TensorFlow)
-    tfds build simulated/l1 --manual_dir=FOLDER_OF_LIBRISPEECH   (with TensorFlow)
+    python -m uld_jax.prepare --config=experiments/l1.py
+
+or, in this folder and with the extra `tfds`, which brings TensorFlow:
+
+    tfds build --config=l1 --file_format=array_record --manual_dir=LIBRISPEECH
 """
 
 import dataclasses

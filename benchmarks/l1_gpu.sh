@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Table 1 at full size on one GPU: all four schemes, in calls of at most MINUTES (9).
+# Call it again until it exits with 0; it exits with 75 while there is more to do.
+#   OUT=FOLDER benchmarks/l1_gpu.sh [flags of uld_jax.sweep]
+# Works offline with what benchmarks/pack_offline.sh put into .carry, or in a
+# machine's own environment if there is no .carry. Records go to $OUT; runs that are
+# in .carry/runs.tgz (an earlier $OUT/runs.tgz) are taken as done.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+started=$SECONDS
+seconds=$((${MINUTES:-9} * 60))
+out=${OUT:?name a folder for the records}
+runs=runs/${NAME:-l1}
+speech=${SPEECH:-.carry/speech}
+
+if [ -d .carry/wheels ]; then
+  # Outside .carry, which is sent anew with each call.
+  if [ ! -e .offline/installed ]; then
+    python3 -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
+      --upgrade --target .offline/site .carry/wheels/*.whl
+    touch .offline/installed
+  fi
+  export PYTHONPATH=$PWD/.offline/site PYTHONSAFEPATH=1
+  ULD_JAX_COMMIT=$(cat .carry/commit)
+  export ULD_JAX_COMMIT
+fi
+if [ -e .carry/runs.tgz ] && [ ! -d "$runs" ]; then
+  mkdir -p "$runs"
+  tar -xzf .carry/runs.tgz -C "$runs"
+fi
+python3 -c 'import jax; print(jax.__version__, jax.devices())'
+flags=(--config="${CONFIG:-experiments/l1.py}" --config.data.speech="$speech")
+python3 -m uld_jax.prepare "${flags[@]}" ${DATA:+--config.data.name=$DATA}
+du -sh datasets
+
+left=$((seconds - SECONDS + started - 20))
+status=0
+python3 -m uld_jax.sweep "${flags[@]}" ${DATA:+--config.data.name=$DATA} \
+  --workdir="$runs" --minutes="$(python3 -c "print($left / 60)")" "$@" || status=$?
+mkdir -p "$out"
+tar -C "$runs" --exclude=last --exclude=best --exclude=tensorboard -czf "$out/runs.tgz" .
+python3 -m uld_jax.tables "$runs" --markdown="$out/table1.md" || true
+echo "exit status of the sweep: $status (75: call again)"
+exit "$status"
