@@ -30,7 +30,7 @@ from uld_jax import (
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
 KILLED = """
-import os, signal, sys
+import os, signal
 from uld_jax import input_pipeline
 
 batches = input_pipeline.DeviceData.batches
@@ -42,7 +42,7 @@ def deadly(self, order, first_step=0):
         if len(order) == 6:
             count += 1
             if count == 11:
-                os.kill(os.getpid(), signal.Signals[sys.argv.pop()])
+                os.kill(os.getpid(), signal.Signals[os.environ["TEST_SIGNAL"]])
         yield batch
 
 input_pipeline.DeviceData.batches = deadly
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_end(
 ):
     """Same parameters, bit for bit, and same record as without the break."""
     flags = flags_of(tiny_data_dir, tmp_path)
-    killed = run("-c", KILLED, *flags, name, check=False)
+    killed = run("-c", KILLED, *flags, check=False, env={"TEST_SIGNAL": name})
     assert killed.returncode == code
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "running"
     # Killed, it has what it saved every two steps; asked to stop, it saves first.
@@ -254,7 +254,7 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     assert "1 of 2 runs failed: one_hot_I6_seed0 (exit code 2)" in half.stderr
     shutil.rmtree(broken)
     whole = run("-m", "uld_jax.sweep", *flags)
-    assert "heat_map_I6_seed0: there already" in whole.stdout
+    assert "heat_map_I6_seed0: done already" in whole.stdout
     table = run("-m", "uld_jax.tables", tmp_path).stdout
     assert "| One-hot" in table
     assert "| HM" in table

@@ -38,8 +38,7 @@ def test_the_report_shows_every_figure_and_the_table(runs, tmp_path):
     pictures = sorted(path.name for path in page.parent.glob("*.png"))
     assert pictures == [
         "errors.png",
-        "floor_plan_one_hot_1.png",
-        "floor_plan_uld_2.png",
+        "floor_plans.png",
         "learning_curves.png",
         "maps_one_hot_1.png",
         "maps_uld_2.png",

@@ -1,6 +1,7 @@
 """What all commands share: the configuration flag, and errors told in one line."""
 
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 
@@ -58,20 +59,24 @@ def run(main: Callable) -> None:
             _exit(f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED)
         except Failed as failure:
             _exit(str(failure), EXIT_FAILED)
-        except (
-            errors.InputError,
-            FileNotFoundError,
-        ) as error:
+        except (errors.InputError, FileNotFoundError) as error:
             _exit(f"error: {error}", EXIT_BAD_INPUT)
         except KeyboardInterrupt:
             _exit("interrupted", 130)
 
     def parsed(arguments):
         try:
-            return flags.FLAGS(_find_experiments(arguments))
+            rest = flags.FLAGS(_find_experiments(arguments))
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
             # Misspelled keys and wrong types, on the line or in the file.
-            return _exit(f"error: {error}; see --help", EXIT_BAD_INPUT)
+            while len(error.args) == 1 and isinstance(error.args[0], Exception):
+                error = error.args[0]
+            text = error.args[0] if len(error.args) == 1 else error
+            _exit(f"error: {text}; see --help", EXIT_BAD_INPUT)
+        experiment = config_flags.get_config_filename(flags.FLAGS["config"])
+        if not pathlib.Path(experiment).exists():
+            _exit(f"error: no experiment file {experiment!r}", EXIT_BAD_INPUT)
+        return rest
 
     app.run(told, flags_parser=parsed)
 

@@ -36,13 +36,18 @@ def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
     if not allowed:
         command = [
             *("python", "-m", "uld_jax.prepare"),
-            *(f"--config.data.{key}={data[key]}" for key in _DATA_FLAGS),
+            *(f"--config.data.{key}={_flag_value(data[key])}" for key in _DATA_FLAGS),
         ]
         raise input_pipeline.DatasetError(
             f"data set {data.name} is not in {data.dir!r}; prepare it with\n  "
             + shlex.join(command)
         )
     return _prepare(config, path, processes)
+
+
+def _flag_value(value) -> str:
+    """Return a setting as a shell takes it, with single quotes around it."""
+    return str(value).replace("'", '"') if isinstance(value, tuple) else str(value)
 
 
 def _check_corpus(path: pathlib.Path, data) -> None:
@@ -59,7 +64,7 @@ def _check_corpus(path: pathlib.Path, data) -> None:
     if tuple(folders) not in (tuple(data.speech_splits), corpora.SPLITS):
         raise input_pipeline.DatasetError(
             f"{str(path)!r} was prepared from the splits {tuple(folders)}; say "
-            f"--config.data.speech_splits={shlex.quote(str(tuple(folders)))} to use "
+            f"--config.data.speech_splits='{_flag_value(tuple(folders))}' to use "
             "it, or choose another --config.data.dir to prepare your own"
         )
 

@@ -81,25 +81,29 @@ def _draw_room(axes, room_size, nodes) -> None:
     )
 
 
-def plot_floor_plan(run: dict, predictions: dict, num_shown: int = 150):
-    """Return a figure with an arrow from truth to estimate for some test segments."""
-    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-    _draw_room(axes, predictions["room_size"][0], predictions["node_positions"][0])
-    truth = predictions["positions"][:num_shown].reshape(-1, 2)
-    shift = predictions["predicted"][:num_shown].reshape(-1, 2) - truth
-    axes.quiver(
-        *truth.T,
-        *shift.T,
-        np.linalg.norm(shift, axis=1),
-        angles="xy",
-        scale_units="xy",
-        scale=1,
-        width=0.004,
-        cmap="viridis_r",
+def plot_floor_plans(runs: list[dict], predictions: list[dict], num_shown: int = 150):
+    """Return a figure with arrows from truth to estimate, a floor plan a run."""
+    figure, grid = plt.subplots(
+        1, len(runs), figsize=(4.2 * len(runs), 4.6), layout="constrained"
     )
-    axes.plot(*truth.T, ".", color="tab:red", markersize=3, label="truth")
-    axes.set_title(f"{_title(run)}: truth to estimate")
-    axes.legend(fontsize="small", loc="upper right")
+    for axes, run, predicted in zip(
+        np.atleast_1d(grid), runs, predictions, strict=True
+    ):
+        _draw_room(axes, predicted["room_size"][0], predicted["node_positions"][0])
+        truth = predicted["positions"][:num_shown].reshape(-1, 2)
+        shift = predicted["predicted"][:num_shown].reshape(-1, 2) - truth
+        axes.quiver(
+            *truth.T,
+            *shift.T,
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            width=0.005,
+            color="tab:blue",
+        )
+        axes.plot(*truth.T, ".", color="tab:red", markersize=3, label="truth")
+        axes.set_title(f"{_title(run)}: MAE {run['test']['mae']:.3f} m")
+    np.atleast_1d(grid)[0].legend(fontsize="small", loc="upper right")
     return figure
 
 
@@ -156,9 +160,11 @@ def write_report(runs: list[dict], out: pathlib.Path) -> pathlib.Path:
             for _, p in shown
         ]
         figures["errors"] = plot_error_distribution([r for r, _ in shown], errors)
+        figures["floor_plans"] = plot_floor_plans(
+            [r for r, _ in shown], [p for _, p in shown]
+        )
     for number, (run, predicted) in enumerate(shown, start=1):
         name = f"{pathlib.Path(run['folder']).name}_{number}"
-        figures[f"floor_plan_{name}"] = plot_floor_plan(run, predicted)
         figures[f"maps_{name}"] = plot_maps(run, predicted)
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png", dpi=110)
