@@ -6,6 +6,7 @@ a data set is either whole or not there. A stopped build goes on where it was.
 """
 
 import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import json
 import multiprocessing
@@ -165,8 +166,13 @@ def _build(make_builder, missing, shards, num_processes) -> None:
             for future in concurrent.futures.as_completed(futures):
                 skipped |= future.result()
                 bar.update(futures[future].num_examples)
-        except BaseException:
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if isinstance(error, concurrent.futures.process.BrokenProcessPool):
+                raise PrepareError(
+                    "a worker process died, perhaps for lack of memory; finished "
+                    "shards are kept: run again, with fewer --processes"
+                ) from None
             raise
     if skipped:
         examples = "; ".join(f"{n}: {r}" for n, r in sorted(skipped.items())[:5])

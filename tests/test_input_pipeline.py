@@ -106,5 +106,8 @@ def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
             return {"bytes_limit": 1_000_000, "bytes_in_use": 0}
 
     monkeypatch.setattr(input_pipeline.jax, "local_devices", lambda: [Small()])
+    splits = [input_pipeline.Split(tiny_path, name) for name in ("train", "test")]
     with pytest.raises(input_pipeline.DatasetError, match="on_device=False"):
-        input_pipeline.DeviceData(input_pipeline.Split(tiny_path, "train"))
+        input_pipeline.check_fits(splits)
+    Small.memory_stats = lambda self: {"bytes_limit": 10_000_000, "bytes_in_use": 0}
+    input_pipeline.check_fits(splits)

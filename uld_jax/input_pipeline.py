@@ -6,7 +6,7 @@ and the epoch, and any step of it can be the first.
 
 import collections
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grain
@@ -158,14 +158,9 @@ def epoch_order(
 
 
 class DeviceData:
-    """A split held on the device, its audio as int16.
-
-    Raises:
-        DatasetError: If the device has too little memory.
-    """
+    """A split held on the device, its audio as int16."""
 
     def __init__(self, split: Split):
-        _check_fits(split)
         self._arrays = jax.device_put(split.load())
         self._take = jax.jit(
             lambda arrays, rows: {k: v[rows] for k, v in arrays.items()}
@@ -181,14 +176,19 @@ class DeviceData:
             yield self._take(self._arrays, order[step])
 
 
-def _check_fits(split: Split) -> None:
+def check_fits(splits: Iterable[Split]) -> None:
+    """Raise unless the device has the memory to hold all splits.
+
+    Raises:
+        DatasetError: If not; where a device does not say, nothing is checked.
+    """
     stats = jax.local_devices()[0].memory_stats() or {}
     if limit := stats.get("bytes_limit"):
-        needed = len(split) * int(np.prod(split.shape)) * 2
+        needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in splits)
         if needed > 0.8 * (limit - stats.get("bytes_in_use", 0)):
             raise DatasetError(
-                f"split {split.name!r} needs {needed / 1e9:.1f} GB and the device has "
-                f"{limit / 1e9:.1f} GB; set --config.data.on_device=False"
+                f"the data set needs {needed / 1e9:.3g} GB and the device has "
+                f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
             )
 
 

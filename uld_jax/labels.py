@@ -127,8 +127,8 @@ def encode_uld(
             positive or `resolution` < 1. Not checked under `jit` or `vmap`.
     """
     check_resolution(resolution)
-    check_positions(position, room_size)
     position, room_size = jnp.asarray(position), jnp.asarray(room_size)
+    check_positions(position, room_size)
     x = encode_axis(position[0], room_size[0], resolution)
     y = encode_axis(position[1], room_size[1], resolution)
     return y[:, None] * x[None, :]
@@ -148,6 +148,7 @@ def decode_wad(
     """
     if joint.shape[0] != joint.shape[1] or joint.shape[0] < 2:
         raise ValueError(f"joint has shape {joint.shape}; it must be [K, K], K >= 2")
+    room_size = jnp.asarray(room_size)
     check_room(room_size)
     x = decode_axis(joint.sum(axis=0), room_size[0])
     y = decode_axis(joint.sum(axis=1), room_size[1])
@@ -196,8 +197,8 @@ def encode_one_hot(
         ValueError: As `encode_uld`.
     """
     check_resolution(resolution)
-    check_positions(position, room_size)
     position, room_size = jnp.asarray(position), jnp.asarray(room_size)
+    check_positions(position, room_size)
     return occupied_cell(position, room_size, resolution).astype(jnp.float32)
 
 
@@ -209,6 +210,7 @@ def decode_cells(
     The decoder of one-hot (Sec. 1). The paper does not say how its heat map is
     decoded; we take the same.
     """
+    room_size = jnp.asarray(room_size)
     check_room(room_size)
     return cell_center(peak_cell(scores), room_size, scores.shape[-1])
 
@@ -230,8 +232,8 @@ def encode_heat_map(
         ValueError: As `encode_uld`.
     """
     check_resolution(resolution)
-    check_positions(position, room_size)
     position, room_size = jnp.asarray(position), jnp.asarray(room_size)
+    check_positions(position, room_size)
     centers = (jnp.arange(resolution) + 0.5) / resolution
     deviation = (centers[None, :] - (position / room_size)[:, None]) / HEAT_MAP_SIGMA
     x, y = jnp.exp(-0.5 * deviation**2)
@@ -253,8 +255,8 @@ def encode_refined_grid(
         ValueError: As `encode_uld`.
     """
     check_resolution(resolution)
-    check_positions(position, room_size)
     position, room_size = jnp.asarray(position), jnp.asarray(room_size)
+    check_positions(position, room_size)
     cell = locate_cell(position, room_size, resolution)
     ratios = position * resolution / room_size - cell
     mask = occupied_cell(position, room_size, resolution)
@@ -270,6 +272,7 @@ def decode_refined_grid(
     The paper does not say how its refined grid is decoded; we take the ratios of
     the cell of largest presence.
     """
+    room_size = jnp.asarray(room_size)
     check_room(room_size)
     presence, *ratios = scores
     column, row = cell = peak_cell(presence)

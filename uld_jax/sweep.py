@@ -110,8 +110,9 @@ def _run(workdir: pathlib.Path, overrides: dict, seconds: float | None) -> int:
                 return process.wait(timeout=_SECONDS_BETWEEN_LOOKS)
             except subprocess.TimeoutExpired:
                 if stop_flag.reason():
-                    process.terminate()  # It saves, and exits with EXIT_STOPPED.
-                    return process.wait()
+                    process.terminate()  # It saves its state, then exits.
+                    process.wait()
+                    return commands.EXIT_STOPPED
 
 
 def main(_) -> None:

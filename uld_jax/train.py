@@ -188,6 +188,8 @@ class _Run:
             raise config_lib.ConfigError(f"--config.model: {error}") from None
         adamw = optimizer.adamw(config.train.learning_rate, config.train.weight_decay)
         self.graph, self.state = training_step.init_state(model, adamw)
+        if config.data.on_device:
+            input_pipeline.check_fits(splits.values())
         self.data = {
             name: input_pipeline.open_data(split, config.data)
             for name, split in splits.items()
