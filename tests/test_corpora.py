@@ -120,7 +120,9 @@ def test_the_mean_is_removed_and_the_first_channel_taken(folder):
 
 
 def test_windows_hold_active_speech():
-    signal = np.concatenate([np.zeros(8000), tone(0.5), 1e-3 * tone(0.5), np.zeros(80)])
+    levels = [10 ** (decibels / 20) for decibels in (0, -28, -32, -60)]
+    parts = [level * tone(0.5) for level in levels]
+    signal = np.concatenate([np.zeros(8000), *parts, np.zeros(80)])
     starts = corpora.active_starts(signal.astype(np.float32), 2560)
     for start in range(0, len(signal) - 2560, 160):
         energy = (signal[start : start + 2560] ** 2).sum()
