@@ -53,6 +53,8 @@ def plot_learning_curves(runs: list[dict]):
     )
     right.set(xlabel="epoch", ylabel="validation MAE in m", yscale="log")
     left.legend(fontsize="small")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
@@ -151,6 +153,8 @@ def read_predictions(run: dict) -> dict | None:
 def write_report(runs: list[dict], out: pathlib.Path) -> pathlib.Path:
     """Write all figures and the page that shows them; return the page's path."""
     out.mkdir(parents=True, exist_ok=True)
+    groups = tables.group(runs)
+    runs = [run for one in groups for run in one.runs]
     predictions = [read_predictions(run) for run in runs]
     shown = [(r, p) for r, p in zip(runs, predictions, strict=True) if p is not None]
     figures = {"learning_curves": plot_learning_curves(runs)}
@@ -169,7 +173,7 @@ def write_report(runs: list[dict], out: pathlib.Path) -> pathlib.Path:
     for name, figure in figures.items():
         figure.savefig(out / f"{name}.png", dpi=110)
         plt.close(figure)
-    table = html.escape(tables.table_1(tables.group(runs)))
+    table = html.escape(tables.table_1(groups))
     images = "\n".join(
         f'<p><img src="{name}.png" alt="{name}"></p>' for name in figures
     )
