@@ -29,13 +29,9 @@ if [ -e .carry/runs.tgz ] && [ ! -d "$runs" ]; then
   tar -xzf .carry/runs.tgz -C "$runs"
 fi
 python3 -c 'import jax; print(jax.__version__, jax.devices())'
-flags=(--config="${CONFIG:-experiments/l1.py}" --config.data.speech="$speech")
-python3 -m uld_jax.prepare "${flags[@]}" ${DATA:+--config.data.name=$DATA}
-du -sh datasets
-
 left=$((seconds - SECONDS + started - 20))
 status=0
-python3 -m uld_jax.sweep "${flags[@]}" ${DATA:+--config.data.name=$DATA} \
+python3 -m uld_jax.sweep --config=experiments/l1.py --config.data.speech="$speech" \
   --workdir="$runs" --minutes="$(python3 -c "print($left / 60)")" "$@" || status=$?
 mkdir -p "$out"
 tar -C "$runs" --exclude=last --exclude=best --exclude=tensorboard -czf "$out/runs.tgz" .

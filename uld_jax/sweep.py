@@ -121,10 +121,10 @@ def main(_) -> None:
     runs = plan(
         _CONFIG.value, experiment, _SCHEME.value, _RESOLUTION.value, _SEED.value
     )
-    datasets.ensure_prepared(config_lib.resolve(_CONFIG.value), allowed=_PREPARE.value)
     deadline = math.inf
     if _MINUTES.value is not None:
         deadline = time.monotonic() + 60 * _MINUTES.value
+    datasets.ensure_prepared(config_lib.resolve(_CONFIG.value), allowed=_PREPARE.value)
     failed = []
     for number, (name, overrides) in enumerate(runs.items(), start=1):
         workdir = pathlib.Path(_WORKDIR.value).expanduser() / name

@@ -147,7 +147,7 @@ def table_1(groups: list[Group]) -> str:
         ]
         # The paper's QE is that of one-hot, whose cells are its outputs.
         limits = {
-            one.metric("quantization_error")
+            f"{one.runs[0]['test']['quantization_error']:.3f}"
             for one in members
             if one.settings["label.resolution"] == PAPER_TABLE_1_OUTPUTS
         }
