@@ -195,7 +195,7 @@ def _caption(data: str, members: list[Group]) -> str:
         f"**Table 1 on `{data}`**: {sizes['train']:,} training, "
         f"{sizes['validation']:,} validation and {sizes['test']:,} test segments, "
         f"speech from the corpus `{first['data']['corpus']['name']}`; "
-        f"{parameters[0]:,} to {parameters[-1]:,} parameters, "
+        f"{' or '.join(f'{count:,}' for count in parameters)} parameters, "
         f"{_range(epochs)} epochs, {_range(minutes)} min a run on "
         f"{' and '.join(machines)}. QE is the quantization error at each row's I."
     )
