@@ -352,7 +352,9 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_record(tiny_data_dir, tmp_path):
-    config = tiny_config(tiny_data_dir, **{"train.learning_rate": 1e30})
+    # Decay then multiplies the parameters by a million in each step.
+    rates = {"train.learning_rate": 1e3, "train.weight_decay": 1e3}
+    config = tiny_config(tiny_data_dir, **rates)
     record = train.train_and_evaluate(config, tmp_path)
     assert record["status"] == "diverged"
     assert record["test"] is None

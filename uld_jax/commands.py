@@ -33,11 +33,19 @@ def _find_experiments(arguments: list[str]) -> list[str]:
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if follows:
-            argument = config_lib.find_experiment(argument)
+            argument = _experiment(argument)
         elif flag in ("--config", "-config") and equals:
-            argument = f"--config={config_lib.find_experiment(value)}"
+            argument = f"--config={_experiment(value)}"
         follows = argument in ("--config", "-config")
         found.append(argument)
+    return found
+
+
+def _experiment(path: str) -> str:
+    """Return the path of an experiment file that exists, or end the command."""
+    found = config_lib.find_experiment(path)
+    if not pathlib.Path(found).exists():
+        _exit(f"error: no experiment file {path!r}", EXIT_BAD_INPUT)
     return found
 
 
@@ -73,9 +81,6 @@ def run(main: Callable) -> None:
                 error = error.args[0]
             text = error.args[0] if len(error.args) == 1 else error
             _exit(f"error: {text}; see --help", EXIT_BAD_INPUT)
-        experiment = config_flags.get_config_filename(flags.FLAGS["config"])
-        if not pathlib.Path(experiment).exists():
-            _exit(f"error: no experiment file {experiment!r}", EXIT_BAD_INPUT)
         return rest
 
     app.run(told, flags_parser=parsed)
