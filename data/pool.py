@@ -7,12 +7,15 @@ a data set is either whole or not there. A stopped build goes on where it was.
 
 import concurrent.futures
 import concurrent.futures.process
+import ctypes
 import dataclasses
 import json
 import multiprocessing
 import os
 import pathlib
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 
 import tensorflow_datasets as tfds
@@ -182,6 +185,9 @@ def _build(make_builder, missing, shards, num_processes) -> None:
 def _start_worker(make_builder) -> None:
     """Give a worker process one thread of the CPU and a builder of its own."""
     global _builder
+    if sys.platform == "linux":
+        # Whoever kills the parent must not leave writers behind its lock.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ["XLA_FLAGS"] = (
         "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     )
