@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
-from uld_jax import errors, locking, progress
+from uld_jax import errors, input_pipeline, locking, progress
 
 _FINGERPRINT = "build.json"
 _PR_SET_PDEATHSIG = 1
@@ -61,7 +61,7 @@ def prepare(
     """
     builder = make_builder()
     final = pathlib.Path(builder.data_dir)
-    if (final / "dataset_info.json").exists():
+    if input_pipeline.is_prepared(final):
         return final
     if final.exists():
         raise PrepareError(

@@ -94,7 +94,6 @@ def resolve(config: ConfigDict) -> ConfigDict:
     config = config.copy_and_resolve_references()
     label = config.label
     try:
-        schemes.get(label.scheme)
         if label.resolution is None:
             label.resolution = schemes.resolution_for(
                 label.scheme, label.outputs_per_axis

@@ -126,6 +126,7 @@ def epoch_order(
     """Return an epoch's batches of example indices, each a [B] array.
 
     Every example comes at most once; a last batch that is not full is left out.
+    The paper does not say what becomes of those examples.
 
     Args:
         num_examples: Size of the split.
@@ -134,8 +135,6 @@ def epoch_order(
         epoch: Number of the epoch; each has an order of its own.
         process: Number of this process, and how many there are. Process p of n
             takes every n-th example of the common order.
-
-    The paper does not say what becomes of the examples after the last full batch.
 
     Raises:
         DatasetError: If a batch is larger than the split or cannot be divided.

@@ -143,7 +143,7 @@ def plot_maps(run: dict, predictions: dict):
 
 def read_predictions(run: dict) -> dict | None:
     """Return the predictions beside a record, or None where they are missing."""
-    path = pathlib.Path(run["folder"]) / "predictions.npz"
+    path = pathlib.Path(run["folder"]) / records.PREDICTIONS_FILE
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as file:

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable
 
 FILE_NAME = "record.json"
+PREDICTIONS_FILE = "predictions.npz"
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

@@ -31,7 +31,6 @@ from uld_jax import (
 from uld_jax import config as config_lib
 
 SETTINGS_FILE = "settings.json"
-PREDICTIONS_FILE = "predictions.npz"
 _LOCK_FILE = "lock"
 
 _SPLITS = ("train", "validation", "test")
@@ -170,6 +169,7 @@ class _Run:
         self.config = config
         self.workdir = workdir
         self.history = _History()
+        self.environment = _environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
         path = input_pipeline.dataset_path(config.data.name, config.data.dir)
         splits = {name: input_pipeline.Split(path, name) for name in _SPLITS}
@@ -345,12 +345,6 @@ class _Run:
         board.flush()
 
     def _write_record(self, status: str, test: dict | None = None) -> dict:
-        environment = records.environment()
-        devices = jax.devices()
-        environment["hardware"] |= {
-            "backend": devices[0].platform,
-            "devices": [device.device_kind for device in devices],
-        }
         parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         examples = self.steps_per_epoch * self.config.train.batch_size
         record = {
@@ -363,7 +357,7 @@ class _Run:
             "epochs": self.history.epochs,
             "test": test,
             "times": self.history.times(examples),
-            **environment,
+            **self.environment,
         }
         records.write_json(self.workdir / records.FILE_NAME, record)
         return record
@@ -374,13 +368,24 @@ class _Run:
         size = min(_SHOWN_EXAMPLES, len(data))
         batch = next(data.batches(input_pipeline.in_order(size, size)))
         np.savez_compressed(
-            self.workdir / PREDICTIONS_FILE,
+            self.workdir / records.PREDICTIONS_FILE,
             positions=result.positions,
             predicted=result.predicted,
             planes=evaluate.distributions(self.graph, self.label, batch=batch, **best),
             node_positions=np.asarray(batch["node_positions"]),
             room_size=np.asarray(batch["room_size"]),
         )
+
+
+def _environment() -> dict:
+    """Return versions, commit and machine, with its accelerators."""
+    environment = records.environment()
+    devices = jax.devices()
+    environment["hardware"] |= {
+        "backend": devices[0].platform,
+        "devices": [device.device_kind for device in devices],
+    }
+    return environment
 
 
 def _check_stop(stop_flag: stopping.StopFlag, save: Callable) -> None:
