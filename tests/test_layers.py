@@ -26,6 +26,7 @@ ALSO_ALLOWED = {
     "corpora": {"builtin_speech", "errors"},
     "models": {"features"},
     "plots": {"tables"},
+    "scenes": {"errors"},
 }
 ONLY = {"tables": {"records"}, "plots": {"records", "tables"}}
 SOLE_USERS = {

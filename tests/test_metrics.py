@@ -55,6 +55,24 @@ def test_quantization_error_of_l1_scenes_is_the_papers():
     assert abs(metrics.mae(errors) - exact) < 0.003
 
 
+def test_quantization_error_of_adhoc_scenes_is_the_papers():
+    """Tables 2 and 3 print two samples of these, which are of 4 million scenes."""
+    rng = np.random.default_rng(3)
+    drawn = [
+        scenes.draw_adhoc(rng, 12, scenes.TEST_SNR_DB, num_nodes=1)
+        for _ in range(15_000)
+    ]
+    positions = jnp.asarray(np.stack([s.source_positions[:, :2] for s in drawn]))
+    rooms = jnp.asarray(np.stack([s.room_size[:2] for s in drawn]))
+    errors = jax.vmap(
+        jax.vmap(metrics.quantization_error, (0, None, None)), (0, 0, None)
+    )
+    expected = {1: 2.703, 2: 1.352, 4: 0.676, 8: 0.338, 16: 0.169}
+    for resolution, error in expected.items():
+        actual = metrics.mae(errors(positions, rooms, resolution).ravel())
+        np.testing.assert_allclose(actual, error, rtol=0.005)
+
+
 @pytest.mark.parametrize("num_sources", [1, 2, 3])
 def test_the_best_permutation_is_found(num_sources):
     rng = np.random.default_rng(num_sources)

@@ -1,8 +1,11 @@
 """Scenes: a room, its nodes and its sources, drawn at random (Sec. 3.1)."""
 
 import dataclasses
+import math
 
 import numpy as np
+
+from uld_jax import errors
 
 HEIGHT = 4.2
 NODE_HEIGHT = 0.9
@@ -13,25 +16,43 @@ L1_WALL_DISTANCE = 0.1
 L1_SPACING = 0.08
 L1_NODES_PER_ARRAY = 4
 
+ADHOC_SIDES = (4.0, 10.0)
+ADHOC_T60 = (0.2, 1.2)
+ADHOC_NODES = 30
+ADHOC_CELLS = 16  # Per axis, to keep what is placed apart.
+TRAIN_SNR_DB = (0.0, 50.0)
+TEST_SNR_DB = (10.0, 20.0)  # Of validation, too.
+
+
+class SceneError(errors.InputError):
+    """A scene that cannot be drawn, with the reason."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Where everything is, in meters, in float32 as it is stored.
+    """Where everything is and how it sounds; arrays in float32 as they are stored.
 
     Attributes:
-        room_size: [3], sides along x, y, z.
-        node_positions: [M, 3].
-        source_positions: [S, 3].
+        room_size: [3], sides along x, y, z, in meters.
+        node_positions: [M, 3], in meters.
+        source_positions: [S, 3], in meters.
+        t60: Reverberation time in seconds; 0 without reflections.
+        noise_position: [3], of the point source of noise, in meters; None without.
+        snr_db: Level of the speech above the noise at the nodes; infinite without.
     """
 
     room_size: np.ndarray
     node_positions: np.ndarray
     source_positions: np.ndarray
+    t60: float = 0.0
+    noise_position: np.ndarray | None = None
+    snr_db: float = math.inf
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name).astype(np.float32)
-            object.__setattr__(self, field.name, value)
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, field.name, value.astype(np.float32))
 
 
 def linear_array(
@@ -71,4 +92,60 @@ def draw_l1(rng: np.random.Generator) -> Scene:
         room_size=np.array([L1_SIDE, L1_SIDE, HEIGHT]),
         node_positions=l1_nodes(),
         source_positions=np.array([[x, y, SOURCE_HEIGHT]]),
+    )
+
+
+def draw_adhoc(
+    rng: np.random.Generator,
+    num_sources: int,
+    snr_range: tuple[float, float],
+    *,
+    num_nodes: int = ADHOC_NODES,
+) -> Scene:
+    """Draw a scene of Ad-1 (one source) or Ad-2 (two): Sec. 3.1.
+
+    Each node, each source and the noise have a cell of their own, of 16 x 16 over
+    the floor. The paper does not say where in it they are; we draw the place
+    uniformly, the only choice that gives the quantization errors of Tables 2 and 3.
+    So neighbors can be close; their heights keep a source 0.05 m from any node.
+    The paper does not say where its noise comes from; we take one point, at the
+    sources' height.
+
+    Args:
+        rng: The scene's random stream.
+        num_sources: How many sources S.
+        snr_range: Least and largest SNR, in dB.
+        num_nodes: How many nodes M.
+
+    Raises:
+        SceneError: If there are fewer cells than nodes, sources and noise, or no
+            node or source, or the range of the SNR is none.
+    """
+    least, largest = snr_range
+    if not -math.inf < least <= largest < math.inf:
+        raise SceneError(f"SNR range {snr_range} is not (least, largest) in dB")
+    num_placed = num_nodes + num_sources + 1
+    if num_nodes < 1 or num_sources < 1 or num_placed > ADHOC_CELLS**2:
+        raise SceneError(
+            f"{num_nodes} nodes, {num_sources} sources and the noise cannot each have "
+            f"one of {ADHOC_CELLS} x {ADHOC_CELLS} cells; give at least one of each, "
+            f"and at most {ADHOC_CELLS**2} in all"
+        )
+    sides = rng.uniform(*ADHOC_SIDES, size=2)
+    t60 = rng.uniform(*ADHOC_T60)
+    snr_db = rng.uniform(least, largest)
+    cells = rng.choice(ADHOC_CELLS**2, size=num_placed, replace=False)
+    positions = np.empty((num_placed, 3))
+    corners = np.stack(np.divmod(cells, ADHOC_CELLS), axis=-1)
+    places = (corners + rng.uniform(size=corners.shape)) / ADHOC_CELLS
+    positions[:, :2] = places * sides
+    positions[:num_nodes, 2] = NODE_HEIGHT
+    positions[num_nodes:, 2] = SOURCE_HEIGHT
+    return Scene(
+        room_size=np.array([*sides, HEIGHT]),
+        node_positions=positions[:num_nodes],
+        source_positions=positions[num_nodes:-1],
+        t60=t60,
+        noise_position=positions[-1],
+        snr_db=snr_db,
     )
