@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from uld_jax import builtin_speech, corpora
+from uld_jax import builtin_noise, builtin_speech, corpora
 
 RATE = 16_000
 
@@ -147,6 +147,109 @@ def test_the_same_stream_draws_the_same():
     assert (one.utterance, one.start) == (two.utterance, two.start)
 
 
+def test_the_random_stream_of_speech_stays():
+    """Data sets are made of it: another stream needs another version of theirs."""
+    corpus = corpora.open_speech("builtin")
+    assert corpus.fingerprint() == "fb359defcbaf0f64"
+    rng = np.random.default_rng(11)
+    drawn = [corpus.draw("train", rng, 2560, 600, 300) for _ in range(3)]
+    assert [(e.utterance.name, e.start) for e in drawn] == [
+        ("train05-1", 7840),
+        ("train31-2", 30720),
+        ("train23-1", 36960),
+    ]
+    assert rng.integers(10**6) == 712172
+
+
+def test_a_second_talker_is_another_one():
+    corpus = corpora.open_speech("builtin")
+    rng = np.random.default_rng(0)
+    others = []
+    for _ in range(300):
+        first = corpus.draw("test", rng, 2560).utterance.talker
+        second = corpus.draw("test", rng, 2560, not_talkers={first, "x"})
+        assert second.utterance.talker != first
+        others.append((first, second.utterance.talker))
+    assert len(set(others)) > 80  # Of 90 pairs.
+    # Without a clash, the argument changes nothing.
+    one = corpus.draw("test", np.random.default_rng(1), 2560)
+    two = corpus.draw("test", np.random.default_rng(1), 2560, not_talkers={"x"})
+    assert (one.utterance, one.start) == (two.utterance, two.start)
+
+
+def test_a_rare_second_talker_is_found(folder):
+    for number in range(400):
+        (folder / "train" / f"10-{number}.flac").symlink_to(
+            folder / "train" / "11-5-0001.flac"
+        )
+    corpus = corpora.open_speech(folder)
+    rng = np.random.default_rng(0)
+    excerpt = corpus.draw("train", rng, 2560, not_talkers={"10"})
+    assert excerpt.utterance.talker == "11"
+    assert not corpus.skipped
+
+
+def test_too_few_talkers_are_told(folder):
+    corpus = corpora.open_speech(folder)
+    rng = np.random.default_rng(0)
+    with pytest.raises(corpora.CorpusError, match=r"'dev' of .* has 1 talkers, too f"):
+        corpus.draw("dev", rng, 2560, not_talkers={"22"})
+    assert corpus.draw("dev", rng, 2560, not_talkers={"11"}).utterance.talker == "22"
+
+
+def noise_corpus(tmp_path, signal):
+    """Return a corpus whose only noise is a signal."""
+    for split in corpora.SPLITS:
+        write(tmp_path / split / "noise.wav", signal, subtype="FLOAT")
+    return corpora.open_noise(tmp_path)
+
+
+@pytest.mark.parametrize("length", [700, 3459, 3460, 20_000])
+def test_noise_goes_on_as_long_as_it_is_wanted(tmp_path, length):
+    rng = np.random.default_rng(0)
+    corpus = noise_corpus(tmp_path, rng.normal(size=length))
+    signal = corpora.load(corpus.utterances["test"][0])
+    firsts = set()
+    for _ in range(300):
+        excerpt = corpus.draw_noise("test", rng, 2560, before=600, after=300)
+        assert excerpt.samples.shape == (3460,)
+        assert excerpt.samples.dtype == np.float32
+        turns = (excerpt.start - 600 + np.arange(3460)) % length
+        np.testing.assert_array_equal(excerpt.samples, signal[turns])
+        if length >= 3460:
+            assert (np.diff(turns) == 1).all()  # Long enough: never joined.
+        firsts.add(int(turns[0]))
+    # Every 10 ms that there are, of the file or of one repetition of it.
+    starts = length if length < 3460 else length - 3460 + 1
+    assert firsts <= set(range(0, starts, 160))
+    assert len(firsts) > 0.85 * len(range(0, starts, 160))
+
+
+def test_noise_is_heard_in_the_segment_and_not_in_its_margins_alone(tmp_path):
+    """ESC-10 fills up its pieces with zeros."""
+    signal = np.zeros(16_000)
+    signal[:1000] = np.random.default_rng(0).normal(size=1000)
+    corpus = noise_corpus(tmp_path, signal - signal.mean())
+    rng = np.random.default_rng(1)
+    strongest = (signal**2).sum()
+    starts = [corpus.draw_noise("dev", rng, 800, 300, 200).start for _ in range(200)]
+    energies = [(signal[start : start + 800] ** 2).sum() for start in starts]
+    assert min(energies) > 1e-3 * strongest * 0.5
+    assert len(set(starts)) >= 4
+
+
+def test_silent_noise_is_drawn_anew(tmp_path):
+    for split in corpora.SPLITS:
+        write(tmp_path / split / "rain.wav", tone())
+        write(tmp_path / split / "silence.wav", np.zeros(RATE))
+    corpus = corpora.open_noise(tmp_path)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        excerpt = corpus.draw_noise("train", rng, 2 * RATE)
+        assert excerpt.utterance.name == "train/rain.wav"
+    assert corpus.skipped == {"train/silence.wav": "silent"}
+
+
 @pytest.mark.parametrize(
     "pieces",
     [("rain-{}-A.wav", "rain-{}-B.wav"), ("PARK{}/ch01.wav", "PARK{}/ch02.wav")],
@@ -168,6 +271,7 @@ def test_numbered_noise_files_are_recordings_of_their_own(tmp_path):
         write(tmp_path / "free-sound" / f"noise-free-sound-{number:04}.wav", tone())
     corpus = corpora.open_noise(tmp_path)
     assert all(corpus.utterances[split] for split in corpora.SPLITS)
+    assert corpus.summary()["folders"] == []  # A hash divided them.
 
 
 def test_noise_that_is_split_already_is_taken_so(tmp_path):
@@ -175,6 +279,7 @@ def test_noise_that_is_split_already_is_taken_so(tmp_path):
         write(tmp_path / split / f"rain-{split}.wav", tone())
     corpus = corpora.open_noise(tmp_path)
     assert [len(corpus.utterances[split]) for split in corpora.SPLITS] == [1, 1, 1]
+    assert corpus.summary()["folders"] == ["train", "dev", "test"]
 
 
 def test_builtin_talkers_are_disjoint_and_voiced():
@@ -196,6 +301,71 @@ def test_builtin_talkers_are_disjoint_and_voiced():
     assert min(peaks) > 0.2
 
 
+def band_powers(signal):
+    """Return the power in the octaves from 62.5 Hz to 8 kHz."""
+    power = np.abs(np.fft.rfft(signal.astype(float))) ** 2
+    frequency = np.fft.rfftfreq(len(signal), 1 / RATE)
+    edges = 62.5 * 2.0 ** np.arange(8)
+    return np.histogram(frequency, edges, weights=power)[0]
+
+
+def test_builtin_noise_is_a_corpus_of_several_kinds():
+    corpus = corpora.open_noise("builtin")
+    summary = corpus.summary()
+    assert summary["name"] == "builtin"
+    assert [summary[f"{s}_utterances"] for s in corpora.SPLITS] == [40, 10, 10]
+    assert [summary[f"{s}_talkers"] for s in corpora.SPLITS] == [40, 10, 10]
+    names = [u.name for split in corpora.SPLITS for u in corpus.utterances[split]]
+    assert len(set(names)) == 60
+    speech = corpora.open_speech("builtin").utterances
+    assert not any(builtin_noise.is_noise(u.name) for s in speech for u in speech[s])
+    for split in corpora.SPLITS:
+        kinds = {u.name.split("-")[0] for u in corpus.utterances[split]}
+        assert kinds == {"pink", "brown", "hum", "babble", "clatter"}
+    for utterance in corpus.utterances["dev"]:
+        signal = corpora.load(utterance)
+        assert signal.shape == (10 * RATE,)
+        assert signal.dtype == np.float32
+        assert abs(signal.mean()) < 1e-4
+        np.testing.assert_allclose(np.sqrt((signal**2).mean()), 0.1, rtol=1e-3)
+        assert np.abs(signal).max() < 10
+    excerpt = corpus.draw_noise("train", np.random.default_rng(0), 2 * RATE, 9000, 500)
+    assert excerpt.samples.shape == (2 * RATE + 9500,)
+
+
+def test_builtin_noise_follows_from_its_name():
+    for kind in ("pink", "hum", "babble", "clatter"):
+        one = builtin_noise.synthesize(f"{kind}-train00")
+        np.testing.assert_array_equal(one, builtin_noise.synthesize(f"{kind}-train00"))
+        other = builtin_noise.synthesize(f"{kind}-dev00")
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.3
+
+
+def test_builtin_noises_sound_as_they_are_called():
+    # Power in octaves: pink alike, brown half as much in the next higher.
+    pink = band_powers(builtin_noise.synthesize("pink-train00"))
+    np.testing.assert_allclose(pink / pink[0], 1.0, rtol=0.2)
+    brown = band_powers(builtin_noise.synthesize("brown-train00"))
+    np.testing.assert_allclose(brown[1:] / brown[:-1], 0.5, rtol=0.2)
+    # The hum's power is at multiples of the mains' frequency.
+    hum = builtin_noise.synthesize("hum-train00").astype(float)
+    power = np.abs(np.fft.rfft(hum * np.hanning(len(hum)))) ** 2
+    frequency = np.fft.rfftfreq(len(hum), 1 / RATE)
+    shares = []
+    for mains in (50.0, 60.0):
+        order = np.round(frequency / mains)
+        near = np.abs(frequency - order * mains) < 0.5 + 0.002 * frequency
+        shares.append(power[near & (order > 0)].sum() / power.sum())
+    assert max(shares) > 0.9
+    # Levels of 100 ms: knocks have gaps, babble wavers, pink noise is steady.
+    spread = {}
+    for kind in ("pink", "babble", "clatter"):
+        frames = builtin_noise.synthesize(f"{kind}-train01").reshape(-1, 1600)
+        levels = 10 * np.log10((frames.astype(float) ** 2).mean(axis=1))
+        spread[kind] = levels.std()
+    assert spread["pink"] < 0.8 < spread["babble"] < 4 < spread["clatter"]
+
+
 def test_shared_speech_is_read(shared_audio):
     corpus = corpora.open_speech(shared_audio / "speech")
     summary = corpus.summary()
@@ -203,4 +373,10 @@ def test_shared_speech_is_read(shared_audio):
     assert not corpus.skipped
     excerpt = corpus.draw("test", np.random.default_rng(0), 2560)
     assert np.abs(excerpt.samples).max() > 0
-    assert len(corpora.open_noise(shared_audio / "noise").utterances["train"]) > 100
+    noise = corpora.open_noise(shared_audio / "noise")
+    assert len(noise.utterances["train"]) > 100
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        excerpt = noise.draw_noise("test", rng, 2 * RATE, 20_000, 600)
+        assert (excerpt.samples[20_000:-600] ** 2).mean() > 0
+    assert not noise.skipped

@@ -12,7 +12,7 @@ import uld_jax
 LAYERS = {
     0: {"labels", "features", "losses", "models", "optimizer", "scenes", "corpora"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
-    | {"stopping", "errors"},
+    | {"builtin_noise", "stopping", "errors"},
     1: {"schemes", "metrics", "input_pipeline", "locking", "rendering"},
     2: {"config", "objective"},
     3: {"evaluate", "datasets", "training_step"},
@@ -23,7 +23,8 @@ LAYERS = {
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
     "acoustics": {"errors"},
-    "corpora": {"builtin_speech", "errors"},
+    "builtin_noise": {"builtin_speech"},
+    "corpora": {"builtin_noise", "builtin_speech", "errors"},
     "models": {"features"},
     "plots": {"tables"},
     "scenes": {"errors"},
@@ -37,7 +38,7 @@ SOLE_USERS = {
     "uld_jax_data": {"datasets"},
 }
 NO_JAX = {"acoustics", "scenes", "corpora", "builtin_speech", "records"}
-NO_JAX |= {"tables", "plots"}
+NO_JAX |= {"builtin_noise", "tables", "plots"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent

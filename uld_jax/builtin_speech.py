@@ -31,7 +31,7 @@ def utterance_names() -> dict[str, tuple[str, ...]]:
     }
 
 
-def _stream(name: str) -> np.random.Generator:
+def random_stream(name: str) -> np.random.Generator:
     """Return the random stream that belongs to a name alone."""
     return np.random.default_rng(
         np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32)
@@ -68,12 +68,12 @@ def _fricative(rng: np.random.Generator, length: int) -> np.ndarray:
 
 def synthesize(name: str) -> np.ndarray:
     """Return the signal of a name, [64000] float32 at 16 kHz, the same every time."""
-    voice = _stream(name.split("-", 1)[0])
+    voice = random_stream(name.split("-", 1)[0])
     pitch, tract = (
         np.exp(voice.uniform(np.log(90), np.log(250))),
         voice.uniform(0.9, 1.2),
     )
-    rng = _stream(name)
+    rng = random_stream(name)
     total = int(_SECONDS * SAMPLE_RATE)
     signal = np.zeros(total)
     position = 0

@@ -11,11 +11,11 @@ import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 
-from uld_jax import builtin_speech, errors
+from uld_jax import builtin_noise, builtin_speech, errors
 
 SPLITS = ("train", "dev", "test")
 LIBRISPEECH_SPLITS = ("train-clean-360", "dev-clean", "test-clean")
@@ -26,6 +26,7 @@ _SUFFIXES = frozenset({".flac", ".wav", ".ogg", ".opus"})
 _ACTIVE_DB = -30.0
 _ACTIVE_HOP = 160
 _CACHED_FILES = 300
+_CACHED_STARTS = 2000
 _MAX_REDRAWS = 200
 
 
@@ -53,7 +54,8 @@ class Excerpt:
     """A piece of an utterance.
 
     Attributes:
-        samples: [before + N + after] float32, zero beyond the utterance's ends.
+        samples: [before + N + after] float32. Beyond the utterance's ends speech
+            is zero and noise goes on from its other end.
         utterance: What it was cut from.
         start: Where the N samples start in the utterance, in samples.
     """
@@ -70,7 +72,8 @@ class Corpus:
     Attributes:
         name: "builtin", or the name of the corpus folder.
         utterances: Utterances by split.
-        folders: The folders that serve as train, dev and test.
+        folders: The folders that serve as train, dev and test; none where a hash
+            divides the files.
         skipped: Files left out so far, name to reason.
     """
 
@@ -78,6 +81,11 @@ class Corpus:
     utterances: dict[str, tuple[Utterance, ...]]
     folders: tuple[str, ...] = SPLITS
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def talkers(self) -> dict[str, frozenset[str]]:
+        """Talkers by split; for noise, recordings."""
+        return {s: frozenset(u.talker for u in self.utterances[s]) for s in SPLITS}
 
     def fingerprint(self) -> str:
         """Return a short hash of which utterances are in which split."""
@@ -93,7 +101,7 @@ class Corpus:
         }
         for split in SPLITS:
             facts[f"{split}_utterances"] = len(self.utterances[split])
-            facts[f"{split}_talkers"] = len({u.talker for u in self.utterances[split]})
+            facts[f"{split}_talkers"] = len(self.talkers[split])
         return facts
 
     def draw(
@@ -103,6 +111,7 @@ class Corpus:
         num_samples: int,
         before: int = 0,
         after: int = 0,
+        not_talkers: Set[str] = frozenset(),
     ) -> Excerpt:
         """Draw an excerpt of active speech; all utterances are equally likely.
 
@@ -112,21 +121,80 @@ class Corpus:
         where the talker is. Utterances that turn out to be unusable are drawn
         anew, and noted in `skipped`.
 
+        Args:
+            split: One of `SPLITS`.
+            rng: The random stream.
+            num_samples: Length N.
+            before: Samples wanted ahead of the N.
+            after: Samples wanted after the N.
+            not_talkers: Talkers whose utterances are drawn anew, for a scene of
+                several talkers.
+
         Raises:
-            CorpusError: If no usable utterance was found in 200 draws.
+            CorpusError: If no usable utterance was found in 200 draws, or the
+                split has no other talkers.
         """
-        pool = self.utterances[split]
-        for _ in range(_MAX_REDRAWS):
-            utterance = pool[rng.integers(len(pool))]
-            try:
-                signal = load(utterance)
-                starts = active_starts(signal, num_samples)
-            except CorpusError as error:
-                self.skipped[utterance.name] = str(error)
-                continue
+
+        def cut(utterance: Utterance) -> Excerpt:
+            signal = load(utterance)
+            starts = active_starts(signal, num_samples)
             start = int(starts[rng.integers(len(starts))])
             samples = _cut(signal, start - before, before + num_samples + after)
             return Excerpt(samples, utterance, start)
+
+        return self._first_usable(split, rng, cut, not_talkers)
+
+    def draw_noise(
+        self,
+        split: str,
+        rng: np.random.Generator,
+        num_samples: int,
+        before: int = 0,
+        after: int = 0,
+    ) -> Excerpt:
+        """Draw an excerpt of noise; all files are equally likely.
+
+        A noise too short for the N samples and their margins is repeated, and may
+        start anywhere; a longer one is never cut and joined. In either, sample k
+        is the noise's sample (start - before + k) modulo its length. The N samples
+        hold a thousandth of the energy of the strongest such stretch, as in `draw`.
+
+        Raises:
+            CorpusError: If no usable noise was found in 200 draws.
+        """
+        total = before + num_samples + after
+
+        def cut(utterance: Utterance) -> Excerpt:
+            starts = _noise_starts(utterance, num_samples, before, after)
+            first = int(starts[rng.integers(len(starts))])
+            signal = load(utterance)
+            samples = np.take(signal, np.arange(first, first + total), mode="wrap")
+            return Excerpt(samples, utterance, (first + before) % len(signal))
+
+        return self._first_usable(split, rng, cut)
+
+    def _first_usable(
+        self,
+        split: str,
+        rng: np.random.Generator,
+        cut: Callable[[Utterance], Excerpt],
+        not_talkers: Set[str] = frozenset(),
+    ) -> Excerpt:
+        """Return the excerpt of the first utterance drawn that has one."""
+        pool = self.utterances[split]
+        if self.talkers[split] <= not_talkers:
+            raise CorpusError(
+                f"split {split!r} of {self.name!r} has {len(self.talkers[split])} "
+                "talkers, too few for a scene in which each source is another one"
+            )
+        for _ in range(_MAX_REDRAWS):
+            utterance = pool[rng.integers(len(pool))]
+            while utterance.talker in not_talkers:
+                utterance = pool[rng.integers(len(pool))]
+            try:
+                return cut(utterance)
+            except CorpusError as error:
+                self.skipped[utterance.name] = str(error)
         reasons = collections.Counter(self.skipped.values()).most_common(3)
         raise CorpusError(
             f"no usable utterance in {_MAX_REDRAWS} draws from split {split!r} of "
@@ -158,6 +226,18 @@ def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
     return starts[energy >= energy.max() * 10 ** (_ACTIVE_DB / 10)]
 
 
+@functools.lru_cache(maxsize=_CACHED_STARTS)
+def _noise_starts(
+    utterance: Utterance, num_samples: int, before: int, after: int
+) -> np.ndarray:
+    """Return where an excerpt with margins may start in a noise, or its repetition."""
+    signal = load(utterance)
+    total = before + num_samples + after
+    if len(signal) < total:
+        signal = np.resize(signal, len(signal) + total - 1)
+    return active_starts(signal[before : len(signal) - after], num_samples)
+
+
 @functools.lru_cache(maxsize=_CACHED_FILES)
 def load(utterance: Utterance) -> np.ndarray:
     """Return an utterance's signal [N], float32 at 16 kHz, without its mean.
@@ -168,7 +248,10 @@ def load(utterance: Utterance) -> np.ndarray:
         CorpusError: If the file is unreadable, empty, or holds NaN or infinity.
     """
     if utterance.path is None:
-        return builtin_speech.synthesize(utterance.name)
+        made_by = (
+            builtin_noise if builtin_noise.is_noise(utterance.name) else builtin_speech
+        )
+        return made_by.synthesize(utterance.name)
     soundfile = _soundfile()
     try:
         signal, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
@@ -216,14 +299,7 @@ def open_speech(
             or a talker is in two splits.
     """
     if str(folder) == BUILTIN:
-        names = builtin_speech.utterance_names()
-        return Corpus(
-            BUILTIN,
-            {
-                split: tuple(Utterance(name, _talker(name)) for name in names[split])
-                for split in SPLITS
-            },
-        )
+        return _builtin(builtin_speech.utterance_names(), _talker)
     folder = _existing_folder(folder)
     folders = _split_folders(folder, splits)
     corpus = _scan(
@@ -238,7 +314,7 @@ def open_speech(
 
 
 def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
-    """Return the noise corpus in a folder, split by sub-folder or by recording.
+    """Return the noise corpus in a folder, or the built-in one for "builtin".
 
     A folder with sub-folders train, dev and test is taken as it is. Otherwise its
     files are divided 8 : 1 : 1 by a hash of their recording, so that its pieces
@@ -248,8 +324,11 @@ def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
     Raises:
         CorpusError: If the folder is missing or a split has no usable file.
     """
+    if str(folder) == BUILTIN:
+        return _builtin(builtin_noise.noise_names(), _recording)
     folder = _existing_folder(folder)
-    if all((folder / split).is_dir() for split in SPLITS):
+    folders = SPLITS if all((folder / name).is_dir() for name in SPLITS) else ()
+    if folders:
         files = {split: _audio_files(folder / split) for split in SPLITS}
     else:
         files = {split: [] for split in SPLITS}
@@ -258,7 +337,21 @@ def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
             tenth = int(hashlib.sha256(recording.encode()).hexdigest(), 16)
             split = {8: "dev", 9: "test"}.get(tenth % 10, "train")
             files[split].append(path)
-    return _scan(folder, files, min_samples, _recording)
+    corpus = _scan(folder, files, min_samples, _recording)
+    return dataclasses.replace(corpus, folders=folders)
+
+
+def _builtin(
+    names: dict[str, tuple[str, ...]], talker_of: Callable[[str], str]
+) -> Corpus:
+    """Return the corpus of signals made by their names."""
+    return Corpus(
+        BUILTIN,
+        {
+            split: tuple(Utterance(name, talker_of(name)) for name in names[split])
+            for split in SPLITS
+        },
+    )
 
 
 def _talker(name: str) -> str:
@@ -331,9 +424,8 @@ def _scan(folder, files, min_samples, talker_of) -> Corpus:
 
 def _check_disjoint(corpus: Corpus) -> None:
     """Raise if a talker is in two splits."""
-    talkers = {s: {u.talker for u in corpus.utterances[s]} for s in SPLITS}
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
-        shared = sorted(talkers[one] & talkers[other])
+        shared = sorted(corpus.talkers[one] & corpus.talkers[other])
         if shared:
             raise CorpusError(
                 f"{len(shared)} talkers are in both {one} and {other} of "
