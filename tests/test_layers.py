@@ -12,9 +12,10 @@ import uld_jax
 LAYERS = {
     0: {"labels", "features", "losses", "models", "optimizer", "scenes", "corpora"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
+    | {"gridding", "image_source"}
     | {"builtin_noise", "stopping", "errors"},
-    1: {"schemes", "metrics", "input_pipeline", "locking", "rendering"},
-    2: {"config", "objective"},
+    1: {"schemes", "metrics", "input_pipeline", "locking", "rendering", "anechoic"},
+    2: {"config", "objective", "simulation"},
     3: {"evaluate", "datasets", "training_step"},
     4: {"train"},
     5: {"commands"},

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import prepare_tiny
 
-from uld_jax import corpora, locking, rendering, scenes
+from uld_jax import acoustics, corpora, locking, scenes
 from uld_jax_data import pool
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -41,7 +41,7 @@ def test_an_example_is_the_rendered_scene(examples):
     # What arrives at a node, by shifting a spectrum of the whole utterance.
     distance = np.linalg.norm(scene.node_positions - scene.source_positions, axis=1)
     padded = np.pad(signal, 8192)
-    frequencies = np.fft.rfftfreq(len(padded), 1 / rendering.SAMPLE_RATE)
+    frequencies = np.fft.rfftfreq(len(padded), 1 / acoustics.SAMPLE_RATE)
     delays = np.exp(-2j * np.pi * frequencies * distance[:, None] / 343.0)
     heard = np.fft.irfft(np.fft.rfft(padded) * delays) / distance[:, None]
     first = 8192 + example["starts"][0]
@@ -49,7 +49,7 @@ def test_an_example_is_the_rendered_scene(examples):
     # The built-in signals reach up to 8 kHz, where a delay depends on what is cut
     # out, so compare below; the rest is the rounding to integers.
     difference = np.fft.rfft((example["audio"] - expected) * np.hanning(2560))
-    below = np.fft.rfftfreq(2560, 1 / rendering.SAMPLE_RATE) < 7500
+    below = np.fft.rfftfreq(2560, 1 / acoustics.SAMPLE_RATE) < 7500
     assert np.sqrt((np.abs(difference[:, below]) ** 2).mean()) < 0.5 * np.sqrt(2560)
     assert np.abs(example["audio"] - expected).max() < 300
 

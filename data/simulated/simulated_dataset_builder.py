@@ -9,6 +9,10 @@ on the seed, the split and k alone, whatever was built before it and wherever.
 or, in this folder and with the extra `tfds`, which brings TensorFlow:
 
     tfds build --config=l1 --file_format=array_record --manual_dir=LIBRISPEECH
+
+Reverberant rooms are rendered by `uld_jax.rendering`: training examples with the
+thinned late field, validation and test with every image, both with sums that have
+the same bits on any machine. The engine "pyroomacoustics" renders the same scenes.
 """
 
 import dataclasses
@@ -16,26 +20,31 @@ import functools
 import itertools
 from collections.abc import Iterator
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
 import uld_jax
-from uld_jax import corpora, rendering, scenes
+from uld_jax import acoustics, corpora, simulation
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # To the corpus's.
+ENGINES = ("jax", "pyroomacoustics")
+LATE_FIELDS = {"train": "thinned", "validation": "full", "test": "full"}
+HELD_OUT = "_held_out"
 
-_RENDER_BATCH = 50
+_RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
 _PEAK = 30_000
 
 _DESCRIPTION = """
-Rooms with scattered microphones and one talker, simulated, at 16 kHz.
+Rooms with scattered microphones and talkers, simulated, at 16 kHz.
 
 L-1: one room of 6 x 6 x 4.2 m without reflections or noise; two linear arrays of
 four microphones at the middle of the left and the bottom wall; the talker is
 anywhere on the floor plan. Segments of 160 ms of active speech. The signals arrive
 with their exact delays and with amplitude 1 / r; each scene has one gain.
+
+Ad-1, Ad-2: reverberant rooms of 4 to 10 m by 4 to 10 m by 4.2 m, T60 from 0.2 to
+1.2 s, 30 nodes, one or two talkers and one point source of noise, all in cells of
+their own. Utterances of 2 s.
 """
 
 _CITATION = """
@@ -53,28 +62,25 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     """How many examples of which law.
 
     Attributes:
-        sizes: Examples in train, validation and test.
-        speech: "builtin" for built-in signals; empty for a speech corpus that
-            the command or `--manual_dir` names.
-        num_samples: Segment length N.
-        num_nodes: Nodes M of a scene.
-        num_sources: Sources S of a scene.
+        sizes: Examples in train, validation and test; a split of none is left out.
+        law: What is drawn and how it sounds.
+        speech: "builtin" for built-in signals, noise among them; empty for corpora
+            that the command names, or `--manual_dir`.
         examples_per_shard: Examples in one file.
         seed: Seed of every random stream.
     """
 
     sizes: tuple[int, int, int]
+    law: simulation.Law = simulation.L1
     speech: str = ""
-    num_samples: int = 2560
-    num_nodes: int = 2 * scenes.L1_NODES_PER_ARRAY
-    num_sources: int = 1
     examples_per_shard: int = 1000
     seed: int = 2024
 
     @property
     def size_of_split(self) -> dict[str, int]:
         """Number of examples by split."""
-        return dict(zip(SPLITS, self.sizes, strict=True))
+        sizes = zip(SPLITS, self.sizes, strict=True)
+        return {split: size for split, size in sizes if size}
 
     @property
     def num_shards(self) -> dict[str, int]:
@@ -87,59 +93,135 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     @property
     def expected_bytes(self) -> int:
         """Disk space of the audio, before compression."""
-        return sum(self.sizes) * self.num_nodes * self.num_samples * 2
+        return sum(self.sizes) * self.law.num_nodes * self.law.num_samples * 2
+
+    @property
+    def core_seconds(self) -> float:
+        """Time of one core of 2023 to make it."""
+        seconds = _SECONDS[self.law.kind]
+        return sum(
+            size * seconds[LATE_FIELDS[split]] * self.law.num_sources
+            for split, size in self.size_of_split.items()
+        )
+
+    def held_out(self) -> "SimulatedConfig":
+        """Return the configuration of the validation and test splits alone."""
+        return dataclasses.replace(
+            self,
+            name=self.name + HELD_OUT,
+            description=f"The validation and test splits of {self.name} alone.",
+            sizes=(0, *self.sizes[1:]),
+        )
+
+
+# Of one example of one source by one core, by late field.
+_SECONDS = {
+    "anechoic": {"thinned": 1 / 400, "full": 1 / 400},
+    "reverberant": {"thinned": 0.12, "full": 0.65},
+}
+
+_CONFIGS = [
+    SimulatedConfig(
+        name="l1",
+        description="L-1 at the paper's size.",
+        sizes=(100_000, 5_000, 5_000),
+    ),
+    SimulatedConfig(
+        name="l1_reduced",
+        description="L-1 with 16,000 training segments, for a machine of 2 cores.",
+        sizes=(16_000, 2_000, 5_000),
+    ),
+    SimulatedConfig(
+        name="l1_demo",
+        description="A small L-1 from built-in signals.",
+        sizes=(4_000, 500, 1_000),
+        speech=corpora.BUILTIN,
+    ),
+    SimulatedConfig(
+        name="l1_tiny",
+        description="A few scenes from built-in signals, for tests.",
+        sizes=(48, 12, 20),
+        speech=corpora.BUILTIN,
+        examples_per_shard=16,
+    ),
+    SimulatedConfig(
+        name="ad1",
+        description="Ad-1 at the paper's size.",
+        sizes=(18_000, 1_800, 1_800),
+        law=simulation.AD1,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad2",
+        description="Ad-2 at the paper's size.",
+        sizes=(18_000, 1_800, 1_800),
+        law=simulation.AD2,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad1_reduced",
+        description="Ad-1 with 1,600 training utterances, for a machine of 2 cores.",
+        sizes=(1_600, 200, 200),
+        law=simulation.AD1,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad1_tiny",
+        description="A few small rooms from built-in signals, for tests.",
+        sizes=(4, 2, 2),
+        law=dataclasses.replace(simulation.AD1, num_nodes=4, num_samples=8000),
+        speech=corpora.BUILTIN,
+        examples_per_shard=2,
+    ),
+]
 
 
 class Builder(tfds.core.ShardBasedBuilder):
     """Builder of the simulated data sets."""
 
     VERSION = tfds.core.Version("1.0.0")
-    EXAMPLES_PER_SECOND = 400  # Of one process, on a core of 2023.
     RELEASE_NOTES = {  # noqa: RUF012
-        "1.0.0": "L-1 by exact delays in the frequency domain.",
+        "1.0.0": "L-1 by exact delays in the frequency domain; rooms by images.",
     }
-    BUILDER_CONFIGS = [  # noqa: RUF012
-        SimulatedConfig(
-            name="l1",
-            description="L-1 at the paper's size.",
-            sizes=(100_000, 5_000, 5_000),
-        ),
-        SimulatedConfig(
-            name="l1_reduced",
-            description="L-1 with 16,000 training segments, for a machine of 2 cores.",
-            sizes=(16_000, 2_000, 5_000),
-        ),
-        SimulatedConfig(
-            name="l1_demo",
-            description="A small L-1 from built-in signals.",
-            sizes=(4_000, 500, 1_000),
-            speech=corpora.BUILTIN,
-        ),
-        SimulatedConfig(
-            name="l1_tiny",
-            description="A few scenes from built-in signals, for tests.",
-            sizes=(48, 12, 20),
-            speech=corpora.BUILTIN,
-            examples_per_shard=16,
-        ),
-    ]
+    BUILDER_CONFIGS = _CONFIGS + [config.held_out() for config in _CONFIGS]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Put train-clean-360, dev-clean and test-clean of LibriSpeech (openslr.org/12), "
         "or folders train, dev and test of audio files, into the manual folder."
     )
 
-    def __init__(self, *, corpus: corpora.Corpus | None = None, **kwargs):
-        """Make the builder; `corpus` is the speech, else the configuration's."""
+    def __init__(
+        self,
+        *,
+        corpus: corpora.Corpus | None = None,
+        noise: corpora.Corpus | None = None,
+        engine: str = "jax",
+        **kwargs,
+    ):
+        """Make the builder.
+
+        Args:
+            corpus: The speech; by default the configuration's.
+            noise: The noise, for a law that has some; by default the built-in.
+            engine: What renders reverberant rooms, one of `ENGINES`.
+            **kwargs: What TFDS's builders take.
+
+        Raises:
+            ValueError: If the engine is unknown.
+        """
+        if engine not in ENGINES:
+            raise ValueError(f"engine is {engine!r}; there are {', '.join(ENGINES)}")
         self._corpus = corpus
+        self._noise = noise
+        self._engine = engine
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
-        M, S = config.num_nodes, config.num_sources
+        M, S = config.law.num_nodes, config.law.num_sources
         features = {
             "audio": tensor(
-                shape=(M, config.num_samples),
+                shape=(M, config.law.num_samples),
                 dtype=np.int16,
                 doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
             ),
@@ -171,6 +253,27 @@ class Builder(tfds.core.ShardBasedBuilder):
                 shape=(), dtype=np.int32, doc="Number of the example in its split."
             ),
         }
+        if config.law.noisy:
+            scalar = functools.partial(tensor, shape=(), dtype=np.float32)
+            features |= {
+                "t60": scalar(doc="Reverberation time by Sabine, in seconds."),
+                "snr_db": scalar(
+                    doc="Power of the speech over the noise, means over the nodes, dB."
+                ),
+                "levels_db": tensor(
+                    shape=(S,), dtype=np.float32, doc="Power of the sources' segments."
+                ),
+                "noise_position": tensor(
+                    shape=(3,), dtype=np.float32, doc="(x, y, z) in meters."
+                ),
+                "noise": tfds.features.Text(
+                    doc="The noise's file below the corpus folder."
+                ),
+                "noise_start": scalar(
+                    dtype=np.int32, doc="Where its segment starts, in samples."
+                ),
+                "seed": scalar(dtype=np.uint32, doc="Seed of the thinned late field."),
+            }
         return tfds.core.DatasetInfo(
             builder=self,
             description=_DESCRIPTION,
@@ -183,21 +286,32 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _origin(self) -> dict:
         """Return what the content depends on, for the stored metadata."""
-        return {
-            "seed": self.builder_config.seed,
-            "sample_rate": rendering.SAMPLE_RATE,
+        config = self.builder_config
+        origin = {
+            "seed": config.seed,
+            "sample_rate": acoustics.SAMPLE_RATE,
             "simulator": f"uld_jax {uld_jax.__version__}, anechoic",
             "corpus": self._corpus.summary() if self._corpus else {},
         }
+        if config.law.kind == "reverberant":
+            origin["simulator"] = f"uld_jax {uld_jax.__version__}, {self._engine}"
+            origin["late_fields"] = {
+                split: LATE_FIELDS[split] if self._engine == "jax" else "full"
+                for split in config.size_of_split
+            }
+            origin["noise"] = self._noise.summary() if self._noise else {}
+        return origin
 
     def _shard_iterators_per_split(self, dl_manager):
         """Return one generator a shard; TFDS's own way to build."""
         if self._corpus is None:
             speech = self.builder_config.speech or dl_manager.manual_dir
             self._corpus = corpora.open_speech(
-                speech, min_samples=self.builder_config.num_samples
+                speech, min_samples=self.builder_config.law.num_samples
             )
-            self.info.metadata.update(self._origin())
+        if self._noise is None and self.builder_config.law.noisy:
+            self._noise = corpora.open_noise(corpora.BUILTIN)
+        self.info.metadata.update(self._origin())
         return {
             split: [functools.partial(self.shard, split, s) for s in range(num_shards)]
             for split, num_shards in self.builder_config.num_shards.items()
@@ -206,7 +320,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     @property
     def skipped(self) -> dict[str, str]:
         """Files of the corpus left out so far, name to reason."""
-        return self._corpus.skipped
+        return self._corpus.skipped | (self._noise.skipped if self._noise else {})
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
         """Yield the examples of one shard with their indices.
@@ -218,66 +332,69 @@ class Builder(tfds.core.ShardBasedBuilder):
         first = shard * config.examples_per_shard
         last = min(first + config.examples_per_shard, config.size_of_split[split])
         indices = iter(range(first, last))
-        while batch := list(itertools.islice(indices, _RENDER_BATCH)):
+        batch_size = _RENDER_BATCH[config.law.kind]
+        while batch := list(itertools.islice(indices, batch_size)):
             yield from zip(batch, self._render(split, batch), strict=True)
+
+    def _draw(self, split: str, index: int) -> simulation.Drawn:
+        """Draw an example."""
+        law, corpus_split = self.builder_config.law, SPLITS[split]
+        return law.draw(
+            example_rng(self.builder_config.seed, split, index),
+            split == "train",
+            lambda rng, talkers: self._corpus.draw(
+                corpus_split, rng, law.num_samples, *law.margins, talkers
+            ),
+            lambda rng: self._noise.draw_noise(
+                corpus_split, rng, law.num_samples, *law.margins
+            ),
+        )
 
     def _render(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, rendered together."""
-        config = self.builder_config
-        before, after = rendering.excerpt_margins(_largest_distance())
-        drawn = []
-        for index in indices:
-            rng = example_rng(config.seed, split, index)
-            scene = scenes.draw_l1(rng)
-            excerpts = [
-                self._corpus.draw(SPLITS[split], rng, config.num_samples, before, after)
-                for _ in range(config.num_sources)
-            ]
-            drawn.append((scene, excerpts))
+        law = self.builder_config.law
+        drawn = [self._draw(split, index) for index in indices]
         # Batches have one size, so that one compilation serves them all.
-        padded = drawn + drawn[-1:] * (_RENDER_BATCH - len(drawn))
-        signals = _render_batch(
-            jnp.asarray(np.stack([[e.samples for e in ex] for _, ex in padded])),
-            _direct_paths([scene for scene, _ in padded]),
-            before=before,
-            num_samples=config.num_samples,
-        )
-        for index, (scene, excerpts), signal in zip(
-            indices, drawn, np.asarray(signals), strict=False
-        ):
+        filling = drawn[-1:] * (_RENDER_BATCH[law.kind] - len(drawn))
+        signals = self._signals(split, drawn + filling)
+        for index, example, signal in zip(indices, drawn, signals, strict=False):
             gain = np.float32(_PEAK / max(np.abs(signal).max(), 1e-9))
-            yield {
+            features = {
                 "audio": np.round(signal * gain).astype(np.int16),
                 "gain": gain,
-                "node_positions": scene.node_positions,
-                "source_positions": scene.source_positions,
-                "room_size": scene.room_size,
-                "utterances": "\n".join(e.utterance.name for e in excerpts),
-                "starts": np.array([e.start for e in excerpts], np.int32),
+                "node_positions": example.scene.node_positions,
+                "source_positions": example.scene.source_positions,
+                "room_size": example.scene.room_size,
+                "utterances": "\n".join(e.utterance.name for e in example.speech),
+                "starts": np.array([e.start for e in example.speech], np.int32),
                 "index": np.int32(index),
             }
+            if law.noisy:
+                features |= {
+                    "t60": np.float32(example.scene.t60),
+                    "snr_db": np.float32(example.scene.snr_db),
+                    "levels_db": example.levels_db.astype(np.float32),
+                    "noise_position": example.scene.noise_position,
+                    "noise": example.noise.utterance.name,
+                    "noise_start": np.int32(example.noise.start),
+                    "seed": np.uint32(example.seed),
+                }
+            yield features
 
+    def _signals(self, split: str, drawn: list[simulation.Drawn]) -> np.ndarray:
+        """Return what the nodes hear, [B, M, N]."""
+        law = self.builder_config.law
+        dry = np.stack([[e.samples for e in example.speech] for example in drawn])
+        noise = None
+        if law.noisy:
+            noise = np.stack([example.noise.samples for example in drawn])
+        if law.noisy and self._engine == "pyroomacoustics":
+            from uld_jax_data.simulated import pyroomacoustics_engine
 
-@functools.partial(jax.jit, static_argnames=("before", "num_samples"))
-def _render_batch(dry, paths, *, before, num_samples):
-    render = functools.partial(
-        rendering.render_anechoic, before=before, num_samples=num_samples
-    )
-    return jax.vmap(render)(dry, paths)
-
-
-def _direct_paths(drawn: list[scenes.Scene]) -> rendering.DirectPaths:
-    """Return the direct paths of several scenes, stacked."""
-    paths = [
-        rendering.direct_paths(scene.source_positions, scene.node_positions)
-        for scene in drawn
-    ]
-    return jax.tree.map(lambda *parts: np.stack(parts), *paths)
-
-
-def _largest_distance() -> float:
-    """Return the diagonal of the room of L-1, in meters."""
-    return float(np.linalg.norm([scenes.L1_SIDE, scenes.L1_SIDE, scenes.HEIGHT]))
+            return pyroomacoustics_engine.render(law, drawn, dry, noise)
+        return np.asarray(
+            law.render(drawn, dry, noise, late=LATE_FIELDS[split], deterministic=True)
+        )
 
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:

@@ -1,0 +1,253 @@
+"""Images of a source in a shoebox room (Allen and Berkley 1979), all or thinned.
+
+Coordinates here are relative to the center of the room. The image of a source at
+s in the room copy (i, j, k) is at i L + (-1)^i s on the x axis, likewise on the
+others, and |i| + |j| + |k| walls have reflected it.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, UInt32
+
+# Jumps of a sequence that fills the unit square evenly, times 2^32: powers of
+# the plastic number (Roberts 2018, the R2 sequence).
+_PLASTIC = 1.32471795724474602596
+_JUMPS = tuple(round(2**32 / _PLASTIC**power) for power in (1, 2))
+_BESIDE = 0.5  # Meters to a wall, within which its echoes blend with the sound.
+_PULSES_PER_METER = 70.0  # 24,000 a second; more of them gain nothing.
+
+
+class Images(NamedTuple):
+    """Pulses on their way to the nodes.
+
+    Attributes:
+        positions: [P, 3] in meters from the room's center.
+        amplitudes: [P], of the pulse at 1 m.
+    """
+
+    positions: jax.Array
+    amplitudes: jax.Array
+
+
+class Walls(NamedTuple):
+    """What the images of one room depend on besides the source.
+
+    Attributes:
+        size: [3] in meters.
+        reflection: Gain of one reflection, sqrt(1 - a).
+        order: Largest number of reflections, int32.
+        exact_radius: Thinned: distance from the center, in meters, up to which
+            every image is there.
+        first_radius: Thinned: where the drawing of images begins, in meters.
+        last_radius: Thinned: where it ends.
+    """
+
+    size: jax.Array | np.ndarray
+    reflection: jax.Array | np.ndarray
+    order: jax.Array | np.ndarray
+    exact_radius: jax.Array | np.ndarray
+    first_radius: jax.Array | np.ndarray
+    last_radius: jax.Array | np.ndarray
+
+
+def num_images(order: int) -> int:
+    """Return how many images have at most `order` reflections."""
+    return (2 * order + 1) * (2 * order**2 + 2 * order + 3) // 3
+
+
+@functools.lru_cache(maxsize=2)
+def copies(order: int) -> np.ndarray:
+    """Return all room copies [n, 3] of up to `order` reflections, int16, fewest first.
+
+    The copies of any lower order are the first `num_images` of them.
+    """
+    axis = np.arange(-order, order + 1, dtype=np.int16)
+    i, j = (side.ravel() for side in np.meshgrid(axis, axis, indexing="ij"))
+    rest = order - np.abs(i) - np.abs(j)
+    i, j, rest = i[rest >= 0], j[rest >= 0], rest[rest >= 0]
+    counts = 2 * rest.astype(np.int64) + 1
+    column = np.repeat(np.arange(len(i)), counts)
+    starts = np.cumsum(counts) - counts
+    k = (np.arange(counts.sum()) - starts[column] - rest[column]).astype(np.int16)
+    triples = np.stack([i[column], j[column], k], axis=1)
+    return triples[np.argsort(np.abs(triples).sum(1), kind="stable")]
+
+
+def image_positions(
+    copy: Int[Array, "P 3"], source: Float[Array, "3"], size: Float[Array, "3"]
+) -> Float[Array, "P 3"]:
+    """Return where the images of a source are in room copies, from the center."""
+    return copy * size + jnp.where(copy % 2 == 0, source, -source)
+
+
+def all_images(
+    copy: Int[Array, "P 3"], source: Float[Array, "3"], walls: Walls
+) -> Images:
+    """Return the images in room copies, those of too high an order with gain 0."""
+    copy = copy.astype(jnp.int32)
+    reflections = jnp.abs(copy).sum(-1)
+    amplitudes = jnp.where(
+        reflections <= walls.order,
+        walls.reflection ** reflections.astype(jnp.float32),
+        0.0,
+    )
+    return Images(image_positions(copy, source, walls.size), amplitudes)
+
+
+def thinning(
+    size: np.ndarray, last_radius: np.ndarray, num_late: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where rooms' images begin to be drawn, and up to where all are exact.
+
+    Images get denser with the square of their distance; they are all taken until
+    they are as dense as the drawn ones will be.
+
+    Args:
+        size: Sides of the rooms, [*B, 3] in meters.
+        last_radius: Where the drawing ends, [*B] in meters.
+        num_late: Images to be drawn.
+
+    Returns:
+        first_radius and exact_radius, [*B] in meters from the center.
+    """
+    density = np.minimum(num_late / last_radius, _PULSES_PER_METER)
+    exact = np.sqrt(density * size.prod(-1) / (4 * np.pi))
+    # A room copy may reach far inside of the image it holds.
+    first = np.maximum(exact - np.linalg.norm(size, axis=-1), 0.3 * exact)
+    return first, exact
+
+
+def largest_num_exact(size: np.ndarray, exact_radius: np.ndarray) -> int:
+    """Return a number that the exact images of no room here can exceed."""
+    reach = exact_radius + np.linalg.norm(size, axis=-1)
+    return math.ceil((4 / 3 * np.pi * reach**3 / size.prod(-1)).max())
+
+
+def num_candidates(size: np.ndarray, exact_radius: np.ndarray) -> int:
+    """Return how many room copies must be looked through for the exact images."""
+    reach = np.floor(exact_radius[..., None] / size + 0.5)
+    return int((2 * reach + 1).prod(-1).max())
+
+
+def thinned_images(
+    key: Array,
+    source: Float[Array, "3"],
+    walls: Walls,
+    *,
+    num_late: int,
+    num_exact: int,
+    num_candidates: int,
+) -> Images:
+    """Return all early images and a random share of the late ones.
+
+    Every image nearer to the room's center than `exact_radius` is there. Beyond,
+    points are drawn, one in each of many shells of equal thickness up to
+    `last_radius`, their directions evenly spread; a point stands for the image in
+    the room copy that holds it. Its gain is divided by the square root of the
+    number of times it is expected to be drawn, and gets a random sign: so the
+    energy is that of all images on average, at any time and from any direction.
+
+    Images that arrive within a sample add as amplitudes, so they are drawn
+    together: those above and below, since nodes and sources are at nearly one
+    height, and those on both sides of a wall within 0.5 m of the source.
+
+    Args:
+        key: Random key.
+        source: Position in meters from the room's center.
+        walls: Room.
+        num_late: Late images.
+        num_exact: Room for early images, see `largest_num_exact`.
+        num_candidates: Room copies to look through, see `num_candidates`.
+
+    Returns:
+        num_exact + num_late images, the early first; unused ones have gain 0.
+    """
+    early = _early_images(source, walls, num_exact, num_candidates)
+    late = _late_images(key, source, walls, num_late)
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), early, late)
+
+
+def _distance(positions: Float[Array, "P 3"]) -> Float[Array, " P"]:
+    return jnp.sqrt((positions**2).sum(-1))
+
+
+def _early_images(source, walls, num_exact, num_candidates) -> Images:
+    """Return the images within the exact radius, packed."""
+    reach = jnp.floor(walls.exact_radius / walls.size + 0.5).astype(jnp.int32)
+    sides = 2 * reach + 1
+    number = jnp.arange(num_candidates)
+    i = number % sides[0]
+    j = number // sides[0] % sides[1]
+    k = number // (sides[0] * sides[1])
+    copy = jnp.stack([i, j, k], axis=-1) - reach
+    images = all_images(copy, source, walls)
+    inside = (k < sides[2]) & (_distance(images.positions) < walls.exact_radius)
+    slot = jnp.where(inside, jnp.cumsum(inside) - 1, num_exact)
+    # What is not inside is written out of bounds, which drops it; unused slots
+    # stay far away and silent.
+    return Images(
+        jnp.full((num_exact, 3), walls.exact_radius)
+        .at[slot]
+        .set(images.positions, mode="drop"),
+        jnp.zeros(num_exact).at[slot].set(images.amplitudes, mode="drop"),
+    )
+
+
+def _late_images(key, source, walls, num_late) -> Images:
+    """Return groups of images that stand for all beyond the exact radius.
+
+    A group is a room copy and those behind the walls beside the source, at their
+    height and mirrored to below: 2 to 16 images.
+    """
+    radius_key, turn_key, sign_key = jax.random.split(key, 3)
+    beside = jnp.abs(source) > walls.size / 2 - _BESIDE
+    group_size = 2 * jnp.prod(jnp.where(beside, 2, 1))
+    number = jnp.arange(num_late)
+    draw, member = number // group_size, number % group_size
+    thickness = (walls.last_radius - walls.first_radius) * group_size / num_late
+    jitter = jax.random.uniform(radius_key, (num_late,))[draw]
+    radius = walls.first_radius + (draw + jitter) * thickness
+    direction = _even_directions(draw, jax.random.bits(turn_key, (2,)))
+    drawn = jnp.round(radius[:, None] * direction / walls.size).astype(jnp.int32)
+    # An even copy shares its images' places with the odd one in this direction.
+    behind = jnp.sign(source).astype(jnp.int32) * beside
+    even = jnp.where(drawn % 2 == 0, drawn, drawn - behind)
+    # Bit 0 of the member says which side, the others which of two sharing copies.
+    shifts = jnp.cumsum(beside)
+    other = (member[:, None] >> shifts & 1) * behind
+    side = jnp.stack([jnp.ones_like(member)] * 2 + [1 - 2 * (member & 1)], axis=-1)
+    images = all_images(side * even + other, source, walls)
+    # Expected draws of the group: points per cubic meter times volume of its copies.
+    alone = even[:, 2] == 0
+    density = 0.0
+    for mirror in (1, -1):
+        middle = even * jnp.array([1, 1, mirror]) + 0.5 * behind
+        density += 0.5 / jnp.maximum(_distance(middle * walls.size), 1.0) ** 2
+    density /= 4 * jnp.pi * thickness
+    expected = density * walls.size.prod() * jnp.where(alone, 0.5, 1.0) * group_size
+    sign = jax.random.rademacher(sign_key, (num_late,), jnp.float32)[draw]
+    late = _distance(images.positions) >= walls.exact_radius
+    once = ~(alone & (member & 1 == 1))
+    amplitudes = images.amplitudes * sign / jnp.sqrt(expected)
+    return Images(images.positions, jnp.where(late & once, amplitudes, 0.0))
+
+
+def _even_directions(
+    number: Int[Array, " P"], turns: UInt32[Array, "2"]
+) -> Float[Array, "P 3"]:
+    """Return unit vectors that fill the sphere evenly, however many they are."""
+    height, around = (
+        (number.astype(jnp.uint32) * np.uint32(jump) + turn).astype(jnp.float32)
+        * 2.0**-32
+        for jump, turn in zip(_JUMPS, turns, strict=True)
+    )
+    cosine, azimuth = 2 * height - 1, 2 * jnp.pi * around
+    sine = jnp.sqrt(jnp.maximum(1 - cosine**2, 0))
+    return jnp.stack(
+        [sine * jnp.cos(azimuth), sine * jnp.sin(azimuth), cosine], axis=-1
+    )

@@ -1,0 +1,204 @@
+"""Laws of simulated data: which scenes and signals are drawn, how they are rendered.
+
+One law serves the builder, which stores what it renders, and training on fresh
+rooms, which does not.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence, Set
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from uld_jax import anechoic, rendering, scenes
+
+LEVEL_RANGE_DB = 2.5  # Of a second talker against the first (PROTOCOL 7).
+
+_ADHOC_BEFORE = 8000  # Half a second of speech that still reverberates.
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """One example before it is rendered.
+
+    Attributes:
+        scene: Where everything is.
+        speech: An excerpt for each source, as `draw` got them.
+        noise: An excerpt of noise; None without.
+        levels_db: Level of each source against the first, [S].
+        seed: Of the random part of its rendering.
+    """
+
+    scene: scenes.Scene
+    speech: tuple[Any, ...]
+    noise: Any
+    levels_db: np.ndarray
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """A law of simulated data.
+
+    Attributes:
+        kind: "anechoic" (L-1) or "reverberant" (Ad-1, Ad-2).
+        num_sources: Sources S.
+        num_nodes: Nodes M.
+        num_samples: Samples N of a segment, at 16 kHz.
+    """
+
+    kind: Literal["anechoic", "reverberant"]
+    num_sources: int
+    num_nodes: int
+    num_samples: int
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is noise besides speech."""
+        return self.kind == "reverberant"
+
+    @functools.cached_property
+    def margins(self) -> tuple[int, int]:
+        """Samples of dry signal needed before and after the segment."""
+        if self.kind == "reverberant":
+            return _ADHOC_BEFORE, 0
+        diagonal = [scenes.L1_SIDE, scenes.L1_SIDE, scenes.HEIGHT]
+        return anechoic.excerpt_margins(float(np.linalg.norm(diagonal)))
+
+    @property
+    def num_dry(self) -> int:
+        """Samples of each dry signal."""
+        return sum(self.margins) + self.num_samples
+
+    def draw_scene(self, rng: np.random.Generator, training: bool) -> scenes.Scene:
+        """Draw a scene; in training the SNR has a wider range (Sec. 3.1)."""
+        if self.kind == "anechoic":
+            return scenes.draw_l1(rng)
+        return scenes.draw_adhoc(
+            rng,
+            self.num_sources,
+            scenes.TRAIN_SNR_DB if training else scenes.TEST_SNR_DB,
+            num_nodes=self.num_nodes,
+        )
+
+    def draw(
+        self,
+        rng: np.random.Generator,
+        training: bool,
+        draw_speech: Callable[[np.random.Generator, Set[str]], Any],
+        draw_noise: Callable[[np.random.Generator], Any] | None,
+    ) -> Drawn:
+        """Draw one example, whose talkers differ.
+
+        The paper does not say how loud its two talkers are; we give them equal
+        power in the segment, up to 2.5 dB either way.
+
+        Args:
+            rng: The example's random stream.
+            training: Whether it is for training.
+            draw_speech: Draws an excerpt whose talker, `excerpt.utterance.talker`,
+                is not among those given.
+            draw_noise: Draws an excerpt of noise; needed by a noisy law alone.
+        """
+        scene = self.draw_scene(rng, training)
+        speech, talkers = [], set()
+        for _ in range(self.num_sources):
+            speech.append(draw_speech(rng, frozenset(talkers)))
+            talkers.add(speech[-1].utterance.talker)
+        if not self.noisy:
+            return Drawn(scene, tuple(speech), None, np.zeros(self.num_sources), 0)
+        noise = draw_noise(rng)
+        levels = rng.uniform(-LEVEL_RANGE_DB, LEVEL_RANGE_DB, self.num_sources)
+        levels[0] = 0.0
+        return Drawn(scene, tuple(speech), noise, levels, int(rng.integers(2**32)))
+
+    def settings(
+        self, late: str, deterministic: bool, responses: bool = False
+    ) -> rendering.Settings:
+        """Return the settings of the room renderer for a reverberant law."""
+        return rendering.Settings(
+            num_samples=self.num_samples,
+            before=self.margins[0],
+            late=late,
+            deterministic=deterministic,
+            responses=responses,
+        )
+
+    def render(
+        self,
+        drawn: Sequence[Drawn],
+        dry: Float[Array | np.ndarray, "B S D"],
+        noise: Float[Array | np.ndarray, "B D"] | None,
+        *,
+        late: str = "thinned",
+        deterministic: bool = False,
+    ) -> Float[Array, "B M N"]:
+        """Return what the nodes hear.
+
+        Args:
+            drawn: The examples.
+            dry: Their dry speech; D is `num_dry`.
+            noise: Their noise, of the same length.
+            late: Late field of a reverberant law: `rendering.Settings`.
+            deterministic: Whether bits must not depend on an order of additions.
+        """
+        batch = [example.scene for example in drawn]
+        if self.kind == "anechoic":
+            before = self.margins[0]
+            return _render_anechoic(
+                jnp.asarray(dry),
+                _direct_paths(batch),
+                before=before,
+                num_samples=self.num_samples,
+            )
+        rendered = rendering.render(
+            rendering.Rooms.of(batch),
+            self.at_levels(dry, np.stack([example.levels_db for example in drawn])),
+            keys([example.seed for example in drawn]),
+            self.settings(late, deterministic),
+            noise,
+        )
+        return rendered.signals
+
+    def at_levels(
+        self,
+        dry: Float[Array | np.ndarray, "B S D"],
+        levels_db: Float[np.ndarray, "B S"],
+    ) -> Float[Array, "B S D"]:
+        """Return dry signals whose segments have the wanted power."""
+        before, _ = self.margins
+        segment = dry[..., before : before + self.num_samples]
+        rms = jnp.sqrt((segment**2).mean(axis=-1, keepdims=True))
+        gain = jnp.asarray(10 ** (levels_db[..., None] / 20), jnp.float32)
+        return dry * gain / jnp.maximum(rms, 1e-9)
+
+
+def keys(seeds: Sequence[int]) -> Array:
+    """Return a random key for each seed of 32 bits."""
+    return jax.vmap(jax.random.key)(jnp.asarray(np.array(seeds, np.uint32)))
+
+
+@functools.partial(jax.jit, static_argnames=("before", "num_samples"))
+def _render_anechoic(dry, paths, *, before, num_samples):
+    render = functools.partial(
+        anechoic.render_anechoic, before=before, num_samples=num_samples
+    )
+    return jax.vmap(render)(dry, paths)
+
+
+def _direct_paths(batch: Sequence[scenes.Scene]) -> anechoic.DirectPaths:
+    """Return the direct paths of several scenes, stacked."""
+    paths = [
+        anechoic.direct_paths(scene.source_positions, scene.node_positions)
+        for scene in batch
+    ]
+    return jax.tree.map(lambda *parts: np.stack(parts), *paths)
+
+
+L1 = Law("anechoic", 1, 2 * scenes.L1_NODES_PER_ARRAY, 2560)
+AD1 = Law("reverberant", 1, scenes.ADHOC_NODES, 32_000)
+AD2 = dataclasses.replace(AD1, num_sources=2)
