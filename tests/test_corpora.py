@@ -204,7 +204,7 @@ def noise_corpus(tmp_path, signal):
     return corpora.open_noise(tmp_path)
 
 
-@pytest.mark.parametrize("length", [700, 3459, 3460, 20_000])
+@pytest.mark.parametrize("length", [700, 1600, 3459, 3460, 20_000])
 def test_noise_goes_on_as_long_as_it_is_wanted(tmp_path, length):
     rng = np.random.default_rng(0)
     corpus = noise_corpus(tmp_path, rng.normal(size=length))
@@ -212,6 +212,7 @@ def test_noise_goes_on_as_long_as_it_is_wanted(tmp_path, length):
     firsts = set()
     for _ in range(300):
         excerpt = corpus.draw_noise("test", rng, 2560, before=600, after=300)
+        assert 0 <= excerpt.start < length
         assert excerpt.samples.shape == (3460,)
         assert excerpt.samples.dtype == np.float32
         turns = (excerpt.start - 600 + np.arange(3460)) % length
