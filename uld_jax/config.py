@@ -28,6 +28,16 @@ def default() -> ConfigDict:
                 # Dry speech to prepare it from: a folder, or "builtin".
                 "speech": "LibriSpeech",
                 "speech_splits": ("train-clean-360", "dev-clean", "test-clean"),
+                # Noise for reverberant rooms: a folder, or "builtin".
+                "noise": "builtin",
+                # What renders reverberant rooms: "jax" or "pyroomacoustics".
+                "engine": "jax",
+                # Training examples: "prepared", or "fresh" rooms for every step.
+                "source": "prepared",
+                # Fresh: speech and noise held on the device, at most, and examples
+                # called an epoch. Unset: as many as the data set trains on.
+                "speech_hours": 10.0,
+                "epoch_examples": config_dict.placeholder(int),
                 # Hold the whole data set on the device, as int16.
                 "on_device": True,
                 # Without that: batches read ahead, and threads that read them.
@@ -71,6 +81,7 @@ _RANGES = (
     ("seed", 0, _LARGEST),
     ("data.prefetch_batches", 1, _LARGEST),
     ("data.read_threads", 1, _LARGEST),
+    ("data.speech_hours", 1e-3, 37.0),
     ("model.width", 2, _LARGEST),
     ("model.num_blocks", 0, _LARGEST),
     ("model.num_encoders", 1, _LARGEST),
@@ -82,6 +93,13 @@ _RANGES = (
     ("train.stop_patience", 1, _LARGEST),
     ("train.weight_decay", 0.0, 1e3),
     ("train.checkpoint_steps", 1, _LARGEST),
+)
+
+_CHOICES = (
+    ("data.engine", ("jax", "pyroomacoustics")),
+    ("data.source", ("prepared", "fresh")),
+    ("model.name", tuple(models.MODELS)),
+    ("model.average_frames", ("early", "late")),
 )
 
 
@@ -103,15 +121,18 @@ def resolve(config: ConfigDict) -> ConfigDict:
         ).outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
-    if config.model.name not in models.MODELS:
+    for key, known in _CHOICES:
+        section, _, name = key.partition(".")
+        if config[section][name] not in known:
+            raise ConfigError(
+                f"--config.{key} is {config[section][name]!r}; there are "
+                f"{', '.join(known)}"
+            )
+    examples = config.data.epoch_examples
+    if examples is not None and examples < config.train.batch_size:
         raise ConfigError(
-            f"--config.model.name is {config.model.name!r}; there are "
-            f"{', '.join(models.MODELS)}"
-        )
-    if config.model.average_frames not in ("early", "late"):
-        raise ConfigError(
-            f"--config.model.average_frames is {config.model.average_frames!r}; "
-            "it must be 'early' or 'late'"
+            f"--config.data.epoch_examples is {examples}; it must be at least the "
+            f"batch size, {config.train.batch_size}"
         )
     for key, least, most in _RANGES:
         section, _, name = key.rpartition(".")

@@ -165,7 +165,7 @@ class Corpus:
         total = before + num_samples + after
 
         def cut(utterance: Utterance) -> Excerpt:
-            starts = _noise_starts(utterance, num_samples, before, after)
+            starts = noise_starts(utterance, num_samples, before, after)
             first = int(starts[rng.integers(len(starts))])
             signal = load(utterance)
             samples = np.take(signal, np.arange(first, first + total), mode="wrap")
@@ -227,7 +227,7 @@ def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=_CACHED_STARTS)
-def _noise_starts(
+def noise_starts(
     utterance: Utterance, num_samples: int, before: int, after: int
 ) -> np.ndarray:
     """Return where an excerpt with margins may start in a noise, or its repetition."""

@@ -1,7 +1,7 @@
 """Prepare the data set an experiment names, where it is missing.
 
 The one place where the package reaches for its builders: whatever trains or
-evaluates reads prepared data by name and folder.
+evaluates reads prepared data by name and folder, or has fresh rooms from here.
 """
 
 import functools
@@ -9,29 +9,39 @@ import os
 import pathlib
 import shlex
 
-from uld_jax import corpora, input_pipeline, progress
+from uld_jax import corpora, fresh, input_pipeline, progress
 
-_DATA_FLAGS = ("name", "dir", "speech", "speech_splits")
+_DATA_FLAGS = ("name", "dir", "speech", "speech_splits", "noise", "engine", "source")
 
 
-def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
+def ensure_prepared(
+    config,
+    processes: int | None = None,
+    allowed: bool = True,
+    beam_options: str | None = None,
+) -> pathlib.Path:
     """Return the folder of an experiment's data set, preparing a missing one.
+
+    Training on fresh rooms needs the validation and test splits alone, which are a
+    data set of their own; a whole one serves as well.
 
     Args:
         config: Settings; `data` says which data set, where, from what.
         processes: Worker processes; one for each core by default.
         allowed: Whether a missing data set may be prepared.
+        beam_options: Options of the Apache Beam pipeline that prepares it; without
+            them, this machine's own processes do.
 
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
             prepared, is unknown, or was prepared from another corpus.
-        uld_jax_data.pool.PrepareError: If it could not be prepared.
+        uld_jax_data.shards.PrepareError: If it could not be prepared.
         corpora.CorpusError: If the corpus cannot be used.
     """
     data = config.data
-    path = input_pipeline.dataset_path(data.name, data.dir)
+    path = prepared_path(config)
     if input_pipeline.is_prepared(path):
-        _check_corpus(path, data)
+        _check_origin(path, data)
         return path
     if not allowed:
         command = [
@@ -42,7 +52,50 @@ def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
             f"data set {data.name} is not in {data.dir!r}; prepare it with\n  "
             + shlex.join(command)
         )
-    return _prepare(config, path, processes)
+    _prepare(config, path, processes, beam_options)
+    return path
+
+
+def prepared_path(config) -> pathlib.Path:
+    """Return where the prepared data set of an experiment is, or is to be.
+
+    Raises:
+        input_pipeline.DatasetError: If its name cannot be one.
+    """
+    path = input_pipeline.dataset_path(config.data.name, config.data.dir)
+    if config.data.source == "prepared":
+        return path
+    held_out = path.parents[1] / f"{path.parent.name}_held_out" / path.name
+    ready = [p for p in (held_out, path) if input_pipeline.is_prepared(p)]
+    return (ready or [held_out])[0]
+
+
+def open_fresh(config) -> fresh.FreshRooms:
+    """Return the fresh rooms that an experiment trains on.
+
+    Raises:
+        input_pipeline.DatasetError: If its data set is not a simulated one.
+        corpora.CorpusError: If a corpus cannot be used.
+    """
+    data = config.data
+    _, builder_config = _known_builder(data.name)
+    law = builder_config.law
+    hours = {"seed": config.seed, "hours": data.speech_hours}
+    corpus, noise = _open_corpora(data, builder_config)
+    return fresh.FreshRooms(
+        law,
+        fresh.speech_bank(corpus, law, **hours),
+        fresh.noise_bank(noise, law, **hours) if noise else None,
+        seed=config.seed,
+        batch_size=config.train.batch_size,
+    )
+
+
+def examples_per_epoch(config) -> int:
+    """Return how many fresh examples are called an epoch."""
+    if config.data.epoch_examples is not None:
+        return config.data.epoch_examples
+    return _known_builder(config.data.name)[1].sizes[0]
 
 
 def _flag_value(value) -> str:
@@ -50,17 +103,28 @@ def _flag_value(value) -> str:
     return str(value).replace("'", '"') if isinstance(value, tuple) else str(value)
 
 
-def _check_corpus(path: pathlib.Path, data) -> None:
-    """Raise if a data set was prepared from other speech than is asked for."""
-    stored = input_pipeline.describe(path).get("corpus") or {}
-    wanted = pathlib.Path(data.speech).expanduser().resolve().name
-    if stored and wanted != stored["name"]:
-        raise input_pipeline.DatasetError(
-            f"{str(path)!r} was prepared from the corpus {stored['name']!r}, not "
-            f"{wanted!r}; say --config.data.speech={stored['name']} to use it, or "
-            "choose another --config.data.dir to prepare your own"
-        )
-    folders = stored.get("folders", corpora.SPLITS)
+def _check_origin(path: pathlib.Path, data) -> None:
+    """Raise if a data set was prepared from other signals than are asked for."""
+    stored = input_pipeline.describe(path)
+    speech, noise = stored.get("corpus") or {}, stored.get("noise") or {}
+
+    def folder(name):
+        return pathlib.Path(name).expanduser().resolve().name
+
+    engine = "pyroomacoustics" if "pyroomacoustics" in stored["simulator"] else "jax"
+    facts = [
+        ("speech", "corpus", speech.get("name"), folder(data.speech)),
+        ("noise", "noise", noise.get("name"), folder(data.noise)),
+        ("engine", "engine", engine if noise else None, data.engine),
+    ]
+    for key, what, have, wanted in facts:
+        if have is not None and have != wanted:
+            raise input_pipeline.DatasetError(
+                f"{str(path)!r} was prepared from the {what} {have!r}, not "
+                f"{wanted!r}; say --config.data.{key}={have} to use it, or "
+                "choose another --config.data.dir to prepare your own"
+            )
+    folders = speech.get("folders", corpora.SPLITS)
     if tuple(folders) not in (tuple(data.speech_splits), corpora.SPLITS):
         raise input_pipeline.DatasetError(
             f"{str(path)!r} was prepared from the splits {tuple(folders)}; say "
@@ -69,56 +133,85 @@ def _check_corpus(path: pathlib.Path, data) -> None:
         )
 
 
-def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
-    from uld_jax_data import pool
+def _known_builder(name: str):
+    """Return the builder class and configuration of a data set's name.
+
+    Raises:
+        input_pipeline.DatasetError: If there is none.
+    """
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
-    data = config.data
     builders = {"simulated": simulated.Builder}
     known = {
         f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
         for builder, cls in builders.items()
         for config in cls.BUILDER_CONFIGS
     }
-    if data.name not in known:
+    if name not in known:
         raise input_pipeline.DatasetError(
-            f"no data set {data.name!r} to prepare; there are {', '.join(known)}"
+            f"no data set {name!r} to prepare; there are {', '.join(known)}"
         )
-    cls, builder_config = known[data.name]
-    # What training would refuse later, it refuses before the work.
-    input_pipeline.epoch_order(
-        builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
-    )
-    if builder_config.num_nodes % config.model.num_encoders:
-        raise input_pipeline.DatasetError(
-            f"--config.model.num_encoders is {config.model.num_encoders}; the "
-            f"{builder_config.num_nodes} nodes of {data.name} cannot be divided so"
-        )
+    return known[name]
+
+
+def _open_corpora(data, builder_config):
+    """Return the speech and, where a law has some, the noise of an experiment."""
     if builder_config.speech not in ("", data.speech):
         raise input_pipeline.DatasetError(
             f"{data.name} is made of the speech {builder_config.speech!r}; set "
             f"--config.data.speech={builder_config.speech}"
         )
-    corpus = corpora.open_speech(
-        data.speech, tuple(data.speech_splits), builder_config.num_samples
+    law = builder_config.law
+    speech = corpora.open_speech(
+        data.speech, tuple(data.speech_splits), law.num_samples
     )
+    return speech, corpora.open_noise(data.noise) if law.noisy else None
+
+
+def _prepare(
+    config, path: pathlib.Path, processes: int | None, beam_options: str | None
+) -> None:
+    from uld_jax_data import pool, shards
+
+    data = config.data
+    cls, builder_config = _known_builder(data.name)
+    law = builder_config.law
+    # What training would refuse later, it refuses before the work.
+    input_pipeline.epoch_order(
+        builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
+    )
+    if law.num_nodes % config.model.num_encoders:
+        raise input_pipeline.DatasetError(
+            f"--config.model.num_encoders is {config.model.num_encoders}; the "
+            f"{law.num_nodes} nodes of {data.name} cannot be divided so"
+        )
     processes = processes or len(os.sched_getaffinity(0))
-    size = sum(builder_config.sizes)
-    seconds = size / (processes * cls.EXAMPLES_PER_SECOND) + 10
+    if data.source == "fresh":
+        builder_config = builder_config.held_out()
+    seconds = builder_config.core_seconds / processes + 10
+    how = f"about {max(1, round(seconds / 60))} min with {processes} processes"
+    executor = pool.executor(processes)
+    if beam_options is not None:
+        from uld_jax_data import beam_pipeline
+
+        how = "with Apache Beam"
+        executor = beam_pipeline.executor(beam_options, processes)
+    corpus, noise = _open_corpora(data, builder_config)
     progress.say(
-        f"Preparing {data.name} in {path}: {size:,} examples, "
-        f"{builder_config.expected_bytes / 1e9:.2f} GB, about "
-        f"{max(1, round(seconds / 60))} min with {processes} processes; speech: "
+        f"Preparing {builder_config.name} in {path}: {sum(builder_config.sizes):,} "
+        f"examples, {builder_config.expected_bytes / 1e9:.2f} GB, {how}; speech: "
         f"{corpus.name} ({len(corpus.skipped)} files skipped)"
+        + (f"; noise: {noise.name}; engine: {data.engine}" if noise else "")
     )
-    pool.prepare(
+    shards.prepare(
         functools.partial(
             cls,
             config=builder_config.name,
             data_dir=str(pathlib.Path(data.dir).expanduser()),
             file_format="array_record",
             corpus=corpus,
+            noise=noise,
+            engine=data.engine,
         ),
-        processes,
+        executor,
     )
-    return path

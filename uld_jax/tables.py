@@ -192,13 +192,22 @@ def _caption(data: str, members: list[Group]) -> str:
     minutes = [run["times"]["seconds"] / 60 for run in runs]
     epochs = [len(run["epochs"]) for run in runs]
     return (
-        f"**Table 1 on `{data}`**: {sizes['train']:,} training, "
+        f"**Table 1 on `{data}`**: {_training(first)}, "
         f"{sizes['validation']:,} validation and {sizes['test']:,} test segments, "
         f"speech from the corpus `{first['data']['corpus']['name']}`; "
         f"{' or '.join(f'{count:,}' for count in parameters)} parameters, "
         f"{_range(epochs)} epochs, {_range(minutes)} min a run on "
         f"{' and '.join(machines)}. QE is the quantization error at each row's I."
     )
+
+
+def _training(run: dict) -> str:
+    """Return in words what a run was trained on."""
+    if "training" in run["data"]:
+        steps = run["settings"]["train"]["batch_size"]
+        examples = run["data"]["training"]["examples_per_epoch"]
+        return f"{examples // steps * steps:,} fresh training segments an epoch"
+    return f"{run['data']['sizes']['train']:,} training"
 
 
 def _range(values: list) -> str:

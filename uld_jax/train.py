@@ -16,6 +16,7 @@ from flax import nnx
 
 from uld_jax import (
     checkpoints,
+    datasets,
     errors,
     evaluate,
     input_pipeline,
@@ -171,13 +172,27 @@ class _Run:
         self.history = _History()
         self.environment = _environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        path = input_pipeline.dataset_path(config.data.name, config.data.dir)
-        splits = {name: input_pipeline.Split(path, name) for name in _SPLITS}
+        path = datasets.prepared_path(config)
+        held_out = config.data.source == "fresh"
+        splits = {
+            name: input_pipeline.Split(path, name)
+            for name in _SPLITS
+            if not (held_out and name == "train")
+        }
         self.data_origin = input_pipeline.describe(path)
-        self.steps_per_epoch = len(self._order(len(splits["train"]), epoch=0))
+        self.fresh = None
+        if held_out:
+            self.fresh = datasets.open_fresh(config)
+            examples = datasets.examples_per_epoch(config)
+            self.data_origin["training"] = self.fresh.describe() | {
+                "examples_per_epoch": examples
+            }
+            self.steps_per_epoch = examples // config.train.batch_size
+        else:
+            self.steps_per_epoch = len(self._order(len(splits["train"]), epoch=0))
         try:
             model = models.build(
-                num_nodes=splits["train"].shape[0],
+                num_nodes=splits["test"].shape[0],
                 num_sources=1,
                 outputs_per_axis=self.label.outputs_per_axis,
                 num_channels=self.label.num_channels,
@@ -206,6 +221,16 @@ class _Run:
             seed=self.config.seed,
             epoch=epoch,
         )
+
+    def _batches(self, epoch: int, first: int):
+        """Return the training batches of an epoch from a step on."""
+        if self.fresh:
+            start = epoch * self.steps_per_epoch
+            return self.fresh.batches(
+                range(start + first, start + self.steps_per_epoch)
+            )
+        data = self.data["train"]
+        return data.batches(self._order(len(data), epoch), first)
 
     def complete(self, saved, stop_flag, board) -> dict:
         """Train what is left, test, and return the record."""
@@ -252,12 +277,12 @@ class _Run:
 
     def _train_epoch(self, save: Callable, stop_flag: stopping.StopFlag) -> None:
         """Do the rest of an epoch, from the state's step on."""
-        history, data = self.history, self.data["train"]
+        history = self.history
         num_steps, batch_size = self.steps_per_epoch, self.config.train.batch_size
         first = int(self.state.step) - history.epoch * num_steps
         title = f"Epoch {history.epoch + 1} of {self.config.train.epochs}"
         started = time.monotonic() - history.epoch_seconds
-        batches = data.batches(self._order(len(data), history.epoch), first)
+        batches = self._batches(history.epoch, first)
         with progress.Progress(
             title, num_steps * batch_size, "examples", done=first * batch_size
         ) as bar:

@@ -9,7 +9,7 @@ import numpy as np
 import pyroomacoustics
 import scipy.signal
 
-from uld_jax import acoustics, simulation
+from uld_jax import acoustics, scenes, simulation
 
 
 def render(
@@ -45,21 +45,24 @@ def render(
 
 def _render_one(law, example, dry, noise):
     """Return the signals [M, N] of one example."""
-    responses = _responses(example.scene)
+    paths_of = responses(example.scene)
     first = law.margins[0] + pyroomacoustics.constants.get("frac_delay_length") // 2
     speech, noise = (
         sum(
             scipy.signal.fftconvolve(signal[None], response, axes=-1)
             for signal, response in zip(signals, paths, strict=True)
         )[:, first : first + law.num_samples]
-        for signals, paths in ((dry, responses[:-1]), (noise[None], responses[-1:]))
+        for signals, paths in ((dry, paths_of[:-1]), (noise[None], paths_of[-1:]))
     )
     wanted = (speech**2).mean() / 10 ** (example.scene.snr_db / 10)
     return speech + np.sqrt(wanted / max((noise**2).mean(), 1e-30)) * noise
 
 
-def _responses(scene) -> list[np.ndarray]:
-    """Return the responses [M, R] of each source, and of the noise at last."""
+def responses(scene: scenes.Scene) -> list[np.ndarray]:
+    """Return the responses [M, R] of each source, and of the noise if any at last.
+
+    Time zero is at sample 40, and the high-pass of pyroomacoustics is off.
+    """
     absorption, order = pyroomacoustics.inverse_sabine(scene.t60, scene.room_size)
     room = pyroomacoustics.ShoeBox(
         scene.room_size,
@@ -69,8 +72,10 @@ def _responses(scene) -> list[np.ndarray]:
         use_rand_ism=False,
         air_absorption=False,
     )
-    for position in [*scene.source_positions, scene.noise_position]:
+    for position in scene.source_positions:
         room.add_source(position)
+    if scene.noise_position is not None:
+        room.add_source(scene.noise_position)
     room.add_microphone_array(scene.node_positions.T)
     # Its own high-pass at 10 Hz is left out; ours comes before the room.
     before = pyroomacoustics.constants.get("rir_hpf_enable")

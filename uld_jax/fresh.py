@@ -1,0 +1,215 @@
+"""Fresh rooms for every training step, rendered on the device from dry signals.
+
+What step n trains on depends on the seed and n alone: a resumed run sees the rooms
+that an unbroken one would have seen.
+"""
+
+from collections.abc import Iterable, Iterator, Set
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from uld_jax import acoustics, corpora, progress, simulation
+
+_STREAM = 3  # Beside those of the three splits.
+_LONGEST = 2**31 - 1  # Offsets are int32.
+
+
+class BankExcerpt(NamedTuple):
+    """Where an excerpt is in a bank.
+
+    Attributes:
+        utterance: What it is cut from.
+        offset: Where it starts, margins included.
+    """
+
+    utterance: corpora.Utterance
+    offset: int
+
+
+class Bank:
+    """Dry signals held on the device, as int16 with each its own peak.
+
+    Args:
+        title: What is loaded, for the progress bar.
+        utterances: What to hold, in order, until there is enough.
+        prepare: Returns an utterance's signal as it is held, and where in it
+            excerpts may start; raises `corpora.CorpusError` for a useless one.
+        length: Samples of an excerpt.
+        hours: How much is enough.
+
+    Raises:
+        corpora.CorpusError: If no utterance is usable.
+    """
+
+    def __init__(self, title, utterances, prepare, length: int, hours: float):
+        enough = min(int(hours * 3600 * acoustics.SAMPLE_RATE), _LONGEST)
+        self.length = length
+        self.utterances, self._starts, self._ends, parts = [], [], [], []
+        held = 0
+        with progress.Progress(title, len(utterances), "utterances") as bar:
+            for utterance in utterances:
+                try:
+                    signal, starts = prepare(utterance)
+                except corpora.CorpusError:
+                    bar.update()
+                    continue
+                if held + len(signal) > enough and held:
+                    break
+                peak = max(np.abs(signal).max(), 1e-9)
+                parts.append(np.round(signal * (32_767 / peak)).astype(np.int16))
+                self.utterances.append(utterance)
+                self._starts.append((starts + held).astype(np.int32))
+                held += len(signal)
+                bar.update()
+        if not parts:
+            raise corpora.CorpusError(
+                f"{title}: none of {len(utterances)} utterances is usable"
+            )
+        self.hours = held / acoustics.SAMPLE_RATE / 3600
+        self._samples = jax.device_put(np.concatenate(parts))
+        self._take = jax.jit(
+            lambda samples, offsets: (
+                samples[offsets[..., None] + jnp.arange(length)].astype(jnp.float32)
+                / 32_767
+            )
+        )
+
+    def draw(
+        self, rng: np.random.Generator, not_talkers: Set[str] = frozenset()
+    ) -> BankExcerpt:
+        """Draw an excerpt; all utterances of other talkers are equally likely.
+
+        Raises:
+            corpora.CorpusError: If the bank has no other talkers.
+        """
+        if {utterance.talker for utterance in self.utterances} <= not_talkers:
+            raise corpora.CorpusError(
+                f"the {len(self.utterances)} utterances held have no talker besides "
+                f"{sorted(not_talkers)}; raise --config.data.speech_hours"
+            )
+        while True:
+            number = rng.integers(len(self.utterances))
+            if self.utterances[number].talker not in not_talkers:
+                starts = self._starts[number]
+                offset = int(starts[rng.integers(len(starts))])
+                return BankExcerpt(self.utterances[number], offset)
+
+    def take(self, offsets: np.ndarray) -> jax.Array:
+        """Return the excerpts [*, D] at offsets [*]."""
+        return self._take(self._samples, offsets.astype(np.int32))
+
+
+def speech_bank(
+    corpus: corpora.Corpus, law: simulation.Law, *, seed: int, hours: float
+) -> Bank:
+    """Return a bank of training speech, some hours of it drawn at random."""
+    before, after = law.margins
+    utterances = corpus.utterances["train"]
+    order = np.random.default_rng([seed, _STREAM]).permutation(len(utterances))
+
+    def prepare(utterance):
+        signal = corpora.load(utterance)
+        starts = corpora.active_starts(signal, law.num_samples)
+        return np.pad(signal, (before, after)), starts
+
+    return Bank(
+        "Loading speech",
+        [utterances[number] for number in order],
+        prepare,
+        law.num_dry,
+        hours,
+    )
+
+
+def noise_bank(
+    corpus: corpora.Corpus, law: simulation.Law, *, seed: int, hours: float
+) -> Bank:
+    """Return a bank of training noise; short recordings are repeated."""
+    utterances = corpus.utterances["train"]
+    order = np.random.default_rng([seed, _STREAM]).permutation(len(utterances))
+
+    def prepare(utterance):
+        starts = corpora.noise_starts(utterance, law.num_samples, *law.margins)
+        signal = corpora.load(utterance)
+        if len(signal) < law.num_dry:
+            signal = np.resize(signal, len(signal) + law.num_dry - 1)
+        return signal, starts
+
+    return Bank(
+        "Loading noise",
+        [utterances[number] for number in order],
+        prepare,
+        law.num_dry,
+        hours,
+    )
+
+
+class FreshRooms:
+    """Batches of training examples that were never seen before.
+
+    Args:
+        law: What is drawn and how it sounds.
+        speech: Dry speech.
+        noise: Noise; None for a law without.
+        seed: Seed of the run.
+        batch_size: Examples a step.
+    """
+
+    def __init__(
+        self,
+        law: simulation.Law,
+        speech: Bank,
+        noise: Bank | None,
+        *,
+        seed: int,
+        batch_size: int,
+    ):
+        self._law, self._speech, self._noise = law, speech, noise
+        self._seed, self._batch_size = seed, batch_size
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is trained on in a few facts, for a run's record."""
+        facts = {"source": "fresh", "speech_hours": round(self._speech.hours, 4)}
+        if self._noise:
+            facts["noise_hours"] = round(self._noise.hours, 4)
+            facts["late_field"] = "thinned"
+        return facts
+
+    def draw(self, step: int, row: int) -> simulation.Drawn:
+        """Draw one example of one step."""
+        return self._law.draw(
+            np.random.default_rng([self._seed, _STREAM, step, row]),
+            True,
+            self._speech.draw,
+            self._noise.draw if self._noise else None,
+        )
+
+    def batch(self, step: int) -> dict[str, Any]:
+        """Return the batch of a step, rendered with the thinned late field."""
+        drawn = [self.draw(step, row) for row in range(self._batch_size)]
+        offsets = [[excerpt.offset for excerpt in example.speech] for example in drawn]
+        noise = None
+        if self._noise:
+            noise = self._noise.take(
+                np.array([example.noise.offset for example in drawn])
+            )
+        dry = self._speech.take(np.array(offsets))
+        scenes = [example.scene for example in drawn]
+        return {
+            "audio": self._law.render(drawn, dry, noise),
+            "node_positions": np.stack([s.node_positions for s in scenes]),
+            "source_positions": np.stack([s.source_positions for s in scenes]),
+            "room_size": np.stack([s.room_size for s in scenes]),
+        }
+
+    def batches(self, steps: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """Yield the batches of steps.
+
+        What is drawn and dispatched for one step overlaps with the device's work
+        on the one before.
+        """
+        for step in steps:
+            yield self.batch(step)
