@@ -25,7 +25,7 @@ def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
             prepared, is unknown, or was prepared from another corpus.
-        uld_jax_data.pool.PrepareError: If it could not be prepared.
+        uld_jax_data.shards.PrepareError: If it could not be prepared.
         corpora.CorpusError: If the corpus cannot be used.
     """
     data = config.data
@@ -70,7 +70,7 @@ def _check_corpus(path: pathlib.Path, data) -> None:
 
 
 def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
-    from uld_jax_data import pool
+    from uld_jax_data import pool, shards
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
     data = config.data
@@ -111,7 +111,7 @@ def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
         f"{max(1, round(seconds / 60))} min with {processes} processes; speech: "
         f"{corpus.name} ({len(corpus.skipped)} files skipped)"
     )
-    pool.prepare(
+    shards.prepare(
         functools.partial(
             cls,
             config=builder_config.name,
@@ -119,6 +119,6 @@ def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
             file_format="array_record",
             corpus=corpus,
         ),
-        processes,
+        pool.executor(processes),
     )
     return path
