@@ -14,13 +14,20 @@ from uld_jax import corpora, input_pipeline, progress
 _DATA_FLAGS = ("name", "dir", "speech", "speech_splits")
 
 
-def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
+def ensure_prepared(
+    config,
+    processes: int | None = None,
+    allowed: bool = True,
+    beam_options: str | None = None,
+):
     """Return the folder of an experiment's data set, preparing a missing one.
 
     Args:
         config: Settings; `data` says which data set, where, from what.
         processes: Worker processes; one for each core by default.
         allowed: Whether a missing data set may be prepared.
+        beam_options: Options of the Apache Beam pipeline that prepares it; without
+            them, this machine's own processes do.
 
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
@@ -42,7 +49,7 @@ def ensure_prepared(config, processes: int | None = None, allowed: bool = True):
             f"data set {data.name} is not in {data.dir!r}; prepare it with\n  "
             + shlex.join(command)
         )
-    return _prepare(config, path, processes)
+    return _prepare(config, path, processes, beam_options)
 
 
 def _flag_value(value) -> str:
@@ -69,7 +76,9 @@ def _check_corpus(path: pathlib.Path, data) -> None:
         )
 
 
-def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
+def _prepare(
+    config, path: pathlib.Path, processes: int | None, beam_options: str | None
+) -> pathlib.Path:
     from uld_jax_data import pool, shards
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -99,16 +108,21 @@ def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
             f"{data.name} is made of the speech {builder_config.speech!r}; set "
             f"--config.data.speech={builder_config.speech}"
         )
+    processes = processes or len(os.sched_getaffinity(0))
+    seconds = sum(builder_config.sizes) / (processes * cls.EXAMPLES_PER_SECOND) + 10
+    how = f"about {max(1, round(seconds / 60))} min with {processes} processes"
+    executor = pool.executor(processes)
+    if beam_options is not None:
+        from uld_jax_data import beam_pipeline
+
+        how = "with Apache Beam"
+        executor = beam_pipeline.executor(beam_options, processes)
     corpus = corpora.open_speech(
         data.speech, tuple(data.speech_splits), builder_config.num_samples
     )
-    processes = processes or len(os.sched_getaffinity(0))
-    size = sum(builder_config.sizes)
-    seconds = size / (processes * cls.EXAMPLES_PER_SECOND) + 10
     progress.say(
-        f"Preparing {data.name} in {path}: {size:,} examples, "
-        f"{builder_config.expected_bytes / 1e9:.2f} GB, about "
-        f"{max(1, round(seconds / 60))} min with {processes} processes; speech: "
+        f"Preparing {data.name} in {path}: {sum(builder_config.sizes):,} examples, "
+        f"{builder_config.expected_bytes / 1e9:.2f} GB, {how}; speech: "
         f"{corpus.name} ({len(corpus.skipped)} files skipped)"
     )
     shards.prepare(
@@ -119,6 +133,6 @@ def _prepare(config, path: pathlib.Path, processes: int | None) -> pathlib.Path:
             file_format="array_record",
             corpus=corpus,
         ),
-        pool.executor(processes),
+        executor,
     )
     return path
