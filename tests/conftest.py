@@ -15,10 +15,10 @@ SHARED_AUDIO = ROOT.parent / "shared" / "audio"
 def prepare_tiny(data_dir, processes=1):
     """Prepare the smallest data set in a folder; return the data set's folder."""
     from uld_jax import corpora
-    from uld_jax_data import pool
+    from uld_jax_data import pool, shards
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
-    return pool.prepare(
+    return shards.prepare(
         functools.partial(
             simulated.Builder,
             config="l1_tiny",
@@ -26,7 +26,7 @@ def prepare_tiny(data_dir, processes=1):
             file_format="array_record",
             corpus=corpora.open_speech("builtin"),
         ),
-        processes,
+        pool.executor(processes),
     )
 
 

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from conftest import prepare_tiny
 
 from uld_jax import acoustics, corpora, locking, scenes
-from uld_jax_data import pool
+from uld_jax_data import pool, shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
 
@@ -151,7 +151,7 @@ def factory(cls, data_dir, **changes):
 
 def test_an_interrupted_build_goes_on(tiny_path, tmp_path):
     with pytest.raises(RuntimeError, match="fell over"):
-        pool.prepare(factory(Breaks, tmp_path), 1)
+        shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
     final = tmp_path / "simulated" / "l1_tiny" / "1.0.0"
     assert not final.exists()
     work = final.with_name("1.0.0.incomplete")
@@ -174,13 +174,13 @@ def test_an_interrupted_build_goes_on(tiny_path, tmp_path):
 
 def test_a_folder_that_is_no_whole_data_set_is_refused(tmp_path):
     (tmp_path / "simulated" / "l1_tiny" / "1.0.0").mkdir(parents=True)
-    with pytest.raises(pool.PrepareError, match="holds no whole data set"):
+    with pytest.raises(shards.PrepareError, match="holds no whole data set"):
         prepare_tiny(tmp_path)
 
 
 def test_shards_of_another_build_are_dropped(tiny_path, tmp_path):
     with pytest.raises(RuntimeError, match="fell over"):
-        pool.prepare(factory(Breaks, tmp_path), 1)
+        shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
     work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
     build = json.loads((work / "build.json").read_text())
     build["origin"]["seed"] = 1
@@ -192,24 +192,55 @@ def test_shards_of_another_build_are_dropped(tiny_path, tmp_path):
 
 def test_a_shard_with_too_few_examples_is_noticed(tiny_path, tmp_path):
     with pytest.raises(RuntimeError, match="fell over"):
-        pool.prepare(factory(Breaks, tmp_path), 1)
+        shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
     work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
     short = tiny_path / "simulated-validation.array_record-00000-of-00001"
     (work / "simulated-train.array_record-00001-of-00003").write_bytes(
         short.read_bytes()
     )
     with pytest.raises(
-        pool.PrepareError, match=r"1 shards of split 'train'.*run again"
+        shards.PrepareError, match=r"1 shards of split 'train'.*run again"
     ):
         prepare_tiny(tmp_path)
     assert hashes(prepare_tiny(tmp_path)) == hashes(tiny_path)
 
 
+def test_a_worker_writes_only_into_a_build_of_its_content(tmp_path):
+    """It may see another folder, have other versions, or outlive its build."""
+    builder = factory(simulated.Builder, tmp_path)()
+    shard = shards.list_shards(builder, tmp_path)[0]
+    with pytest.raises(shards.PrepareError, match="same storage, speech and versions"):
+        shards.write_shard(builder, shard)
+    (tmp_path / "build.json").write_text("{}")
+    with pytest.raises(shards.PrepareError, match="same storage, speech and versions"):
+        shards.write_shard(builder, shard)
+    assert [path.name for path in tmp_path.iterdir()] == ["build.json"]
+
+
+def test_a_shard_is_not_renamed_into_another_build(tmp_path):
+    class Overtaken(simulated.Builder, skip_registration=True):
+        name = "simulated"
+
+        def shard(self, split, shard):
+            yield from super().shard(split, shard)
+            (work / "build.json").write_text("{}")
+
+    def write_first(make_builder, missing, _):
+        with pytest.raises(shards.PrepareError, match="not the folder of a build"):
+            shards.write_shard(make_builder(), missing[0])
+        assert not missing[0].path.exists()
+        raise RuntimeError("that is all")
+
+    work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
+    with pytest.raises(RuntimeError, match="that is all"):
+        shards.prepare(factory(Overtaken, tmp_path), write_first)
+
+
 def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(pool.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shards.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
-        pool.PrepareError, match=r"0\.00 GB free; choose another folder"
+        shards.PrepareError, match=r"0\.00 GB free; choose another folder"
     ):
         prepare_tiny(tmp_path)
 

@@ -1,0 +1,278 @@
+"""Prepare a data set shard by shard, resumably, atomically.
+
+Finished shards lie in a folder whose name ends in `.incomplete` until all are
+there and counted; then the metadata is written and the folder renamed, so that
+a data set is either whole or not there. A stopped build goes on where it was.
+
+Who writes the shards is open: `pool` does it in processes of this machine,
+`beam_pipeline` wherever Apache Beam runs. Both give an executor to `prepare`.
+"""
+
+import ctypes
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import uuid
+from collections.abc import Callable
+
+import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from tensorflow_datasets.core import example_serializer
+
+from uld_jax import errors, input_pipeline, locking, progress
+
+WORKER_DIED = (
+    "a worker process died, perhaps for lack of memory; finished shards are kept: run "
+    "again, with fewer --processes"
+)
+_FINGERPRINT = "build.json"
+_PR_SET_PDEATHSIG = 1
+
+
+class PrepareError(errors.InputError):
+    """A data set that could not be prepared, with the reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file of a data set and what belongs into it."""
+
+    split: str
+    index: int
+    path: pathlib.Path
+    num_examples: int
+
+
+# Makes a builder, here and in every worker. The builder has `shard(split, index)`
+# and `skipped`; its configuration has `num_shards`, `size_of_split`,
+# `examples_per_shard` and `expected_bytes`.
+MakeBuilder = Callable[[], tfds.core.ShardBasedBuilder]
+
+# Writes the shards it is given, adds their examples to the progress, and returns
+# the files of the corpus that were skipped. It may fail with some shards written.
+Executor = Callable[[MakeBuilder, list[Shard], progress.Progress], dict[str, str]]
+
+
+def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
+    """Build a data set unless it is there; return its folder.
+
+    Args:
+        make_builder: Makes the builder; it is sent to the workers.
+        executor: Writes the missing shards: `pool.executor()`, for example.
+
+    Raises:
+        PrepareError: If the disk is too small, the folder holds something else, or
+            shards have the wrong number of examples.
+        locking.LockedError: If another process builds the same data set.
+        corpora.CorpusError: If the corpus has no usable speech.
+    """
+    builder = make_builder()
+    final = pathlib.Path(builder.data_dir)
+    if input_pipeline.is_prepared(final):
+        return final
+    if final.exists():
+        raise PrepareError(
+            f"{str(final)!r} holds no whole data set; remove it and prepare it anew"
+        )
+    work = final.with_name(final.name + ".incomplete")
+    work.parent.mkdir(parents=True, exist_ok=True)
+    with locking.hold(work.with_suffix(".lock")):
+        _open_work_folder(work, builder)
+        shards = list_shards(builder, work)
+        missing = [shard for shard in shards if not shard.path.exists()]
+        _check_disk(work, builder, len(missing) / len(shards))
+        if missing:
+            _write_missing(make_builder, executor, missing, shards)
+        _write_metadata(builder, work, shards)
+        work.rename(final)
+    return final
+
+
+def _open_work_folder(work: pathlib.Path, builder) -> None:
+    """Keep the shards of an earlier try only if they are of the same build."""
+    marker = work / _FINGERPRINT
+    if work.exists() and not _belongs_to(builder, work):
+        progress.say(f"An unfinished build of other content is dropped: {work}")
+        shutil.rmtree(work)
+    work.mkdir(exist_ok=True)
+    marker.write_text(_fingerprint(builder))
+
+
+def check_folder(builder, work: pathlib.Path) -> None:
+    """Refuse to write where not this builder's content is being built.
+
+    Raises:
+        PrepareError: If a worker sees another folder than the launching process, has
+            other versions installed, or has outlived the build it worked for.
+    """
+    if not _belongs_to(builder, work):
+        raise PrepareError(
+            f"on {platform.node()}, {str(work)!r} is not the folder of a build of the "
+            "same content: all workers need the same storage, speech and versions"
+        )
+
+
+def _belongs_to(builder, work: pathlib.Path) -> bool:
+    try:
+        return (work / _FINGERPRINT).read_text() == _fingerprint(builder)
+    except FileNotFoundError:
+        return False
+
+
+def _fingerprint(builder) -> str:
+    config = builder.builder_config
+    return json.dumps(
+        {
+            "version": str(builder.version),
+            "origin": dict(builder.info.metadata),
+            "features": builder.info.features.to_json(),
+            "sizes": config.size_of_split,
+            "shards": config.num_shards,
+        },
+        sort_keys=True,
+        default=str,
+    )
+
+
+def _template(builder, folder: pathlib.Path, split: str):
+    return tfds.core.ShardedFileTemplate(
+        data_dir=folder,
+        dataset_name=builder.name,
+        split=split,
+        filetype_suffix="array_record",
+        template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+    )
+
+
+def list_shards(builder, work: pathlib.Path) -> list[Shard]:
+    """Return all shards of a builder's data set, as files of a folder."""
+    config = builder.builder_config
+    shards = []
+    for split, num_shards in config.num_shards.items():
+        template = _template(builder, work, split)
+        for index in range(num_shards):
+            first = index * config.examples_per_shard
+            shards.append(
+                Shard(
+                    split=split,
+                    index=index,
+                    path=pathlib.Path(
+                        template.sharded_filepath(
+                            shard_index=index, num_shards=num_shards
+                        )
+                    ),
+                    num_examples=min(
+                        config.examples_per_shard, config.size_of_split[split] - first
+                    ),
+                )
+            )
+    return shards
+
+
+def _check_disk(work: pathlib.Path, builder, share: float) -> None:
+    needed = int(builder.builder_config.expected_bytes * 1.05 * share)
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise PrepareError(
+            f"the rest of the data set needs {needed / 1e9:.2f} GB and "
+            f"{str(work.parent)!r} has {free / 1e9:.2f} GB free; choose another folder "
+            "with --config.data.dir"
+        )
+
+
+def _write_missing(make_builder, executor: Executor, missing, shards) -> None:
+    """Have the missing shards written, and tell of the files that were skipped."""
+    total = sum(shard.num_examples for shard in shards)
+    done = total - sum(shard.num_examples for shard in missing)
+    with progress.Progress("Preparing", total, "examples", done=done) as bar:
+        skipped = executor(make_builder, missing, bar)
+    if skipped:
+        examples = "; ".join(f"{n}: {r}" for n, r in sorted(skipped.items())[:5])
+        progress.say(f"{len(skipped)} files were drawn and skipped: {examples}")
+
+
+def use_one_thread() -> None:
+    """Give this process, a worker, one thread of the CPU, whatever else is there.
+
+    To be called before JAX computes anything.
+    """
+    os.environ["XLA_FLAGS"] = (
+        "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    )
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+
+
+def end_with_parent(signal_number: int) -> None:
+    """Have this process signaled when its parent dies, where the system can.
+
+    Whoever kills the parent must not leave writers behind its lock.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def write_shard(builder, shard: Shard) -> None:
+    """Write one shard under another name, then rename it.
+
+    Raises:
+        PrepareError: If the folder is that of another build.
+    """
+    check_folder(builder, shard.path.parent)
+    # The numbers of processes are not unique where containers share a folder.
+    partial = shard.path.with_name(f"{shard.path.name}.{uuid.uuid4().hex}.part")
+    writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+    features = builder.info.features
+    serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+    for _, example in builder.shard(shard.split, shard.index):
+        message = serializer.get_tf_example(features.encode_example(example))
+        # Otherwise the order of the features would differ from process to process.
+        writer.write(message.SerializeToString(deterministic=True))
+    writer.close()
+    check_folder(builder, shard.path.parent)
+    partial.rename(shard.path)
+
+
+def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:
+    """Count what was written, then write TFDS's description of it."""
+    infos = []
+    for split in builder.builder_config.num_shards:
+        mine = [shard for shard in shards if shard.split == split]
+        counts = [num_records(shard.path) for shard in mine]
+        expected = [shard.num_examples for shard in mine]
+        if counts != expected:
+            wrong = [
+                s for s, n in zip(mine, counts, strict=True) if n != s.num_examples
+            ]
+            for shard in wrong:
+                shard.path.unlink()
+            raise PrepareError(
+                f"{len(wrong)} shards of split {split!r} had the wrong number of "
+                f"examples (first: {wrong[0].path.name}) and were removed; run again"
+            )
+        infos.append(
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=counts,
+                num_bytes=sum(shard.path.stat().st_size for shard in mine),
+                filename_template=_template(builder, work, split),
+            )
+        )
+    builder.info.set_splits(tfds.core.splits.SplitDict(infos))
+    builder.info.write_to_directory(work)
+    for leftover in (work / _FINGERPRINT, *work.glob("*.part")):
+        leftover.unlink()
+
+
+def num_records(path: pathlib.Path) -> int:
+    """Return the number of examples in a shard's file."""
+    reader = array_record_module.ArrayRecordReader(str(path))
+    try:
+        return reader.num_records()
+    finally:
+        reader.close()
