@@ -31,24 +31,24 @@ from uld_jax import (
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
 KILLED = """
 import os, signal
-from uld_jax import input_pipeline
+from uld_jax import commands, main, train
 
-batches = input_pipeline.DeviceData.batches
-count = 0
+batches = train._Run._batches
 
-def deadly(self, order, first_step=0):
-    global count
-    for batch in batches(self, order, first_step):
-        if len(order) == 6:
-            count += 1
-            if count == 11:
-                os.kill(os.getpid(), signal.Signals[os.environ["TEST_SIGNAL"]])
+def deadly(self, epoch, first):
+    for step, batch in enumerate(batches(self, epoch, first), first):
+        if (epoch, step) == (1, 4):
+            os.kill(os.getpid(), signal.Signals[os.environ["TEST_SIGNAL"]])
         yield batch
 
-input_pipeline.DeviceData.batches = deadly
-from uld_jax import commands, main
+train._Run._batches = deadly
 commands.run(main.main)
 """
+FRESH = (
+    "--config.data.source=fresh",
+    "--config.data.epoch_examples=48",
+    "--config.data.speech_hours=0.01",
+)
 
 
 def flags_of(data_dir, workdir, *more):
@@ -112,14 +112,24 @@ def unbroken(tiny_data_dir, tmp_path_factory):
     return workdir
 
 
+@pytest.fixture(scope="module")
+def unbroken_fresh(tiny_data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken_fresh")
+    run("-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir, *FRESH))
+    return workdir
+
+
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", 75)]
+    ("name", "code", "more"),
+    [("SIGKILL", -signal.SIGKILL, ()), ("SIGTERM", 75, ()), ("SIGTERM", 75, FRESH)],
+    ids=["SIGKILL", "SIGTERM", "fresh"],
 )
 def test_a_killed_run_goes_on_to_the_same_end(
-    name, code, unbroken, tiny_data_dir, tmp_path
+    name, code, more, request, tiny_data_dir, tmp_path
 ):
     """Same parameters, bit for bit, and same record as without the break."""
-    flags = flags_of(tiny_data_dir, tmp_path)
+    unbroken = request.getfixturevalue("unbroken_fresh" if more else "unbroken")
+    flags = flags_of(tiny_data_dir, tmp_path, *more)
     killed = run("-c", KILLED, *flags, check=False, env={"TEST_SIGNAL": name})
     assert killed.returncode == code
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "running"
@@ -141,6 +151,19 @@ def test_a_killed_run_goes_on_to_the_same_end(
         for folder in (tmp_path, unbroken)
     )
     jax.tree.map(np.testing.assert_array_equal, mine, other)
+
+
+def test_fresh_rooms_need_the_held_out_splits_alone(tmp_path):
+    """They are prepared as a data set of their own, and the record says so."""
+    flags = flags_of(tmp_path / "data", tmp_path / "run", *FRESH)
+    run("-m", "uld_jax.main", *flags, "--config.train.epochs=1")
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["data"]["name"] == "simulated/l1_tiny_held_out:1.0.0"
+    assert record["data"]["sizes"] == {"validation": 12, "test": 20}
+    assert record["data"]["training"]["source"] == "fresh"
+    assert record["data"]["training"]["examples_per_epoch"] == 48
+    table = run("-m", "uld_jax.tables", tmp_path / "run").stdout
+    assert "48 fresh training segments an epoch" in table
 
 
 def test_the_record_says_all(unbroken):

@@ -266,3 +266,19 @@ def test_shared_speech_makes_a_data_set(shared_audio):
     assert index == 16
     assert example["utterances"].startswith("test/")
     assert np.abs(example["audio"]).max() == 30_000
+
+
+def test_held_out_splits_are_those_of_the_whole(tiny_path, tmp_path):
+    path = shards.prepare(
+        functools.partial(
+            factory(simulated.Builder, tmp_path), config="l1_tiny_held_out"
+        ),
+        pool.executor(1),
+    )
+    info = tfds.builder_from_directory(path).info
+    assert {name: info.splits[name].num_examples for name in info.splits} == {
+        "validation": 12,
+        "test": 20,
+    }
+    mine, whole = hashes(path), hashes(tiny_path)
+    assert mine and mine.items() <= whole.items()

@@ -1,0 +1,136 @@
+"""Fresh rooms: what they are made of, and on what they depend."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from uld_jax import corpora, fresh, simulation
+
+SPEECH = corpora.open_speech("builtin")
+NOISE = corpora.open_noise("builtin")
+ADHOC = dataclasses.replace(simulation.AD2, num_nodes=3, num_samples=4000)
+PER_UTTERANCE = 4.0 / 3600  # Hours.
+
+
+@pytest.fixture(scope="module")
+def speech():
+    return fresh.speech_bank(SPEECH, simulation.L1, seed=0, hours=10 * PER_UTTERANCE)
+
+
+def rooms_of(law, *, seed=0, batch_size=4, **hours):
+    hours = {"speech": 0.02, "noise": 0.02} | hours
+    speech = fresh.speech_bank(SPEECH, law, seed=0, hours=hours["speech"])
+    noise = None
+    if law.noisy:
+        noise = fresh.noise_bank(NOISE, law, seed=0, hours=hours["noise"])
+    return fresh.FreshRooms(law, speech, noise, seed=seed, batch_size=batch_size)
+
+
+def test_an_excerpt_is_what_the_corpus_would_have_cut(speech):
+    before, after = simulation.L1.margins
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        drawn = speech.draw(rng)
+        signal = corpora.load(drawn.utterance)
+        padded = np.pad(signal, (before, after))
+        held = np.asarray(speech.take(np.array([drawn.offset]))[0])
+        starts = corpora.active_starts(signal, simulation.L1.num_samples)
+        cut = [padded[s : s + speech.length] for s in starts]
+        scale = np.abs(signal).max()
+        distance = [np.abs(held * scale - piece).max() for piece in cut]
+        assert min(distance) < 2e-5 * scale
+
+
+def test_only_so_many_hours_are_held(speech):
+    assert 0 < speech.hours <= 10 * PER_UTTERANCE
+    assert 5 < len(speech.utterances) < 10  # Their margins count.
+    other = fresh.speech_bank(SPEECH, simulation.L1, seed=1, hours=10 * PER_UTTERANCE)
+    assert {u.name for u in other.utterances} != {u.name for u in speech.utterances}
+    assert {u.name for u in speech.utterances} <= {
+        u.name for u in SPEECH.utterances["train"]
+    }
+
+
+def test_at_least_one_utterance_is_held():
+    bank = fresh.speech_bank(SPEECH, simulation.L1, seed=0, hours=1e-9)
+    assert len(bank.utterances) == 1
+
+
+def test_useless_utterances_are_left_out_and_none_is_an_error():
+    silent = corpora.Utterance("nothing", "nobody", None)
+
+    def prepare(utterance):
+        if utterance is silent:
+            raise corpora.CorpusError("silent")
+        return corpora.load(utterance), np.arange(3)
+
+    good = SPEECH.utterances["train"][0]
+    bank = fresh.Bank("Loading", [silent, good], prepare, 100, 1.0)
+    assert bank.utterances == [good]
+    with pytest.raises(corpora.CorpusError, match="none of 1 utterances is usable"):
+        fresh.Bank("Loading", [silent], prepare, 100, 1.0)
+
+
+def test_short_noise_goes_round():
+    bank = fresh.noise_bank(
+        NOISE, dataclasses.replace(ADHOC, num_samples=200_000), seed=0, hours=0.01
+    )
+    drawn = bank.draw(np.random.default_rng(0))
+    held = np.asarray(bank.take(np.array(drawn.offset)))
+    period = len(corpora.load(drawn.utterance))
+    assert period < len(held)
+    np.testing.assert_array_equal(held[period:], held[: len(held) - period])
+
+
+def test_a_scene_has_different_talkers_or_says_why_not(speech):
+    rng = np.random.default_rng(0)
+    talkers = {u.talker for u in speech.utterances}
+    for _ in range(20):
+        first = speech.draw(rng).utterance.talker
+        assert speech.draw(rng, {first}).utterance.talker != first
+    with pytest.raises(corpora.CorpusError, match="raise --config"):
+        speech.draw(rng, talkers)
+
+
+@pytest.mark.parametrize("law", [simulation.L1, ADHOC], ids=["L-1", "ad hoc"])
+def test_a_step_depends_on_seed_and_number_alone(law):
+    one = list(rooms_of(law).batches(range(4, 6)))
+    resumed = rooms_of(law).batch(5)
+    for key, value in resumed.items():
+        np.testing.assert_array_equal(one[1][key], value)
+        assert (np.asarray(one[0][key]) != value).any() or key == "room_size"
+    other = rooms_of(law, seed=1).batch(5)
+    assert (other["source_positions"] != resumed["source_positions"]).any()
+
+
+def test_a_row_does_not_depend_on_the_batch_size():
+    wide, narrow = (rooms_of(ADHOC, batch_size=size).batch(3) for size in (5, 2))
+    for key in ("source_positions", "node_positions", "room_size"):
+        np.testing.assert_array_equal(wide[key][:2], narrow[key])
+    np.testing.assert_array_equal(wide["audio"][:2], narrow["audio"])
+
+
+def test_a_batch_is_what_the_law_renders():
+    rooms = rooms_of(simulation.L1)
+    batch = rooms.batch(2)
+    drawn = [rooms.draw(2, row) for row in range(4)]
+    positions = np.stack([example.scene.source_positions for example in drawn])
+    np.testing.assert_array_equal(batch["source_positions"], positions)
+    before, after = simulation.L1.margins
+    for row, example in enumerate(drawn):
+        (excerpt,) = example.speech
+        dry = np.asarray(rooms._speech.take(np.array([[[excerpt.offset]]])))[0]
+        alone = simulation.L1.render([example], dry, None)
+        np.testing.assert_allclose(batch["audio"][row], alone[0], atol=1e-5)
+    assert batch["audio"].shape == (4, 8, 2560)
+    assert before > after
+
+
+def test_it_says_what_it_trains_on():
+    facts = rooms_of(ADHOC).describe()
+    assert facts["source"] == "fresh"
+    assert facts["late_field"] == "thinned"
+    assert 0 < facts["speech_hours"] <= 0.02
+    assert 0 < facts["noise_hours"] <= 0.02
+    assert "late_field" not in rooms_of(simulation.L1).describe()

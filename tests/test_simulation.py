@@ -1,0 +1,118 @@
+"""Laws of simulated data."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from uld_jax import corpora, rendering, scenes, simulation
+
+SMALL = dataclasses.replace(simulation.AD2, num_nodes=3, num_samples=4000)
+
+
+def draw(law, index=0, training=True):
+    speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
+    return law.draw(
+        np.random.default_rng([1, index]),
+        training,
+        lambda rng, talkers: speech.draw(
+            "train", rng, law.num_samples, *law.margins, talkers
+        ),
+        lambda rng: noise.draw_noise("train", rng, law.num_samples, *law.margins),
+    )
+
+
+def signals_of(drawn):
+    dry = np.stack([[e.samples for e in example.speech] for example in drawn])
+    return dry, np.stack([example.noise.samples for example in drawn])
+
+
+def test_the_papers_laws_have_its_numbers():
+    assert (simulation.L1.num_nodes, simulation.L1.num_sources) == (8, 1)
+    assert simulation.L1.num_samples == 0.16 * 16_000
+    assert (simulation.AD1.num_nodes, simulation.AD1.num_sources) == (30, 1)
+    assert simulation.AD1.num_samples == 2 * 16_000
+    assert dataclasses.replace(simulation.AD1, num_sources=2) == simulation.AD2
+
+
+def test_talkers_of_one_scene_differ_and_so_do_levels():
+    levels = []
+    for index in range(40):
+        example = draw(SMALL, index)
+        first, second = (e.utterance.talker for e in example.speech)
+        assert first != second
+        assert len(example.speech[0].samples) == SMALL.num_dry
+        levels.append(example.levels_db)
+    levels = np.array(levels)
+    assert (levels[:, 0] == 0).all()
+    assert np.abs(levels[:, 1]).max() <= simulation.LEVEL_RANGE_DB
+    assert np.ptp(levels[:, 1]) > simulation.LEVEL_RANGE_DB
+
+
+def test_training_has_a_wider_range_of_snr():
+    trained = [draw(SMALL, i).scene.snr_db for i in range(60)]
+    tested = [draw(SMALL, i, training=False).scene.snr_db for i in range(60)]
+    for values, (least, largest) in (
+        (trained, scenes.TRAIN_SNR_DB),
+        (tested, scenes.TEST_SNR_DB),
+    ):
+        assert least <= min(values) < least + 0.1 * (largest - least)
+        assert largest >= max(values) > largest - 0.1 * (largest - least)
+
+
+def test_sources_have_the_levels_drawn_in_the_segment():
+    example = draw(SMALL)
+    dry, _ = signals_of([example])
+    loud = np.asarray(SMALL.at_levels(dry * [[[3.0], [0.1]]], example.levels_db[None]))
+    before, _ = SMALL.margins
+    power = (loud[0, :, before:] ** 2).mean(axis=-1)
+    np.testing.assert_allclose(10 * np.log10(power), example.levels_db, atol=1e-3)
+
+
+def test_an_ad_hoc_example_is_the_rendered_room():
+    """Without noise, the sum of its sources at their levels."""
+    example = draw(SMALL)
+    quiet = dataclasses.replace(
+        example, scene=dataclasses.replace(example.scene, t60=0.2, snr_db=200.0)
+    )
+    dry, noise = signals_of([quiet])
+    heard = np.asarray(SMALL.render([quiet], dry, noise, late="full"))
+    before = SMALL.margins[0]
+    settings = dataclasses.replace(
+        SMALL.settings("full", deterministic=False), largest_order=30
+    )
+    rooms = rendering.Rooms.of([quiet.scene])
+    gain = 10 ** (example.levels_db / 20) / np.sqrt((dry[0, :, before:] ** 2).mean(-1))
+    scaled = (dry * gain[None, :, None]).astype(np.float32)
+    keys = simulation.keys([example.seed])
+    expected = np.asarray(rendering.render(rooms, scaled, keys, settings).signals)
+    np.testing.assert_allclose(heard, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_noise_is_as_loud_as_the_scene_says():
+    example = draw(SMALL)
+    dry, noise = signals_of([example])
+    quiet = dataclasses.replace(
+        example, scene=dataclasses.replace(example.scene, snr_db=200.0)
+    )
+    noisy, clean = (
+        np.asarray(SMALL.render([one], dry, noise), float) for one in (example, quiet)
+    )
+    left = ((noisy - clean) ** 2).mean()
+    snr_db = 10 * np.log10((clean**2).mean() / left)
+    assert snr_db == pytest.approx(example.scene.snr_db, abs=0.02)
+
+
+def test_an_example_does_not_depend_on_its_batch():
+    drawn = [draw(SMALL, index) for index in range(3)]
+    together = SMALL.render(drawn, *signals_of(drawn), deterministic=True)
+    alone = SMALL.render(drawn[1:2], *signals_of(drawn[1:2]), deterministic=True)
+    np.testing.assert_array_equal(alone[0], together[1])
+
+
+def test_a_key_is_that_of_its_seed():
+    import jax
+
+    seeds = [0, 7, 2**32 - 1]
+    for key, seed in zip(simulation.keys(seeds), seeds, strict=True):
+        assert (jax.random.key_data(key) == np.array([0, seed], np.uint32)).all()
