@@ -5,6 +5,7 @@ evaluates reads prepared data by name and folder, or has fresh rooms from here.
 """
 
 import functools
+import importlib.util
 import os
 import pathlib
 import shlex
@@ -184,6 +185,11 @@ def _prepare(
         raise input_pipeline.DatasetError(
             f"--config.model.num_encoders is {config.model.num_encoders}; the "
             f"{law.num_nodes} nodes of {data.name} cannot be divided so"
+        )
+    if data.engine != "jax" and importlib.util.find_spec(data.engine) is None:
+        raise input_pipeline.DatasetError(
+            f"--config.data.engine={data.engine} needs it installed: "
+            "pip install 'uld-jax[data]'"
         )
     processes = processes or len(os.sched_getaffinity(0))
     if data.source == "fresh":
