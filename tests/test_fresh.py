@@ -99,7 +99,8 @@ def test_a_step_depends_on_seed_and_number_alone(law):
     resumed = rooms_of(law).batch(5)
     for key, value in resumed.items():
         np.testing.assert_array_equal(one[1][key], value)
-        assert (np.asarray(one[0][key]) != value).any() or key == "room_size"
+        if law.noisy or key in ("audio", "source_positions"):
+            assert (np.asarray(one[0][key]) != value).any()
     other = rooms_of(law, seed=1).batch(5)
     assert (other["source_positions"] != resumed["source_positions"]).any()
 

@@ -11,6 +11,8 @@ import scipy.signal
 
 from uld_jax import acoustics, scenes, simulation
 
+_RING = 2000  # Samples.
+
 
 def render(
     law: simulation.Law,
@@ -34,8 +36,11 @@ def render(
     sections = scipy.signal.butter(
         2, highpass, "high", fs=acoustics.SAMPLE_RATE, output="sos"
     )
+    # The filter rings on both sides of a signal that begins and ends at once.
     dry, noise = (
-        scipy.signal.sosfiltfilt(sections, signals, axis=-1)
+        scipy.signal.sosfiltfilt(
+            sections, np.pad(signals, [(0, 0)] * (signals.ndim - 1) + [(_RING,) * 2])
+        )
         for signals in (np.asarray(law.at_levels(dry, levels), np.float64), noise)
     )
     return np.stack(
@@ -46,7 +51,9 @@ def render(
 def _render_one(law, example, dry, noise):
     """Return the signals [M, N] of one example."""
     paths_of = responses(example.scene)
-    first = law.margins[0] + pyroomacoustics.constants.get("frac_delay_length") // 2
+    first = (
+        _RING + law.margins[0] + pyroomacoustics.constants.get("frac_delay_length") // 2
+    )
     speech, noise = (
         sum(
             scipy.signal.fftconvolve(signal[None], response, axes=-1)
