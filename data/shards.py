@@ -19,10 +19,13 @@ import sys
 import uuid
 from collections.abc import Callable
 
+import jax
+import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
+import uld_jax
 from uld_jax import errors, input_pipeline, locking, progress
 
 WORKER_DIED = (
@@ -132,6 +135,8 @@ def _fingerprint(builder) -> str:
             "features": builder.info.features.to_json(),
             "sizes": config.size_of_split,
             "shards": config.num_shards,
+            # The last bits of a signal may depend on them.
+            "made by": [uld_jax.__version__, jax.__version__, np.__version__],
         },
         sort_keys=True,
         default=str,

@@ -42,6 +42,7 @@ def test_the_papers_settings_are_the_default():
         ("model.width", 1, "--config.model.width is 1; it must be from 2"),
         ("data.source", "new", "--config.data.source is 'new'; there are prepared"),
         ("data.engine", "rays", "--config.data.engine is 'rays'; there are jax"),
+        ("data.noise_field", "pink", "--config.data.noise_field is 'pink'; there"),
         ("data.epoch_examples", 127, "--config.data.epoch_examples is 127"),
         ("data.speech_hours", 0.0, "--config.data.speech_hours is 0.0"),
         ("train.epochs", 0, "--config.train.epochs is 0"),
@@ -88,3 +89,8 @@ def test_a_misspelled_key_in_an_experiment_is_an_error():
     config = config_lib.default()
     with pytest.raises(AttributeError, match="Did you mean"):
         config.train.learning_rte = 0.5
+
+
+def test_pyroomacoustics_has_noise_from_a_point_alone():
+    with pytest.raises(config_lib.ConfigError, match="noise comes from a point"):
+        resolved(**{"data.engine": "pyroomacoustics", "data.noise_field": "diffuse"})

@@ -381,3 +381,15 @@ def test_shared_speech_is_read(shared_audio):
         excerpt = noise.draw_noise("test", rng, 2 * RATE, 20_000, 600)
         assert (excerpt.samples[20_000:-600] ** 2).mean() > 0
     assert not noise.skipped
+
+
+def test_signals_are_kept_up_to_a_number_of_bytes(monkeypatch):
+    names = corpora.open_speech("builtin").utterances["train"][:5]
+    size = max(corpora.load(name).nbytes for name in names)
+    monkeypatch.setattr(corpora, "_CACHED_BYTES", 3 * size)
+    monkeypatch.setattr(corpora, "_signals", corpora._Signals())
+    first = [corpora.load(name) for name in names[:3]]
+    assert corpora.load(names[0]) is first[0]
+    corpora.load(names[3])
+    assert list(corpora._signals) == [names[2], names[0], names[3]]
+    np.testing.assert_array_equal(corpora.load(names[1]), first[1])

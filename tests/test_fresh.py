@@ -112,26 +112,45 @@ def test_a_row_does_not_depend_on_the_batch_size():
     np.testing.assert_array_equal(wide["audio"][:2], narrow["audio"])
 
 
-def test_a_batch_is_what_the_law_renders():
-    rooms = rooms_of(simulation.L1)
+@pytest.mark.parametrize("law", [simulation.L1, ADHOC], ids=["L-1", "ad hoc"])
+def test_a_batch_is_what_the_law_renders(law):
+    """From the files themselves: rows, sources and noise in their places."""
+    rooms = rooms_of(law)
     batch = rooms.batch(2)
+    before, after = law.margins
     drawn = [rooms.draw(2, row) for row in range(4)]
     positions = np.stack([example.scene.source_positions for example in drawn])
     np.testing.assert_array_equal(batch["source_positions"], positions)
-    before, after = simulation.L1.margins
     for row, example in enumerate(drawn):
-        (excerpt,) = example.speech
-        dry = np.asarray(rooms._speech.take(np.array([[[excerpt.offset]]])))[0]
-        alone = simulation.L1.render([example], dry, None)
-        np.testing.assert_allclose(batch["audio"][row], alone[0], atol=1e-5)
-    assert batch["audio"].shape == (4, 8, 2560)
-    assert before > after
+        dry = []
+        for excerpt in example.speech:
+            signal = corpora.load(excerpt.utterance)
+            place = rooms._speech.utterances.index(excerpt.utterance)
+            held = rooms._speech.utterances[:place]
+            first = sum(len(corpora.load(u)) + before + after for u in held)
+            padded = np.pad(signal, (before, after)) / np.abs(signal).max()
+            start = excerpt.offset - first
+            dry.append(padded[start : start + law.num_dry])
+        noise = None
+        if law.noisy:
+            place = rooms._noise.utterances.index(example.noise.utterance)
+            held = rooms._noise.utterances[:place]
+            first = sum(len(corpora.load(u)) for u in held)
+            signal = corpora.load(example.noise.utterance)
+            start = example.noise.offset - first
+            noise = signal[None, start : start + law.num_dry]
+        alone = np.asarray(law.render([example], np.array([dry], np.float32), noise)[0])
+        heard = np.asarray(batch["audio"][row])
+        assert np.abs(heard - alone).max() < 1e-3 * np.abs(alone).max()
 
 
 def test_it_says_what_it_trains_on():
     facts = rooms_of(ADHOC).describe()
     assert facts["source"] == "fresh"
-    assert facts["late_field"] == "thinned"
-    assert 0 < facts["speech_hours"] <= 0.02
-    assert 0 < facts["noise_hours"] <= 0.02
-    assert "late_field" not in rooms_of(simulation.L1).describe()
+    assert facts["law"]["late"] == "thinned"
+    assert facts["law"]["num_nodes"] == 3
+    for what in ("speech", "noise"):
+        assert 0 < facts[what]["hours"] <= 0.02
+    assert "noise" not in rooms_of(simulation.L1).describe()
+    other = rooms_of(ADHOC, speech=0.01).describe()
+    assert other["speech"]["fingerprint"] != facts["speech"]["fingerprint"]

@@ -88,7 +88,7 @@ def test_int32_sums_do_not_depend_on_the_order():
 
 
 def test_as_many_coincident_pulses_as_promised_do_not_overflow():
-    delays, gains = jnp.full((1, 127), 100.0), jnp.ones((1, 127))
+    delays, gains = jnp.full((1, 15), 100.0), jnp.ones((1, 15))
     actual = responses(delays, gains, deterministic=True)
     assert decibels(actual, np.asarray(responses(delays, gains))) < -95
 

@@ -268,7 +268,11 @@ def some_of(rooms, rows):
     return jax.tree.map(lambda array: array[rows], rooms)
 
 
-@pytest.mark.parametrize("settings", [SHORT, DETERMINISTIC], ids=["float32", "int32"])
+@pytest.mark.parametrize(
+    "settings",
+    [SHORT, DETERMINISTIC, dataclasses.replace(DETERMINISTIC, rooms_at_once=2)],
+    ids=["float32", "int32", "two at once"],
+)
 def test_a_room_is_the_same_in_a_batch_of_any_size(settings):
     rooms, keys = small_batch(), keys_of(5)
     dry, noise = noise_like(rooms, settings), noise_like(rooms, settings, 1)[:, 0]
@@ -280,19 +284,53 @@ def test_a_room_is_the_same_in_a_batch_of_any_size(settings):
     np.testing.assert_array_equal(apart.signals, together[rows])
 
 
-def test_int32_gives_the_same_bits_in_whatever_order_images_are_added():
-    """Chunks change the order of additions."""
-    rooms, keys = small_batch(2), keys_of(2)
+def test_int32_gives_the_same_bits_in_whatever_order_images_are_added(monkeypatch):
+    rooms, keys = small_batch(1), keys_of(1)
     dry = noise_like(rooms, SHORT)
-    in_chunks = [
-        rendering.render(
-            rooms, dry, keys, dataclasses.replace(DETERMINISTIC, chunk=chunk)
-        ).signals
-        for chunk in (256, 1000)
-    ]
-    np.testing.assert_array_equal(*in_chunks)
-    exact = rendering.render(rooms, dry, keys, SHORT).signals
-    assert decibels(in_chunks[0], np.asarray(exact)) < -80
+    settings = dataclasses.replace(DETERMINISTIC, late="full", largest_order=20)
+    order = int(rendering.walls(rooms, settings).order[0])
+    count = image_source.num_images(order)
+    copies = rendering._copies
+
+    def shuffled(settings):
+        table = np.array(copies(settings))
+        table[:, :count] = np.random.default_rng(0).permutation(
+            table[:, :count], axis=1
+        )
+        return table
+
+    signals = {}
+    for deterministic in (True, False):
+        each = dataclasses.replace(settings, deterministic=deterministic)
+        for name, made in (("straight", copies), ("shuffled", shuffled)):
+            monkeypatch.setattr(rendering, "_copies", made)
+            rendered = rendering.render(rooms, dry, keys, each)
+            signals[deterministic, name] = np.asarray(rendered.signals)
+    np.testing.assert_array_equal(signals[True, "straight"], signals[True, "shuffled"])
+    assert (signals[False, "straight"] != signals[False, "shuffled"]).any()
+    assert decibels(signals[True, "straight"], signals[False, "straight"]) < -95
+
+
+def test_int32_is_precise_where_the_direct_sound_is_loud_and_the_tail_long():
+    """A node 5 cm from the source in the smallest room, T60 0.6 s; then the tail."""
+    nodes = np.array([[[2.0, 3.0, 0.9], [3.5, 0.5, 0.9]]])
+    size, source = np.array([[4.0, 4.0, 4.2]]), np.array([[[2.0, 3.0, 0.95]]])
+    rooms = rendering.Rooms(size, np.array([0.6]), nodes, source)
+    exact, mine = (
+        np.asarray(
+            rendering.render(
+                rooms,
+                silence(rooms, FULL),
+                keys_of(1),
+                dataclasses.replace(FULL, deterministic=deterministic),
+            ).responses[0, 0],
+            float,
+        )
+        for deterministic in (False, True)
+    )
+    for node in range(2):
+        assert decibels(mine[node], exact[node]) < -90
+        assert decibels(mine[node, 6000:], exact[node, 6000:]) < -60
 
 
 def test_rooms_side_by_side_are_as_one_by_one():
@@ -429,9 +467,28 @@ BAD = {
     "a source outside": (moved("source_positions", 11.0), "sources 0 of room 1 is at"),
     "a node outside": (moved("node_positions", -0.1), "nodes 0 of room 1 is at"),
     "noise outside": (moved("noise_position", 4.3, 2), "noise 0 of room 1 is at"),
-    "NaN": (moved("source_positions", np.nan), "sources holds NaN"),
-    "NaN as T60": (rooms_with(t60=np.array([0.3, np.nan])), "t60 holds NaN"),
-    "NaN as SNR": (rooms_with(snr_db=np.array([3.0, np.nan])), "snr_db holds NaN"),
+    "NaN": (moved("source_positions", np.nan), "sources holds nan at"),
+    "NaN as T60": (rooms_with(t60=np.array([0.3, np.nan])), r"t60 holds nan at \[1\]"),
+    "NaN as SNR": (
+        rooms_with(snr_db=np.array([3.0, np.nan])),
+        r"snr_db holds nan at \[1\]",
+    ),
+    "no SNR is that low": (
+        rooms_with(snr_db=np.array([3.0, -np.inf])),
+        r"snr_db holds -inf at \[1\]",
+    ),
+    "a wrong number of sizes": (
+        rooms_with(size=small_batch(2).size[:1]),
+        r"size has shape \(1, 3\); it must be \(2, 3\)",
+    ),
+    "flat positions": (
+        rooms_with(node_positions=small_batch(2).node_positions[..., :2]),
+        r"node_positions has shape \(2, 4, 2\)",
+    ),
+    "no nodes": (
+        rooms_with(node_positions=np.zeros((2, 0, 3))),
+        r"node_positions has shape \(2, 0, 3\)",
+    ),
     "no SNR": (rooms_with(snr_db=None), "without snr_db"),
     "no place of noise": (rooms_with(noise_position=None), "needs noise_position"),
     "too short a T60": (rooms_with(t60=np.array([0.25, 0.02])), "smallest"),
@@ -466,10 +523,26 @@ def test_bad_signals_and_settings_are_refused():
     full = dataclasses.replace(SHORT, late="full")
     with pytest.raises(rendering.RenderingError, match="largest_order is 10"):
         rendering.render(rooms._replace(t60=np.array([0.2, 0.9])), dry, keys, full)
+    with pytest.raises(rendering.RenderingError, match=r"keys has shape \(1,\)"):
+        rendering.render(rooms, dry, keys[:1], SHORT)
+    broken = dry.copy()
+    broken[1, 0, 5] = np.nan
+    with pytest.raises(rendering.RenderingError, match=r"dry holds nan at \[1, 0, 5\]"):
+        rendering.render(rooms, broken, keys, SHORT)
+    many = dataclasses.replace(SHORT, rooms_at_once=100_000)
+    with pytest.raises(rendering.RenderingError, match="lower rooms_at_once"):
+        rendering.render(rooms, dry, keys, many)
     few = dataclasses.replace(SHORT, num_exact=10)
     with pytest.raises(rendering.RenderingError, match="need num_exact of"):
         rendering.render(rooms, dry, keys, few)
-    for change in ({"late": "half"}, {"noise": "pink"}, {"num_samples": 0}):
+    for change in (
+        {"late": "half"},
+        {"noise": "pink"},
+        {"num_samples": 0},
+        {"chunk": -3},
+        {"num_late": 100},
+        {"highpass": -1.0},
+    ):
         with pytest.raises(
             rendering.RenderingError, match=str(next(iter(change.values())))
         ):

@@ -30,12 +30,14 @@ def default() -> ConfigDict:
                 "speech_splits": ("train-clean-360", "dev-clean", "test-clean"),
                 # Noise for reverberant rooms: a folder, or "builtin".
                 "noise": "builtin",
+                # How it comes to the nodes: "point", "diffuse" or "independent".
+                "noise_field": "point",
                 # What renders reverberant rooms: "jax" or "pyroomacoustics".
                 "engine": "jax",
                 # Training examples: "prepared", or "fresh" rooms for every step.
                 "source": "prepared",
-                # Fresh: speech and noise held on the device, at most, and examples
-                # called an epoch. Unset: as many as the data set trains on.
+                # Fresh: hours of speech, and of noise, held on the device at most, and
+                # examples called an epoch. Unset: as many as the data set trains on.
                 "speech_hours": 10.0,
                 "epoch_examples": config_dict.placeholder(int),
                 # Hold the whole data set on the device, as int16.
@@ -98,6 +100,7 @@ _RANGES = (
 _CHOICES = (
     ("data.engine", ("jax", "pyroomacoustics")),
     ("data.source", ("prepared", "fresh")),
+    ("data.noise_field", ("point", "diffuse", "independent")),
     ("model.name", tuple(models.MODELS)),
     ("model.average_frames", ("early", "late")),
 )
@@ -128,7 +131,13 @@ def resolve(config: ConfigDict) -> ConfigDict:
                 f"--config.{key} is {config[section][name]!r}; there are "
                 f"{', '.join(known)}"
             )
-    examples = config.data.epoch_examples
+    data = config.data
+    if data.engine == "pyroomacoustics" and data.noise_field != "point":
+        raise ConfigError(
+            f"--config.data.noise_field is {data.noise_field!r}; by the engine "
+            "pyroomacoustics noise comes from a point"
+        )
+    examples = data.epoch_examples
     if examples is not None and examples < config.train.batch_size:
         raise ConfigError(
             f"--config.data.epoch_examples is {examples}; it must be at least the "

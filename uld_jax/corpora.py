@@ -25,8 +25,8 @@ BUILTIN = "builtin"
 _SUFFIXES = frozenset({".flac", ".wav", ".ogg", ".opus"})
 _ACTIVE_DB = -30.0
 _ACTIVE_HOP = 160
-_CACHED_FILES = 300
-_CACHED_STARTS = 2000
+_CACHED_BYTES = 500_000_000
+_CACHED_STARTS = 500
 _MAX_REDRAWS = 200
 
 
@@ -238,15 +238,35 @@ def noise_starts(
     return active_starts(signal[before : len(signal) - after], num_samples)
 
 
-@functools.lru_cache(maxsize=_CACHED_FILES)
+class _Signals(collections.OrderedDict):
+    """Signals read last, up to so many bytes; recordings of noise can be long."""
+
+    def keep(self, utterance: Utterance, signal: np.ndarray) -> None:
+        self[utterance] = signal
+        held = sum(kept.nbytes for kept in self.values())
+        while held > _CACHED_BYTES and len(self) > 1:
+            held -= self.popitem(last=False)[1].nbytes
+
+
+_signals = _Signals()
+
+
 def load(utterance: Utterance) -> np.ndarray:
     """Return an utterance's signal [N], float32 at 16 kHz, without its mean.
 
-    Of a file with several channels the first is taken.
+    Of a file with several channels the first is taken. What was read last is kept.
 
     Raises:
         CorpusError: If the file is unreadable, empty, or holds NaN or infinity.
     """
+    if utterance in _signals:
+        _signals.move_to_end(utterance)
+    else:
+        _signals.keep(utterance, _read(utterance))
+    return _signals[utterance]
+
+
+def _read(utterance: Utterance) -> np.ndarray:
     if utterance.path is None:
         made_by = (
             builtin_noise if builtin_noise.is_noise(utterance.name) else builtin_speech

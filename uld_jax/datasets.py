@@ -4,6 +4,7 @@ The one place where the package reaches for its builders: whatever trains or
 evaluates reads prepared data by name and folder, or has fresh rooms from here.
 """
 
+import dataclasses
 import functools
 import importlib.util
 import os
@@ -12,7 +13,9 @@ import shlex
 
 from uld_jax import corpora, fresh, input_pipeline, progress
 
-_DATA_FLAGS = ("name", "dir", "speech", "speech_splits", "noise", "engine", "source")
+_DATA_FLAGS = ("name", "dir", "speech", "speech_splits", "noise", "noise_field")
+_DATA_FLAGS += ("engine", "source")
+_HELD_OUT = "_held_out"
 
 
 def ensure_prepared(
@@ -66,7 +69,7 @@ def prepared_path(config) -> pathlib.Path:
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     if config.data.source == "prepared":
         return path
-    held_out = path.parents[1] / f"{path.parent.name}_held_out" / path.name
+    held_out = path.parents[1] / f"{path.parent.name}{_HELD_OUT}" / path.name
     ready = [p for p in (held_out, path) if input_pipeline.is_prepared(p)]
     return (ready or [held_out])[0]
 
@@ -80,7 +83,7 @@ def open_fresh(config) -> fresh.FreshRooms:
     """
     data = config.data
     _, builder_config = _known_builder(data.name)
-    law = builder_config.law
+    law = _law(builder_config, data)
     hours = {"seed": config.seed, "hours": data.speech_hours}
     corpus, noise = _open_corpora(data, builder_config)
     return fresh.FreshRooms(
@@ -93,10 +96,24 @@ def open_fresh(config) -> fresh.FreshRooms:
 
 
 def examples_per_epoch(config) -> int:
-    """Return how many fresh examples are called an epoch."""
-    if config.data.epoch_examples is not None:
-        return config.data.epoch_examples
-    return _known_builder(config.data.name)[1].sizes[0]
+    """Return how many fresh examples are called an epoch.
+
+    Raises:
+        input_pipeline.DatasetError: If they are fewer than a batch.
+    """
+    examples = config.data.epoch_examples
+    if examples is None:
+        examples = _known_builder(config.data.name)[1].sizes[0]
+    if examples < config.train.batch_size:
+        raise input_pipeline.DatasetError(
+            f"an epoch has {examples} fresh examples, fewer than the batch size of "
+            f"{config.train.batch_size}; raise --config.data.epoch_examples"
+        )
+    return examples
+
+
+def _law(builder_config, data):
+    return dataclasses.replace(builder_config.law, noise=data.noise_field)
 
 
 def _flag_value(value) -> str:
@@ -112,11 +129,12 @@ def _check_origin(path: pathlib.Path, data) -> None:
     def folder(name):
         return pathlib.Path(name).expanduser().resolve().name
 
-    engine = "pyroomacoustics" if "pyroomacoustics" in stored["simulator"] else "jax"
+    law = stored.get("law", {})
     facts = [
         ("speech", "corpus", speech.get("name"), folder(data.speech)),
         ("noise", "noise", noise.get("name"), folder(data.noise)),
-        ("engine", "engine", engine if noise else None, data.engine),
+        ("noise_field", "noise field", law.get("noise"), data.noise_field),
+        ("engine", "engine", stored.get("engine"), data.engine),
     ]
     for key, what, have, wanted in facts:
         if have is not None and have != wanted:
@@ -148,7 +166,8 @@ def _known_builder(name: str):
         for builder, cls in builders.items()
         for config in cls.BUILDER_CONFIGS
     }
-    if name not in known:
+    if name not in known or known[name][1].name.endswith(_HELD_OUT):
+        known = {name: c for name, c in known.items() if _HELD_OUT not in name}
         raise input_pipeline.DatasetError(
             f"no data set {name!r} to prepare; there are {', '.join(known)}"
         )
@@ -178,9 +197,12 @@ def _prepare(
     cls, builder_config = _known_builder(data.name)
     law = builder_config.law
     # What training would refuse later, it refuses before the work.
-    input_pipeline.epoch_order(
-        builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
-    )
+    if data.source == "fresh":
+        examples_per_epoch(config)
+    else:
+        input_pipeline.epoch_order(
+            builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
+        )
     if law.num_nodes % config.model.num_encoders:
         raise input_pipeline.DatasetError(
             f"--config.model.num_encoders is {config.model.num_encoders}; the "
@@ -194,7 +216,7 @@ def _prepare(
     processes = processes or len(os.sched_getaffinity(0))
     if data.source == "fresh":
         builder_config = builder_config.held_out()
-    seconds = builder_config.core_seconds / processes + 10
+    seconds = builder_config.core_seconds(data.engine) / processes + 10
     how = f"about {max(1, round(seconds / 60))} min with {processes} processes"
     executor = pool.executor(processes)
     if beam_options is not None:
@@ -217,6 +239,7 @@ def _prepare(
             file_format="array_record",
             corpus=corpus,
             noise=noise,
+            noise_field=data.noise_field,
             engine=data.engine,
         ),
         executor,

@@ -4,6 +4,7 @@ What step n trains on depends on the seed and n alone: a resumed run sees the ro
 that an unbroken one would have seen.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
@@ -11,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import uld_jax
 from uld_jax import acoustics, corpora, progress, simulation
 
-_STREAM = 3  # Beside those of the three splits.
+_ROOMS, _SPEECH, _NOISE = 3, 4, 5  # Random streams beside those of the splits.
 _LONGEST = 2**31 - 1  # Offsets are int32.
 
 
@@ -49,12 +51,11 @@ class Bank:
         self.length = length
         self.utterances, self._starts, self._ends, parts = [], [], [], []
         held = 0
-        with progress.Progress(title, len(utterances), "utterances") as bar:
+        with progress.Progress(title, enough, "samples at most") as bar:
             for utterance in utterances:
                 try:
                     signal, starts = prepare(utterance)
                 except corpora.CorpusError:
-                    bar.update()
                     continue
                 if held + len(signal) > enough and held:
                     break
@@ -63,12 +64,13 @@ class Bank:
                 self.utterances.append(utterance)
                 self._starts.append((starts + held).astype(np.int32))
                 held += len(signal)
-                bar.update()
+                bar.update(len(signal))
         if not parts:
             raise corpora.CorpusError(
                 f"{title}: none of {len(utterances)} utterances is usable"
             )
         self.hours = held / acoustics.SAMPLE_RATE / 3600
+        self._talkers = {utterance.talker for utterance in self.utterances}
         self._samples = jax.device_put(np.concatenate(parts))
         self._take = jax.jit(
             lambda samples, offsets: (
@@ -85,7 +87,7 @@ class Bank:
         Raises:
             corpora.CorpusError: If the bank has no other talkers.
         """
-        if {utterance.talker for utterance in self.utterances} <= not_talkers:
+        if self._talkers <= not_talkers:
             raise corpora.CorpusError(
                 f"the {len(self.utterances)} utterances held have no talker besides "
                 f"{sorted(not_talkers)}; raise --config.data.speech_hours"
@@ -96,6 +98,15 @@ class Bank:
                 starts = self._starts[number]
                 offset = int(starts[rng.integers(len(starts))])
                 return BankExcerpt(self.utterances[number], offset)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is held in a few facts."""
+        names = "\n".join(utterance.name for utterance in self.utterances)
+        return {
+            "hours": round(self.hours, 4),
+            "utterances": len(self.utterances),
+            "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16],
+        }
 
     def take(self, offsets: np.ndarray) -> jax.Array:
         """Return the excerpts [*, D] at offsets [*]."""
@@ -108,7 +119,7 @@ def speech_bank(
     """Return a bank of training speech, some hours of it drawn at random."""
     before, after = law.margins
     utterances = corpus.utterances["train"]
-    order = np.random.default_rng([seed, _STREAM]).permutation(len(utterances))
+    order = np.random.default_rng([seed, _SPEECH]).permutation(len(utterances))
 
     def prepare(utterance):
         signal = corpora.load(utterance)
@@ -129,7 +140,7 @@ def noise_bank(
 ) -> Bank:
     """Return a bank of training noise; short recordings are repeated."""
     utterances = corpus.utterances["train"]
-    order = np.random.default_rng([seed, _STREAM]).permutation(len(utterances))
+    order = np.random.default_rng([seed, _NOISE]).permutation(len(utterances))
 
     def prepare(utterance):
         starts = corpora.noise_starts(utterance, law.num_samples, *law.margins)
@@ -168,20 +179,26 @@ class FreshRooms:
         batch_size: int,
     ):
         self._law, self._speech, self._noise = law, speech, noise
+        # Accelerators add in no fixed order, and some add floats slowly.
+        self._deterministic = jax.default_backend() != "cpu"
         self._seed, self._batch_size = seed, batch_size
 
     def describe(self) -> dict[str, Any]:
         """Return what is trained on in a few facts, for a run's record."""
-        facts = {"source": "fresh", "speech_hours": round(self._speech.hours, 4)}
+        facts = {
+            "source": "fresh",
+            "simulator": f"uld_jax {uld_jax.__version__}, jax",
+            "law": self._law.describe("thinned", self._deterministic),
+            "speech": self._speech.describe(),
+        }
         if self._noise:
-            facts["noise_hours"] = round(self._noise.hours, 4)
-            facts["late_field"] = "thinned"
+            facts["noise"] = self._noise.describe()
         return facts
 
     def draw(self, step: int, row: int) -> simulation.Drawn:
         """Draw one example of one step."""
         return self._law.draw(
-            np.random.default_rng([self._seed, _STREAM, step, row]),
+            np.random.default_rng([self._seed, _ROOMS, step, row]),
             True,
             self._speech.draw,
             self._noise.draw if self._noise else None,
@@ -199,7 +216,9 @@ class FreshRooms:
         dry = self._speech.take(np.array(offsets))
         scenes = [example.scene for example in drawn]
         return {
-            "audio": self._law.render(drawn, dry, noise),
+            "audio": self._law.render(
+                drawn, dry, noise, deterministic=self._deterministic
+            ),
             "node_positions": np.stack([s.node_positions for s in scenes]),
             "source_positions": np.stack([s.source_positions for s in scenes]),
             "room_size": np.stack([s.room_size for s in scenes]),

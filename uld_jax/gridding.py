@@ -21,7 +21,7 @@ _WIDTH = 4
 _SHAPE = 2.3 * _WIDTH
 _DEGREE = 6
 _FOLD_FROM = 0.46  # Of the sample rate; below it nothing is aliased.
-_FIXED_POINT = 2.0**24  # Leaves room for 128 pulses as strong as the strongest.
+_FIXED_POINT = 2.0**27  # Leaves room for 16 pulses as strong as the strongest.
 
 
 def _spread(offset: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def deposit(
     Args:
         grid: From `empty`, or from an earlier deposit.
         delays: In samples, from 0 to the length of the grid less 82.
-        gains: In a deterministic grid at most 128 in sum where pulses coincide.
+        gains: In a deterministic grid at most 15 in sum where pulses coincide.
     """
     num_responses = int(np.prod(delays.shape[:-1]))
     length = grid.size // num_responses

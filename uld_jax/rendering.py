@@ -10,149 +10,38 @@ absorption by the air, omnidirectional sources and nodes, walls all alike.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 from jaxtyping import Array, Float
 
-from uld_jax import acoustics, errors, gridding, image_source, scenes
+from uld_jax import acoustics, gridding, image_source
+from uld_jax.rooms import (
+    LATE_FIELDS,
+    NOISES,
+    RenderingError,
+    Rooms,
+    Settings,
+    check,
+    walls,
+)
 
-LATE_FIELDS = ("thinned", "full")
-NOISES = ("point", "diffuse", "independent")
+__all__ = [
+    "LATE_FIELDS",
+    "NOISES",
+    "Rendered",
+    "RenderingError",
+    "Rooms",
+    "Settings",
+    "render",
+    "walls",
+]
 
-_LAST_RADIUS = 1.25  # Of the way sound goes in T60; what is later is below -60 dB.
 _NUM_WAVES = 64
-_FILTER_RINGING = 512  # Samples.
-_LEAST_DISTANCE = 1e-3  # Meters from a source to a node.
-
-
-class RenderingError(errors.InputError):
-    """A room or a signal that cannot be rendered, with the reason."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How rooms are rendered; one compilation for each value.
-
-    The defaults suit every room and T60 of Sec. 3.1. The dry signals have
-    `before` + `num_samples` samples: what is said before the segment still
-    reverberates in it.
-
-    Attributes:
-        num_samples: Length N of the segment.
-        before: Samples of the dry signals ahead of it.
-        late: "full": every image up to the order that T60 asks for. "thinned":
-            every early image and a random share of the late ones, in
-            `image_source.thinned_images`; the noise source always gets this one.
-        noise: How the noise comes to the nodes. "point": from a source in the
-            room. "diffuse": by 64 plane waves from all around, each a part of the
-            signal of its own. "independent": a part of its own at every node.
-        deterministic: Sums in int32, which are bit-identical in whatever order an
-            accelerator adds. Otherwise in float32.
-        responses: Also return the impulse responses.
-        highpass: Dry signals and noise lose what is below this frequency, in Hz;
-            0 for none. Their lowest frequencies would otherwise dominate the
-            reverberation, since all its pulses are positive.
-        response_length: Samples of a response; images that arrive later are left
-            out.
-        largest_order: Largest order of reflections.
-        num_late: Thinned: drawn late images.
-        num_exact: Thinned: room for early images.
-        num_candidates: Thinned: room copies to look through for early images.
-        chunk: Images handled at once; by default what suits the device.
-        rooms_at_once: Rooms handled at once; by default one on a CPU, else 32.
-    """
-
-    num_samples: int = 32_000
-    before: int = 8_000
-    late: str = "thinned"
-    noise: str = "point"
-    deterministic: bool = False
-    responses: bool = False
-    highpass: float = 80.0
-    response_length: int = 24_000
-    largest_order: int = 146
-    num_late: int = 16_384
-    num_exact: int = 2560
-    num_candidates: int = 8192
-    chunk: int | None = None
-    rooms_at_once: int | None = None
-
-    def __post_init__(self):
-        for name, known in (("late", LATE_FIELDS), ("noise", NOISES)):
-            if getattr(self, name) not in known:
-                raise RenderingError(
-                    f"{name} is {getattr(self, name)!r}; there are {', '.join(known)}"
-                )
-        if self.num_samples < 1 or self.before < 0 or self.response_length < 1:
-            raise RenderingError(
-                f"lengths must be positive: num_samples {self.num_samples}, before "
-                f"{self.before}, response_length {self.response_length}"
-            )
-
-    @property
-    def num_dry(self) -> int:
-        """Samples of each dry signal."""
-        return self.before + self.num_samples
-
-    @property
-    def num_fft(self) -> int:
-        """Length of the transforms: what wraps around falls before the segment."""
-        heard = self.num_samples + max(self.before, self.response_length)
-        needed = heard + 2 * gridding.LEAD + _FILTER_RINGING
-        return 2 * scipy.fft.next_fast_len((needed + 1) // 2, real=True)
-
-
-class Rooms(NamedTuple):
-    """A batch of B rooms with M nodes and S sources, in meters, on the host.
-
-    Attributes:
-        size: [B, 3].
-        t60: Reverberation time by Sabine's formula, [B] in seconds; 0 for none.
-        node_positions: [B, M, 3].
-        source_positions: [B, S, 3].
-        noise_position: [B, 3], for a point source of noise; else None.
-        snr_db: Power of all speech over that of the noise, means over the nodes and
-            the segment, [B] in dB.
-    """
-
-    size: np.ndarray
-    t60: np.ndarray
-    node_positions: np.ndarray
-    source_positions: np.ndarray
-    noise_position: np.ndarray | None = None
-    snr_db: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, batch: Sequence[scenes.Scene]) -> "Rooms":
-        """Return the rooms of scenes with equal numbers of nodes and sources.
-
-        Raises:
-            RenderingError: If there are none or their numbers differ.
-        """
-        if not batch:
-            raise RenderingError("no scenes to render")
-        for name in ("node_positions", "source_positions"):
-            counts = {len(getattr(scene, name)) for scene in batch}
-            if len(counts) > 1:
-                raise RenderingError(
-                    f"scenes of one batch have {sorted(counts)} {name}; they must agree"
-                )
-        noisy = batch[0].noise_position is not None
-        return cls(
-            size=np.stack([scene.room_size for scene in batch]),
-            t60=np.array([scene.t60 for scene in batch]),
-            node_positions=np.stack([scene.node_positions for scene in batch]),
-            source_positions=np.stack([scene.source_positions for scene in batch]),
-            noise_position=(
-                np.stack([scene.noise_position for scene in batch]) if noisy else None
-            ),
-            snr_db=np.array([scene.snr_db for scene in batch]),
-        )
+_ROOMS_AT_ONCE = 16  # Where there is an accelerator.
 
 
 class Rendered(NamedTuple):
@@ -170,90 +59,6 @@ class Rendered(NamedTuple):
     speech: jax.Array
     noise: jax.Array
     responses: jax.Array | None
-
-
-def walls(rooms: Rooms, settings: Settings) -> image_source.Walls:
-    """Return what the images of rooms depend on, [B] or [B, 3] each.
-
-    Raises:
-        RenderingError: If the settings leave no room for the images, naming the
-            one to raise.
-        acoustics.AcousticsError: If no absorption gives a room's T60.
-    """
-    size = np.asarray(rooms.size, np.float64)
-    t60 = np.asarray(rooms.t60, np.float64)
-    absorption, order = np.ones(len(t60)), np.zeros(len(t60), int)
-    if (some := t60 != 0).any():
-        absorption[some] = acoustics.sabine_absorption(size[some], t60[some])
-        order[some] = acoustics.image_order(size[some], t60[some])
-    if settings.late == "full" and order.max() > settings.largest_order:
-        worst = order.argmax()
-        raise RenderingError(
-            f"T60 {t60[worst]:.3g} s in a room of {size[worst].round(3).tolist()} m "
-            f"needs images up to order {order[worst]}; largest_order is "
-            f"{settings.largest_order}"
-        )
-    last = np.maximum(_LAST_RADIUS * t60 * acoustics.SPEED_OF_SOUND, 1.0)
-    first, exact = image_source.thinning(size, last, settings.num_late)
-    for needed, name in (
-        (image_source.largest_num_exact(size, exact), "num_exact"),
-        (image_source.num_candidates(size, exact), "num_candidates"),
-    ):
-        if needed > getattr(settings, name):
-            raise RenderingError(
-                f"the early images of these rooms need {name} of {needed}; it is "
-                f"{getattr(settings, name)}"
-            )
-    floats = (size, np.sqrt(1 - absorption), exact, first, last)
-    size, reflection, exact, first, last = (a.astype(np.float32) for a in floats)
-    return image_source.Walls(
-        size, reflection, order.astype(np.int32), exact, first, last
-    )
-
-
-def _check(rooms: Rooms, dry, noise, settings: Settings) -> None:
-    """Raise unless everything has the right shape and is where it can be."""
-    if not len(rooms.size):
-        raise RenderingError("an empty batch of rooms")
-    num_rooms, num_sources = np.shape(rooms.source_positions)[:2]
-    for name, actual, wanted in (
-        ("dry", np.shape(dry), (num_rooms, num_sources, settings.num_dry)),
-        ("noise", np.shape(noise), (num_rooms, settings.num_dry)),
-        ("t60", np.shape(rooms.t60), (num_rooms,)),
-        ("snr_db", np.shape(rooms.snr_db), (num_rooms,)),
-    ):
-        given = {"noise": noise, "snr_db": rooms.snr_db}.get(name, dry) is not None
-        if given and actual != wanted:
-            raise RenderingError(f"{name} has shape {actual}; it must be {wanted}")
-    if noise is not None and rooms.snr_db is None:
-        raise RenderingError("noise is given without snr_db")
-    positions = {"nodes": rooms.node_positions, "sources": rooms.source_positions}
-    if noise is not None and settings.noise == "point":
-        if rooms.noise_position is None:
-            raise RenderingError("noise from a point needs noise_position")
-        positions["noise"] = rooms.noise_position[:, None]
-    for name, value in {"size": rooms.size, "t60": rooms.t60, **positions}.items():
-        if not np.isfinite(value).all():
-            raise RenderingError(f"{name} holds NaN or infinity")
-    if noise is not None and np.isnan(rooms.snr_db).any():
-        raise RenderingError("snr_db holds NaN")
-    for name, value in positions.items():
-        outside = (value < 0) | (value > rooms.size[:, None])
-        if outside.any():
-            room, number, _ = np.argwhere(outside)[0]
-            raise RenderingError(
-                f"{name} {number} of room {room} is at {value[room, number].tolist()}, "
-                f"outside its {rooms.size[room].tolist()} m"
-            )
-        if name != "nodes":
-            offset = value[:, :, None] - rooms.node_positions[:, None]
-            near = np.linalg.norm(offset, axis=-1) < _LEAST_DISTANCE
-            if near.any():
-                room, number, node = np.argwhere(near)[0]
-                raise RenderingError(
-                    f"{name} {number} of room {room} is less than "
-                    f"{_LEAST_DISTANCE} m from node {node}"
-                )
 
 
 def render(
@@ -279,33 +84,48 @@ def render(
             on top of a node, not finite, or beyond what the settings allow.
         acoustics.AcousticsError: If no absorption gives a room's T60.
     """
-    _check(rooms, dry, noise, settings)
+    arguments, settings = _arguments(rooms, dry, keys, settings, noise)
+    return _render(*arguments, settings=settings)
+
+
+def _arguments(rooms, dry, keys, settings: Settings, noise):
+    """Return what the jitted part takes, once it is known to be right."""
+    rooms = Rooms(*(None if value is None else np.asarray(value) for value in rooms))
+    check(rooms, dry, keys, noise, settings)
     rooms_walls = walls(rooms, settings)
     cpu = jax.default_backend() == "cpu"
-    at_once = settings.rooms_at_once or (1 if cpu else 32)
     settings = dataclasses.replace(
         settings,
         chunk=settings.chunk or (256 if cpu else 4096),
-        rooms_at_once=min(at_once, len(rooms.size)),
+        # Whatever the batch, so that its size does not change a room's bits.
+        rooms_at_once=settings.rooms_at_once or (1 if cpu else _ROOMS_AT_ONCE),
     )
+    num_fields = settings.rooms_at_once * rooms.source_positions.shape[1]
+    grid_size = num_fields * rooms.node_positions.shape[1] * 2 * settings.num_fft
+    if grid_size >= 2**31:
+        raise RenderingError(
+            f"{settings.rooms_at_once} rooms at once with {num_fields} fields of "
+            f"{rooms.node_positions.shape[1]} nodes exceed an int32 index; lower "
+            "rooms_at_once"
+        )
 
     def centered(positions):
-        middle = np.asarray(rooms.size, np.float64)[:, None] / 2
-        return (np.asarray(positions, np.float64) - middle).astype(np.float32)
+        middle = rooms.size[:, None].astype(np.float64) / 2
+        return (positions.astype(np.float64) - middle).astype(np.float32)
 
     point = noise is not None and settings.noise == "point"
-    return _render(
+    arguments = (
         rooms_walls,
         centered(rooms.node_positions),
         centered(rooms.source_positions),
         centered(rooms.noise_position[:, None]) if point else None,
-        None if noise is None else np.asarray(rooms.snr_db, np.float32),
+        None if noise is None else rooms.snr_db.astype(np.float32),
         dry,
         noise,
         keys,
         _copies(settings) if settings.late == "full" else None,
-        settings=settings,
     )
+    return arguments, settings
 
 
 @functools.lru_cache(maxsize=2)
@@ -482,12 +302,15 @@ def _diffuse_spectra(keys, nodes, settings: Settings):
         starts = jax.random.uniform(start_key, (_NUM_WAVES,))
         directions = jax.random.normal(turn_key, (_NUM_WAVES, 3))
         directions /= jnp.linalg.norm(directions, axis=-1, keepdims=True)
-        delays = samples_per_meter * nodes @ directions.T
+        # As a sum, because accelerators round the factors of a matrix product.
+        ahead = sum(nodes[:, axis, None] * directions[:, axis] for axis in range(3))
+        delays = samples_per_meter * ahead
         delays -= delays.min()
         return delays + starts * (longest - delays.max())
 
     delays = jax.vmap(delays)(keys, nodes)
     batch = delays.shape[:-1]
     grid = gridding.empty(batch, num_fft, deterministic=settings.deterministic)
-    grid = gridding.deposit(grid, delays, jnp.ones_like(delays))
+    gain = 1 / math.sqrt(delays.shape[-1])
+    grid = gridding.deposit(grid, delays, jnp.full_like(delays, gain))
     return gridding.spectra(grid, batch, num_fft)

@@ -49,12 +49,15 @@ class Law:
         num_sources: Sources S.
         num_nodes: Nodes M.
         num_samples: Samples N of a segment, at 16 kHz.
+        noise: How a reverberant law's noise comes to the nodes, one of
+            `rendering.NOISES`.
     """
 
     kind: Literal["anechoic", "reverberant"]
     num_sources: int
     num_nodes: int
     num_samples: int
+    noise: str = "point"
 
     @property
     def noisy(self) -> bool:
@@ -116,17 +119,22 @@ class Law:
         levels[0] = 0.0
         return Drawn(scene, tuple(speech), noise, levels, int(rng.integers(2**32)))
 
-    def settings(
-        self, late: str, deterministic: bool, responses: bool = False
-    ) -> rendering.Settings:
+    def settings(self, late: str, deterministic: bool) -> rendering.Settings:
         """Return the settings of the room renderer for a reverberant law."""
         return rendering.Settings(
             num_samples=self.num_samples,
             before=self.margins[0],
             late=late,
+            noise=self.noise,
             deterministic=deterministic,
-            responses=responses,
         )
+
+    def describe(self, late: str, deterministic: bool) -> dict[str, Any]:
+        """Return what a law's signals depend on, for a record."""
+        facts = dataclasses.asdict(self) | {"margins": list(self.margins)}
+        if self.kind == "reverberant":
+            facts |= dataclasses.asdict(self.settings(late, deterministic))
+        return facts
 
     def render(
         self,

@@ -75,7 +75,10 @@ def group(runs: list[dict]) -> list[Group]:
     for run in runs:
         settings = records.identity(run["settings"])
         seed = settings.pop("seed")
-        data = run["data"]["name"], run["data"]["corpus"].get("fingerprint", "")
+        name = run["data"]["name"].replace("_held_out", "")
+        if "training" in run["data"]:
+            name += ", fresh rooms"
+        data = name, run["data"]["corpus"].get("fingerprint", "")
         members = found[data, json.dumps(settings, sort_keys=True)]
         for other in members:
             if other["seed"] == seed:

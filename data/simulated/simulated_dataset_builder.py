@@ -11,8 +11,8 @@ or, in this folder and with the extra `tfds`, which brings TensorFlow:
     tfds build --config=l1 --file_format=array_record --manual_dir=LIBRISPEECH
 
 Reverberant rooms are rendered by `uld_jax.rendering`: training examples with the
-thinned late field, validation and test with every image, both with sums that have
-the same bits on any machine. The engine "pyroomacoustics" renders the same scenes.
+thinned late field, validation and test with every image, both with sums whose bits
+do not depend on their order. The engine "pyroomacoustics" renders the same scenes.
 """
 
 import dataclasses
@@ -64,8 +64,8 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     Attributes:
         sizes: Examples in train, validation and test; a split of none is left out.
         law: What is drawn and how it sounds.
-        speech: "builtin" for built-in signals, noise among them; empty for corpora
-            that the command names, or `--manual_dir`.
+        speech: "builtin" for built-in speech; empty for a corpus that the command
+            names, or `--manual_dir`.
         examples_per_shard: Examples in one file.
         seed: Seed of every random stream.
     """
@@ -95,12 +95,13 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         """Disk space of the audio, before compression."""
         return sum(self.sizes) * self.law.num_nodes * self.law.num_samples * 2
 
-    @property
-    def core_seconds(self) -> float:
-        """Time of one core of 2023 to make it."""
+    def core_seconds(self, engine: str) -> float:
+        """Return about how long one core of 2023 takes to make it by an engine."""
         seconds = _SECONDS[self.law.kind]
         return sum(
-            size * seconds[LATE_FIELDS[split]] * self.law.num_sources
+            size
+            * self.law.num_sources
+            * seconds.get(engine, seconds[LATE_FIELDS[split]])
             for split, size in self.size_of_split.items()
         )
 
@@ -114,10 +115,10 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         )
 
 
-# Of one example of one source by one core, by late field.
+# Of one example of one source by one core, by late field or engine.
 _SECONDS = {
     "anechoic": {"thinned": 1 / 400, "full": 1 / 400},
-    "reverberant": {"thinned": 0.12, "full": 0.65},
+    "reverberant": {"thinned": 0.12, "full": 0.65, "pyroomacoustics": 11.0},
 }
 
 _CONFIGS = [
@@ -194,6 +195,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         *,
         corpus: corpora.Corpus | None = None,
         noise: corpora.Corpus | None = None,
+        noise_field: str = "point",
         engine: str = "jax",
         **kwargs,
     ):
@@ -202,18 +204,29 @@ class Builder(tfds.core.ShardBasedBuilder):
         Args:
             corpus: The speech; by default the configuration's.
             noise: The noise, for a law that has some; by default the built-in.
+            noise_field: How the noise comes to the nodes, one of `rendering.NOISES`.
             engine: What renders reverberant rooms, one of `ENGINES`.
             **kwargs: What TFDS's builders take.
 
         Raises:
-            ValueError: If the engine is unknown.
+            ValueError: If the engine is unknown, or cannot make such noise.
         """
+        if engine == "pyroomacoustics" and noise_field != "point":
+            raise ValueError(
+                f"pyroomacoustics has no {noise_field} noise here; use jax"
+            )
         if engine not in ENGINES:
             raise ValueError(f"engine is {engine!r}; there are {', '.join(ENGINES)}")
         self._corpus = corpus
         self._noise = noise
+        self._noise_field = noise_field
         self._engine = engine
         super().__init__(**kwargs)
+
+    @property
+    def law(self) -> simulation.Law:
+        """What is drawn and how it sounds."""
+        return dataclasses.replace(self.builder_config.law, noise=self._noise_field)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -294,12 +307,16 @@ class Builder(tfds.core.ShardBasedBuilder):
             "corpus": self._corpus.summary() if self._corpus else {},
         }
         if config.law.kind == "reverberant":
-            origin["simulator"] = f"uld_jax {uld_jax.__version__}, {self._engine}"
-            origin["late_fields"] = {
-                split: LATE_FIELDS[split] if self._engine == "jax" else "full"
-                for split in config.size_of_split
+            origin |= {
+                "simulator": f"uld_jax {uld_jax.__version__}, {self._engine}",
+                "engine": self._engine,
+                "late_fields": {
+                    split: LATE_FIELDS[split] if self._engine == "jax" else "full"
+                    for split in config.size_of_split
+                },
+                "noise": self._noise.summary() if self._noise else {},
+                "law": self.law.describe("thinned", deterministic=True),
             }
-            origin["noise"] = self._noise.summary() if self._noise else {}
         return origin
 
     def _shard_iterators_per_split(self, dl_manager):
@@ -338,7 +355,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _draw(self, split: str, index: int) -> simulation.Drawn:
         """Draw an example."""
-        law, corpus_split = self.builder_config.law, SPLITS[split]
+        law, corpus_split = self.law, SPLITS[split]
         return law.draw(
             example_rng(self.builder_config.seed, split, index),
             split == "train",
@@ -352,12 +369,16 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _render(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, rendered together."""
-        law = self.builder_config.law
+        law = self.law
         drawn = [self._draw(split, index) for index in indices]
-        # Batches have one size, so that one compilation serves them all.
-        filling = drawn[-1:] * (_RENDER_BATCH[law.kind] - len(drawn))
+        filling = []
+        if self._engine == "jax":
+            # Batches have one size, so that one compilation serves them all.
+            filling = drawn[-1:] * (_RENDER_BATCH[law.kind] - len(drawn))
         signals = self._signals(split, drawn + filling)
         for index, example, signal in zip(indices, drawn, signals, strict=False):
+            if not np.isfinite(signal).all():
+                raise FloatingPointError(f"example {index} of {split!r} is not finite")
             gain = np.float32(_PEAK / max(np.abs(signal).max(), 1e-9))
             features = {
                 "audio": np.round(signal * gain).astype(np.int16),
@@ -383,7 +404,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _signals(self, split: str, drawn: list[simulation.Drawn]) -> np.ndarray:
         """Return what the nodes hear, [B, M, N]."""
-        law = self.builder_config.law
+        law = self.law
         dry = np.stack([[e.samples for e in example.speech] for example in drawn])
         noise = None
         if law.noisy:
