@@ -226,7 +226,7 @@ def _prepare(
         executor = beam_pipeline.executor(beam_options, processes)
     corpus, noise = _open_corpora(data, builder_config)
     progress.say(
-        f"Preparing {builder_config.name} in {path}: {sum(builder_config.sizes):,} "
+        f"Preparing simulated/{builder_config.name} in {path}: {sum(builder_config.sizes):,} "
         f"examples, {builder_config.expected_bytes / 1e9:.2f} GB, {how}; speech: "
         f"{corpus.name} ({len(corpus.skipped)} files skipped)"
         + (f"; noise: {noise.name}; engine: {data.engine}" if noise else "")

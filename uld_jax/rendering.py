@@ -168,34 +168,48 @@ def _render_group(
     source_keys, noise_keys = jnp.moveaxis(
         jax.vmap(lambda key: jax.random.split(key, 2))(keys), 1, 0
     )
+    spoken = _dry_spectra(dry, settings)
+    room = walls, nodes, sources
+    source_keys, room, spoken = _after(spoken, (source_keys, room, spoken))
     if settings.late == "full":
-        responses = _full_spectra(walls, nodes, sources, copies, settings)
+        responses = _full_spectra(*room, copies, settings)
     else:
-        responses = _thinned_spectra(source_keys, walls, nodes, sources, settings)
-    heard = (responses * _dry_spectra(dry, settings)[:, :, None]).sum(axis=1)
+        responses = _thinned_spectra(source_keys, *room, settings)
+    heard = (responses * spoken[:, :, None]).sum(axis=1)
     signals = jnp.fft.irfft(heard, num_fft)[..., segment]
     speech_power = (signals**2).mean(axis=(1, 2))
     noise_power = jnp.zeros_like(speech_power)
     if noise is not None:
-        if settings.noise == "point":
-            paths = _thinned_spectra(noise_keys, walls, nodes, noise_source, settings)
-            paths = paths[:, 0]
-        else:
+        if settings.noise != "point":
             # Delays go round in a circle, so the noise must fill it.
             noise = jnp.pad(noise, ((0, 0), (0, num_fft - noise.shape[1])), mode="wrap")
-            paths = _diffuse_spectra(noise_keys, nodes, settings)
-        heard = paths * _dry_spectra(noise, settings)[:, None]
-        received = jnp.fft.irfft(heard, num_fft)[..., segment]
+        noise = _dry_spectra(_after(signals, noise), settings)
+        room = walls, nodes, noise_source
+        noise_keys, room, noise = _after(noise, (noise_keys, room, noise))
+        if settings.noise == "point":
+            paths = _thinned_spectra(noise_keys, *room, settings)[:, 0]
+        else:
+            paths = _diffuse_spectra(noise_keys, room[1], settings)
+        received = jnp.fft.irfft(paths * noise[:, None], num_fft)[..., segment]
         noise_power = (received**2).mean(axis=(1, 2))
         wanted = speech_power / 10 ** (snr_db / 10)
         gain = jnp.sqrt(wanted / jnp.maximum(noise_power, jnp.finfo(jnp.float32).tiny))
         signals += gain[:, None, None] * received
     if settings.responses:
         length = settings.response_length + 2 * gridding.LEAD
-        responses = jnp.fft.irfft(responses, num_fft)[..., :length]
+        responses = jnp.fft.irfft(_after(signals, responses), num_fft)[..., :length]
     else:
         responses = None
     return Rendered(signals, speech_power, noise_power, responses)
+
+
+def _after(done, arrays):
+    """Return arrays that are not there before others are.
+
+    Two transforms at once wait for each other forever on CPUs with jax 0.11.2; one
+    after the other, they also share their memory.
+    """
+    return jax.lax.optimization_barrier((arrays, done))[0]
 
 
 def _dry_spectra(dry: Float[Array, "*B D"], settings: Settings):
