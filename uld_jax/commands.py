@@ -5,6 +5,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 
+import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -59,6 +60,8 @@ def run(main: Callable) -> None:
         # Orbax tells of each step of each save.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
+        # Fresh rooms and a training step would transform at once: `rendering._after`.
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
         if len(arguments) > 1:
             _exit(f"unknown argument {arguments[1]!r}; see --help", EXIT_BAD_INPUT)
         try:

@@ -85,7 +85,11 @@ def render(
         acoustics.AcousticsError: If no absorption gives a room's T60.
     """
     arguments, settings = _arguments(rooms, dry, keys, settings, noise)
-    return _render(*arguments, settings=settings)
+    rendered = _render(*arguments, settings=settings)
+    if jax.default_backend() == "cpu":
+        # Nor may transforms of two programs run at once: see `_after`.
+        jax.block_until_ready(rendered)
+    return rendered
 
 
 def _arguments(rooms, dry, keys, settings: Settings, noise):
