@@ -173,8 +173,7 @@ def _render_group(
         jax.vmap(lambda key: jax.random.split(key, 2))(keys), 1, 0
     )
     spoken = _dry_spectra(dry, settings)
-    room = walls, nodes, sources
-    source_keys, room, spoken = _after(spoken, (source_keys, room, spoken))
+    room = walls, _after(spoken, nodes), sources
     if settings.late == "full":
         responses = _full_spectra(*room, copies, settings)
     else:
@@ -188,12 +187,12 @@ def _render_group(
             # Delays go round in a circle, so the noise must fill it.
             noise = jnp.pad(noise, ((0, 0), (0, num_fft - noise.shape[1])), mode="wrap")
         noise = _dry_spectra(_after(signals, noise), settings)
-        room = walls, nodes, noise_source
-        noise_keys, room, noise = _after(noise, (noise_keys, room, noise))
+        nodes = _after(noise, nodes)
         if settings.noise == "point":
+            room = walls, nodes, noise_source
             paths = _thinned_spectra(noise_keys, *room, settings)[:, 0]
         else:
-            paths = _diffuse_spectra(noise_keys, room[1], settings)
+            paths = _diffuse_spectra(noise_keys, nodes, settings)
         received = jnp.fft.irfft(paths * noise[:, None], num_fft)[..., segment]
         noise_power = (received**2).mean(axis=(1, 2))
         wanted = speech_power / 10 ** (snr_db / 10)
@@ -207,13 +206,14 @@ def _render_group(
     return Rendered(signals, speech_power, noise_power, responses)
 
 
-def _after(done, arrays):
-    """Return arrays that are not there before others are.
+def _after(done: Array, array: Array) -> Array:
+    """Return an array that is not there before another one is.
 
-    Two transforms at once wait for each other forever on CPUs with jax 0.11.2; one
-    after the other, they also share their memory.
+    Two Fourier transforms at once wait for each other forever on CPUs with jax
+    0.11.2. A barrier would be optimized away; a sum with zero times something that
+    might be NaN is not.
     """
-    return jax.lax.optimization_barrier((arrays, done))[0]
+    return array + 0.0 * done.ravel()[0].real
 
 
 def _dry_spectra(dry: Float[Array, "*B D"], settings: Settings):
