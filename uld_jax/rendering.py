@@ -316,7 +316,8 @@ def _diffuse_spectra(keys, nodes, settings: Settings):
     def delays(key, nodes):
         start_key, turn_key = jax.random.split(key)
         if settings.noise == "independent":
-            return jax.random.uniform(start_key, (num_nodes, 1)) * longest
+            starts = jax.random.uniform(start_key, (num_nodes, 1)) * longest
+            return _after(nodes, starts)
         starts = jax.random.uniform(start_key, (_NUM_WAVES,))
         directions = jax.random.normal(turn_key, (_NUM_WAVES, 3))
         directions /= jnp.linalg.norm(directions, axis=-1, keepdims=True)
