@@ -473,6 +473,11 @@ BAD = {
         rooms_with(snr_db=np.array([3.0, np.nan])),
         r"snr_db holds nan at \[1\]",
     ),
+    "a negative side": (
+        rooms_with(size=small_batch(2).size * [[1, 1, -1]]),
+        "sides must be positive",
+    ),
+    "too long a T60": (rooms_with(t60=np.array([0.25, 3.0])), "T60 3 s is longer than"),
     "no SNR is that low": (
         rooms_with(snr_db=np.array([3.0, -np.inf])),
         r"snr_db holds -inf at \[1\]",

@@ -320,7 +320,12 @@ def open_speech(
     """
     if str(folder) == BUILTIN:
         return _builtin(builtin_speech.utterance_names(), _talker)
-    folder = _existing_folder(folder)
+    folder = _existing_folder(
+        folder,
+        "corpus",
+        f"{', '.join(LIBRISPEECH_SPLITS)} (LibriSpeech, openslr.org/12) or train, dev "
+        "and test",
+    )
     folders = _split_folders(folder, splits)
     corpus = _scan(
         folder,
@@ -346,7 +351,9 @@ def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
     """
     if str(folder) == BUILTIN:
         return _builtin(builtin_noise.noise_names(), _recording)
-    folder = _existing_folder(folder)
+    folder = _existing_folder(
+        folder, "noise", "train, dev and test, or any audio files (--config.data.noise)"
+    )
     folders = SPLITS if all((folder / name).is_dir() for name in SPLITS) else ()
     if folders:
         files = {split: _audio_files(folder / split) for split in SPLITS}
@@ -385,13 +392,14 @@ def _recording(name: str) -> str:
     return re.sub(r"-[A-Z]$", "", path.with_suffix("").as_posix())
 
 
-def _existing_folder(folder: str | pathlib.Path) -> pathlib.Path:
+def _existing_folder(
+    folder: str | pathlib.Path, kind: str, wanted: str
+) -> pathlib.Path:
     folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
         raise CorpusError(
-            f"corpus folder {str(folder)!r} does not exist; give the folder that holds "
-            f"{', '.join(LIBRISPEECH_SPLITS)} (LibriSpeech, openslr.org/12) or train, "
-            f"dev and test, or {BUILTIN!r} for the built-in signals"
+            f"{kind} folder {str(folder)!r} does not exist; give the folder that holds "
+            f"{wanted}, or {BUILTIN!r} for the built-in signals"
         )
     return folder
 

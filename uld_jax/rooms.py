@@ -178,6 +178,11 @@ def walls(rooms: Rooms, settings: Settings) -> image_source.Walls:
             f"needs images up to order {order[worst]}; largest_order is "
             f"{settings.largest_order}"
         )
+    if (long := t60 * acoustics.SAMPLE_RATE > settings.response_length).any():
+        raise RenderingError(
+            f"T60 {t60[long.argmax()]:.3g} s is longer than the responses, which end "
+            f"after response_length = {settings.response_length} samples"
+        )
     last = _LAST_RADIUS * t60 * acoustics.SPEED_OF_SOUND
     first, exact = image_source.thinning(size, np.maximum(last, 1.0), settings.num_late)
     # The direct sound alone.
@@ -223,13 +228,16 @@ def check(rooms: Rooms, dry: Any, keys: Any, noise: Any, settings: Settings) -> 
         if not finite.all():
             where = np.argwhere(~finite)[0].tolist()
             raise RenderingError(f"{name} holds {value[tuple(where)]} at {where}")
+    if not (rooms.size > 0).all():
+        raise RenderingError(f"size is {rooms.size.tolist()} m; sides must be positive")
     for name, value in positions.items():
         outside = (value < 0) | (value > rooms.size[:, None])
         if outside.any():
             room, number, _ = np.argwhere(outside)[0]
             raise RenderingError(
-                f"{name} {number} of room {room} is at {value[room, number].tolist()}, "
-                f"outside its {rooms.size[room].tolist()} m"
+                f"{name} {number} of room {room} is at "
+                f"{value[room, number].round(4).tolist()}, outside its "
+                f"{rooms.size[room].round(4).tolist()} m"
             )
         if name != "nodes":
             offset = value[:, :, None] - rooms.node_positions[:, None]
