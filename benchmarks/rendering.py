@@ -43,7 +43,10 @@ def main() -> None:
     from uld_jax import records
 
     record = {
-        "command": " ".join(["rendering.py", *sys.argv[1:]]),
+        # Not where it was written to: that is a place on one machine.
+        "command": " ".join(
+            ["rendering.py", *(a for a in sys.argv[1:] if not a.startswith("--out="))]
+        ),
         "date": time.strftime("%Y-%m-%d"),
         "devices": [device.device_kind for device in jax.devices()],
         **records.environment(),
@@ -57,6 +60,8 @@ def main() -> None:
 
 
 def _markdown(record: dict) -> str:
+    from uld_jax import tables
+
     hardware, versions = record["hardware"], record["versions"]
     lines = [
         f"Written by `python benchmarks/{record['command']}` on {record['date']}, "
@@ -66,12 +71,8 @@ def _markdown(record: dict) -> str:
     ]
     for title, note, rows in record["tables"]:
         lines += ["", f"**{title}** {note}", ""]
-        header = list(rows[0])
-        lines.append("| " + " | ".join(header) + " |")
-        lines.append("|" + "---|" * len(header))
-        lines += [
-            "| " + " | ".join(_cell(row[k]) for k in header) + " |" for row in rows
-        ]
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        lines.append(tables.to_markdown(list(rows[0]), cells))
     return "\n".join(lines) + "\n"
 
 
@@ -132,7 +133,7 @@ def _against_pyroomacoustics(options) -> list:
     import numpy as np
     import scipy.signal
 
-    from uld_jax import image_source, rendering
+    from uld_jax import image_source, rendering, scenes
     from uld_jax_data.simulated import pyroomacoustics_engine
 
     count = options.rooms or (3 if options.small else 24)
@@ -158,7 +159,12 @@ def _against_pyroomacoustics(options) -> list:
         ours(kind, 0)  # Compile.
     rows = []
     for number in range(count):
-        scene = _Scene(rooms, number)
+        scene = scenes.Scene(
+            rooms.size[number],
+            rooms.node_positions[number],
+            rooms.source_positions[number],
+            float(rooms.t60[number]),
+        )
         started = time.process_time()
         (response, *_) = pyroomacoustics_engine.responses(scene)
         build = time.process_time() - started
@@ -218,17 +224,6 @@ def _against_pyroomacoustics(options) -> list:
         "out what arrives after 1.9 s (responses) or 1.5 s (signals). Ratios are of sums."
     )
     return [("Against pyroomacoustics.", note, table)]
-
-
-class _Scene:
-    """One room without noise, as the pyroomacoustics engine takes it."""
-
-    def __init__(self, rooms, number):
-        self.room_size = rooms.size[number]
-        self.t60 = float(rooms.t60[number])
-        self.node_positions = rooms.node_positions[number]
-        self.source_positions = rooms.source_positions[number]
-        self.noise_position = None
 
 
 def _costs(options) -> list:
@@ -306,7 +301,8 @@ def _costs(options) -> list:
 
 
 def _device(options) -> list:
-    return [*_limits(options), *_throughput(options)]
+    limits, bandwidth = _limits(options)
+    return [limits, _throughput(options, bandwidth)]
 
 
 def _wall(function, repeats: int) -> float:
@@ -319,8 +315,8 @@ def _wall(function, repeats: int) -> float:
     return (time.monotonic() - started) / repeats
 
 
-def _limits(options) -> list:
-    """Measure what bounds the renderer: memory bandwidth and atomic additions."""
+def _limits(options) -> tuple:
+    """Measure what bounds the renderer; return its table and the bytes per second."""
     import jax
     import jax.numpy as jnp
 
@@ -354,11 +350,10 @@ def _limits(options) -> list:
     rows.append(
         {"what": f"real FFTs of {2 * num_fft:,} points", "measured": f"{rate:,.0f} /s"}
     )
-    _limits.bandwidth = bandwidth
-    return [("Limits of the device.", "", rows)]
+    return ("Limits of the device.", "", rows), bandwidth
 
 
-def _throughput(options) -> list:
+def _throughput(options, bandwidth: float) -> tuple:
     """Utterances per second by batch, late field and accumulator."""
     import jax
 
@@ -399,9 +394,7 @@ def _throughput(options) -> list:
                         "utterances/s": batch / seconds,
                         "18,000 in s": 18_000 * seconds / batch,
                         "share of bandwidth %": (
-                            100 * moved / seconds / _limits.bandwidth
-                            if not changes
-                            else "-"
+                            100 * moved / seconds / bandwidth if not changes else "-"
                         ),
                         "memory GB": 1e-9
                         * _memory(rooms, on_device[0], keys, settings, on_device[1]),
@@ -414,7 +407,7 @@ def _throughput(options) -> list:
         "the transform and its result written and read, the spectra multiplied and "
         "transformed back, and 100 bytes a pulse."
     )
-    return [("Throughput.", note, rows)]
+    return ("Throughput.", note, rows)
 
 
 def _memory(rooms, dry, keys, settings, noise) -> int:

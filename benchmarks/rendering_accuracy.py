@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import scipy.signal
 
-from uld_jax import acoustics, gridding, records, rendering, scenes
+from uld_jax import acoustics, gridding, records, rendering, scenes, tables
 from uld_jax_data.simulated import pyroomacoustics_engine
 
 _NODES = 12
@@ -106,7 +106,6 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
 
 def _report(rows: list[dict], environment: dict, options) -> str:
     """Return the table in Markdown."""
-    keys = list(rows[0])
     errors = np.array([row["T30 error %"] for row in rows])
     lines = [
         f"Written by `python benchmarks/rendering_accuracy.py --rooms={options.rooms} "
@@ -118,11 +117,9 @@ def _report(rows: list[dict], environment: dict, options) -> str:
         "the thinned field's error; decay: its largest deviation in the first 30 dB, "
         "mean over the nodes; these and T30 above 80 Hz.",
         "",
-        "| " + " | ".join(keys) + " |",
-        "|" + "---|" * len(keys),
-    ]
-    lines += ["| " + " | ".join(_cell(row[key]) for key in keys) + " |" for row in rows]
-    lines += [
+        tables.to_markdown(
+            list(rows[0]), [[_cell(value) for value in row.values()] for row in rows]
+        ),
         "",
         f"T30: mean error {errors.mean():.2f} %, mean of its size "
         f"{np.abs(errors).mean():.2f} %, largest {np.abs(errors).max():.1f} %.",

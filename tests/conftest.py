@@ -4,6 +4,7 @@ import functools
 import pathlib
 
 import jaxtyping
+import numpy as np
 import pytest
 
 jaxtyping.install_import_hook("uld_jax", "beartype.beartype")
@@ -48,6 +49,14 @@ def shared_audio():
     if not SHARED_AUDIO.is_dir():
         pytest.skip("needs ../shared/audio")
     return SHARED_AUDIO
+
+
+def decibels(actual, expected):
+    """Return the energy of the difference below that of what is expected, in dB."""
+    wide = np.result_type(actual, expected, np.float64)
+    actual, expected = np.asarray(actual, wide), np.asarray(expected, wide)
+    error = max((np.abs(actual - expected) ** 2).sum(), 1e-30)
+    return 10 * np.log10(error / (np.abs(expected) ** 2).sum())
 
 
 def tiny_config(data_dir, **overrides):

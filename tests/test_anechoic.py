@@ -1,18 +1,13 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import decibels
 
 from uld_jax import acoustics, anechoic, scenes
 
 RATE = acoustics.SAMPLE_RATE
 NUM_SAMPLES = 2560
 ROOM = np.array([6.0, 6.0, 4.2])
-
-
-def decibels(actual, expected):
-    """Return the energy of the difference below that of what is expected."""
-    error = ((np.asarray(actual, float) - expected) ** 2).sum()
-    return 10 * np.log10(error / (expected**2).sum())
 
 
 class Tones:

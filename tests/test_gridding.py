@@ -6,15 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import decibels
 
 from uld_jax import gridding
 
 NUM_FFT = 2048
-
-
-def decibels(actual, expected):
-    error = max((np.abs(np.asarray(actual) - expected) ** 2).sum(), 1e-30)
-    return 10 * np.log10(error / (np.abs(expected) ** 2).sum())
 
 
 def hann_sinc(delays, gains):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 import scipy.signal
+from conftest import decibels
 
 from uld_jax import acoustics, gridding, image_source, rendering, scenes
 
@@ -25,11 +26,6 @@ THINNED = dataclasses.replace(FULL, late="thinned")
 SHORT = rendering.Settings(
     num_samples=2000, before=800, response_length=4000, num_late=2048, largest_order=10
 )
-
-
-def decibels(actual, expected):
-    error = ((np.asarray(actual, float) - expected) ** 2).sum(axis=-1)
-    return 10 * np.log10(error.sum() / (expected**2).sum())
 
 
 def keys_of(count, seed=0):

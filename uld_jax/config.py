@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import config_dict
 
-from uld_jax import errors, models, schemes
+from uld_jax import errors, models, rooms, schemes
 
 ConfigDict = config_dict.ConfigDict
 
@@ -100,7 +100,7 @@ _RANGES = (
 _CHOICES = (
     ("data.engine", ("jax", "pyroomacoustics")),
     ("data.source", ("prepared", "fresh")),
-    ("data.noise_field", ("point", "diffuse", "independent")),
+    ("data.noise_field", rooms.NOISES),
     ("model.name", tuple(models.MODELS)),
     ("model.average_frames", ("early", "late")),
 )

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import pathlib
 import re
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import numpy as np
 
@@ -89,8 +89,7 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """Return a short hash of which utterances are in which split."""
-        lines = [f"{s}/{u.name}" for s in SPLITS for u in self.utterances[s]]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        return hash_lines(f"{s}/{u.name}" for s in SPLITS for u in self.utterances[s])
 
     def summary(self) -> dict[str, str | int | list[str]]:
         """Return the corpus in a few facts, for a data set's metadata."""
@@ -167,9 +166,9 @@ class Corpus:
         def cut(utterance: Utterance) -> Excerpt:
             starts = noise_starts(utterance, num_samples, before, after)
             first = int(starts[rng.integers(len(starts))])
-            signal = load(utterance)
-            samples = np.take(signal, np.arange(first, first + total), mode="wrap")
-            return Excerpt(samples, utterance, (first + before) % len(signal))
+            samples = load_noise(utterance, total)[first : first + total].copy()
+            start = (first + before) % len(load(utterance))
+            return Excerpt(samples, utterance, start)
 
         return self._first_usable(split, rng, cut)
 
@@ -202,6 +201,11 @@ class Corpus:
         )
 
 
+def hash_lines(lines: Iterable[str]) -> str:
+    """Return a short hash of some lines."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
 def _cut(signal: np.ndarray, start: int, length: int) -> np.ndarray:
     """Return `length` samples from `start` on, zero where the signal has none."""
     samples = np.zeros(length, np.float32)
@@ -231,11 +235,16 @@ def noise_starts(
     utterance: Utterance, num_samples: int, before: int, after: int
 ) -> np.ndarray:
     """Return where an excerpt with margins may start in a noise, or its repetition."""
+    signal = load_noise(utterance, before + num_samples + after)
+    return active_starts(signal[before : len(signal) - after], num_samples)
+
+
+def load_noise(utterance: Utterance, total: int) -> np.ndarray:
+    """Return a noise; one too short for an excerpt is repeated to start anywhere."""
     signal = load(utterance)
-    total = before + num_samples + after
     if len(signal) < total:
         signal = np.resize(signal, len(signal) + total - 1)
-    return active_starts(signal[before : len(signal) - after], num_samples)
+    return signal
 
 
 class _Signals(collections.OrderedDict):

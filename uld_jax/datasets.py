@@ -11,11 +11,10 @@ import os
 import pathlib
 import shlex
 
-from uld_jax import corpora, fresh, input_pipeline, progress
+from uld_jax import corpora, fresh, input_pipeline, progress, records
 
 _DATA_FLAGS = ("name", "dir", "speech", "speech_splits", "noise", "noise_field")
 _DATA_FLAGS += ("engine", "source")
-_HELD_OUT = "_held_out"
 
 
 def ensure_prepared(
@@ -69,7 +68,7 @@ def prepared_path(config) -> pathlib.Path:
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     if config.data.source == "prepared":
         return path
-    held_out = path.parents[1] / f"{path.parent.name}{_HELD_OUT}" / path.name
+    held_out = path.parents[1] / f"{path.parent.name}{records.HELD_OUT}" / path.name
     ready = [p for p in (held_out, path) if input_pipeline.is_prepared(p)]
     return (ready or [held_out])[0]
 
@@ -166,8 +165,8 @@ def _known_builder(name: str):
         for builder, cls in builders.items()
         for config in cls.BUILDER_CONFIGS
     }
-    if name not in known or known[name][1].name.endswith(_HELD_OUT):
-        known = {name: c for name, c in known.items() if _HELD_OUT not in name}
+    if name not in known or known[name][1].name.endswith(records.HELD_OUT):
+        known = {name: c for name, c in known.items() if records.HELD_OUT not in name}
         raise input_pipeline.DatasetError(
             f"no data set {name!r} to prepare; there are {', '.join(known)}"
         )

@@ -4,7 +4,6 @@ What step n trains on depends on the seed and n alone: a resumed run sees the ro
 that an unbroken one would have seen.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
@@ -49,7 +48,7 @@ class Bank:
     def __init__(self, title, utterances, prepare, length: int, hours: float):
         enough = min(int(hours * 3600 * acoustics.SAMPLE_RATE), _LONGEST)
         self.length = length
-        self.utterances, self._starts, self._ends, parts = [], [], [], []
+        self.utterances, self._starts, parts = [], [], []
         held = 0
         with progress.Progress(title, enough, "samples at most") as bar:
             for utterance in utterances:
@@ -101,11 +100,10 @@ class Bank:
 
     def describe(self) -> dict[str, Any]:
         """Return what is held in a few facts."""
-        names = "\n".join(utterance.name for utterance in self.utterances)
         return {
             "hours": round(self.hours, 4),
             "utterances": len(self.utterances),
-            "fingerprint": hashlib.sha256(names.encode()).hexdigest()[:16],
+            "fingerprint": corpora.hash_lines(u.name for u in self.utterances),
         }
 
     def take(self, offsets: np.ndarray) -> jax.Array:
@@ -118,44 +116,34 @@ def speech_bank(
 ) -> Bank:
     """Return a bank of training speech, some hours of it drawn at random."""
     before, after = law.margins
-    utterances = corpus.utterances["train"]
-    order = np.random.default_rng([seed, _SPEECH]).permutation(len(utterances))
 
     def prepare(utterance):
         signal = corpora.load(utterance)
         starts = corpora.active_starts(signal, law.num_samples)
         return np.pad(signal, (before, after)), starts
 
-    return Bank(
-        "Loading speech",
-        [utterances[number] for number in order],
-        prepare,
-        law.num_dry,
-        hours,
-    )
+    utterances = _shuffled(corpus, [seed, _SPEECH])
+    return Bank("Loading speech", utterances, prepare, law.num_dry, hours)
 
 
 def noise_bank(
     corpus: corpora.Corpus, law: simulation.Law, *, seed: int, hours: float
 ) -> Bank:
     """Return a bank of training noise; short recordings are repeated."""
-    utterances = corpus.utterances["train"]
-    order = np.random.default_rng([seed, _NOISE]).permutation(len(utterances))
 
     def prepare(utterance):
         starts = corpora.noise_starts(utterance, law.num_samples, *law.margins)
-        signal = corpora.load(utterance)
-        if len(signal) < law.num_dry:
-            signal = np.resize(signal, len(signal) + law.num_dry - 1)
-        return signal, starts
+        return corpora.load_noise(utterance, law.num_dry), starts
 
-    return Bank(
-        "Loading noise",
-        [utterances[number] for number in order],
-        prepare,
-        law.num_dry,
-        hours,
-    )
+    utterances = _shuffled(corpus, [seed, _NOISE])
+    return Bank("Loading noise", utterances, prepare, law.num_dry, hours)
+
+
+def _shuffled(corpus: corpora.Corpus, stream: list[int]) -> list[corpora.Utterance]:
+    """Return the utterances to train on in the random order of a stream."""
+    utterances = corpus.utterances["train"]
+    order = np.random.default_rng(stream).permutation(len(utterances))
+    return [utterances[number] for number in order]
 
 
 class FreshRooms:
@@ -227,7 +215,7 @@ class FreshRooms:
     def batches(self, steps: Iterable[int]) -> Iterator[dict[str, Any]]:
         """Yield the batches of steps.
 
-        What is drawn and dispatched for one step overlaps with the device's work
+        On an accelerator, what is drawn for one step overlaps with the device's work
         on the one before.
         """
         for step in steps:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, UInt32
 _PLASTIC = 1.32471795724474602596
 _JUMPS = tuple(round(2**32 / _PLASTIC**power) for power in (1, 2))
 _BESIDE = 0.5  # Meters to a wall, within which its echoes blend with the sound.
+LARGEST_GROUP = 16  # Of late images that are drawn together.
 _PULSES_PER_METER = 70.0  # 24,000 a second; more of them gain nothing.
 
 
@@ -55,7 +56,7 @@ class Walls(NamedTuple):
     last_radius: jax.Array | np.ndarray
 
 
-def num_images(order: int) -> int:
+def num_images(order: int | Int[Array, ""]) -> int | Int[Array, ""]:
     """Return how many images have at most `order` reflections."""
     return (2 * order + 1) * (2 * order**2 + 2 * order + 3) // 3
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
+HELD_OUT = "_held_out"  # Ends the name of a data set without a training split.
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

@@ -51,8 +51,8 @@ class Rendered(NamedTuple):
         signals: [B, M, N], speech and noise, all nodes on one clock.
         speech: Mean power of the speech over nodes and segment, [B].
         noise: The same of the noise, before it is scaled to the SNR, [B].
-        responses: [B, S, M, R + 80] where asked for, from a source at unit
-            distance 1 to a node; time zero is at sample 40. Else None.
+        responses: [B, S, M, R + 80] where asked for, else None. Of a path of 1 m the
+            direct sound has amplitude 1; time zero is at sample 40.
     """
 
     signals: jax.Array
@@ -272,8 +272,7 @@ def _full_spectra(walls, nodes, sources, copies, settings: Settings):
         )
         return all_images(chunk.T, sources, walls)
 
-    order = walls.order.max()
-    num_images = (2 * order + 1) * (2 * order**2 + 2 * order + 3) // 3
+    num_images = image_source.num_images(walls.order.max())
     num_chunks = -(-num_images // settings.chunk)
     return _spectra(chunk_images, num_chunks, nodes, sources, settings)
 

@@ -15,7 +15,6 @@ NOISES = ("point", "diffuse", "independent")
 
 _LAST_RADIUS = 1.25  # Of the way sound goes in T60; -54 dB or less is later.
 _RINGING = 2.56  # Periods of the high-pass.
-_LARGEST_GROUP = 16  # Of late images that are drawn together.
 _LEAST_DISTANCE = 1e-3  # Meters from a source to a node.
 
 
@@ -85,10 +84,10 @@ class Settings:
         for name in ("num_samples", "response_length", "chunk", "rooms_at_once"):
             if getattr(self, name) == 0:
                 raise RenderingError(f"{name} is 0; it must be positive")
-        if self.num_late % _LARGEST_GROUP or not self.num_late:
+        if self.num_late % image_source.LARGEST_GROUP or not self.num_late:
             raise RenderingError(
                 f"num_late is {self.num_late}; it must be a multiple of "
-                f"{_LARGEST_GROUP}, the most images that are drawn together"
+                f"{image_source.LARGEST_GROUP}, the most images that are drawn together"
             )
 
     @property

@@ -75,7 +75,7 @@ def group(runs: list[dict]) -> list[Group]:
     for run in runs:
         settings = records.identity(run["settings"])
         seed = settings.pop("seed")
-        name = run["data"]["name"].replace("_held_out", "")
+        name = run["data"]["name"].replace(records.HELD_OUT, "")
         if "training" in run["data"]:
             name += ", fresh rooms"
         data = name, run["data"]["corpus"].get("fingerprint", "")
@@ -123,7 +123,8 @@ def _label(one: Group, groups: list[Group]) -> str:
     return f"{title} ({', '.join(own)})" if own else title
 
 
-def _rows_to_markdown(header: list[str], rows: list[list[str]]) -> str:
+def to_markdown(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table with columns of even width."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     ruler = ["-" * width for width in widths]
     return "\n".join(
@@ -175,7 +176,7 @@ def table_1(groups: list[Group]) -> str:
                     str(len(one.runs)),
                 ]
             )
-        parts.append(f"{_caption(data, members)}\n\n{_rows_to_markdown(header, rows)}")
+        parts.append(f"{_caption(data, members)}\n\n{to_markdown(header, rows)}")
     return "\n\n".join(parts)
 
 

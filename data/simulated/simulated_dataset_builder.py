@@ -24,12 +24,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 import uld_jax
-from uld_jax import acoustics, corpora, simulation
+from uld_jax import acoustics, corpora, records, simulation
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # To the corpus's.
 ENGINES = ("jax", "pyroomacoustics")
 LATE_FIELDS = {"train": "thinned", "validation": "full", "test": "full"}
-HELD_OUT = "_held_out"
 
 _RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
 _PEAK = 30_000
@@ -109,7 +108,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         """Return the configuration of the validation and test splits alone."""
         return dataclasses.replace(
             self,
-            name=self.name + HELD_OUT,
+            name=self.name + records.HELD_OUT,
             description=f"The validation and test splits of {self.name} alone.",
             sizes=(0, *self.sizes[1:]),
         )
