@@ -90,15 +90,7 @@ def without_times(record):
 
 def last_state(workdir):
     settings = json.loads((workdir / "settings.json").read_text())
-    model = models.build(
-        settings["model"].pop("name"),
-        num_nodes=8,
-        num_sources=1,
-        outputs_per_axis=6,
-        num_channels=1,
-        rngs=nnx.Rngs(7),
-        **settings["model"],
-    )
+    model = models.for_label(settings["model"], schemes.Label("uld", 5), 8, 1, seed=7)
     _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.01))
     with checkpoints.Checkpoints(workdir) as saved:
         items, _ = saved.restore("last", training_step.to_items(state))
@@ -342,15 +334,7 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     data = input_pipeline.DeviceData(input_pipeline.Split(path, "train"))
     batch = next(data.batches(input_pipeline.in_order(48, 8)))
-    model = models.build(
-        "encoder_decoder",
-        num_nodes=8,
-        num_sources=1,
-        outputs_per_axis=label.outputs_per_axis,
-        num_channels=label.num_channels,
-        rngs=nnx.Rngs(0),
-        **{k: v for k, v in config.model.items() if k != "name"},
-    )
+    model = models.for_label(dict(config.model), label, 8, 1, seed=0)
     rate = 1e-3
     sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
     graph, state = training_step.init_state(model, sgd)

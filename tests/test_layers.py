@@ -10,14 +10,16 @@ import pytest
 import uld_jax
 
 LAYERS = {
-    0: {"labels", "features", "losses", "models", "optimizer", "scenes", "corpora"}
+    0: {"labels", "features", "losses", "optimizer", "scenes", "corpora"}
+    | {"encoder_decoder"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
     | {"builtin_noise", "stopping", "errors"},
-    1: {"schemes", "metrics", "input_pipeline", "locking", "rooms", "anechoic"},
-    2: {"config", "objective", "rendering"},
-    3: {"evaluate", "training_step", "simulation"},
-    4: {"fresh"},
+    1: {"schemes", "metrics", "input_pipeline", "locking", "rooms", "anechoic"}
+    | {"front_ends", "perturbations"},
+    2: {"adhoc", "objective", "rendering"},
+    3: {"models", "evaluate", "training_step", "simulation"},
+    4: {"config", "fresh"},
     5: {"datasets"},
     6: {"train"},
     7: {"commands"},
@@ -28,7 +30,7 @@ ALSO_ALLOWED = {
     "acoustics": {"errors"},
     "builtin_noise": {"builtin_speech"},
     "corpora": {"builtin_noise", "builtin_speech", "errors"},
-    "models": {"features"},
+    "encoder_decoder": {"features"},
     "plots": {"tables"},
     "scenes": {"errors"},
 }

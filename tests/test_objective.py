@@ -27,7 +27,8 @@ def batch():
 
 def test_inputs_are_spectra_and_codes_in_the_scheme_of_the_label(batch):
     label = schemes.Label("refined_grid", 4)
-    spectra, codes = objective.network_inputs(label, batch)
+    spectra, codes, mask = objective.network_inputs(label, batch)
+    assert mask is None
     assert spectra.shape == (3, 8, 5, 512)
     np.testing.assert_allclose(
         spectra[1],
@@ -57,13 +58,49 @@ def test_kl_is_the_loss_above_the_entropy_of_the_label(batch):
         np.testing.assert_allclose(kl[k], loss[k] - entropy, atol=1e-4)
 
 
+def test_a_mask_comes_with_the_inputs_and_decides_the_level(batch):
+    label = schemes.Label("uld", 2)
+    mask = jnp.asarray(np.arange(8) < [[8], [3], [1]])
+    spectra, _, passed_on = objective.network_inputs(label, batch | {"node_mask": mask})
+    np.testing.assert_array_equal(passed_on, mask)
+    audio = batch["audio"][1, :3].astype(jnp.float32)
+    expected = features.spectral_features(audio)
+    np.testing.assert_allclose(spectra[1, :3], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", list(schemes.SCHEMES))
+def test_pit_takes_each_examples_best_assignment(batch, name):
+    label = schemes.Label(name, 3)
+    rng = np.random.default_rng(1)
+    positions = rng.uniform(0.1, 0.9, (3, 2, 3)) * ROOMS[:, None]
+    batch = batch | {"source_positions": jnp.asarray(positions, jnp.float32)}
+    logits = jax.random.normal(jax.random.key(3), (3, 2, label.num_outputs))
+    target = objective.targets(label, batch)
+    expected, given = np.zeros(3), np.zeros(3)
+    for k in range(3):
+        one = [
+            [float(label.loss(logits[k, i], target[k, j])) for j in (0, 1)]
+            for i in (0, 1)
+        ]
+        given[k] = (one[0][0] + one[1][1]) / 2
+        expected[k] = min(given[k], (one[0][1] + one[1][0]) / 2)
+    assert (expected < given).any()  # Each example for itself.
+    assert (expected == given).any()
+    with_pit, _ = objective.losses(label, logits, batch)
+    np.testing.assert_allclose(with_pit, expected, rtol=1e-5)
+    turned, _ = objective.losses(label, logits[:, ::-1], batch)
+    np.testing.assert_allclose(turned, expected, rtol=1e-5)
+    without, _ = objective.losses(label, logits, batch, permutation_invariant=False)
+    np.testing.assert_allclose(without, given, rtol=1e-5)
+
+
 class Oracle(nnx.Module):
     """Knows the right answers: its logits are the log of the target, in order."""
 
     def __init__(self, logits):
         self.logits = nnx.Param(logits)
 
-    def __call__(self, features, codes, rngs=None):
+    def __call__(self, features, codes, mask=None, rngs=None):
         return self.logits[...]
 
 

@@ -5,6 +5,7 @@ process is killed. Parameters are an item of their own, to be read alone.
 """
 
 import pathlib
+from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
@@ -49,7 +50,7 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 note=ocp.args.JsonSave(note),
-                **{name: ocp.args.StandardSave(item) for name, item in state.items()},
+                **{k: ocp.args.StandardSave(item) for k, item in _filled(state)},
             ),
             force=True,
         )
@@ -79,8 +80,13 @@ class Checkpoints:
                     name: ocp.args.StandardRestore(
                         jax.tree.map(ocp.utils.to_shape_dtype_struct, item)
                     )
-                    for name, item in like.items()
+                    for name, item in _filled(like)
                 },
             ),
         )
-        return {name: restored[name] for name in like}, restored["note"]
+        return {**like, **{k: restored[k] for k, _ in _filled(like)}}, restored["note"]
+
+
+def _filled(state: dict) -> list[tuple[str, Any]]:
+    """Return the items that hold arrays; Orbax saves no others."""
+    return [(name, item) for name, item in state.items() if jax.tree.leaves(item)]

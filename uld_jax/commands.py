@@ -45,7 +45,7 @@ def _find_experiments(arguments: list[str]) -> list[str]:
 def _experiment(path: str) -> str:
     """Return the path of an experiment file that exists, or end the command."""
     found = config_lib.find_experiment(path)
-    if not pathlib.Path(found).exists():
+    if not pathlib.Path(found.partition(":")[0]).exists():
         _exit(f"error: no experiment file {path!r}", EXIT_BAD_INPUT)
     return found
 

@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import config_dict
 
-from uld_jax import errors, models, rooms, schemes
+from uld_jax import adhoc, errors, front_ends, rooms, schemes
 
 ConfigDict = config_dict.ConfigDict
 
@@ -13,10 +13,42 @@ class ConfigError(errors.InputError):
     """A setting that cannot be used; the message names its flag."""
 
 
-def default() -> ConfigDict:
+_MODELS = {
+    "encoder_decoder": {
+        "width": 128,
+        "num_blocks": 5,
+        # 1: all nodes in one encoder; 2: one encoder for each array.
+        "num_encoders": 2,
+        # Average over frames "early" (before the blocks) or "late".
+        "average_frames": "early",
+    },
+    "adhoc": {
+        # What is fed of the spectra: one of front_ends.NAMES.
+        "front_end": "cross_spectrum",
+        # Frames averaged to one step of time before the blocks.
+        "frames_per_step": 1,
+        "width": 256,
+        "num_heads": 4,
+        "num_blocks": 2,
+        "num_temporal_blocks": 2,
+        # Of the nodes: "mean" or "attention".
+        "fusion": "mean",
+        # How masks split the sources: one of adhoc.SPLITS.
+        "split": "sigmoid",
+        "dropout": 0.1,
+        # Compute the blocks anew in the backward pass: less memory, more time.
+        "remat": False,
+    },
+}
+
+
+def default(network: str = "encoder_decoder") -> ConfigDict:
     """Return the settings of every experiment, to be changed by its file.
 
     They are locked: a misspelled key raises an error.
+
+    Args:
+        network: Name of the network, whose settings are in `model`.
     """
     config = ConfigDict(
         {
@@ -45,6 +77,12 @@ def default() -> ConfigDict:
                 # Without that: batches read ahead, and threads that read them.
                 "prefetch_batches": 4,
                 "read_threads": 4,
+                # Nodes heard in training, drawn anew each time. Unset: all.
+                "nodes_in_training": config_dict.placeholder(int),
+                # Training: standard deviation of the nodes' clocks in seconds, and of
+                # what is believed of their places, along x and y, in meters.
+                "clock_offset": 0.0,
+                "position_error": 0.0,
             },
             "label": {
                 "scheme": "uld",
@@ -53,13 +91,11 @@ def default() -> ConfigDict:
                 "outputs_per_axis": 6,
             },
             "model": {
-                "name": "encoder_decoder",
-                "width": 128,
-                "num_blocks": 5,
-                # 1: all nodes in one encoder; 2: one encoder for each array.
-                "num_encoders": 2,
-                # Average over frames "early" (before the blocks) or "late".
-                "average_frames": "early",
+                "name": network,
+                # Of the computation: "float32" or "bfloat16". Parameters, logits and
+                # loss are float32.
+                "dtype": "float32",
+                **_MODELS[network],
             },
             "train": {
                 "epochs": 50,
@@ -70,6 +106,8 @@ def default() -> ConfigDict:
                 "plateau_patience": 3,
                 "stop_patience": 10,
                 "weight_decay": 0.01,
+                # Several sources: each example's best assignment counts (PIT).
+                "permutation_invariant": True,
                 # Also save the state every so many steps within an epoch.
                 "checkpoint_steps": 1000,
             },
@@ -84,9 +122,16 @@ _RANGES = (
     ("data.prefetch_batches", 1, _LARGEST),
     ("data.read_threads", 1, _LARGEST),
     ("data.speech_hours", 1e-3, 37.0),
+    ("data.nodes_in_training", 1, _LARGEST),
+    ("data.clock_offset", 0.0, 1.0),
+    ("data.position_error", 0.0, 100.0),
     ("model.width", 2, _LARGEST),
     ("model.num_blocks", 0, _LARGEST),
     ("model.num_encoders", 1, _LARGEST),
+    ("model.frames_per_step", 1, _LARGEST),
+    ("model.num_heads", 1, _LARGEST),
+    ("model.num_temporal_blocks", 0, _LARGEST),
+    ("model.dropout", 0.0, 0.99),
     ("train.epochs", 1, _LARGEST),
     ("train.batch_size", 1, _LARGEST),
     ("train.learning_rate", 1e-12, 1e3),
@@ -101,8 +146,11 @@ _CHOICES = (
     ("data.engine", ("jax", "pyroomacoustics")),
     ("data.source", ("prepared", "fresh")),
     ("data.noise_field", rooms.NOISES),
-    ("model.name", tuple(models.MODELS)),
     ("model.average_frames", ("early", "late")),
+    ("model.dtype", ("float32", "bfloat16")),
+    ("model.front_end", front_ends.NAMES),
+    ("model.fusion", adhoc.FUSIONS),
+    ("model.split", adhoc.SPLITS),
 )
 
 
@@ -124,9 +172,20 @@ def resolve(config: ConfigDict) -> ConfigDict:
         ).outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
+    model = config.model
+    if model.name not in _MODELS:
+        raise ConfigError(
+            f"--config.model.name is {model.name!r}; there are {', '.join(_MODELS)}"
+        )
+    if _MODELS[model.name].keys() != set(model) - {"name", "dtype"}:
+        raise ConfigError(
+            f"--config.model.name is {model.name!r} and the other settings are not "
+            "those of this network; choose it in the experiment's file, by "
+            f"config.default({model.name!r})"
+        )
     for key, known in _CHOICES:
         section, _, name = key.partition(".")
-        if config[section][name] not in known:
+        if name in config[section] and config[section][name] not in known:
             raise ConfigError(
                 f"--config.{key} is {config[section][name]!r}; there are "
                 f"{', '.join(known)}"
@@ -145,11 +204,16 @@ def resolve(config: ConfigDict) -> ConfigDict:
         )
     for key, least, most in _RANGES:
         section, _, name = key.rpartition(".")
-        value = config[section][name] if section else config[name]
-        if not least <= value <= most:
+        value = (config[section] if section else config).get(name)
+        if value is not None and not least <= value <= most:
             raise ConfigError(
                 f"--config.{key} is {value}; it must be from {least} to {most}"
             )
+    if config.model.get("num_heads") and model.width % (2 * model.num_heads):
+        raise ConfigError(
+            f"--config.model.width is {model.width}; it must be a multiple of twice "
+            f"the {model.num_heads} heads"
+        )
     return config_dict.FrozenConfigDict(config)
 
 
@@ -165,11 +229,27 @@ def to_dict(config) -> dict:
     }
 
 
+def check_size(size: str, known: tuple[str, ...]) -> None:
+    """Raise unless an experiment has a size, as in --config=experiments/ad1.py:size.
+
+    Raises:
+        ValueError: With the sizes that there are.
+    """
+    if size not in known:
+        raise ValueError(f"no size {size!r} of this experiment; there are {known}")
+
+
 def find_experiment(path: str) -> str:
     """Return an experiment file's path: as given, or that of an installed one.
 
-    `experiments/l1.py` and `l1.py` are thus found outside a checkout too.
+    `experiments/l1.py` and `l1.py` are thus found outside a checkout too. What
+    follows a colon, as in `l1.py:reduced`, is kept.
     """
+    path, colon, size = path.partition(":")
+    return _find_file(path) + colon + size
+
+
+def _find_file(path: str) -> str:
     given = pathlib.Path(path)
     if not given.exists() and given.parent.as_posix() in (".", "experiments"):
         import uld_jax_experiments

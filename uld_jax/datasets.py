@@ -202,7 +202,7 @@ def _prepare(
         input_pipeline.epoch_order(
             builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
         )
-    if law.num_nodes % config.model.num_encoders:
+    if law.num_nodes % config.model.get("num_encoders", 1):
         raise input_pipeline.DatasetError(
             f"--config.model.num_encoders is {config.model.num_encoders}; the "
             f"{law.num_nodes} nodes of {data.name} cannot be divided so"

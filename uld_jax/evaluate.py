@@ -30,8 +30,13 @@ class Evaluation:
     predicted: np.ndarray
 
 
-def make_eval_step(graph: nnx.GraphDef, label: schemes.Label) -> Callable:
-    """Return a jitted function (params, statistics, batch) to per-example results."""
+def make_eval_step(
+    graph: nnx.GraphDef, label: schemes.Label, permutation_invariant: bool = True
+) -> Callable:
+    """Return a jitted function (params, statistics, batch) to per-example results.
+
+    The permutation of least distance decides metrics, whatever the loss takes.
+    """
 
     def one_example(logits, target, positions, room_size):
         predicted = jax.vmap(label.decode, (0, None))(logits, room_size)
@@ -56,7 +61,7 @@ def make_eval_step(graph: nnx.GraphDef, label: schemes.Label) -> Callable:
         model = nnx.merge(graph, params, statistics)
         model.eval()
         logits = model(*objective.network_inputs(label, batch))
-        loss, kl = objective.losses(label, logits, batch)
+        loss, kl = objective.losses(label, logits, batch, permutation_invariant)
         positions = batch["source_positions"][..., :2]
         results = jax.vmap(one_example)(
             logits,

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 WINDOW_LENGTH = 512
 HOP_LENGTH = 256
@@ -24,13 +24,18 @@ def num_frames(num_samples: int) -> int:
     return num_samples // HOP_LENGTH + 1
 
 
-def scene_level(signals: Float[Array, "M N"]) -> Float[Array, ""]:
+def scene_level(
+    signals: Float[Array, "M N"], mask: Bool[Array, " M"] | None = None
+) -> Float[Array, ""]:
     """Return one level for a whole scene: the RMS over its nodes and time.
 
     One number for all nodes, because the level differences between nodes carry
     distance. The paper does not say how levels are normalized.
     """
-    return jnp.sqrt((signals**2).mean())
+    powers = (signals**2).mean(axis=1)
+    if mask is None:
+        return jnp.sqrt(powers.mean())
+    return jnp.sqrt((powers * mask).sum() / jnp.maximum(mask.sum(), 1))
 
 
 @jax.jit
@@ -58,11 +63,18 @@ def stft(signals: Float[Array, "*M N"]) -> Complex[Array, "*M T F"]:
     return jnp.fft.rfft(frames * window)[..., 1:]
 
 
-def spectral_features(signals: Float[Array, "M N"]) -> Float[Array, "M T 512"]:
+def spectral_features(
+    signals: Float[Array, "M N"], mask: Bool[Array, " M"] | None = None
+) -> Float[Array, "M T 512"]:
     """Return real and imaginary parts of a scene's spectra, stacked (Sec. 3.3).
 
     The whole scene is divided by its one level first; a silent scene stays zero.
+
+    Args:
+        signals: Of the nodes.
+        mask: Which nodes are there; None for all. The others have no influence on
+            the level.
     """
-    level = jnp.maximum(scene_level(signals), jnp.finfo(signals.dtype).tiny)
+    level = jnp.maximum(scene_level(signals, mask), jnp.finfo(signals.dtype).tiny)
     spectra = stft(signals / level)
     return jnp.concatenate([spectra.real, spectra.imag], axis=-1)

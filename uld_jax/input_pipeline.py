@@ -75,6 +75,7 @@ class Split:
             )
         self.name = name
         self.shape = builder.info.features["audio"].shape  # [M, N]
+        self.num_sources = builder.info.features["source_positions"].shape[0]
         self._source = builder.as_data_source(name)
 
     def __len__(self) -> int:

@@ -3,6 +3,8 @@
 Targets and logits are arrays of equal shape; the sum runs over all entries.
 """
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -57,3 +59,17 @@ def refined_grid(
     errors = (jax.nn.sigmoid(logits[1:]) - target[1:]) ** 2
     refinement = jnp.where(presence > 0.5, errors.sum(axis=0), 0.0).sum()
     return detection + RATIO_WEIGHT * refinement
+
+
+def permutation_invariant(pairwise: Float[Array, "S S"]) -> Float[Array, ""]:
+    """Return the mean loss of the best assignment of outputs to sources.
+
+    Permutation-invariant training (reference 21): an output is not told which
+    source it is to find. Tries all S! assignments.
+
+    Args:
+        pairwise: Loss of each output (row) against each source (column).
+    """
+    num_sources = len(pairwise)
+    orders = jnp.asarray(list(itertools.permutations(range(num_sources))), jnp.int32)
+    return pairwise[orders, jnp.arange(num_sources)].mean(axis=-1).min()

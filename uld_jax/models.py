@@ -1,195 +1,31 @@
-"""Networks: features of the nodes in, logits of the sources out (Sec. 3.3).
+"""Networks by name: features of the nodes in, logits of the sources out (Sec. 3.3).
 
 Every network is called with the features [B, M, T, 2F], the nodes' position codes
-[B, M, D] and, in training, random streams for its dropout. It returns the logits
-[B, S, D] of S sources, D = C K K outputs each.
+[B, M, D], a mask of the nodes that are there [B, M] or None, and, in training,
+random streams for its dropout. It returns the logits [B, S, E] of S sources,
+E = C K K outputs each.
 """
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
 
-from uld_jax import features
+from uld_jax import adhoc, encoder_decoder, features, schemes
 
-_BATCH_NORM_MOMENTUM = 0.9
-
-
-def _batch_norm(width: int, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    return nnx.BatchNorm(width, momentum=_BATCH_NORM_MOMENTUM, rngs=rngs)
-
-
-class FrequencyConv(nnx.Module):
-    """A convolution along frequency: gathered neighbors times one matrix.
-
-    XLA's own convolution spends most of a training step on the CPU in the
-    gradient of its kernel; the matrix product does not, and suits a GPU too.
-    """
-
-    def __init__(
-        self, in_width: int, width: int, kernel: int, stride: int, *, rngs: nnx.Rngs
-    ):
-        self.kernel = kernel
-        self.stride = stride
-        self.linear = nnx.Linear(kernel * in_width, width, rngs=rngs)
-
-    def num_outputs(self, num_bins: int) -> int:
-        """Return the length of the result along frequency; nothing is padded."""
-        return (num_bins - self.kernel) // self.stride + 1
-
-    def __call__(self, x: Float[Array, "*B F C"]) -> Float[Array, "*B G D"]:
-        """Convolve the last axis but one."""
-        span = self.stride * (self.num_outputs(x.shape[-2]) - 1) + 1
-        taps = [x[..., k : k + span : self.stride, :] for k in range(self.kernel)]
-        return self.linear(jnp.concatenate(taps, axis=-1))
-
-
-class ResidualBlock(nnx.Module):
-    """x + f(x), f a bottleneck of 1, 3 and 1 taps along frequency."""
-
-    def __init__(self, width: int, *, rngs: nnx.Rngs):
-        kernels = (1, 3, 1)
-        self.convs = nnx.List(
-            [FrequencyConv(width, width, k, 1, rngs=rngs) for k in kernels]
-        )
-        self.norms = nnx.List([_batch_norm(width, rngs) for _ in kernels])
-
-    def __call__(self, x: Float[Array, "*B F C"]) -> Float[Array, "*B F C"]:
-        """Return the block's output, of the shape of its input."""
-        h = x
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            margin = conv.kernel // 2
-            padding = [(0, 0)] * (h.ndim - 2) + [(margin, margin), (0, 0)]
-            h = norm(conv(jnp.pad(h, padding)))
-            if conv is not self.convs[-1]:
-                h = nnx.relu(h)
-        return nnx.relu(x + h)
-
-
-class SpectrumEncoder(nnx.Module):
-    """Spectra of a few nodes to one vector."""
-
-    def __init__(
-        self,
-        num_nodes: int,
-        width: int,
-        num_blocks: int,
-        average_frames: str,
-        *,
-        rngs: nnx.Rngs,
-    ):
-        self.average_frames = average_frames
-        self.first = FrequencyConv(2 * num_nodes, width // 2, 7, 3, rngs=rngs)
-        self.second = FrequencyConv(width // 2, width, 5, 2, rngs=rngs)
-        self.first_norm = _batch_norm(width // 2, rngs)
-        self.second_norm = _batch_norm(width, rngs)
-        self.blocks = nnx.List(
-            [ResidualBlock(width, rngs=rngs) for _ in range(num_blocks)]
-        )
-        bands = self.second.num_outputs(self.first.num_outputs(features.NUM_BINS))
-        self.code = nnx.Linear(bands * width, 4 * width, rngs=rngs)
-
-    def __call__(self, spectra: Float[Array, "B M T 512"]) -> Float[Array, "B C"]:
-        """Return one code for each scene."""
-        B, M, T, _ = spectra.shape
-        parts = spectra.reshape(B, M, T, 2, features.NUM_BINS)
-        h = parts.transpose(0, 2, 4, 1, 3).reshape(B, T, features.NUM_BINS, 2 * M)
-        h = nnx.relu(self.first_norm(self.first(h)))
-        h = nnx.relu(self.second_norm(self.second(h)))
-        if self.average_frames == "early":
-            h = h.mean(axis=1, keepdims=True)
-        for block in self.blocks:
-            h = block(h)
-        return nnx.relu(self.code(h.mean(axis=1).reshape(B, -1)))
-
-
-class EncoderDecoder(nnx.Module):
-    """The backbone of L-1: spectra to a vector to a map of the room (Sec. 3.3).
-
-    After the encoder-decoder of Le Moing et al. (reference 11).
-    The paper does not say what layers it has. Ours encodes with convolutions along frequency and
-    residual blocks, as the author's published network for one array does, and
-    decodes with a transposed convolution. Chosen on the validation set
-    of the reduced L-1: one encoder for each array, which after 6 epochs was at
-    0.10 m against 0.19 m for a single one over all nodes; and the average over
-    frames before the blocks, which takes a quarter of the time of averaging
-    after them and was better in the two epochs that were compared.
-
-    Node positions are not an input: they are the same in every scene.
-    """
-
-    def __init__(
-        self,
-        *,
-        num_nodes: int,
-        num_sources: int,
-        outputs_per_axis: int,
-        num_channels: int,
-        width: int,
-        num_blocks: int,
-        num_encoders: int,
-        average_frames: str,
-        rngs: nnx.Rngs,
-    ):
-        if num_sources != 1:
-            raise ValueError(f"{num_sources} sources asked for; this network finds one")
-        if num_nodes % num_encoders:
-            raise ValueError(
-                f"{num_nodes} nodes cannot be divided among {num_encoders} encoders"
-            )
-        self.num_nodes = num_nodes
-        self.outputs_per_axis = outputs_per_axis
-        self.encoders = nnx.List(
-            [
-                SpectrumEncoder(
-                    num_nodes // num_encoders,
-                    width,
-                    num_blocks,
-                    average_frames,
-                    rngs=rngs,
-                )
-                for _ in range(num_encoders)
-            ]
-        )
-        self.start = -(-outputs_per_axis // 2)
-        self.width = width
-        self.plan = nnx.Linear(
-            4 * width * num_encoders, width * self.start**2, rngs=rngs
-        )
-        self.grow = nnx.ConvTranspose(
-            width, width // 2, (4, 4), strides=(2, 2), padding="SAME", rngs=rngs
-        )
-        self.grow_norm = _batch_norm(width // 2, rngs)
-        self.refine = nnx.Conv(width // 2, width // 2, (3, 3), rngs=rngs)
-        self.refine_norm = _batch_norm(width // 2, rngs)
-        self.head = nnx.Conv(width // 2, num_channels, (1, 1), rngs=rngs)
-
-    def __call__(
-        self,
-        features: Float[Array, "B M T 512"],
-        codes: Float[Array, "B M D"],
-        rngs: nnx.Rngs | None = None,
-    ) -> Float[Array, "B S E"]:
-        """Return the logits; `codes` are not used, and nothing is random."""
-        B, M = features.shape[:2]
-        if self.num_nodes != M:
-            raise ValueError(f"{M} nodes given; this network has {self.num_nodes}")
-        parts = jnp.split(features, len(self.encoders), axis=1)
-        code = jnp.concatenate(
-            [encode(part) for encode, part in zip(self.encoders, parts, strict=True)],
-            axis=-1,
-        )
-        h = nnx.relu(self.plan(code)).reshape(B, self.start, self.start, self.width)
-        h = nnx.relu(self.grow_norm(self.grow(h)))
-        h = h[:, : self.outputs_per_axis, : self.outputs_per_axis]
-        h = nnx.relu(self.refine_norm(self.refine(h)))
-        return self.head(h).transpose(0, 3, 1, 2).reshape(B, 1, -1)
-
-
-MODELS = {"encoder_decoder": EncoderDecoder}
+MODELS = {
+    "encoder_decoder": encoder_decoder.EncoderDecoder,
+    "adhoc": adhoc.AdHoc,
+}
 
 
 def build(name: str, *, rngs: nnx.Rngs, **settings) -> nnx.Module:
     """Return a network by name, with fresh parameters.
+
+    Args:
+        name: One of `MODELS`.
+        rngs: Random streams of the parameters.
+        **settings: `num_nodes`, `num_sources`, `outputs_per_axis` and
+            `num_channels`, which data and label give, and the network's own.
 
     Raises:
         ValueError: If there is no such network, or it cannot have these settings.
@@ -197,3 +33,66 @@ def build(name: str, *, rngs: nnx.Rngs, **settings) -> nnx.Module:
     if name not in MODELS:
         raise ValueError(f"no network {name!r}; there are {', '.join(MODELS)}")
     return MODELS[name](rngs=rngs, **settings)
+
+
+def for_label(
+    settings: dict, label: schemes.Label, num_nodes: int, num_sources: int, seed: int
+) -> nnx.Module:
+    """Return the network of an experiment, with fresh parameters.
+
+    Args:
+        settings: The configuration's `model`: a name and the network's settings.
+        label: Scheme and resolution of its outputs.
+        num_nodes: Nodes of the data.
+        num_sources: Sources of the data.
+        seed: Of the parameters.
+
+    Raises:
+        ValueError: As `build`.
+    """
+    return build(
+        num_nodes=num_nodes,
+        num_sources=num_sources,
+        outputs_per_axis=label.outputs_per_axis,
+        num_channels=label.num_channels,
+        rngs=nnx.Rngs(seed),
+        **settings,
+    )
+
+
+def overview(
+    model: nnx.Module, num_nodes: int, num_frames: int, code_length: int
+) -> dict:
+    """Return parameters by part of a network, and operations of a forward pass.
+
+    Args:
+        model: The network.
+        num_nodes: Nodes M of an example.
+        num_frames: Frames T.
+        code_length: Length of a node's position code.
+
+    Returns:
+        `parameters`, their total number; `parts`, the numbers by part; `flops`, the
+        floating-point operations for one example, as XLA counts them; None where it
+        does not.
+    """
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    parts = {
+        str(name): sum(leaf.size for leaf in jax.tree.leaves(part))
+        for name, part in nnx.to_pure_dict(params).items()
+    }
+
+    def forward(params, features, codes):
+        network = nnx.merge(graph, params, rest)
+        network.eval()
+        return network(features, codes)
+
+    shapes = ((1, num_nodes, num_frames, 2 * features.NUM_BINS),)
+    shapes += ((1, num_nodes, code_length),)
+    inputs = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    cost = jax.jit(forward).lower(params, *inputs).cost_analysis() or {}
+    return {
+        "parameters": sum(parts.values()),
+        "parts": parts,
+        "flops": cost.get("flops"),
+    }

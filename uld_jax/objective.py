@@ -2,21 +2,27 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from uld_jax import features, schemes
+from uld_jax import losses as losses_lib
 
 Batch = dict[str, Array]
 
 
 def network_inputs(
     label: schemes.Label, batch: Batch
-) -> tuple[Float[Array, "B M T 512"], Float[Array, "B M D"]]:
-    """Return the spectra of all nodes and the codes of their positions."""
-    spectra = jax.vmap(features.spectral_features)(batch["audio"].astype(jnp.float32))
+) -> tuple[Float[Array, "B M T 512"], Float[Array, "B M D"], Bool[Array, "B M"] | None]:
+    """Return the spectra of all nodes, the codes of their positions, and a mask.
+
+    The mask says which nodes are there; None, where a batch has none, says all.
+    """
+    mask = batch.get("node_mask")
+    audio = batch["audio"].astype(jnp.float32)
+    spectra = jax.vmap(features.spectral_features)(audio, mask)
     encode = jax.vmap(jax.vmap(label.encode_node, (0, None)))
     codes = encode(batch["node_positions"][..., :2], batch["room_size"][:, :2])
-    return spectra, codes
+    return spectra, codes, mask
 
 
 def targets(label: schemes.Label, batch: Batch) -> Float[Array, "B S *code"]:
@@ -26,14 +32,29 @@ def targets(label: schemes.Label, batch: Batch) -> Float[Array, "B S *code"]:
 
 
 def losses(
-    label: schemes.Label, logits: Float[Array, "B S D"], batch: Batch
+    label: schemes.Label,
+    logits: Float[Array, "B S D"],
+    batch: Batch,
+    permutation_invariant: bool = True,
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
     """Return each example's loss and what of it could be saved, mean over sources.
 
     The second is loss minus floor: the KL divergence where the loss is a cross
     entropy with a soft label, which cannot reach zero; else the loss itself.
+
+    Args:
+        label: Scheme and resolution.
+        logits: What a network says.
+        batch: The batch it was said about.
+        permutation_invariant: Whether each example's outputs are assigned to its
+            sources as suits them best (PIT, Sec. 3.3); else in their order.
     """
     target = targets(label, batch)
-    loss = jax.vmap(jax.vmap(label.loss))(logits, target).mean(axis=1)
+    if permutation_invariant and logits.shape[1] > 1:
+        against_all = jax.vmap(label.loss, (None, 0))
+        pairwise = jax.vmap(jax.vmap(against_all, (0, None)))(logits, target)
+        loss = jax.vmap(losses_lib.permutation_invariant)(pairwise)
+    else:
+        loss = jax.vmap(jax.vmap(label.loss))(logits, target).mean(axis=1)
     floor = jax.vmap(jax.vmap(label.loss_floor))(target).mean(axis=1)
     return loss, loss - floor

@@ -187,3 +187,12 @@ class Label:
 def resolution_for(scheme: str, outputs_per_axis: int) -> int:
     """Return the resolution I at which a scheme has that many outputs per axis."""
     return outputs_per_axis - get(scheme).extra_points
+
+
+def is_feasible(scheme: str, resolution: int) -> bool:
+    """Return whether a scheme says anything at a resolution.
+
+    With one cell, one-hot, heat map and refined grid have nothing to choose; the
+    paper leaves them out ("/" in Tables 2 and 3). ULD has the four corners.
+    """
+    return resolution > 1 or get(scheme).extra_points > 0

@@ -54,7 +54,8 @@ def plan(
             )
         ]
     else:
-        sweep = runpy.run_path(experiment).get("sweep", lambda: [{}])
+        file, _, _ = experiment.partition(":")
+        sweep = runpy.run_path(file).get("sweep", lambda: [{}])
         sets = list(sweep())
     runs = {}
     for overrides, seed in itertools.product(sets, _integers("seed", seeds)):

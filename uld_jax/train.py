@@ -12,17 +12,18 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import tensorboardX
-from flax import nnx
 
 from uld_jax import (
     checkpoints,
     datasets,
     errors,
     evaluate,
+    features,
     input_pipeline,
     locking,
     models,
     optimizer,
+    perturbations,
     progress,
     records,
     schemes,
@@ -190,17 +191,27 @@ class _Run:
             self.steps_per_epoch = examples // config.train.batch_size
         else:
             self.steps_per_epoch = len(self._order(len(splits["train"]), epoch=0))
+        self.perturbation = perturbations.Perturbation(
+            config.data.nodes_in_training,
+            config.data.clock_offset,
+            config.data.position_error,
+        )
+        num_nodes, num_samples = splits["test"].shape
+        self.perturbation.check(num_nodes)
+        self.num_nodes = num_nodes
         try:
-            model = models.build(
-                num_nodes=splits["test"].shape[0],
-                num_sources=1,
-                outputs_per_axis=self.label.outputs_per_axis,
-                num_channels=self.label.num_channels,
-                rngs=nnx.Rngs(config.seed),
-                **config_lib.to_dict(config.model),
+            model = models.for_label(
+                config_lib.to_dict(config.model),
+                self.label,
+                num_nodes,
+                splits["test"].num_sources,
+                config.seed,
             )
         except ValueError as error:
             raise config_lib.ConfigError(f"--config.model: {error}") from None
+        self.network = models.overview(
+            model, num_nodes, features.num_frames(num_samples), self.label.num_outputs
+        )
         adamw = optimizer.adamw(config.train.learning_rate, config.train.weight_decay)
         self.graph, self.state = training_step.init_state(model, adamw)
         if config.data.on_device:
@@ -209,10 +220,11 @@ class _Run:
             name: input_pipeline.open_data(split, config.data)
             for name, split in splits.items()
         }
+        invariant = config.train.permutation_invariant
         self.train_step = training_step.make_train_step(
-            self.graph, adamw, self.label, config.seed
+            self.graph, adamw, self.label, config.seed, invariant
         )
-        self.eval_step = evaluate.make_eval_step(self.graph, self.label)
+        self.eval_step = evaluate.make_eval_step(self.graph, self.label, invariant)
 
     def _order(self, num_examples: int, epoch: int):
         return input_pipeline.epoch_order(
@@ -223,17 +235,26 @@ class _Run:
         )
 
     def _batches(self, epoch: int, first: int):
-        """Return the training batches of an epoch from a step on."""
+        """Yield the training batches of an epoch from a step on."""
+        start = epoch * self.steps_per_epoch
         if self.fresh:
-            start = epoch * self.steps_per_epoch
-            return self.fresh.batches(
+            batches = self.fresh.batches(
                 range(start + first, start + self.steps_per_epoch)
             )
-        data = self.data["train"]
-        return data.batches(self._order(len(data), epoch), first)
+        else:
+            data = self.data["train"]
+            batches = data.batches(self._order(len(data), epoch), first)
+        for step, batch in enumerate(batches, start=start + first):
+            streams = [
+                (self.config.seed, step, row)
+                for row in range(self.config.train.batch_size)
+            ]
+            draws = self.perturbation.draw(streams, self.num_nodes)
+            yield perturbations.apply(self.perturbation, batch, draws)
 
     def complete(self, saved, stop_flag, board) -> dict:
         """Train what is left, test, and return the record."""
+        self._tell_network()
         self._restore(saved)
         self._write_record("running")
         save = functools.partial(self._save_last, saved)
@@ -259,6 +280,16 @@ class _Run:
         self._write_predictions(best, result)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
         return self._write_record("done", test)
+
+    def _tell_network(self) -> None:
+        """Say how large the network is and what it costs."""
+        parts = ", ".join(f"{k} {n:,}" for k, n in self.network["parts"].items())
+        flops = self.network["flops"]
+        cost = f"; {flops / 1e9:.3g} GFLOP forward an example" if flops else ""
+        progress.say(
+            f"Network {self.config.model.name}: {self.network['parameters']:,} "
+            f"parameters ({parts}){cost}"
+        )
 
     def _restore(self, saved) -> None:
         """Go on from the last checkpoint, if there is one."""
@@ -370,14 +401,13 @@ class _Run:
         board.flush()
 
     def _write_record(self, status: str, test: dict | None = None) -> dict:
-        parameters = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
         examples = self.steps_per_epoch * self.config.train.batch_size
         record = {
             "status": status,
             "settings": config_lib.to_dict(self.config),
             "seed": self.config.seed,
             "data": self.data_origin,
-            "network": {"parameters": parameters},
+            "network": self.network,
             "best_epoch": self.history.best_epoch,
             "epochs": self.history.epochs,
             "test": test,

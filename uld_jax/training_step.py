@@ -52,6 +52,7 @@ def make_train_step(
     adamw: optax.GradientTransformation,
     label: schemes.Label,
     seed: int,
+    permutation_invariant: bool = True,
 ) -> Callable[[TrainState, objective.Batch], TrainState]:
     """Return the training step: STFT, network, loss, gradient and update, jitted.
 
@@ -68,7 +69,7 @@ def make_train_step(
             model = nnx.merge(graph, params, state.statistics)
             model.train()
             logits = model(*inputs, rngs=nnx.Rngs(dropout=dropout_key))
-            loss, kl = objective.losses(label, logits, batch)
+            loss, kl = objective.losses(label, logits, batch, permutation_invariant)
             _, _, statistics = nnx.split(model, nnx.Param, ...)
             return loss.mean(), (kl.mean(), nnx.to_pure_dict(statistics))
 
