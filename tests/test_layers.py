@@ -17,7 +17,7 @@ LAYERS = {
     1: {"schemes", "metrics", "input_pipeline", "locking", "rooms", "anechoic"},
     2: {"config", "objective", "rendering"},
     3: {"evaluate", "training_step", "simulation"},
-    4: {"fresh"},
+    4: {"fresh", "compact"},
     5: {"datasets"},
     6: {"train"},
     7: {"commands"},

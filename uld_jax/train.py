@@ -172,14 +172,13 @@ class _Run:
         self.history = _History()
         self.environment = _environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        path = datasets.prepared_path(config)
         held_out = config.data.source == "fresh"
         splits = {
-            name: input_pipeline.Split(path, name)
+            name: datasets.open_split(config, name)
             for name in _SPLITS
             if not (held_out and name == "train")
         }
-        self.data_origin = input_pipeline.describe(path)
+        self.data_origin = datasets.describe(config)
         self.fresh = None
         if held_out:
             self.fresh = datasets.open_fresh(config)
@@ -192,7 +191,7 @@ class _Run:
             self.steps_per_epoch = len(self._order(len(splits["train"]), epoch=0))
         try:
             model = models.build(
-                num_nodes=splits["test"].shape[0],
+                num_nodes=splits["test"].num_nodes,
                 num_sources=1,
                 outputs_per_axis=self.label.outputs_per_axis,
                 num_channels=self.label.num_channels,
@@ -206,8 +205,7 @@ class _Run:
         if config.data.on_device:
             input_pipeline.check_fits(splits.values())
         self.data = {
-            name: input_pipeline.open_data(split, config.data)
-            for name, split in splits.items()
+            name: datasets.open_data(config, split) for name, split in splits.items()
         }
         self.train_step = training_step.make_train_step(
             self.graph, adamw, self.label, config.seed
