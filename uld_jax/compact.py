@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import grain
 import jax
 import numpy as np
 
@@ -68,7 +67,7 @@ class Noises:
     def __init__(self, path: pathlib.Path):
         remedy = "copy the data set again, or remove its folder and prepare it anew"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in ("names", "lengths", "samples")}
         except FileNotFoundError:
             raise input_pipeline.DatasetError(
@@ -88,7 +87,10 @@ class Noises:
         }
 
     def cut(
-        self, names: Iterable[bytes], starts: Iterable[int], num_samples: int
+        self,
+        names: Iterable[bytes],
+        starts: Iterable[int | np.integer],
+        num_samples: int,
     ) -> np.ndarray:
         """Return excerpts [B, D] of recordings that are repeated without end.
 
@@ -160,10 +162,10 @@ class CompactData:
 
     def batches(
         self,
-        order: grain.MapDataset,
+        order: input_pipeline.Order,
         first_step: int = 0,
         nodes: simulation.ChooseNodes | None = None,
-        snr_db: float | None = None,
+        snr_db: float | int | None = None,
     ) -> Iterator[input_pipeline.Batch]:
         """Yield the batches of an order from a step on.
 
@@ -199,7 +201,7 @@ class CompactData:
             yield batch
 
     def _read(
-        self, order: grain.MapDataset, first_step: int
+        self, order: input_pipeline.Order, first_step: int
     ) -> Iterator[tuple[np.ndarray | None, dict[str, np.ndarray]]]:
         """Yield each batch's rows on the device, if it is there, and its facts."""
         if self._disk:

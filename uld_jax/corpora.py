@@ -255,7 +255,7 @@ def to_int16(signal: np.ndarray, peak: float | None = None) -> np.ndarray:
         signal: Of any shape.
         peak: The peak of what it was cut from; by default its own.
     """
-    peak = np.abs(signal).max() if peak is None else peak
+    peak = float(np.abs(signal).max()) if peak is None else peak
     return np.round(signal * (_FULL_SCALE / max(peak, 1e-9))).astype(np.int16)
 
 

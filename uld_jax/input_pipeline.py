@@ -19,6 +19,7 @@ from uld_jax import errors, labels, progress
 FIELDS = ("audio", "node_positions", "source_positions", "room_size")
 
 Batch = dict[str, Any]
+Order = grain.MapDataset  # Of batches of example indices, each a [B] array.
 
 _READ_AT_ONCE = 500
 

@@ -155,7 +155,7 @@ _SECONDS = {
         "thinned": 0.12,
         "full": 0.65,
         "pyroomacoustics": 11.0,
-        "compact": 0.02,
+        "compact": 0.01,
     },
 }
 
@@ -534,7 +534,7 @@ def _speech(example: simulation.Drawn) -> np.ndarray:
 
 def _noise(example: simulation.Drawn) -> np.ndarray:
     """Return noise [D] in 16 bits, cut from a recording that is so stored."""
-    peak = np.abs(corpora.load(example.noise.utterance)).max()
+    peak = float(np.abs(corpora.load(example.noise.utterance)).max())
     return corpora.to_int16(example.noise.samples, peak)
 
 
