@@ -52,7 +52,7 @@ def main(_) -> None:
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     split = input_pipeline.Split(path, "train")
     model = models.build(
-        num_nodes=split.shape[0],
+        num_nodes=split.num_nodes,
         num_sources=1,
         outputs_per_axis=label.outputs_per_axis,
         num_channels=label.num_channels,

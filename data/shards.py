@@ -50,9 +50,9 @@ class Shard:
     num_examples: int
 
 
-# Makes a builder, here and in every worker. The builder has `shard(split, index)`
-# and `skipped`; its configuration has `num_shards`, `size_of_split`,
-# `examples_per_shard` and `expected_bytes`.
+# Makes a builder, here and in every worker. The builder has `shard(split, index)`,
+# `write_beside(folder)`, `expected_bytes` and `skipped`; its configuration has
+# `num_shards`, `size_of_split` and `examples_per_shard`.
 MakeBuilder = Callable[[], tfds.core.ShardBasedBuilder]
 
 # Writes the shards it is given, adds their examples to the progress, and returns
@@ -90,6 +90,7 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
         _check_disk(work, builder, len(missing) / len(shards))
         if missing:
             _write_missing(make_builder, executor, missing, shards)
+        builder.write_beside(work)
         _write_metadata(builder, work, shards)
         work.rename(final)
     return final
@@ -179,7 +180,7 @@ def list_shards(builder, work: pathlib.Path) -> list[Shard]:
 
 
 def _check_disk(work: pathlib.Path, builder, share: float) -> None:
-    needed = int(builder.builder_config.expected_bytes * 1.05 * share)
+    needed = int(builder.expected_bytes * 1.05 * share)
     free = shutil.disk_usage(work).free
     if free < needed:
         raise PrepareError(

@@ -94,3 +94,9 @@ def test_a_misspelled_key_in_an_experiment_is_an_error():
 def test_pyroomacoustics_has_noise_from_a_point_alone():
     with pytest.raises(config_lib.ConfigError, match="noise comes from a point"):
         resolved(**{"data.engine": "pyroomacoustics", "data.noise_field": "diffuse"})
+
+
+def test_compact_data_sets_are_rendered_by_jax():
+    assert resolved(**{"data.source": "compact"}).data.source == "compact"
+    with pytest.raises(config_lib.ConfigError, match="compact data sets are rendered"):
+        resolved(**{"data.engine": "pyroomacoustics", "data.source": "compact"})

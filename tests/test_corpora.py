@@ -393,3 +393,25 @@ def test_signals_are_kept_up_to_a_number_of_bytes(monkeypatch):
     corpora.load(names[3])
     assert list(corpora._signals) == [names[2], names[0], names[3]]
     np.testing.assert_array_equal(corpora.load(names[1]), first[1])
+
+
+def test_signals_in_16_bits_reach_full_scale_and_come_back():
+    signal = np.float32([0.0, 0.25, -0.1])
+    integers = corpora.to_int16(signal)
+    assert integers.dtype == np.int16
+    np.testing.assert_array_equal(integers, [0, 32_767, -13_107])
+    np.testing.assert_array_equal(corpora.to_int16(signal, 0.5), [0, 16_384, -6553])
+    back = corpora.to_float(integers)
+    assert back.dtype == np.float32
+    np.testing.assert_array_equal(back * 2**15, integers)
+    assert (corpora.to_int16(np.zeros(3, np.float32)) == 0).all()
+
+
+def test_a_length_is_known_from_the_header(tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    path = tmp_path / "one-1.wav"
+    soundfile.write(path, np.ones(8001), 8000)
+    utterance = corpora.Utterance("one-1.wav", "one", path)
+    assert corpora.num_samples(utterance) == 16_002
+    builtin = corpora.open_speech("builtin").utterances["dev"][0]
+    assert corpora.num_samples(builtin) == len(corpora.load(builtin))

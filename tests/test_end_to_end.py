@@ -18,6 +18,7 @@ from flax import nnx
 
 from uld_jax import (
     checkpoints,
+    datasets,
     locking,
     models,
     optimizer,
@@ -43,6 +44,23 @@ def deadly(self, epoch, first):
 
 train._Run._batches = deadly
 commands.run(main.main)
+"""
+# Fails where a run reaches for a corpus, a simulator or TensorFlow.
+WITHOUT_CORPUS = """
+import sys
+from uld_jax import commands, corpora, main
+
+def no_corpus(*_):
+    raise RuntimeError("a corpus was opened")
+
+corpora.load = corpora.open_speech = corpora.open_noise = no_corpus
+
+def alone(arguments):
+    main.main(arguments)
+    heavy = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
+    print("imported:", sorted(heavy & sys.modules.keys()))
+
+commands.run(alone)
 """
 FRESH = (
     "--config.data.source=fresh",
@@ -156,6 +174,36 @@ def test_fresh_rooms_need_the_held_out_splits_alone(tmp_path):
     assert record["data"]["training"]["examples_per_epoch"] == 48
     table = run("-m", "uld_jax.tables", tmp_path / "run").stdout
     assert "48 fresh training segments an epoch" in table
+
+
+def test_compact_data_train_without_a_corpus_or_a_simulator(tmp_path):
+    data_dir = tmp_path / "data"
+    config = tiny_config(
+        data_dir,
+        **{
+            "data.name": "simulated/ad1_tiny:1.0.0",
+            "data.source": "compact",
+            "model.num_encoders": 1,
+            "train.batch_size": 2,
+        },
+    )
+    datasets.ensure_prepared(config, processes=1)
+    flags = (
+        "--config.data.name=simulated/ad1_tiny:1.0.0",
+        "--config.model.num_encoders=1",
+        "--config.train.batch_size=2",
+        "--config.train.epochs=1",
+    )
+    result = run(
+        *("-c", WITHOUT_CORPUS, *flags_of(data_dir, tmp_path / "compact", *flags)),
+        "--config.data.source=compact",
+    )
+    assert "imported: []" in result.stdout
+    record = json.loads((tmp_path / "compact" / "record.json").read_text())
+    assert record["data"]["name"] == "simulated/ad1_tiny_compact:1.0.0"
+    assert record["data"]["sizes"]["train"] == 4
+    assert record["data"]["rendering"]["law"]["noise"] == "point"
+    assert record["data"]["late_fields"]["test"] == "full"
 
 
 def test_the_record_says_all(unbroken):

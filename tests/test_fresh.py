@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from conftest import decibels
 
 from uld_jax import corpora, fresh, simulation
 
@@ -37,7 +38,7 @@ def test_an_excerpt_is_what_the_corpus_would_have_cut(speech):
         held = np.asarray(speech.take(np.array([drawn.offset]))[0])
         starts = corpora.active_starts(signal, simulation.L1.num_samples)
         cut = [padded[s : s + speech.length] for s in starts]
-        scale = np.abs(signal).max()
+        scale = np.abs(signal).max() * 32_768 / 32_767
         distance = [np.abs(held * scale - piece).max() for piece in cut]
         assert min(distance) < 2e-5 * scale
 
@@ -110,6 +111,32 @@ def test_a_row_does_not_depend_on_the_batch_size():
     for key in ("source_positions", "node_positions", "room_size"):
         np.testing.assert_array_equal(wide[key][:2], narrow[key])
     np.testing.assert_array_equal(wide["audio"][:2], narrow["audio"])
+
+
+def test_only_the_nodes_asked_for_are_rendered():
+    rooms = rooms_of(ADHOC, batch_size=2)
+    chosen = {6: np.array([[2, 0], [1, 2]])}
+    asked = []
+
+    def choose(step, num_examples):
+        asked.append((step, num_examples))
+        return chosen.get(step)
+
+    whole, some = rooms.batches([5, 6], choose)
+    assert asked == [(5, 2), (6, 2)]
+    assert whole["audio"].shape == (2, 3, 4000)
+    assert some["audio"].shape == (2, 2, 4000)
+    every = rooms.batch(6)
+    for row, nodes in enumerate(chosen[6]):
+        picked = np.asarray(every["audio"][row])[nodes]
+        # Apart from the gain of the noise.
+        scene = rooms.draw(6, row).scene
+        assert decibels(some["audio"][row], picked) < 3 - scene.snr_db
+        np.testing.assert_array_equal(
+            some["node_positions"][row], every["node_positions"][row][nodes]
+        )
+    for key in ("source_positions", "room_size"):
+        np.testing.assert_array_equal(some[key], every[key])
 
 
 @pytest.mark.parametrize("law", [simulation.L1, ADHOC], ids=["L-1", "ad hoc"])

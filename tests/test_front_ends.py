@@ -29,6 +29,21 @@ def test_log_magnitude(spectra):
     np.testing.assert_allclose(silent, 0.5 * np.log(1e-4), rtol=1e-5)
 
 
+def test_relative_levels_leave_out_what_is_said(spectra):
+    found = front_ends.parts("relative_level", spectra, None)
+    np.testing.assert_allclose(found.mean(axis=1), 0.0, atol=1e-5)
+    said = np.exp(np.random.default_rng(2).normal(size=(2, 1, 7, 256)))
+    said = jnp.asarray(np.concatenate([said, said], axis=-1), jnp.float32)
+    louder = front_ends.parts("relative_level", 30 * spectra * said, None)
+    plain = front_ends.parts("relative_level", 30 * spectra, None)
+    assert jnp.abs(louder - plain).mean() < 1e-3
+    truth = np.log(np.abs(as_complex(spectra)))[:, [0, 1, 3]]
+    mask = jnp.asarray([[True, True, False, True]] * 2)
+    found = front_ends.parts("relative_level", spectra, mask)[:, jnp.array([0, 1, 3])]
+    error = np.abs(found - (truth - truth.mean(axis=1, keepdims=True)))
+    assert np.median(error) < 1e-3
+
+
 def test_compression_keeps_the_phase(spectra):
     truth = as_complex(spectra)
     found = as_complex(front_ends.parts("compressed", spectra, None))

@@ -19,11 +19,12 @@ LAYERS = {
     | {"front_ends", "perturbations"},
     2: {"adhoc", "objective", "rendering"},
     3: {"models", "evaluate", "training_step", "simulation"},
-    4: {"config", "fresh"},
+    4: {"config", "fresh", "compact"},
     5: {"datasets"},
-    6: {"train"},
-    7: {"commands"},
-    8: {"main", "sweep", "prepare", "tables", "plots"},
+    6: {"run_data"},
+    7: {"train"},
+    8: {"commands"},
+    9: {"main", "sweep", "prepare", "tables", "plots"},
 }
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {

@@ -120,6 +120,11 @@ def test_nothing_here_imports_tensorflow():
 def test_every_configuration_holds_whole_splits():
     names = {config.name: config for config in simulated.Builder.BUILDER_CONFIGS}
     assert names["l1"].sizes == (100_000, 5_000, 5_000)
+    assert names["ad1"].sizes == names["ad1_compact"].sizes == (18_000, 1_800, 1_800)
+    assert names["ad1"].expected_bytes > 41e9
+    assert names["ad1_compact"].expected_bytes < 2e9
+    assert set(names["ad2_reduced"].late_fields.values()) == {"thinned"}
+    assert names["ad2"].late_fields["test"] == "full"
     for config in names.values():
         for split, size in config.size_of_split.items():
             shards = config.num_shards[split]

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from conftest import decibels
 
 from uld_jax import corpora, rendering, scenes, simulation
 
@@ -108,6 +109,41 @@ def test_an_example_does_not_depend_on_its_batch():
     together = SMALL.render(drawn, *signals_of(drawn), deterministic=True)
     alone = SMALL.render(drawn[1:2], *signals_of(drawn[1:2]), deterministic=True)
     np.testing.assert_array_equal(alone[0], together[1])
+
+
+def test_chosen_nodes_hear_what_they_hear_among_all():
+    """To the bit without noise; with it, up to the gain that gives the SNR."""
+    example = draw(SMALL)
+    quiet = dataclasses.replace(
+        example, scene=dataclasses.replace(example.scene, snr_db=np.inf)
+    )
+    dry, noise = (np.concatenate([part] * 2) for part in signals_of([example]))
+    nodes = np.array([[2, 0], [2, 0]])
+    every, some = (
+        SMALL.batch([quiet, example], dry, noise, nodes=n, deterministic=True)
+        for n in (None, nodes)
+    )
+    every, heard = np.asarray(every["audio"])[:, [2, 0]], np.asarray(some["audio"])
+    np.testing.assert_array_equal(heard[0], every[0])
+    noise_of_all, noise_of_some = (pair[1] - pair[0] for pair in (every, heard))
+    gain = (noise_of_some * noise_of_all).sum() / (noise_of_all**2).sum()
+    assert abs(gain - 1) > 1e-3
+    assert decibels(noise_of_some, gain * noise_of_all) < -40
+    snr_db = 10 * np.log10((heard[0] ** 2).mean() / (noise_of_some**2).mean())
+    assert snr_db == pytest.approx(example.scene.snr_db, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ([[0, 3]], "from 0 to 3; there are 0 to 2"),
+        ([[-1]], "from -1 to -1; there are 0 to 2"),
+        ([[0], [1]], r"shape \(2, 1\); it must be \[1, k\]"),
+    ],
+)
+def test_nodes_that_are_not_there_are_refused(nodes, message):
+    with pytest.raises(rendering.RenderingError, match=message):
+        SMALL.batch([draw(SMALL)], *signals_of([draw(SMALL)]), nodes=np.array(nodes))
 
 
 def test_a_key_is_that_of_its_seed():

@@ -223,7 +223,11 @@ class AdHoc(nnx.Module):
         layer = {"dtype": dtype, "rngs": rngs}
         block = (width, num_heads, dropout)
         self.front_end = front_ends.FrontEnd(front_end, width, frames_per_step, **layer)
-        self.embed_position = nnx.Linear(num_outputs, width, **layer)
+        # Codes have few entries that are not zero. With the usual small parameters
+        # networks did not begin to learn where the nodes are.
+        self.embed_position = nnx.Linear(
+            num_outputs, width, kernel_init=nnx.initializers.normal(1.0), **layer
+        )
         self.input_norm = nnx.LayerNorm(width, **layer)
         self.blocks = nnx.List([Block(*block, **layer) for _ in range(num_blocks)])
         self.fusion_norm = nnx.LayerNorm(width, **layer)

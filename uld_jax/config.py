@@ -66,7 +66,8 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "noise_field": "point",
                 # What renders reverberant rooms: "jax" or "pyroomacoustics".
                 "engine": "jax",
-                # Training examples: "prepared", or "fresh" rooms for every step.
+                # Examples: "prepared"; "compact", which is prepared as dry speech and
+                # rendered for every step; or "fresh" rooms for every training step.
                 "source": "prepared",
                 # Fresh: hours of speech, and of noise, held on the device at most, and
                 # examples called an epoch. Unset: as many as the data set trains on.
@@ -144,7 +145,7 @@ _RANGES = (
 
 _CHOICES = (
     ("data.engine", ("jax", "pyroomacoustics")),
-    ("data.source", ("prepared", "fresh")),
+    ("data.source", ("prepared", "compact", "fresh")),
     ("data.noise_field", rooms.NOISES),
     ("model.average_frames", ("early", "late")),
     ("model.dtype", ("float32", "bfloat16")),
@@ -195,6 +196,11 @@ def resolve(config: ConfigDict) -> ConfigDict:
         raise ConfigError(
             f"--config.data.noise_field is {data.noise_field!r}; by the engine "
             "pyroomacoustics noise comes from a point"
+        )
+    if data.engine != "jax" and data.source == "compact":
+        raise ConfigError(
+            f"--config.data.engine is {data.engine!r}; compact data sets are rendered "
+            "by jax"
         )
     examples = data.epoch_examples
     if examples is not None and examples < config.train.batch_size:

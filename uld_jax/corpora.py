@@ -23,6 +23,7 @@ SAMPLE_RATE = builtin_speech.SAMPLE_RATE
 BUILTIN = "builtin"
 
 _SUFFIXES = frozenset({".flac", ".wav", ".ogg", ".opus"})
+_FULL_SCALE = 32_767
 _ACTIVE_DB = -30.0
 _ACTIVE_HOP = 160
 _CACHED_BYTES = 500_000_000
@@ -245,6 +246,30 @@ def load_noise(utterance: Utterance, total: int) -> np.ndarray:
     if len(signal) < total:
         signal = np.resize(signal, len(signal) + total - 1)
     return signal
+
+
+def to_int16(signal: np.ndarray, peak: float | None = None) -> np.ndarray:
+    """Return a signal as 16-bit integers that reach full scale at its peak.
+
+    Args:
+        signal: Of any shape.
+        peak: The peak of what it was cut from; by default its own.
+    """
+    peak = float(np.abs(signal).max()) if peak is None else peak
+    return np.round(signal * (_FULL_SCALE / max(peak, 1e-9))).astype(np.int16)
+
+
+def to_float(integers):
+    """Return 16-bit integers, of NumPy or JAX, as float32 below one; it is exact."""
+    return integers.astype(np.float32) * np.float32(2**-15)
+
+
+def num_samples(utterance: Utterance) -> int:
+    """Return about how long an utterance is at 16 kHz; of a file by its header."""
+    if utterance.path is None:
+        return len(load(utterance))
+    info = _soundfile().info(utterance.path)
+    return -(-info.frames * SAMPLE_RATE // info.samplerate)
 
 
 class _Signals(collections.OrderedDict):

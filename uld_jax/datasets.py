@@ -2,6 +2,10 @@
 
 The one place where the package reaches for its builders: whatever trains or
 evaluates reads prepared data by name and folder, or has fresh rooms from here.
+
+An experiment names a data set. By `data.source` its examples come from the data set
+("prepared"), from its compact twin, which is rendered batch by batch ("compact"), or
+are drawn anew for every training step, with held-out splits of the data set ("fresh").
 """
 
 import dataclasses
@@ -10,8 +14,17 @@ import importlib.util
 import os
 import pathlib
 import shlex
+from typing import Any
 
-from uld_jax import corpora, fresh, input_pipeline, progress, records
+from uld_jax import (
+    acoustics,
+    compact,
+    corpora,
+    fresh,
+    input_pipeline,
+    progress,
+    records,
+)
 
 _DATA_FLAGS = ("name", "dir", "speech", "speech_splits", "noise", "noise_field")
 _DATA_FLAGS += ("engine", "source")
@@ -37,7 +50,8 @@ def ensure_prepared(
 
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
-            prepared, is unknown, or was prepared from another corpus.
+            prepared, is unknown, or was prepared from another corpus or by other
+            settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
         corpora.CorpusError: If the corpus cannot be used.
     """
@@ -68,9 +82,46 @@ def prepared_path(config) -> pathlib.Path:
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     if config.data.source == "prepared":
         return path
-    held_out = path.parents[1] / f"{path.parent.name}{records.HELD_OUT}" / path.name
+
+    def twin(ending):
+        return path.parents[1] / f"{path.parent.name}{ending}" / path.name
+
+    if config.data.source == "compact":
+        return twin(records.COMPACT)
+    held_out = twin(records.HELD_OUT)
     ready = [p for p in (held_out, path) if input_pipeline.is_prepared(p)]
     return (ready or [held_out])[0]
+
+
+def describe(config) -> dict[str, Any]:
+    """Return the name, sizes and origin of an experiment's data set, for its record."""
+    path = prepared_path(config)
+    if config.data.source == "compact":
+        return compact.describe(path, config.data.noise_field)
+    return input_pipeline.describe(path)
+
+
+def open_split(config, name: str) -> input_pipeline.Split:
+    """Return a split of an experiment's data set, to be opened as data.
+
+    Raises:
+        input_pipeline.DatasetError: If the data set or the split is not there.
+    """
+    path = prepared_path(config)
+    if config.data.source == "compact":
+        return compact.open_split(path, name)
+    return input_pipeline.Split(path, name)
+
+
+def open_data(config, split: input_pipeline.Split):
+    """Return a split's data in the way the settings ask for.
+
+    Raises:
+        input_pipeline.DatasetError: If it is damaged.
+    """
+    if config.data.source == "compact":
+        return compact.open_data(split, config.data)
+    return input_pipeline.open_data(split, config.data)
 
 
 def open_fresh(config) -> fresh.FreshRooms:
@@ -128,11 +179,15 @@ def _check_origin(path: pathlib.Path, data) -> None:
     def folder(name):
         return pathlib.Path(name).expanduser().resolve().name
 
-    law = stored.get("law", {})
     facts = [
         ("speech", "corpus", speech.get("name"), folder(data.speech)),
         ("noise", "noise", noise.get("name"), folder(data.noise)),
-        ("noise_field", "noise field", law.get("noise"), data.noise_field),
+        (
+            "noise_field",
+            "noise field",
+            stored.get("law", {}).get("noise"),
+            data.noise_field,
+        ),
         ("engine", "engine", stored.get("engine"), data.engine),
     ]
     for key, what, have, wanted in facts:
@@ -149,6 +204,48 @@ def _check_origin(path: pathlib.Path, data) -> None:
             f"--config.data.speech_splits='{_flag_value(tuple(folders))}' to use "
             "it, or choose another --config.data.dir to prepare your own"
         )
+    # What is stored may be of a builder that is no longer there.
+    if data.name in (known := _builders()):
+        _check_settings(path, stored, known[data.name][1], data)
+
+
+def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> None:
+    """Raise if a data set was prepared by other settings than its builder has now."""
+    law = stored.get("law", {})
+    wanted_law = dataclasses.asdict(builder_config.law)
+    late_fields = stored.get("late_fields", {})
+    wanted_late = builder_config.late_fields_by(data.engine)
+    facts = [
+        ("sample_rate", stored.get("sample_rate"), acoustics.SAMPLE_RATE),
+        *(
+            (f"law.{key}", law.get(key), wanted_law[key])
+            for key in ("kind", "num_sources", "num_nodes", "num_samples")
+        ),
+        *(
+            (f"late_fields.{split}", late, wanted_late.get(split))
+            for split, late in late_fields.items()
+        ),
+    ]
+    for name, have, wanted in facts:
+        if have is not None and have != wanted:
+            raise input_pipeline.DatasetError(
+                f"{str(path)!r} was prepared with {name} {have!r}, and {data.name} now "
+                f"has {wanted!r}; remove that folder, or choose another "
+                "--config.data.dir, to prepare it anew"
+            )
+
+
+def _builders() -> dict[str, tuple]:
+    """Return the builder class and configuration of every data set, by name."""
+    from uld_jax_data.simulated import simulated_dataset_builder as simulated
+
+    builders = {"simulated": simulated.Builder}
+    return {
+        f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
+        for builder, cls in builders.items()
+        for config in cls.BUILDER_CONFIGS
+        if not config.name.endswith((records.HELD_OUT, records.COMPACT))
+    }
 
 
 def _known_builder(name: str):
@@ -157,16 +254,8 @@ def _known_builder(name: str):
     Raises:
         input_pipeline.DatasetError: If there is none.
     """
-    from uld_jax_data.simulated import simulated_dataset_builder as simulated
-
-    builders = {"simulated": simulated.Builder}
-    known = {
-        f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
-        for builder, cls in builders.items()
-        for config in cls.BUILDER_CONFIGS
-    }
-    if name not in known or known[name][1].name.endswith(records.HELD_OUT):
-        known = {name: c for name, c in known.items() if records.HELD_OUT not in name}
+    known = _builders()
+    if name not in known:
         raise input_pipeline.DatasetError(
             f"no data set {name!r} to prepare; there are {', '.join(known)}"
         )
@@ -215,6 +304,8 @@ def _prepare(
     processes = processes or len(os.sched_getaffinity(0))
     if data.source == "fresh":
         builder_config = builder_config.held_out()
+    elif data.source == "compact":
+        builder_config = builder_config.compact_form()
     seconds = builder_config.core_seconds(data.engine) / processes + 10
     how = f"about {max(1, round(seconds / 60))} min with {processes} processes"
     executor = pool.executor(processes)
@@ -224,22 +315,21 @@ def _prepare(
         how = "with Apache Beam"
         executor = beam_pipeline.executor(beam_options, processes)
     corpus, noise = _open_corpora(data, builder_config)
+    make_builder = functools.partial(
+        cls,
+        config=builder_config.name,
+        data_dir=str(pathlib.Path(data.dir).expanduser()),
+        file_format="array_record",
+        corpus=corpus,
+        noise=noise,
+        noise_field=data.noise_field,
+        engine=data.engine,
+    )
+    by = "" if data.source == "compact" else f"; engine: {data.engine}"
     progress.say(
         f"Preparing simulated/{builder_config.name} in {path}: {sum(builder_config.sizes):,} "
-        f"examples, {builder_config.expected_bytes / 1e9:.2f} GB, {how}; speech: "
+        f"examples, {make_builder().expected_bytes / 1e9:.2f} GB, {how}; speech: "
         f"{corpus.name} ({len(corpus.skipped)} files skipped)"
-        + (f"; noise: {noise.name}; engine: {data.engine}" if noise else "")
+        + (f"; noise: {noise.name}{by}" if noise else "")
     )
-    shards.prepare(
-        functools.partial(
-            cls,
-            config=builder_config.name,
-            data_dir=str(pathlib.Path(data.dir).expanduser()),
-            file_format="array_record",
-            corpus=corpus,
-            noise=noise,
-            noise_field=data.noise_field,
-            engine=data.engine,
-        ),
-        executor,
-    )
+    shards.prepare(make_builder, executor)

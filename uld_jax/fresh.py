@@ -58,8 +58,7 @@ class Bank:
                     continue
                 if held + len(signal) > enough and held:
                     break
-                peak = max(np.abs(signal).max(), 1e-9)
-                parts.append(np.round(signal * (32_767 / peak)).astype(np.int16))
+                parts.append(corpora.to_int16(signal))
                 self.utterances.append(utterance)
                 self._starts.append((starts + held).astype(np.int32))
                 held += len(signal)
@@ -72,9 +71,8 @@ class Bank:
         self._talkers = {utterance.talker for utterance in self.utterances}
         self._samples = jax.device_put(np.concatenate(parts))
         self._take = jax.jit(
-            lambda samples, offsets: (
-                samples[offsets[..., None] + jnp.arange(length)].astype(jnp.float32)
-                / 32_767
+            lambda samples, offsets: corpora.to_float(
+                samples[offsets[..., None] + jnp.arange(length)]
             )
         )
 
@@ -192,8 +190,16 @@ class FreshRooms:
             self._noise.draw if self._noise else None,
         )
 
-    def batch(self, step: int) -> dict[str, Any]:
-        """Return the batch of a step, rendered with the thinned late field."""
+    def batch(
+        self, step: int, nodes: simulation.ChooseNodes | None = None
+    ) -> dict[str, Any]:
+        """Return the batch of a step, rendered with the thinned late field.
+
+        Args:
+            step: Number of the step in the run.
+            nodes: From the step and B to the nodes to render, [B, k]: see
+                `simulation.Law.batch`. By default, and for None, all.
+        """
         drawn = [self.draw(step, row) for row in range(self._batch_size)]
         offsets = [[excerpt.offset for excerpt in example.speech] for example in drawn]
         noise = None
@@ -201,22 +207,21 @@ class FreshRooms:
             noise = self._noise.take(
                 np.array([example.noise.offset for example in drawn])
             )
-        dry = self._speech.take(np.array(offsets))
-        scenes = [example.scene for example in drawn]
-        return {
-            "audio": self._law.render(
-                drawn, dry, noise, deterministic=self._deterministic
-            ),
-            "node_positions": np.stack([s.node_positions for s in scenes]),
-            "source_positions": np.stack([s.source_positions for s in scenes]),
-            "room_size": np.stack([s.room_size for s in scenes]),
-        }
+        return self._law.batch(
+            drawn,
+            self._speech.take(np.array(offsets)),
+            noise,
+            nodes=nodes(step, len(drawn)) if nodes else None,
+            deterministic=self._deterministic,
+        )
 
-    def batches(self, steps: Iterable[int]) -> Iterator[dict[str, Any]]:
-        """Yield the batches of steps.
+    def batches(
+        self, steps: Iterable[int], nodes: simulation.ChooseNodes | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the batches of steps, each with all nodes or those chosen for it.
 
         On an accelerator, what is drawn for one step overlaps with the device's work
         on the one before.
         """
         for step in steps:
-            yield self.batch(step)
+            yield self.batch(step, nodes)

@@ -16,7 +16,6 @@ from uld_jax import encoder_decoder, features
 
 _FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
 _COMPRESSION = 0.3
-_LOG_SCALE = 0.5  # Logarithms then vary by about one.
 
 
 def _powers(spectra: Float[Array, "B M T 512"]) -> Float[Array, "B M T 256"]:
@@ -25,7 +24,20 @@ def _powers(spectra: Float[Array, "B M T 512"]) -> Float[Array, "B M T 256"]:
 
 
 def _log_magnitude(spectra, mask):
-    return _LOG_SCALE * jnp.log(_powers(spectra) + _FLOOR)
+    return 0.5 * jnp.log(_powers(spectra) + _FLOOR)
+
+
+def _relative_level(spectra, mask):
+    """Return the log magnitudes above their mean over the nodes.
+
+    What is said, and how loudly, is common to all nodes and so disappears.
+    """
+    levels = _log_magnitude(spectra, mask)
+    if mask is None:
+        return levels - levels.mean(axis=1, keepdims=True)
+    there = mask[:, :, None, None]
+    mean = jnp.where(there, levels, 0.0).sum(axis=1, keepdims=True)
+    return levels - mean / jnp.maximum(there.sum(axis=1, keepdims=True), 1)
 
 
 def _compressed(spectra, mask):
@@ -55,10 +67,10 @@ def _phase_differences(spectra, mask):
 _PARTS = {
     "real_imaginary": (lambda spectra, mask: spectra,),
     "log_magnitude": (_log_magnitude,),
+    "relative_level": (_relative_level,),
     "compressed": (_compressed,),
-    "log_magnitude_real_imaginary": (_log_magnitude, lambda spectra, mask: spectra),
-    "log_magnitude_compressed": (_log_magnitude, _compressed),
-    "cross_spectrum": (_log_magnitude, _phase_differences),
+    "level_compressed": (_relative_level, _compressed),
+    "cross_spectrum": (_relative_level, _phase_differences),
 }
 _CONVOLUTION = "convolution"
 NAMES = (*_PARTS, _CONVOLUTION)

@@ -19,6 +19,7 @@ from uld_jax import errors, labels, progress
 FIELDS = ("audio", "node_positions", "source_positions", "room_size")
 
 Batch = dict[str, Any]
+Order = grain.MapDataset  # Of batches of example indices, each a [B] array.
 
 _READ_AT_ONCE = 500
 
@@ -60,11 +61,17 @@ def describe(path: pathlib.Path) -> dict:
 class Split:
     """One split of a prepared data set, example by example, without its builder.
 
+    Args:
+        path: Folder of the data set.
+        name: Which split.
+        fields: What to read of each example, the signals first.
+
     Raises:
-        DatasetError: If the data set or the split is not there.
+        DatasetError: If the data set or the split is not there, or holds no such
+            fields.
     """
 
-    def __init__(self, path: pathlib.Path, name: str):
+    def __init__(self, path: pathlib.Path, name: str, fields: tuple[str, ...] = FIELDS):
         if not is_prepared(path):
             raise DatasetError(f"no prepared data set in {str(path)!r}")
         builder = tfds.builder_from_directory(path)
@@ -73,9 +80,22 @@ class Split:
                 f"{str(path)!r} has no split {name!r}; "
                 f"it has {', '.join(builder.info.splits)}"
             )
-        self.name = name
-        self.shape = builder.info.features["audio"].shape  # [M, N]
-        self.num_sources = builder.info.features["source_positions"].shape[0]
+        features = builder.info.features
+        if missing := [field for field in fields if field not in features]:
+            raise DatasetError(
+                f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
+                "is named without its ending and read with --config.data.source=compact"
+            )
+        self.path, self.name, self.fields = path, name, fields
+        self.metadata = dict(builder.info.metadata or {})
+        self.shape = features[fields[0]].shape  # Of an example's signals: [M, N].
+        self.num_nodes = features["node_positions"].shape[0]
+        self.num_sources = features["source_positions"].shape[0]
+        self.num_samples = (
+            features["audio"].shape[1]
+            if "audio" in features
+            else self.metadata["law"]["num_samples"]
+        )
         self._source = builder.as_data_source(name)
 
     def __len__(self) -> int:
@@ -83,10 +103,10 @@ class Split:
 
     def __getitem__(self, index: int) -> Batch:
         example = self._source[index]
-        return {field: example[field] for field in FIELDS}
+        return {field: example[field] for field in self.fields}
 
     def load(self) -> Batch:
-        """Return all examples, stacked by field.
+        """Return all examples, stacked by field; texts are an array of objects.
 
         Raises:
             DatasetError: If a position lies outside its room.
@@ -96,8 +116,7 @@ class Split:
             for first in range(0, len(self), _READ_AT_ONCE):
                 indices = range(first, min(first + _READ_AT_ONCE, len(self)))
                 examples = self._source.__getitems__(indices)
-                for field in FIELDS:
-                    part = np.stack([example[field] for example in examples])
+                for field, part in _stack(examples, self.fields).items():
                     if first == 0:
                         shape = (len(self), *part.shape[1:])
                         arrays[field] = np.empty(shape, part.dtype)
@@ -105,6 +124,15 @@ class Split:
                 bar.update(len(indices))
         _check_geometry(self.name, arrays)
         return arrays
+
+
+def _stack(examples: list[Batch], fields: Iterable[str]) -> Batch:
+    batch = {}
+    for field in fields:
+        values = [example[field] for example in examples]
+        text = isinstance(values[0], bytes)
+        batch[field] = np.array(values, object) if text else np.stack(values)
+    return batch
 
 
 def _check_geometry(name: str, arrays: Batch) -> None:
@@ -182,14 +210,20 @@ def check_fits(splits: Iterable[Split]) -> None:
     Raises:
         DatasetError: If not; where a device does not say, nothing is checked.
     """
+    needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in splits)
+    if not fits(needed):
+        limit = jax.local_devices()[0].memory_stats()["bytes_limit"]
+        raise DatasetError(
+            f"the data set needs {needed / 1e9:.3g} GB and the device has "
+            f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
+        )
+
+
+def fits(num_bytes: int) -> bool:
+    """Return whether the device has so much memory, as far as it says."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    if limit := stats.get("bytes_limit"):
-        needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in splits)
-        if needed > 0.8 * (limit - stats.get("bytes_in_use", 0)):
-            raise DatasetError(
-                f"the data set needs {needed / 1e9:.3g} GB and the device has "
-                f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
-            )
+    limit = stats.get("bytes_limit")
+    return not limit or num_bytes <= 0.8 * (limit - stats.get("bytes_in_use", 0))
 
 
 class DiskData:
@@ -212,15 +246,19 @@ class DiskData:
 
     def _read(self, indices: np.ndarray) -> Batch:
         examples = [self._split[int(index)] for index in indices]
-        batch = {f: np.stack([example[f] for example in examples]) for f in FIELDS}
+        batch = _stack(examples, self._split.fields)
         _check_geometry(self._split.name, batch)
         return batch
 
+    def on_host(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an order from a step on, in NumPy."""
+        left = order[first_step:].map(self._read)
+        yield from left.to_iter_dataset(self._options)
+
     def batches(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an order from a step on."""
-        left = order[first_step:].map(self._read)
         on_device = collections.deque()
-        for batch in left.to_iter_dataset(self._options):
+        for batch in self.on_host(order, first_step):
             on_device.append(jax.device_put(batch))
             if len(on_device) > 1:
                 yield on_device.popleft()

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
-HELD_OUT = "_held_out"  # Ends the name of a data set without a training split.
+HELD_OUT = "_held_out"  # Ends the name of a data set without a training split,
+COMPACT = "_compact"  # and this one's, of which dry speech is stored.
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

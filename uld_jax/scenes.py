@@ -30,7 +30,7 @@ class SceneError(errors.InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Where everything is and how it sounds; arrays in float32 as they are stored.
+    """Where everything is and how it sounds; all in float32 as it is stored.
 
     Attributes:
         room_size: [3], sides along x, y, z, in meters.
@@ -53,6 +53,8 @@ class Scene:
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 object.__setattr__(self, field.name, value.astype(np.float32))
+            elif value is not None:
+                object.__setattr__(self, field.name, float(np.float32(value)))
 
 
 def linear_array(

@@ -1,23 +1,27 @@
 """Laws of simulated data: which scenes and signals are drawn, how they are rendered.
 
 One law serves the builder, which stores what it renders, and training on fresh
-rooms, which does not.
+rooms or compact data sets, which does not.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Int16
 
 from uld_jax import anechoic, rendering, scenes
 
 LEVEL_RANGE_DB = 2.5  # Of a second talker against the first (PROTOCOL 7).
 
+# From the number of a step and of its examples B to the nodes of each, [B, k].
+ChooseNodes = Callable[[int, int], np.ndarray | None]
+
+_PEAK = 30_000
 _ADHOC_BEFORE = 8000  # Half a second of speech that still reverberates.
 
 
@@ -29,7 +33,7 @@ class Drawn:
         scene: Where everything is.
         speech: An excerpt for each source, as `draw` got them.
         noise: An excerpt of noise; None without.
-        levels_db: Level of each source against the first, [S].
+        levels_db: Level of each source against the first, [S], float32.
         seed: Of the random part of its rendering.
     """
 
@@ -38,6 +42,29 @@ class Drawn:
     noise: Any
     levels_db: np.ndarray
     seed: int
+
+    @classmethod
+    def from_stored(cls, example: Mapping[str, Any]) -> "Drawn":
+        """Return an example of a data set as it was drawn, but for its signals."""
+        places = (
+            example[key] for key in ("room_size", "node_positions", "source_positions")
+        )
+        if "noise_position" not in example:
+            scene = scenes.Scene(*places)
+            return cls(scene, (), None, _no_levels(len(scene.source_positions)), 0)
+        scene = scenes.Scene(
+            *places,
+            float(example["t60"]),
+            example["noise_position"],
+            float(example["snr_db"]),
+        )
+        return cls(scene, (), None, example["levels_db"], int(example["seed"]))
+
+    def at(self, nodes: np.ndarray) -> "Drawn":
+        """Return the example with some of its nodes alone, in an order."""
+        places = self.scene.node_positions[nodes]
+        scene = dataclasses.replace(self.scene, node_positions=places)
+        return dataclasses.replace(self, scene=scene)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +140,12 @@ class Law:
             speech.append(draw_speech(rng, frozenset(talkers)))
             talkers.add(speech[-1].utterance.talker)
         if not self.noisy:
-            return Drawn(scene, tuple(speech), None, np.zeros(self.num_sources), 0)
+            return Drawn(scene, tuple(speech), None, _no_levels(self.num_sources), 0)
         noise = draw_noise(rng)
         levels = rng.uniform(-LEVEL_RANGE_DB, LEVEL_RANGE_DB, self.num_sources)
         levels[0] = 0.0
-        return Drawn(scene, tuple(speech), noise, levels, int(rng.integers(2**32)))
+        seed = int(rng.integers(2**32))
+        return Drawn(scene, tuple(speech), noise, levels.astype(np.float32), seed)
 
     def settings(self, late: str, deterministic: bool) -> rendering.Settings:
         """Return the settings of the room renderer for a reverberant law."""
@@ -172,6 +200,57 @@ class Law:
         )
         return rendered.signals
 
+    def batch(
+        self,
+        drawn: Sequence[Drawn],
+        dry: Float[Array | np.ndarray, "B S D"],
+        noise: Float[Array | np.ndarray, "B D"] | None,
+        *,
+        nodes: Int[np.ndarray, "_ k"] | None = None,
+        late: str = "thinned",
+        deterministic: bool = False,
+    ) -> dict[str, Any]:
+        """Return a batch as networks take it: what the nodes hear, and where all is.
+
+        Args:
+            drawn: The examples.
+            dry: Their dry speech; D is `num_dry`.
+            noise: Their noise, of the same length.
+            nodes: Numbers of the nodes to render, from 0 to M - 1; by default all.
+                These hear what they hear among all, but for the gain of the noise:
+                the SNR is that of the nodes that are rendered. Diffuse and
+                independent noise also is another part of the recording.
+            late: Late field of a reverberant law: `rendering.Settings`.
+            deterministic: Whether bits must not depend on an order of additions.
+
+        Raises:
+            rendering.RenderingError: If there is no such node.
+        """
+        if nodes is not None:
+            self._check_nodes(nodes, len(drawn))
+            drawn = [one.at(row) for one, row in zip(drawn, nodes, strict=True)]
+        batch = [example.scene for example in drawn]
+        return {
+            "audio": self.render(
+                drawn, dry, noise, late=late, deterministic=deterministic
+            ),
+            "node_positions": np.stack([scene.node_positions for scene in batch]),
+            "source_positions": np.stack([scene.source_positions for scene in batch]),
+            "room_size": np.stack([scene.room_size for scene in batch]),
+        }
+
+    def _check_nodes(self, nodes: np.ndarray, num_examples: int) -> None:
+        if len(nodes) != num_examples or not nodes.size:
+            raise rendering.RenderingError(
+                f"nodes have shape {nodes.shape}; it must be [{num_examples}, k], k "
+                "from 1 on"
+            )
+        if nodes.min() < 0 or nodes.max() >= self.num_nodes:
+            raise rendering.RenderingError(
+                f"nodes are from {nodes.min()} to {nodes.max()}; there are 0 to "
+                f"{self.num_nodes - 1}"
+            )
+
     def at_levels(
         self,
         dry: Float[Array | np.ndarray, "B S D"],
@@ -179,10 +258,25 @@ class Law:
     ) -> Float[Array, "B S D"]:
         """Return dry signals whose segments have the wanted power."""
         before, _ = self.margins
+        dry = jnp.asarray(dry)  # NumPy's means have other last bits.
         segment = dry[..., before : before + self.num_samples]
         rms = jnp.sqrt((segment**2).mean(axis=-1, keepdims=True))
         gain = jnp.asarray(10 ** (levels_db[..., None] / 20), jnp.float32)
         return dry * gain / jnp.maximum(rms, 1e-9)
+
+
+def _no_levels(num_sources: int) -> np.ndarray:
+    return np.zeros(num_sources, np.float32)
+
+
+@jax.jit
+def to_stored(
+    signals: Float[Array, "B M N"],
+) -> tuple[Int16[Array, "B M N"], Float[Array, " B"]]:
+    """Return signals as data sets store them, each scene with a gain, and the gains."""
+    peak = jnp.abs(signals).max(axis=(1, 2))
+    gain = _PEAK / jnp.maximum(peak, 1e-9)
+    return jnp.round(signals * gain[:, None, None]).astype(jnp.int16), gain
 
 
 def keys(seeds: Sequence[int]) -> Array:

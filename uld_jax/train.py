@@ -15,7 +15,6 @@ import tensorboardX
 
 from uld_jax import (
     checkpoints,
-    datasets,
     errors,
     evaluate,
     features,
@@ -23,7 +22,6 @@ from uld_jax import (
     locking,
     models,
     optimizer,
-    perturbations,
     progress,
     records,
     schemes,
@@ -35,7 +33,6 @@ from uld_jax import config as config_lib
 SETTINGS_FILE = "settings.json"
 _LOCK_FILE = "lock"
 
-_SPLITS = ("train", "validation", "test")
 _STEPS_BETWEEN_SYNCS = 20
 _SHOWN_EXAMPLES = 8
 
@@ -144,10 +141,10 @@ def train_and_evaluate(
     # The time limit counts from here: loading and compiling are part of it.
     with stopping.StopFlag(seconds) as stop_flag:
         run = _Run(config, workdir)
-        if record and record["data"] != run.data_origin:
+        if record and record["data"] != run.data.origin:
             raise RunConflictError(
                 f"{str(workdir)!r} holds a run on other data: "
-                f"{record['data']} -> {run.data_origin}"
+                f"{record['data']} -> {run.data.origin}"
             )
         # Only now: what cannot be run leaves no folder behind.
         with locking.hold(workdir / _LOCK_FILE):
@@ -173,84 +170,31 @@ class _Run:
         self.history = _History()
         self.environment = _environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        path = datasets.prepared_path(config)
-        held_out = config.data.source == "fresh"
-        splits = {
-            name: input_pipeline.Split(path, name)
-            for name in _SPLITS
-            if not (held_out and name == "train")
-        }
-        self.data_origin = input_pipeline.describe(path)
-        self.fresh = None
-        if held_out:
-            self.fresh = datasets.open_fresh(config)
-            examples = datasets.examples_per_epoch(config)
-            self.data_origin["training"] = self.fresh.describe() | {
-                "examples_per_epoch": examples
-            }
-            self.steps_per_epoch = examples // config.train.batch_size
-        else:
-            self.steps_per_epoch = len(self._order(len(splits["train"]), epoch=0))
-        self.perturbation = perturbations.Perturbation(
-            config.data.nodes_in_training,
-            config.data.clock_offset,
-            config.data.position_error,
-        )
-        num_nodes, num_samples = splits["test"].shape
-        self.perturbation.check(num_nodes)
-        self.num_nodes = num_nodes
+        self.data = run_data.RunData(config)
         try:
             model = models.for_label(
                 config_lib.to_dict(config.model),
                 self.label,
-                num_nodes,
-                splits["test"].num_sources,
+                self.data.num_nodes,
+                self.data.num_sources,
                 config.seed,
             )
         except ValueError as error:
             raise config_lib.ConfigError(f"--config.model: {error}") from None
         self.network = models.overview(
-            model, num_nodes, features.num_frames(num_samples), self.label.num_outputs
+            model,
+            self.data.num_nodes,
+            features.num_frames(self.data.num_samples),
+            self.label.num_outputs,
         )
         adamw = optimizer.adamw(config.train.learning_rate, config.train.weight_decay)
         self.graph, self.state = training_step.init_state(model, adamw)
-        if config.data.on_device:
-            input_pipeline.check_fits(splits.values())
-        self.data = {
-            name: input_pipeline.open_data(split, config.data)
-            for name, split in splits.items()
-        }
+        self.data.load()
         invariant = config.train.permutation_invariant
         self.train_step = training_step.make_train_step(
             self.graph, adamw, self.label, config.seed, invariant
         )
         self.eval_step = evaluate.make_eval_step(self.graph, self.label, invariant)
-
-    def _order(self, num_examples: int, epoch: int):
-        return input_pipeline.epoch_order(
-            num_examples,
-            self.config.train.batch_size,
-            seed=self.config.seed,
-            epoch=epoch,
-        )
-
-    def _batches(self, epoch: int, first: int):
-        """Yield the training batches of an epoch from a step on."""
-        start = epoch * self.steps_per_epoch
-        if self.fresh:
-            batches = self.fresh.batches(
-                range(start + first, start + self.steps_per_epoch)
-            )
-        else:
-            data = self.data["train"]
-            batches = data.batches(self._order(len(data), epoch), first)
-        for step, batch in enumerate(batches, start=start + first):
-            streams = [
-                (self.config.seed, step, row)
-                for row in range(self.config.train.batch_size)
-            ]
-            draws = self.perturbation.draw(streams, self.num_nodes)
-            yield perturbations.apply(self.perturbation, batch, draws)
 
     def complete(self, saved, stop_flag, board) -> dict:
         """Train what is left, test, and return the record."""
@@ -309,11 +253,11 @@ class _Run:
     def _train_epoch(self, save: Callable, stop_flag: stopping.StopFlag) -> None:
         """Do the rest of an epoch, from the state's step on."""
         history = self.history
-        num_steps, batch_size = self.steps_per_epoch, self.config.train.batch_size
+        num_steps, batch_size = self.data.steps_per_epoch, self.config.train.batch_size
         first = int(self.state.step) - history.epoch * num_steps
         title = f"Epoch {history.epoch + 1} of {self.config.train.epochs}"
         started = time.monotonic() - history.epoch_seconds
-        batches = self._batches(history.epoch, first)
+        batches = self.data.training_batches(history.epoch, first)
         with progress.Progress(
             title, num_steps * batch_size, "examples", done=first * batch_size
         ) as bar:
@@ -330,7 +274,7 @@ class _Run:
                         save()
 
     def _evaluate(self, split: str, params, statistics) -> evaluate.Evaluation:
-        data = self.data[split]
+        data = self.data.held_out[split]
         order = input_pipeline.in_order(
             len(data), min(self.config.train.batch_size, len(data))
         )
@@ -348,7 +292,7 @@ class _Run:
         rules, history, state = self.config.train, self.history, self.state
         started = time.monotonic()
         means = {
-            key: float(value) / self.steps_per_epoch
+            key: float(value) / self.data.steps_per_epoch
             for key, value in state.sums.items()
         }
         validation = self._evaluate("validation", **self._best_items())
@@ -401,12 +345,12 @@ class _Run:
         board.flush()
 
     def _write_record(self, status: str, test: dict | None = None) -> dict:
-        examples = self.steps_per_epoch * self.config.train.batch_size
+        examples = self.data.steps_per_epoch * self.config.train.batch_size
         record = {
             "status": status,
             "settings": config_lib.to_dict(self.config),
             "seed": self.config.seed,
-            "data": self.data_origin,
+            "data": self.data.origin,
             "network": self.network,
             "best_epoch": self.history.best_epoch,
             "epochs": self.history.epochs,
@@ -419,7 +363,7 @@ class _Run:
 
     def _write_predictions(self, best: dict, result: evaluate.Evaluation) -> None:
         """Write test positions, predictions and a few distributions, for figures."""
-        data = self.data["test"]
+        data = self.data.held_out["test"]
         size = min(_SHOWN_EXAMPLES, len(data))
         batch = next(data.batches(input_pipeline.in_order(size, size)))
         np.savez_compressed(

@@ -11,27 +11,32 @@ or, in this folder and with the extra `tfds`, which brings TensorFlow:
     tfds build --config=l1 --file_format=array_record --manual_dir=LIBRISPEECH
 
 Reverberant rooms are rendered by `uld_jax.rendering`: training examples with the
-thinned late field, validation and test with every image, both with sums whose bits
-do not depend on their order. The engine "pyroomacoustics" renders the same scenes.
+thinned late field, validation and test with every image (the reduced sets: thinned,
+too), all with sums whose bits do not depend on their order. The engine
+"pyroomacoustics" renders the same scenes.
+
+Each data set has a compact twin that stores the dry speech of the same examples in
+place of their audio: `uld_jax.compact` renders it to the same audio.
 """
 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 import uld_jax
-from uld_jax import acoustics, corpora, records, simulation
+from uld_jax import acoustics, compact, corpora, records, simulation
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # To the corpus's.
 ENGINES = ("jax", "pyroomacoustics")
 LATE_FIELDS = {"train": "thinned", "validation": "full", "test": "full"}
+ALL_THINNED = dict.fromkeys(SPLITS, "thinned")
 
 _RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
-_PEAK = 30_000
 
 _DESCRIPTION = """
 Rooms with scattered microphones and talkers, simulated, at 16 kHz.
@@ -63,6 +68,8 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     Attributes:
         sizes: Examples in train, validation and test; a split of none is left out.
         law: What is drawn and how it sounds.
+        late_fields: Late field of reverberant rooms by split.
+        compact: Whether dry speech is stored in place of audio.
         speech: "builtin" for built-in speech; empty for a corpus that the command
             names, or `--manual_dir`.
         examples_per_shard: Examples in one file.
@@ -71,6 +78,10 @@ class SimulatedConfig(tfds.core.BuilderConfig):
 
     sizes: tuple[int, int, int]
     law: simulation.Law = simulation.L1
+    late_fields: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: dict(LATE_FIELDS)
+    )
+    compact: bool = False
     speech: str = ""
     examples_per_shard: int = 1000
     seed: int = 2024
@@ -91,8 +102,11 @@ class SimulatedConfig(tfds.core.BuilderConfig):
 
     @property
     def expected_bytes(self) -> int:
-        """Disk space of the audio, before compression."""
-        return sum(self.sizes) * self.law.num_nodes * self.law.num_samples * 2
+        """Disk space of the examples' signals, before compression."""
+        samples = self.law.num_nodes * self.law.num_samples
+        if self.compact:
+            samples = self.law.num_sources * self.law.num_dry
+        return sum(self.sizes) * samples * 2
 
     def core_seconds(self, engine: str) -> float:
         """Return about how long one core of 2023 takes to make it by an engine."""
@@ -100,9 +114,20 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         return sum(
             size
             * self.law.num_sources
-            * seconds.get(engine, seconds[LATE_FIELDS[split]])
+            * (
+                seconds["compact"]
+                if self.compact
+                else seconds.get(engine, seconds[self.late_fields[split]])
+            )
             for split, size in self.size_of_split.items()
         )
+
+    def late_fields_by(self, engine: str) -> dict[str, str]:
+        """Return the late field by split; pyroomacoustics takes every image."""
+        return {
+            split: self.late_fields[split] if engine == "jax" else "full"
+            for split in self.size_of_split
+        }
 
     def held_out(self) -> "SimulatedConfig":
         """Return the configuration of the validation and test splits alone."""
@@ -113,11 +138,25 @@ class SimulatedConfig(tfds.core.BuilderConfig):
             sizes=(0, *self.sizes[1:]),
         )
 
+    def compact_form(self) -> "SimulatedConfig":
+        """Return the configuration of the same examples with dry speech."""
+        return dataclasses.replace(
+            self,
+            name=self.name + records.COMPACT,
+            description=f"{self.name} in compact form: dry speech, geometry and seeds.",
+            compact=True,
+        )
 
-# Of one example of one source by one core, by late field or engine.
+
+# Of one example of one source by one core, by late field, engine or form.
 _SECONDS = {
-    "anechoic": {"thinned": 1 / 400, "full": 1 / 400},
-    "reverberant": {"thinned": 0.12, "full": 0.65, "pyroomacoustics": 11.0},
+    "anechoic": {"thinned": 1 / 400, "full": 1 / 400, "compact": 1 / 400},
+    "reverberant": {
+        "thinned": 0.12,
+        "full": 0.65,
+        "pyroomacoustics": 11.0,
+        "compact": 0.01,
+    },
 }
 
 _CONFIGS = [
@@ -160,9 +199,18 @@ _CONFIGS = [
     ),
     SimulatedConfig(
         name="ad1_reduced",
-        description="Ad-1 with 1,600 training utterances, for a machine of 2 cores.",
-        sizes=(1_600, 200, 200),
+        description="Ad-1 with 3,200 training utterances, for a machine of 2 cores.",
+        sizes=(3_200, 400, 400),
         law=simulation.AD1,
+        late_fields=ALL_THINNED,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad2_reduced",
+        description="Ad-2 with 3,200 training utterances, for a machine of 2 cores.",
+        sizes=(3_200, 400, 400),
+        law=simulation.AD2,
+        late_fields=ALL_THINNED,
         examples_per_shard=100,
     ),
     SimulatedConfig(
@@ -170,6 +218,14 @@ _CONFIGS = [
         description="A few small rooms from built-in signals, for tests.",
         sizes=(4, 2, 2),
         law=dataclasses.replace(simulation.AD1, num_nodes=4, num_samples=8000),
+        speech=corpora.BUILTIN,
+        examples_per_shard=2,
+    ),
+    SimulatedConfig(
+        name="ad2_tiny",
+        description="The same with two talkers.",
+        sizes=(4, 2, 2),
+        law=dataclasses.replace(simulation.AD2, num_nodes=4, num_samples=8000),
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),
@@ -183,7 +239,11 @@ class Builder(tfds.core.ShardBasedBuilder):
     RELEASE_NOTES = {  # noqa: RUF012
         "1.0.0": "L-1 by exact delays in the frequency domain; rooms by images.",
     }
-    BUILDER_CONFIGS = _CONFIGS + [config.held_out() for config in _CONFIGS]
+    BUILDER_CONFIGS = (
+        _CONFIGS
+        + [config.held_out() for config in _CONFIGS]
+        + [config.compact_form() for config in _CONFIGS]
+    )
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Put train-clean-360, dev-clean and test-clean of LibriSpeech (openslr.org/12), "
         "or folders train, dev and test of audio files, into the manual folder."
@@ -231,17 +291,28 @@ class Builder(tfds.core.ShardBasedBuilder):
         config = self.builder_config
         tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
         M, S = config.law.num_nodes, config.law.num_sources
-        features = {
-            "audio": tensor(
-                shape=(M, config.law.num_samples),
-                dtype=np.int16,
-                doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
-            ),
-            "gain": tensor(
-                shape=(),
-                dtype=np.float32,
-                doc="Factor of the whole scene between the signals and `audio`.",
-            ),
+        if config.compact:
+            signals = {
+                "dry": tensor(
+                    shape=(S, config.law.num_dry),
+                    dtype=np.int16,
+                    doc="Dry speech of the sources, 16 kHz, each with its own peak.",
+                )
+            }
+        else:
+            signals = {
+                "audio": tensor(
+                    shape=(M, config.law.num_samples),
+                    dtype=np.int16,
+                    doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
+                ),
+                "gain": tensor(
+                    shape=(),
+                    dtype=np.float32,
+                    doc="Factor of the whole scene between the signals and `audio`.",
+                ),
+            }
+        features = signals | {
             "node_positions": tensor(
                 shape=(M, 3), dtype=np.float32, doc="(x, y, z) of the nodes in meters."
             ),
@@ -302,21 +373,24 @@ class Builder(tfds.core.ShardBasedBuilder):
         origin = {
             "seed": config.seed,
             "sample_rate": acoustics.SAMPLE_RATE,
-            "simulator": f"uld_jax {uld_jax.__version__}, anechoic",
             "corpus": self._corpus.summary() if self._corpus else {},
         }
-        if config.law.kind == "reverberant":
-            origin |= {
-                "simulator": f"uld_jax {uld_jax.__version__}, {self._engine}",
-                "engine": self._engine,
-                "late_fields": {
-                    split: LATE_FIELDS[split] if self._engine == "jax" else "full"
-                    for split in config.size_of_split
-                },
-                "noise": self._noise.summary() if self._noise else {},
-                "law": self.law.describe("thinned", deterministic=True),
-            }
-        return origin
+        if config.law.noisy:
+            origin["noise"] = self._noise.summary() if self._noise else {}
+        if config.compact:
+            # How the noise comes to the nodes is seen when it is rendered.
+            law = dataclasses.asdict(config.law)
+            del law["noise"]
+            return origin | {"law": law, "late_fields": config.late_fields_by("jax")}
+        version = f"uld_jax {uld_jax.__version__}"
+        if config.law.kind == "anechoic":
+            return origin | {"simulator": f"{version}, anechoic"}
+        return origin | {
+            "simulator": f"{version}, {self._engine}",
+            "engine": self._engine,
+            "late_fields": config.late_fields_by(self._engine),
+            "law": self.law.describe("thinned", deterministic=True),
+        }
 
     def _shard_iterators_per_split(self, dl_manager):
         """Return one generator a shard; TFDS's own way to build."""
@@ -328,6 +402,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         if self._noise is None and self.builder_config.law.noisy:
             self._noise = corpora.open_noise(corpora.BUILTIN)
         self.info.metadata.update(self._origin())
+        self.write_beside(self.data_path)
         return {
             split: [functools.partial(self.shard, split, s) for s in range(num_shards)]
             for split, num_shards in self.builder_config.num_shards.items()
@@ -337,6 +412,29 @@ class Builder(tfds.core.ShardBasedBuilder):
     def skipped(self) -> dict[str, str]:
         """Files of the corpus left out so far, name to reason."""
         return self._corpus.skipped | (self._noise.skipped if self._noise else {})
+
+    @property
+    def expected_bytes(self) -> int:
+        """Disk space of the data set, before compression."""
+        recordings = [u for split in self._noise_files for u in self._recordings(split)]
+        noise_bytes = 2 * sum(map(corpora.num_samples, recordings))
+        return self.builder_config.expected_bytes + noise_bytes
+
+    def write_beside(self, folder: pathlib.Path) -> None:
+        """Write what belongs beside the shards: the noises of a compact data set."""
+        for split, name in self._noise_files.items():
+            if not (path := pathlib.Path(folder) / name).exists():
+                compact.write_noises(path, self._recordings(split))
+
+    @property
+    def _noise_files(self) -> dict[str, str]:
+        config = self.builder_config
+        if not (config.compact and config.law.noisy):
+            return {}
+        return {split: compact.noise_file(split) for split in config.size_of_split}
+
+    def _recordings(self, split: str) -> tuple[corpora.Utterance, ...]:
+        return self._noise.utterances[SPLITS[split]]
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
         """Yield the examples of one shard with their indices.
@@ -350,7 +448,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         indices = iter(range(first, last))
         batch_size = _RENDER_BATCH[config.law.kind]
         while batch := list(itertools.islice(indices, batch_size)):
-            yield from zip(batch, self._render(split, batch), strict=True)
+            yield from zip(batch, self._examples(split, batch), strict=True)
 
     def _draw(self, split: str, index: int) -> simulation.Drawn:
         """Draw an example."""
@@ -366,22 +464,16 @@ class Builder(tfds.core.ShardBasedBuilder):
             ),
         )
 
-    def _render(self, split: str, indices: list[int]) -> Iterator[dict]:
-        """Yield the examples of a few indices, rendered together."""
+    def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
+        """Yield the examples of a few indices, made together."""
         law = self.law
         drawn = [self._draw(split, index) for index in indices]
-        filling = []
-        if self._engine == "jax":
-            # Batches have one size, so that one compilation serves them all.
-            filling = drawn[-1:] * (_RENDER_BATCH[law.kind] - len(drawn))
-        signals = self._signals(split, drawn + filling)
-        for index, example, signal in zip(indices, drawn, signals, strict=False):
-            if not np.isfinite(signal).all():
-                raise FloatingPointError(f"example {index} of {split!r} is not finite")
-            gain = np.float32(_PEAK / max(np.abs(signal).max(), 1e-9))
-            features = {
-                "audio": np.round(signal * gain).astype(np.int16),
-                "gain": gain,
+        if self.builder_config.compact:
+            stored = [{"dry": _speech(example)} for example in drawn]
+        else:
+            stored = self._rendered(split, indices, drawn)
+        for index, example, signals in zip(indices, drawn, stored, strict=True):
+            features = signals | {
                 "node_positions": example.scene.node_positions,
                 "source_positions": example.scene.source_positions,
                 "room_size": example.scene.room_size,
@@ -393,7 +485,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                 features |= {
                     "t60": np.float32(example.scene.t60),
                     "snr_db": np.float32(example.scene.snr_db),
-                    "levels_db": example.levels_db.astype(np.float32),
+                    "levels_db": example.levels_db,
                     "noise_position": example.scene.noise_position,
                     "noise": example.noise.utterance.name,
                     "noise_start": np.int32(example.noise.start),
@@ -401,20 +493,49 @@ class Builder(tfds.core.ShardBasedBuilder):
                 }
             yield features
 
+    def _rendered(
+        self, split: str, indices: list[int], drawn: list[simulation.Drawn]
+    ) -> list[dict]:
+        """Return the audio of examples, and its gain."""
+        filling = []
+        if self._engine == "jax":
+            # Batches have one size, so that one compilation serves them all.
+            filling = drawn[-1:] * (_RENDER_BATCH[self.law.kind] - len(drawn))
+        signals = self._signals(split, drawn + filling)
+        for index, signal in zip(indices, signals, strict=False):
+            if not np.isfinite(signal).all():
+                raise FloatingPointError(f"example {index} of {split!r} is not finite")
+        audio, gain = map(np.asarray, simulation.to_stored(signals))
+        return [{"audio": audio[k], "gain": gain[k]} for k in range(len(drawn))]
+
     def _signals(self, split: str, drawn: list[simulation.Drawn]) -> np.ndarray:
-        """Return what the nodes hear, [B, M, N]."""
-        law = self.law
-        dry = np.stack([[e.samples for e in example.speech] for example in drawn])
-        noise = None
+        """Return what the nodes hear, [B, M, N].
+
+        Rooms are rendered from signals of 16 bits, which the compact form stores.
+        """
+        law, noise = self.law, None
         if law.noisy:
-            noise = np.stack([example.noise.samples for example in drawn])
+            dry = corpora.to_float(np.stack([_speech(example) for example in drawn]))
+            noise = corpora.to_float(np.stack([_noise(example) for example in drawn]))
+        else:
+            dry = np.stack([[e.samples for e in example.speech] for example in drawn])
         if law.noisy and self._engine == "pyroomacoustics":
             from uld_jax_data.simulated import pyroomacoustics_engine
 
             return pyroomacoustics_engine.render(law, drawn, dry, noise)
-        return np.asarray(
-            law.render(drawn, dry, noise, late=LATE_FIELDS[split], deterministic=True)
-        )
+        late = self.builder_config.late_fields[split]
+        return np.asarray(law.render(drawn, dry, noise, late=late, deterministic=True))
+
+
+def _speech(example: simulation.Drawn) -> np.ndarray:
+    """Return dry speech [S, D] in 16 bits."""
+    return np.stack([corpora.to_int16(excerpt.samples) for excerpt in example.speech])
+
+
+def _noise(example: simulation.Drawn) -> np.ndarray:
+    """Return noise [D] in 16 bits, cut from a recording that is so stored."""
+    peak = float(np.abs(corpora.load(example.noise.utterance)).max())
+    return corpora.to_int16(example.noise.samples, peak)
 
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:

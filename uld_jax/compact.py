@@ -1,0 +1,300 @@
+"""Compact data sets: dry excerpts and geometry, rendered on the device per batch.
+
+An example is stored as it was drawn, so that a batch is what the rendered form of
+the data set has stored, on the same kind of machine bit for bit, in a twentieth of
+the space. It can also be rendered otherwise: at some nodes, at another SNR.
+"""
+
+import dataclasses
+import pathlib
+import uuid
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+import uld_jax
+from uld_jax import corpora, input_pipeline, simulation
+
+# Of an example, where a law has no noise and where it has. The signals come first.
+_FIELDS = ("dry", "node_positions", "source_positions", "room_size")
+_NOISE_FIELDS = ("noise_position", "noise", "noise_start")
+_NOISE_FIELDS += ("t60", "snr_db", "levels_db", "seed")
+
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError)
+
+
+def noise_file(split: str) -> str:
+    """Return the name of the file in which a data set keeps the noises of a split."""
+    return f"noise-{split}.npz"
+
+
+def write_noises(path: pathlib.Path, utterances: Iterable[corpora.Utterance]) -> None:
+    """Write whole recordings of noise to one file, each with its own peak.
+
+    Those that cannot be read are left out, as they are where excerpts are drawn.
+    """
+    names, lengths, parts = [], [], [np.zeros(0, np.int16)]
+    for utterance in utterances:
+        try:
+            signal = corpora.load(utterance)
+        except corpora.CorpusError:
+            continue
+        names.append(utterance.name.encode())
+        lengths.append(len(signal))
+        parts.append(corpora.to_int16(signal))
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            names=np.array(names, np.bytes_),
+            lengths=np.array(lengths, np.int64),
+            samples=np.concatenate(parts),
+        )
+    partial.rename(path)
+
+
+class Noises:
+    """The noises of one split, as 16-bit integers on the host.
+
+    Raises:
+        input_pipeline.DatasetError: If their file is missing or damaged.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        remedy = "copy the data set again, or remove its folder and prepare it anew"
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in ("names", "lengths", "samples")}
+        except FileNotFoundError:
+            raise input_pipeline.DatasetError(
+                f"the noises {str(path)!r} are missing; {remedy}"
+            ) from None
+        except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+            raise input_pipeline.DatasetError(
+                f"the noises {str(path)!r} are damaged ({error}); {remedy}"
+            ) from None
+        self._path, self._samples = path, arrays["samples"]
+        firsts = np.cumsum(arrays["lengths"]) - arrays["lengths"]
+        self._places = {
+            name: (int(first), int(length))
+            for name, first, length in zip(
+                arrays["names"].tolist(), firsts, arrays["lengths"], strict=True
+            )
+        }
+
+    def cut(
+        self,
+        names: Iterable[bytes],
+        starts: Iterable[int | np.integer],
+        num_samples: int,
+    ) -> np.ndarray:
+        """Return excerpts [B, D] of recordings that are repeated without end.
+
+        Raises:
+            input_pipeline.DatasetError: If there is no such recording.
+        """
+        excerpts = []
+        for name, start in zip(names, starts, strict=True):
+            if name not in self._places:
+                raise input_pipeline.DatasetError(
+                    f"{str(self._path)!r} has no noise {name.decode()!r}; remove the "
+                    "data set's folder and prepare it anew"
+                )
+            first, length = self._places[name]
+            places = (int(start) + np.arange(num_samples)) % length
+            excerpts.append(self._samples[first + places])
+        return np.stack(excerpts)
+
+
+class CompactData:
+    """A split of a compact data set, whose batches are rendered on the device.
+
+    Audio comes as the rendered form stores it: int16, each scene with a gain of its
+    own. Whatever the batch, an example is the same.
+
+    Args:
+        split: What to read, as `open_split` opens it.
+        law: What its examples are drawn by, and how noise comes to the nodes.
+        noises: Its noises; None for a law without.
+        late: The late field of reverberant rooms.
+        on_device: Hold the dry speech on the device; otherwise Grain reads it.
+        keep: Also keep there what was rendered of whole examples, if there is room
+            for all of them, so that it is rendered once.
+        prefetch_batches: Batches that Grain reads ahead.
+        read_threads: Threads that read.
+    """
+
+    def __init__(
+        self,
+        split: input_pipeline.Split,
+        law: simulation.Law,
+        noises: Noises | None,
+        *,
+        late: str,
+        on_device: bool = True,
+        keep: bool = False,
+        prefetch_batches: int = 4,
+        read_threads: int = 4,
+    ):
+        self._law, self._noises, self._late = law, noises, late
+        self._size = len(split)
+        self._take = jax.jit(lambda array, rows: array[rows])
+        self._put = jax.jit(
+            lambda array, rows, values: array.at[rows].set(values), donate_argnums=0
+        )
+        self._keep, self._kept = keep and on_device, None
+        self._is_kept = np.zeros(self._size, bool)
+        self._facts = self._disk = None
+        if on_device:
+            self._facts = split.load()
+            self._dry = jax.device_put(self._facts.pop("dry"))
+        else:
+            self._disk = input_pipeline.DiskData(
+                split, prefetch_batches=prefetch_batches, read_threads=read_threads
+            )
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batches(
+        self,
+        order: input_pipeline.Order,
+        first_step: int = 0,
+        nodes: simulation.ChooseNodes | None = None,
+        snr_db: float | int | None = None,
+    ) -> Iterator[input_pipeline.Batch]:
+        """Yield the batches of an order from a step on.
+
+        Args:
+            order: Batches of indices, as `input_pipeline.epoch_order` makes them.
+            first_step: Number in the order of the first step.
+            nodes: From a step's number in the order and B to the nodes to render,
+                [B, k]: see `simulation.Law.batch`. By default, and for None, all.
+            snr_db: SNR of all examples in place of their own, in dB.
+
+        Raises:
+            input_pipeline.DatasetError: If the data set is damaged, or there is no
+                noise to be given an SNR.
+            rendering.RenderingError: If there is no such node.
+        """
+        if snr_db is not None and self._noises is None:
+            raise input_pipeline.DatasetError(
+                f"snr_db is {snr_db}; this data set has no noise"
+            )
+        return self._batches(order, first_step, nodes, snr_db)
+
+    def _batches(self, order, first_step, nodes, snr_db):
+        for step, (rows, facts) in enumerate(self._read(order, first_step), first_step):
+            chosen = nodes(step, len(facts["room_size"])) if nodes else None
+            own = chosen is None and snr_db is None
+            if own and rows is not None and self._is_kept[rows].all():
+                fields = {key: facts[key] for key in input_pipeline.FIELDS[1:]}
+                yield {"audio": self._take(self._kept, rows)} | fields
+                continue
+            batch = self._render(rows, facts, chosen, snr_db)
+            if own and self._keep:
+                self._keep_rows(rows, batch["audio"])
+            yield batch
+
+    def _read(
+        self, order: input_pipeline.Order, first_step: int
+    ) -> Iterator[tuple[np.ndarray | None, dict[str, np.ndarray]]]:
+        """Yield each batch's rows on the device, if it is there, and its facts."""
+        if self._disk:
+            for facts in self._disk.on_host(order, first_step):
+                yield None, facts
+            return
+        for step in range(first_step, len(order)):
+            rows = np.asarray(order[step])
+            yield rows, {key: values[rows] for key, values in self._facts.items()}
+
+    def _render(self, rows, facts, chosen, snr_db) -> input_pipeline.Batch:
+        law = self._law
+        examples = [
+            {key: values[row] for key, values in facts.items()}
+            for row in range(len(facts["room_size"]))
+        ]
+        drawn = [simulation.Drawn.from_stored(example) for example in examples]
+        if snr_db is not None:
+            drawn = [
+                dataclasses.replace(
+                    one, scene=dataclasses.replace(one.scene, snr_db=snr_db)
+                )
+                for one in drawn
+            ]
+        dry = facts["dry"] if rows is None else self._take(self._dry, rows)
+        noise = None
+        if self._noises:
+            starts = facts["noise_start"] - law.margins[0]
+            noise = self._noises.cut(facts["noise"], starts, law.num_dry)
+            noise = corpora.to_float(jax.device_put(noise))
+        batch = law.batch(
+            drawn,
+            corpora.to_float(jax.device_put(dry)),
+            noise,
+            nodes=chosen,
+            late=self._late,
+            deterministic=True,
+        )
+        return batch | {"audio": simulation.to_stored(batch["audio"])[0]}
+
+    def _keep_rows(self, rows: np.ndarray, audio: jax.Array) -> None:
+        if self._kept is None:
+            shape = (self._size, *audio.shape[1:])
+            if not input_pipeline.fits(2 * int(np.prod(shape, dtype=np.int64))):
+                self._keep = False
+                return
+            self._kept = jax.numpy.zeros(shape, audio.dtype)
+        self._kept = self._put(self._kept, rows, audio)
+        self._is_kept[rows] = True
+
+
+def open_split(path: pathlib.Path, name: str) -> input_pipeline.Split:
+    """Return a split of the compact data set in a folder, to be opened as data.
+
+    Raises:
+        input_pipeline.DatasetError: If the data set or the split is not there.
+    """
+    if not input_pipeline.is_prepared(path):
+        return input_pipeline.Split(path, name)  # Which raises.
+    noisy = _law(input_pipeline.describe(path)).noisy
+    return input_pipeline.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
+
+
+def open_data(split: input_pipeline.Split, data_config) -> CompactData:
+    """Return a split in the way the settings ask for.
+
+    Raises:
+        input_pipeline.DatasetError: If the data set is damaged.
+    """
+    law = _law(split.metadata, data_config.noise_field)
+    return CompactData(
+        split,
+        law,
+        Noises(split.path / noise_file(split.name)) if law.noisy else None,
+        late=split.metadata["late_fields"][split.name],
+        on_device=data_config.on_device,
+        keep=split.name != "train",
+        prefetch_batches=data_config.prefetch_batches,
+        read_threads=data_config.read_threads,
+    )
+
+
+def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
+    """Return a data set's name, sizes and origin, and how it is rendered."""
+    facts = input_pipeline.describe(path)
+    law = _law(facts, noise_field)
+    rendering = {
+        "simulator": f"uld_jax {uld_jax.__version__}, jax",
+        "law": law.describe("thinned", deterministic=True),
+    }
+    return facts | {"rendering": rendering}
+
+
+def _law(metadata: dict, noise_field: str = "point") -> simulation.Law:
+    """Return the law that a data set's metadata name."""
+    return simulation.Law(**metadata["law"], noise=noise_field)
