@@ -1,5 +1,7 @@
 """Batches to inputs, targets, losses; and a split to metrics."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,9 +117,8 @@ def test_a_network_that_is_always_right_has_the_schemes_own_error(batch, name):
     logits = logits.reshape(3, 1, -1)
     graph, params, rest = nnx.split(Oracle(logits), nnx.Param, ...)
     step = evaluate.make_eval_step(graph, label)
-    result = evaluate.evaluate(
-        step, nnx.to_pure_dict(params), nnx.to_pure_dict(rest), [batch], 3, "test"
-    )
+    step = functools.partial(step, nnx.to_pure_dict(params), nnx.to_pure_dict(rest))
+    result = evaluate.evaluate(step, [batch], 3, "test")
     metrics = result.metrics
     assert metrics["accuracy"] == metrics["cell_accuracy"] == 1.0
     positions = np.asarray(batch["source_positions"][:, 0, :2])
@@ -135,9 +136,9 @@ def test_padding_at_the_end_does_not_count(batch):
     logits = jax.random.normal(jax.random.key(1), (3, 1, 25))
     graph, params, rest = nnx.split(Oracle(logits), nnx.Param, ...)
     step = evaluate.make_eval_step(graph, label)
-    arguments = step, nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
-    whole = evaluate.evaluate(*arguments, [batch, batch], 6, "test")
-    padded = evaluate.evaluate(*arguments, [batch, batch], 4, "test")
+    step = functools.partial(step, nnx.to_pure_dict(params), nnx.to_pure_dict(rest))
+    whole = evaluate.evaluate(step, [batch, batch], 6, "test")
+    padded = evaluate.evaluate(step, [batch, batch], 4, "test")
     assert padded.predicted.shape == (4, 1, 2)
     np.testing.assert_array_equal(padded.predicted, whole.predicted[:4])
     losses, _ = objective.losses(label, logits, batch)

@@ -1,14 +1,16 @@
 """A split and a network's parameters to metrics and predictions (Sec. 3.4)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jaxtyping import Array, Float
 
-from uld_jax import labels, metrics, objective, progress, schemes
+from uld_jax import labels, metrics, objective, progress, records, schemes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,18 +18,42 @@ class Evaluation:
     """What a network makes of a split of n examples.
 
     Attributes:
-        loss: Mean loss.
-        kl: Mean loss above its floor.
+        loss: Mean loss; None for a method without one.
+        kl: Mean loss above its floor; None likewise.
         metrics: ACC, cell accuracy, distances and quantization error.
         positions: True positions [n, S, 2] in meters.
         predicted: Predicted positions [n, S, 2], in the best permutation.
     """
 
-    loss: float
-    kl: float
+    loss: float | None
+    kl: float | None
     metrics: dict[str, float]
     positions: np.ndarray
     predicted: np.ndarray
+
+
+Step = Callable[[dict], dict[str, jax.Array]]  # Of a batch, results by example.
+
+
+def judge(
+    predicted: Float[Array, "S 2"],
+    positions: Float[Array, "S 2"],
+    room_size: Float[Array, "2"],
+    resolution: int,
+) -> dict[str, Array]:
+    """Return what predictions of one example are worth, in the best permutation."""
+    cell = jax.vmap(labels.locate_cell, (0, None, None))
+    same_cell = cell(predicted, room_size, resolution) == cell(
+        positions, room_size, resolution
+    )
+    return {
+        "predicted": predicted,
+        "positions": positions,
+        "cell_correct": same_cell.all(axis=-1),
+        "quantization_error": jax.vmap(metrics.quantization_error, (0, None, None))(
+            positions, room_size, resolution
+        ),
+    }
 
 
 def make_eval_step(
@@ -42,18 +68,9 @@ def make_eval_step(
         predicted = jax.vmap(label.decode, (0, None))(logits, room_size)
         order = metrics.best_permutation(predicted, positions)
         predicted, logits = predicted[order], logits[order]
-        cell = jax.vmap(labels.locate_cell, (0, None, None))
-        same_cell = cell(predicted, room_size, label.resolution) == cell(
-            positions, room_size, label.resolution
-        )
-        return {
-            "predicted": predicted,
-            "correct": jax.vmap(label.classify)(jax.vmap(label.scores)(logits))
-            == jax.vmap(label.classify)(target),
-            "cell_correct": same_cell.all(axis=-1),
-            "quantization_error": jax.vmap(metrics.quantization_error, (0, None, None))(
-                positions, room_size, label.resolution
-            ),
+        said = jax.vmap(label.classify)(jax.vmap(label.scores)(logits))
+        return judge(predicted, positions, room_size, label.resolution) | {
+            "correct": said == jax.vmap(label.classify)(target),
         }
 
     @jax.jit
@@ -62,27 +79,28 @@ def make_eval_step(
         model.eval()
         logits = model(*objective.network_inputs(label, batch))
         loss, kl = objective.losses(label, logits, batch, permutation_invariant)
-        positions = batch["source_positions"][..., :2]
         results = jax.vmap(one_example)(
             logits,
             objective.targets(label, batch),
-            positions,
+            batch["source_positions"][..., :2],
             batch["room_size"][:, :2],
         )
-        return results | {"loss": loss, "kl": kl, "positions": positions}
+        return results | {"loss": loss, "kl": kl}
 
     return eval_step
 
 
 def evaluate(
-    eval_step: Callable,
-    params: dict,
-    statistics: dict,
-    batches: Iterable[dict],
-    num_examples: int,
-    title: str,
+    step: Step, batches: Iterable[dict], num_examples: int, title: str
 ) -> Evaluation:
-    """Return what a network makes of all examples; padding at the end is dropped.
+    """Return what a method makes of all examples; padding at the end is dropped.
+
+    Args:
+        step: From a batch to `judge`'s results by example, `correct`, and `loss` and
+            `kl` where there are such.
+        batches: The batches.
+        num_examples: How many of their examples count.
+        title: What is done, for the progress bar.
 
     Raises:
         FloatingPointError: If a loss or a prediction is not finite.
@@ -90,32 +108,59 @@ def evaluate(
     parts = []
     with progress.Progress(title, num_examples, "examples") as bar:
         for batch in batches:
-            parts.append(jax.device_get(eval_step(params, statistics, batch)))
+            parts.append(jax.device_get(step(batch)))
             bar.update(min(len(batch["audio"]), bar.left))
     results = {
         key: np.concatenate([part[key] for part in parts])[:num_examples]
         for key in parts[0]
     }
-    if not np.isfinite(results["loss"] + results["predicted"].sum((1, 2))).all():
-        raise FloatingPointError(f"{title}: an output of the network is not finite")
+    outputs = results["predicted"].sum((1, 2)) + results.get("loss", 0.0)
+    if not np.isfinite(outputs).all():
+        raise FloatingPointError(f"{title}: an output is not finite")
+
+    def mean(key):
+        return float(results[key].mean(dtype=np.float64)) if key in results else None
+
     errors = metrics.distances(
         jnp.asarray(results["predicted"]), jnp.asarray(results["positions"])
     )
     statistics_of = {"accuracy": "correct", "cell_accuracy": "cell_correct"}
     return Evaluation(
-        loss=float(results["loss"].mean(dtype=np.float64)),
-        kl=float(results["kl"].mean(dtype=np.float64)),
+        loss=mean("loss"),
+        kl=mean("kl"),
         metrics={
             **metrics.error_statistics(errors.ravel()),
             **{
                 name: metrics.accuracy(jnp.asarray(results[key]).ravel())
                 for name, key in statistics_of.items()
             },
-            "quantization_error": float(results["quantization_error"].mean()),
+            "quantization_error": mean("quantization_error"),
         },
         positions=results["positions"],
         predicted=results["predicted"],
     )
+
+
+def at_resolutions(
+    predicted: Float[np.ndarray, "N S 2"],
+    positions: Float[np.ndarray, "N S 2"],
+    room_size: Float[np.ndarray, "N 2"],
+    resolutions: Iterable[int],
+) -> dict[str, dict[str, float]]:
+    """Return the cell accuracy and quantization error at each resolution.
+
+    For methods that know no cells, to be compared with those that do.
+    """
+    results = {}
+    for resolution in resolutions:
+        judged = jax.vmap(functools.partial(judge, resolution=resolution))(
+            jnp.asarray(predicted), jnp.asarray(positions), jnp.asarray(room_size)
+        )
+        results[str(resolution)] = {
+            "cell_accuracy": metrics.accuracy(judged["cell_correct"].ravel()),
+            "quantization_error": float(judged["quantization_error"].mean()),
+        }
+    return results
 
 
 def distributions(
@@ -128,3 +173,33 @@ def distributions(
     return np.asarray(
         jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(logits)
     )
+
+
+def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:
+    """Write what was predicted for a split, and where everything was, for figures.
+
+    Args:
+        workdir: Folder of the run.
+        result: What was predicted.
+        facts: Geometry, T60 and SNR of all examples.
+        **more: Further arrays.
+    """
+    facts = {key: value for key, value in facts.items() if key != "source_positions"}
+    np.savez_compressed(
+        workdir / records.PREDICTIONS_FILE,
+        positions=result.positions,
+        predicted=result.predicted,
+        **facts,
+        **more,
+    )
+
+
+def environment() -> dict:
+    """Return versions, commit and machine with its accelerators, for a record."""
+    facts = records.environment()
+    devices = jax.devices()
+    facts["hardware"] |= {
+        "backend": devices[0].platform,
+        "devices": [device.device_kind for device in devices],
+    }
+    return facts

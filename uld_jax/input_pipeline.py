@@ -17,6 +17,7 @@ import tensorflow_datasets as tfds
 from uld_jax import errors, labels, progress
 
 FIELDS = ("audio", "node_positions", "source_positions", "room_size")
+_ROOM_FACTS = ("t60", "snr_db")
 
 Batch = dict[str, Any]
 Order = grain.MapDataset  # Of batches of example indices, each a [B] array.
@@ -80,7 +81,7 @@ class Split:
                 f"{str(path)!r} has no split {name!r}; "
                 f"it has {', '.join(builder.info.splits)}"
             )
-        features = builder.info.features
+        self._features = features = builder.info.features
         if missing := [field for field in fields if field not in features]:
             raise DatasetError(
                 f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
@@ -104,6 +105,15 @@ class Split:
     def __getitem__(self, index: int) -> Batch:
         example = self._source[index]
         return {field: example[field] for field in self.fields}
+
+    def facts(self) -> Batch:
+        """Return where everything is in all examples, and T60 and SNR if they have any.
+
+        Raises:
+            DatasetError: As `load`.
+        """
+        known = FIELDS[1:] + tuple(f for f in _ROOM_FACTS if f in self._features)
+        return Split(self.path, self.name, known).load()
 
     def load(self) -> Batch:
         """Return all examples, stacked by field; texts are an array of objects.

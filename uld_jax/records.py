@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
+CONDITIONS_FILE = "conditions.json"
 HELD_OUT = "_held_out"  # Ends the name of a data set without a training split,
 COMPACT = "_compact"  # and this one's, of which dry speech is stored.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from uld_jax import datasets, input_pipeline, perturbations
 
-_HELD_OUT = ("validation", "test")
+_SPLITS = ("train", "validation", "test")
 
 
 class RunData:
@@ -14,13 +14,14 @@ class RunData:
 
     Args:
         config: Settings, as `config.resolve` returns them.
+        splits: What is needed; the training split may be fresh rooms.
 
     Attributes:
         origin: Where the data come from, for the record.
         num_nodes: Nodes M of an example.
         num_sources: Sources S.
         num_samples: Samples N of a signal.
-        steps_per_epoch: Training batches in an epoch.
+        steps_per_epoch: Training batches in an epoch; 0 without a training split.
         held_out: The validation and test data by split, once loaded.
 
     Raises:
@@ -29,7 +30,7 @@ class RunData:
         perturbations.PerturbationError: If more nodes are to be heard than there are.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, splits: tuple[str, ...] = _SPLITS):
         self._config = config
         self._perturbation = perturbations.Perturbation(
             config.data.nodes_in_training,
@@ -38,14 +39,20 @@ class RunData:
         )
         self._fresh = self._train = None
         is_fresh = config.data.source == "fresh"
-        names = _HELD_OUT if is_fresh else ("train", *_HELD_OUT)
-        self._splits = {name: datasets.open_split(config, name) for name in names}
+        self._splits = {
+            name: datasets.open_split(config, name)
+            for name in splits
+            if not (is_fresh and name == "train")
+        }
         test = self._splits["test"]
         self.num_nodes, self.num_sources = test.num_nodes, test.num_sources
         self.num_samples = test.num_samples
         self._perturbation.check(self.num_nodes)
         self.origin = datasets.describe(config)
         self.held_out = {}
+        self.steps_per_epoch = 0
+        if "train" not in splits:
+            return
         if is_fresh:
             self._fresh = datasets.open_fresh(config)
             examples = datasets.examples_per_epoch(config)
@@ -70,6 +77,10 @@ class RunData:
         }
         self._train = opened.pop("train", None)
         self.held_out = opened
+
+    def facts(self, split: str) -> input_pipeline.Batch:
+        """Return where everything is in a split's examples, and T60 and SNR."""
+        return self._splits[split].facts()
 
     def _order(self, epoch: int) -> input_pipeline.Order:
         return input_pipeline.epoch_order(

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 
 import jax
-import numpy as np
 import tensorboardX
 
 from uld_jax import (
@@ -168,7 +167,7 @@ class _Run:
         self.config = config
         self.workdir = workdir
         self.history = _History()
-        self.environment = _environment()
+        self.environment = evaluate.environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
         self.data = run_data.RunData(config)
         try:
@@ -279,9 +278,7 @@ class _Run:
             len(data), min(self.config.train.batch_size, len(data))
         )
         return evaluate.evaluate(
-            self.eval_step,
-            params,
-            statistics,
+            functools.partial(self.eval_step, params, statistics),
             data.batches(order),
             len(data),
             f"Evaluating {split}",
@@ -356,35 +353,35 @@ class _Run:
             "epochs": self.history.epochs,
             "test": test,
             "times": self.history.times(examples),
+            "converged": self._converged(),
             **self.environment,
         }
         records.write_json(self.workdir / records.FILE_NAME, record)
         return record
+
+    def _converged(self) -> bool | None:
+        """Return whether the network does better than chance; None before it is seen.
+
+        The paper does not say when a training "did not converge". We say so of one
+        whose best epoch's validation ACC is below twice that of guessing.
+        """
+        if not self.history.best_epoch:
+            return None
+        best = self.history.epochs[self.history.best_epoch - 1]
+        chance = 1 / self.label.outputs_per_axis**2
+        return best["validation"]["accuracy"] >= 2 * chance
 
     def _write_predictions(self, best: dict, result: evaluate.Evaluation) -> None:
         """Write test positions, predictions and a few distributions, for figures."""
         data = self.data.held_out["test"]
         size = min(_SHOWN_EXAMPLES, len(data))
         batch = next(data.batches(input_pipeline.in_order(size, size)))
-        np.savez_compressed(
-            self.workdir / records.PREDICTIONS_FILE,
-            positions=result.positions,
-            predicted=result.predicted,
+        evaluate.write_predictions(
+            self.workdir,
+            result,
+            self.data.facts("test"),
             planes=evaluate.distributions(self.graph, self.label, batch=batch, **best),
-            node_positions=np.asarray(batch["node_positions"]),
-            room_size=np.asarray(batch["room_size"]),
         )
-
-
-def _environment() -> dict:
-    """Return versions, commit and machine, with its accelerators."""
-    environment = records.environment()
-    devices = jax.devices()
-    environment["hardware"] |= {
-        "backend": devices[0].platform,
-        "devices": [device.device_kind for device in devices],
-    }
-    return environment
 
 
 def _check_stop(stop_flag: stopping.StopFlag, save: Callable) -> None:

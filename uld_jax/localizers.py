@@ -1,0 +1,95 @@
+"""Whoever says where sources are: trained networks and baselines, used alike.
+
+Each is an `evaluate.Step`: a batch in, by example what was predicted out.
+"""
+
+import functools
+import pathlib
+
+import jax
+
+from uld_jax import (
+    baselines,
+    checkpoints,
+    errors,
+    evaluate,
+    metrics,
+    models,
+    optimizer,
+    schemes,
+    training_step,
+)
+
+
+class LocalizerError(errors.InputError):
+    """A network or a baseline that cannot be had, with the reason."""
+
+
+def network(
+    workdir: pathlib.Path, settings: dict, num_nodes: int, num_sources: int
+) -> evaluate.Step:
+    """Return the best network of a run.
+
+    Args:
+        workdir: Folder of the run.
+        settings: Its settings.
+        num_nodes: Nodes of the data it was trained on.
+        num_sources: Sources of the data it is to be tested on.
+
+    Raises:
+        LocalizerError: If the run has saved none, or for another number of sources.
+    """
+    label = schemes.Label(settings["label"]["scheme"], settings["label"]["resolution"])
+    model = models.for_label(settings["model"], label, num_nodes, num_sources, seed=0)
+    graph, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
+    like = {"params": state.params, "statistics": state.statistics}
+    with checkpoints.Checkpoints(workdir) as saved:
+        try:
+            restored = saved.restore("best", like)
+        except ValueError as error:
+            raise LocalizerError(
+                f"the network in {str(workdir)!r} does not fit {num_sources} sources "
+                f"and its settings: {str(error).splitlines()[0]}"
+            ) from None
+    if restored is None:
+        raise LocalizerError(f"{str(workdir)!r} holds no trained network")
+    invariant = settings["train"].get("permutation_invariant", True)
+    step = evaluate.make_eval_step(graph, label, invariant)
+    best, _ = restored
+    return functools.partial(step, best["params"], best["statistics"])
+
+
+def baseline(name: str, num_sources: int, resolution: int) -> evaluate.Step:
+    """Return a baseline, one of `baselines.BASELINES`.
+
+    Args:
+        name: Which.
+        num_sources: How many sources it is to find.
+        resolution: Cells per axis by which its accuracy is told.
+
+    Raises:
+        LocalizerError: If there is no such baseline, or it finds fewer sources.
+    """
+    try:
+        localize = baselines.get(name, num_sources)
+    except ValueError as error:
+        raise LocalizerError(str(error)) from None
+
+    def one_example(predicted, positions, room_size):
+        order = metrics.best_permutation(predicted, positions)
+        judged = evaluate.judge(predicted[order], positions, room_size, resolution)
+        return judged | {"correct": judged["cell_correct"]}
+
+    judge = jax.jit(jax.vmap(one_example))
+
+    def step(batch):
+        predicted = localize(
+            batch["audio"].astype("float32"),
+            batch["node_positions"],
+            batch["room_size"],
+            batch.get("node_mask"),
+        )
+        positions = batch["source_positions"][..., :2]
+        return judge(predicted, positions, batch["room_size"][:, :2])
+
+    return step
