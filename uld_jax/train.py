@@ -23,6 +23,7 @@ from uld_jax import (
     optimizer,
     progress,
     records,
+    run_data,
     schemes,
     stopping,
     training_step,
