@@ -13,22 +13,8 @@ out=${OUT:?name a folder for the records}
 runs=runs/${NAME:-l1}
 speech=${SPEECH:-.carry/speech}
 
-if [ -d .carry/wheels ]; then
-  # Outside .carry, which is sent anew with each call.
-  if [ ! -e .offline/installed ]; then
-    python3 -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
-      --upgrade --target .offline/site .carry/wheels/*.whl
-    touch .offline/installed
-  fi
-  export PYTHONPATH=$PWD/.offline/site PYTHONSAFEPATH=1
-  ULD_JAX_COMMIT=$(cat .carry/commit)
-  export ULD_JAX_COMMIT
-fi
-if [ -e .carry/runs.tgz ] && [ ! -d "$runs" ]; then
-  mkdir -p "$runs"
-  tar -xzf .carry/runs.tgz -C "$runs"
-fi
-python3 -c 'import jax; print(jax.__version__, jax.devices())'
+# shellcheck source=benchmarks/offline_env.sh
+. benchmarks/offline_env.sh "$runs"
 left=$((seconds - SECONDS + started - 20))
 status=0
 python3 -m uld_jax.sweep --config=experiments/l1.py --config.data.speech="$speech" \

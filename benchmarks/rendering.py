@@ -12,12 +12,13 @@ tables are Markdown; the numbers behind them go to a JSON file beside them.
 import argparse
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import statistics
 import sys
 import time
+
+import report
 
 _THREADS = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -38,48 +39,7 @@ def main() -> None:
         os.environ["PRA_NUM_THREADS"] = "1"
         os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
     tables = (_device if options.device else _cpu)(options)
-    import jax
-
-    from uld_jax import records
-
-    record = {
-        # Not where it was written to: that is a place on one machine.
-        "command": " ".join(
-            ["rendering.py", *(a for a in sys.argv[1:] if not a.startswith("--out="))]
-        ),
-        "date": time.strftime("%Y-%m-%d"),
-        "devices": [device.device_kind for device in jax.devices()],
-        **records.environment(),
-        "tables": tables,
-    }
-    text = _markdown(record)
-    print(text)
-    if options.out:
-        options.out.write_text(text)
-        options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-
-
-def _markdown(record: dict) -> str:
-    from uld_jax import tables
-
-    hardware, versions = record["hardware"], record["versions"]
-    lines = [
-        f"Written by `python benchmarks/{record['command']}` on {record['date']}, "
-        f"commit {record['commit'][:7]}: {hardware['processor']}, {hardware['cores']} "
-        f"cores, {', '.join(sorted(set(record['devices'])))}; "
-        f"jax {versions['jax']}, Python {versions['python']}.",
-    ]
-    for title, note, rows in record["tables"]:
-        lines += ["", f"**{title}** {note}", ""]
-        cells = [[_cell(value) for value in row.values()] for row in rows]
-        lines.append(tables.to_markdown(list(rows[0]), cells))
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value) -> str:
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
-    return str(value)
+    report.write("rendering.py", tables, options.out)
 
 
 # --- One thread of a CPU ------------------------------------------------------

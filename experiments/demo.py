@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from uld_jax import config as config_lib
 from uld_jax import corpora
-from uld_jax_experiments import l1_reduced
+from uld_jax_experiments import l1
 
 
 def get_config() -> config_lib.ConfigDict:
     """Return the settings of the demonstration."""
-    config = l1_reduced.get_config()
+    config = l1.get_config("reduced")
     config.data.name = "simulated/l1_demo:1.0.0"
     config.data.speech = corpora.BUILTIN
     config.train.epochs = 12

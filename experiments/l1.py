@@ -2,6 +2,7 @@
 
     python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
     python -m uld_jax.sweep --config=experiments/l1.py --workdir=runs/l1
+    python -m uld_jax.sweep --config=experiments/l1.py:reduced --workdir=runs/l1_reduced
 
 LibriSpeech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.
 Every scheme has 6 x 6 outputs: ULD runs at I = 5, the others at I = 6.
@@ -14,11 +15,22 @@ from uld_jax import config as config_lib
 from uld_jax import schemes
 
 
-def get_config() -> config_lib.ConfigDict:
-    """Return the settings of Table 1, column ULD."""
+def get_config(size: str = "full") -> config_lib.ConfigDict:
+    """Return the settings of Table 1, column ULD.
+
+    Args:
+        size: "full", or "reduced" for a machine of two cores: 16,000 training
+            segments, and a network half as wide with 2 blocks in place of 5.
+    """
+    config_lib.check_size(size, ("full", "reduced"))
     config = config_lib.default()
     config.data.name = "simulated/l1:1.0.0"
     config.label.outputs_per_axis = 6
+    if size == "reduced":
+        config.data.name = "simulated/l1_reduced:1.0.0"
+        config.model.width = 64
+        config.model.num_blocks = 2
+        config.train.epochs = 20
     return config
 
 

@@ -32,9 +32,9 @@ from uld_jax import (
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
 KILLED = """
 import os, signal
-from uld_jax import commands, main, train
+from uld_jax import commands, main, run_data
 
-batches = train._Run._batches
+batches = run_data.RunData.training_batches
 
 def deadly(self, epoch, first):
     for step, batch in enumerate(batches(self, epoch, first), first):
@@ -42,7 +42,7 @@ def deadly(self, epoch, first):
             os.kill(os.getpid(), signal.Signals[os.environ["TEST_SIGNAL"]])
         yield batch
 
-train._Run._batches = deadly
+run_data.RunData.training_batches = deadly
 commands.run(main.main)
 """
 # Fails where a run reaches for a corpus, a simulator or TensorFlow.
@@ -85,6 +85,30 @@ def flags_of(data_dir, workdir, *more):
     ]
 
 
+def adhoc_flags_of(data_dir, workdir, *more):
+    return [
+        "--config=experiments/ad2.py:reduced",
+        f"--workdir={workdir}",
+        "--config.data.name=simulated/ad2_tiny:1.0.0",
+        f"--config.data.dir={data_dir}",
+        "--config.data.speech=builtin",
+        "--config.data.nodes_in_training=2",
+        "--config.data.clock_offset=0.001",
+        "--config.data.position_error=0.1",
+        "--config.label.resolution=2",
+        "--config.model.width=8",
+        "--config.model.num_heads=2",
+        "--config.model.num_blocks=1",
+        "--config.data.source=fresh",
+        "--config.data.epoch_examples=12",
+        "--config.data.speech_hours=0.01",
+        "--config.train.batch_size=2",
+        "--config.train.epochs=3",
+        "--config.train.checkpoint_steps=2",
+        *more,
+    ]
+
+
 def run(*words, check=True, cwd=ROOT, env=None):
     result = subprocess.run(
         [sys.executable, *map(str, words)],
@@ -108,7 +132,9 @@ def without_times(record):
 
 def last_state(workdir):
     settings = json.loads((workdir / "settings.json").read_text())
-    model = models.for_label(settings["model"], schemes.Label("uld", 5), 8, 1, seed=7)
+    label = schemes.Label("uld", settings["label"]["resolution"])
+    sources = 2 if "ad2" in settings["data"]["name"] else 1
+    model = models.for_label(settings["model"], label, 8, sources, seed=7)
     _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.01))
     with checkpoints.Checkpoints(workdir) as saved:
         items, _ = saved.restore("last", training_step.to_items(state))
@@ -129,17 +155,34 @@ def unbroken_fresh(tiny_data_dir, tmp_path_factory):
     return workdir
 
 
+@pytest.fixture(scope="module")
+def unbroken_adhoc(tiny_data_dir, tmp_path_factory):
+    """Return a run of two talkers, fresh rooms, and everything random there is."""
+    workdir = tmp_path_factory.mktemp("unbroken_adhoc")
+    run("-m", "uld_jax.main", *adhoc_flags_of(tiny_data_dir, workdir))
+    return workdir
+
+
 @pytest.mark.parametrize(
-    ("name", "code", "more"),
-    [("SIGKILL", -signal.SIGKILL, ()), ("SIGTERM", 75, ()), ("SIGTERM", 75, FRESH)],
-    ids=["SIGKILL", "SIGTERM", "fresh"],
+    ("name", "code", "kind"),
+    [
+        ("SIGKILL", -signal.SIGKILL, "unbroken"),
+        ("SIGTERM", 75, "unbroken"),
+        ("SIGTERM", 75, "unbroken_fresh"),
+        ("SIGKILL", -signal.SIGKILL, "unbroken_adhoc"),
+    ],
+    ids=["SIGKILL", "SIGTERM", "fresh", "adhoc"],
 )
 def test_a_killed_run_goes_on_to_the_same_end(
-    name, code, more, request, tiny_data_dir, tmp_path
+    name, code, kind, request, tiny_data_dir, tmp_path
 ):
     """Same parameters, bit for bit, and same record as without the break."""
-    unbroken = request.getfixturevalue("unbroken_fresh" if more else "unbroken")
-    flags = flags_of(tiny_data_dir, tmp_path, *more)
+    unbroken = request.getfixturevalue(kind)
+    flags = {
+        "unbroken": lambda: flags_of(tiny_data_dir, tmp_path),
+        "unbroken_fresh": lambda: flags_of(tiny_data_dir, tmp_path, *FRESH),
+        "unbroken_adhoc": lambda: adhoc_flags_of(tiny_data_dir, tmp_path),
+    }[kind]()
     killed = run("-c", KILLED, *flags, check=False, env={"TEST_SIGNAL": name})
     assert killed.returncode == code
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "running"

@@ -166,6 +166,7 @@ class CompactData:
         first_step: int = 0,
         nodes: simulation.ChooseNodes | None = None,
         snr_db: float | int | None = None,
+        late: str | None = None,
     ) -> Iterator[input_pipeline.Batch]:
         """Yield the batches of an order from a step on.
 
@@ -175,6 +176,7 @@ class CompactData:
             nodes: From a step's number in the order and B to the nodes to render,
                 [B, k]: see `simulation.Law.batch`. By default, and for None, all.
             snr_db: SNR of all examples in place of their own, in dB.
+            late: Late field in place of the split's own.
 
         Raises:
             input_pipeline.DatasetError: If the data set is damaged, or there is no
@@ -185,17 +187,17 @@ class CompactData:
             raise input_pipeline.DatasetError(
                 f"snr_db is {snr_db}; this data set has no noise"
             )
-        return self._batches(order, first_step, nodes, snr_db)
+        return self._batches(order, first_step, nodes, snr_db, late or self._late)
 
-    def _batches(self, order, first_step, nodes, snr_db):
+    def _batches(self, order, first_step, nodes, snr_db, late):
         for step, (rows, facts) in enumerate(self._read(order, first_step), first_step):
             chosen = nodes(step, len(facts["room_size"])) if nodes else None
-            own = chosen is None and snr_db is None
+            own = chosen is None and snr_db is None and late == self._late
             if own and rows is not None and self._is_kept[rows].all():
                 fields = {key: facts[key] for key in input_pipeline.FIELDS[1:]}
                 yield {"audio": self._take(self._kept, rows)} | fields
                 continue
-            batch = self._render(rows, facts, chosen, snr_db)
+            batch = self._render(rows, facts, chosen, snr_db, late)
             if own and self._keep:
                 self._keep_rows(rows, batch["audio"])
             yield batch
@@ -212,7 +214,7 @@ class CompactData:
             rows = np.asarray(order[step])
             yield rows, {key: values[rows] for key, values in self._facts.items()}
 
-    def _render(self, rows, facts, chosen, snr_db) -> input_pipeline.Batch:
+    def _render(self, rows, facts, chosen, snr_db, late) -> input_pipeline.Batch:
         law = self._law
         examples = [
             {key: values[row] for key, values in facts.items()}
@@ -237,7 +239,7 @@ class CompactData:
             corpora.to_float(jax.device_put(dry)),
             noise,
             nodes=chosen,
-            late=self._late,
+            late=late,
             deterministic=True,
         )
         return batch | {"audio": simulation.to_stored(batch["audio"])[0]}

@@ -4,7 +4,7 @@
 
 Clocks off, nodes not where they are believed to be, fewer nodes, more noise: one
 condition at a time, on the test split of the experiment's compact data set. Of all
-finished runs at or below `--workdir`, those without `conditions.json` get one.
+finished runs at or below `--workdir`, each gets a `conditions.json`.
 """
 
 import dataclasses
@@ -33,15 +33,16 @@ _EXAMPLES = flags.DEFINE_integer(
 )
 _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 
-_BATCH_SIZE = 8
 _SEED = 1  # Of the perturbations.
 
-# What is varied, and its values: seconds, meters, nodes, decibels.
+# What is varied, and its values: seconds, meters, nodes, decibels. The last is the late
+# field with every image, where the test split has a thinned one.
 CONDITIONS = {
     "clock_offset": (0.0005, 0.002, 0.01, 0.05),
     "position_error": (0.05, 0.1, 0.3),
     "num_nodes": (20, 15, 10, 5),
     "snr_db": (-10.0, 0.0, 10.0, 20.0),
+    "full_late_field": (1,),
 }
 
 
@@ -55,14 +56,14 @@ class Condition:
     """
 
     name: str = "none"
-    value: float = 0.0
+    value: float = 0
 
     @property
     def law(self) -> perturbations.Perturbation:
         """The perturbation of the nodes."""
-        if self.name in ("none", "snr_db"):
-            return perturbations.Perturbation()
-        return perturbations.Perturbation(**{self.name: self.value})
+        if self.name in ("clock_offset", "position_error", "num_nodes"):
+            return perturbations.Perturbation(**{self.name: self.value})
+        return perturbations.Perturbation()
 
 
 def all_conditions(num_nodes: int) -> list[Condition]:
@@ -75,14 +76,22 @@ def all_conditions(num_nodes: int) -> list[Condition]:
     ]
 
 
-def _batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]:
-    """Yield the batches of an order under a condition, the same for all methods."""
-    law = condition.law
+def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]:
+    """Yield the batches of an order under a condition.
+
+    Args:
+        data: Compact data.
+        order: Batches of indices.
+        condition: The condition; what is random in it depends on an example's index
+            alone, and so is the same for every method.
+        num_nodes: Nodes of an example.
+    """
+    law, changes = condition.law, {}
     if condition.name == "snr_db":
-        batches = data.batches(order, snr_db=condition.value)
-    else:
-        batches = data.batches(order)
-    for step, batch in enumerate(batches):
+        changes = {"snr_db": condition.value}
+    elif condition.name == "full_late_field":
+        changes = {"late": "full"}
+    for step, batch in enumerate(data.batches(order, **changes)):
         streams = [(_SEED, int(index)) for index in order[step]]
         draws = law.draw(streams, num_nodes)
         yield perturbations.apply(law, batch, draws) if law else batch
@@ -101,42 +110,78 @@ def check_run(run: dict, config) -> None:
         )
 
 
-def evaluate_run(run: dict, data: run_data.RunData, num_examples: int) -> dict:
-    """Return a run's metrics under all conditions, by name and value."""
-    folder = pathlib.Path(run["folder"])
+def _localizer(run: dict, data: run_data.RunData) -> evaluate.Step:
     if method := run.get("method"):
-        step = localizers.baseline(method, data.num_sources, resolution=1)
-    else:
-        step = localizers.network(
-            folder, run["settings"], data.num_nodes, data.num_sources
-        )
-    test = data.held_out["test"]
-    order = input_pipeline.in_order(num_examples, min(_BATCH_SIZE, num_examples))
-    found = []
+        return localizers.baseline(method, data.num_sources, resolution=1)
+    return localizers.network(
+        pathlib.Path(run["folder"]), run["settings"], data.num_nodes, data.num_sources
+    )
+
+
+def test_runs(
+    runs: list[dict], data: run_data.RunData, num_examples: int, batch_size: int = 8
+) -> None:
+    """Test runs under all conditions, and note each beside their records.
+
+    Every condition is rendered once for all runs that lack it, so that what is
+    interrupted goes on where it was.
+
+    Args:
+        runs: Their records.
+        data: Compact data with a test split, loaded.
+        num_examples: How many of its examples to take.
+        batch_size: Examples handled at once.
+
+    Raises:
+        localizers.LocalizerError: If a network does not fit the data.
+    """
+    notes = {run["folder"]: _note(run, data, num_examples) for run in runs}
+    steps = {run["folder"]: _localizer(run, data) for run in runs}
+    order = input_pipeline.in_order(num_examples, min(batch_size, num_examples))
     conditions = all_conditions(data.num_nodes)
     for number, condition in enumerate(conditions, start=1):
-        title = f"{folder.name} [{number}/{len(conditions)}] {condition.name}"
-        result = evaluate.evaluate(
-            step,
-            _batches(test, order, condition, data.num_nodes),
+        facts = dataclasses.asdict(condition)
+        lacking = [
+            folder
+            for folder, note in notes.items()
+            if not any(facts.items() <= done.items() for done in note["conditions"])
+        ]
+        if not lacking:
+            continue
+        results = evaluate.evaluate_all(
+            [steps[folder] for folder in lacking],
+            batches(data.held_out["test"], order, condition, data.num_nodes),
             num_examples,
-            f"{title} {condition.value:g}",
+            f"[{number}/{len(conditions)}] {condition.name} {condition.value:g}",
         )
-        values = {key: result.metrics[key] for key in ("mae", "median", "rmse", "p90")}
-        if not method:
-            values["accuracy"] = result.metrics["accuracy"]
-        found.append(dataclasses.asdict(condition) | values)
-    return {
+        for folder, result in zip(lacking, results, strict=True):
+            kept = ("mae", "median", "rmse", "p90", "accuracy")
+            values = {key: result.metrics[key] for key in kept}
+            notes[folder]["conditions"].append(facts | values)
+            path = pathlib.Path(folder) / records.CONDITIONS_FILE
+            records.write_json(path, notes[folder])
+
+
+def _note(run: dict, data: run_data.RunData, num_examples: int) -> dict:
+    """Return what was noted of a run under these conditions, or an empty note."""
+    note = {
         "examples": num_examples,
         "seed": _SEED,
-        "conditions": found,
+        "conditions": [],
         "data": data.origin,
         **evaluate.environment(),
     }
+    path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
+    if path.exists():
+        old = json.loads(path.read_text())
+        if all(old[key] == note[key] for key in ("examples", "seed")):
+            return old
+        progress.say(f"{path}: of other examples; tested anew")
+    return note
 
 
 def main(_) -> None:
-    """Test the runs that have not been tested yet."""
+    """Test the runs under the conditions that they lack."""
     config = _CONFIG.value.copy_and_resolve_references()
     config.data.source = "compact"
     config = config_lib.resolve(config)
@@ -147,14 +192,8 @@ def main(_) -> None:
     data = run_data.RunData(config, splits=("test",))
     data.load()
     size = len(data.held_out["test"])
-    for run in runs:
-        path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
-        if path.exists():
-            progress.say(f"{path}: there already")
-            continue
-        found = evaluate_run(run, data, min(_EXAMPLES.value or size, size))
-        records.write_json(path, found)
-        progress.say(f"{path}: MAE {found['conditions'][0]['mae']:.3f} m unperturbed")
+    test_runs(runs, data, min(_EXAMPLES.value or size, size))
+    progress.say(f"{len(runs)} runs have their {records.CONDITIONS_FILE}")
 
 
 if __name__ == "__main__":

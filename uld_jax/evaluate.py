@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -105,11 +105,24 @@ def evaluate(
     Raises:
         FloatingPointError: If a loss or a prediction is not finite.
     """
-    parts = []
+    (result,) = evaluate_all([step], batches, num_examples, title)
+    return result
+
+
+def evaluate_all(
+    steps: Sequence[Step], batches: Iterable[dict], num_examples: int, title: str
+) -> list[Evaluation]:
+    """Return what several methods make of the same examples: see `evaluate`."""
+    parts = [[] for _ in steps]
     with progress.Progress(title, num_examples, "examples") as bar:
         for batch in batches:
-            parts.append(jax.device_get(step(batch)))
+            for step, mine in zip(steps, parts, strict=True):
+                mine.append(jax.device_get(step(batch)))
             bar.update(min(len(batch["audio"]), bar.left))
+    return [_summary(mine, num_examples, title) for mine in parts]
+
+
+def _summary(parts: list[dict], num_examples: int, title: str) -> Evaluation:
     results = {
         key: np.concatenate([part[key] for part in parts])[:num_examples]
         for key in parts[0]

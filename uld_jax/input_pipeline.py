@@ -132,7 +132,7 @@ class Split:
                         arrays[field] = np.empty(shape, part.dtype)
                     arrays[field][indices.start : indices.stop] = part
                 bar.update(len(indices))
-        _check_geometry(self.name, arrays)
+        check_geometry(self.name, arrays)
         return arrays
 
 
@@ -145,8 +145,27 @@ def _stack(examples: list[Batch], fields: Iterable[str]) -> Batch:
     return batch
 
 
-def _check_geometry(name: str, arrays: Batch) -> None:
+def check_geometry(name: str, arrays: Batch) -> None:
+    """Raise unless every example has nodes, all of them in the room, as its sources.
+
+    Args:
+        name: Of the split, for the message.
+        arrays: Examples, stacked by field; `node_mask`, if there, says which nodes
+            an example has.
+
+    Raises:
+        DatasetError: With the first thing that is wrong.
+    """
     floors = arrays["room_size"][:, None, :2]
+    if not arrays["node_positions"].shape[1]:
+        raise DatasetError(f"the examples of split {name!r} have no nodes")
+    present = arrays.get("node_mask")
+    if present is not None and not present.any(axis=1).all():
+        first = int(np.argmin(present.any(axis=1)))
+        raise DatasetError(
+            f"example {first} of split {name!r} has all its nodes masked; leave it "
+            "out, or give it at least one node"
+        )
     for field in ("source_positions", "node_positions"):
         try:
             labels.check_positions(arrays[field][..., :2], floors)
@@ -257,7 +276,7 @@ class DiskData:
     def _read(self, indices: np.ndarray) -> Batch:
         examples = [self._split[int(index)] for index in indices]
         batch = _stack(examples, self._split.fields)
-        _check_geometry(self._split.name, batch)
+        check_geometry(self._split.name, batch)
         return batch
 
     def on_host(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:

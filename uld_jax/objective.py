@@ -48,8 +48,16 @@ def losses(
         batch: The batch it was said about.
         permutation_invariant: Whether each example's outputs are assigned to its
             sources as suits them best (PIT, Sec. 3.3); else in their order.
+
+    Raises:
+        ValueError: If the network finds another number of sources than there are.
     """
     target = targets(label, batch)
+    if logits.shape[1] != target.shape[1]:
+        raise ValueError(
+            f"the batch has {target.shape[1]} sources and the network finds "
+            f"{logits.shape[1]}; train it on data with as many"
+        )
     if permutation_invariant and logits.shape[1] > 1:
         against_all = jax.vmap(label.loss, (None, 0))
         pairwise = jax.vmap(jax.vmap(against_all, (0, None)))(logits, target)

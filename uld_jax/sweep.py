@@ -21,6 +21,7 @@ from ml_collections import config_flags
 
 from uld_jax import commands, datasets, progress, records, stopping
 from uld_jax import config as config_lib
+from uld_jax import schemes as schemes_lib
 
 _CONFIG = commands.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
@@ -47,12 +48,26 @@ def plan(
         config_lib.ConfigError: If one of the runs could not be made.
     """
     if schemes or resolutions:
-        sets = [
-            {"label.scheme": scheme} | ({"label.resolution": i} if i else {})
-            for scheme, i in itertools.product(
+        cells = list(
+            itertools.product(
                 schemes or [base.label.scheme], _integers("resolution", resolutions)
             )
-        ]
+        )
+        try:
+            sets = [
+                {"label.scheme": scheme} | ({"label.resolution": i} if i else {})
+                for scheme, i in cells
+                if i != 1 or schemes_lib.is_feasible(scheme, 1)
+            ]
+        except ValueError as error:
+            raise config_lib.ConfigError(f"--scheme: {error}") from None
+        if left_out := len(cells) - len(sets):
+            progress.say(
+                f"{left_out} runs at I = 1 left out: with one cell there is nothing "
+                "to choose"
+            )
+        if not sets:
+            raise config_lib.ConfigError("no run is left of the sweep")
     else:
         file, _, _ = experiment.partition(":")
         sweep = runpy.run_path(file).get("sweep", lambda: [{}])

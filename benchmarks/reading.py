@@ -1,6 +1,6 @@
 """Speed and memory of training steps of an experiment, data on device and on disk.
 
-    python benchmarks/training_speed.py --config=experiments/l1.py --steps=20
+    python benchmarks/reading.py --config=experiments/l1.py --steps=20
 
 The data set must be prepared. Prints examples per second, the largest memory use,
 and the ratio of both ways of reading, measured in one run.
@@ -11,7 +11,6 @@ import time
 
 import jax
 from absl import flags
-from flax import nnx
 
 from uld_jax import commands, input_pipeline, models, optimizer, schemes, training_step
 from uld_jax import config as config_lib
@@ -51,13 +50,12 @@ def main(_) -> None:
     label = schemes.Label(config.label.scheme, config.label.resolution)
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     split = input_pipeline.Split(path, "train")
-    model = models.build(
-        num_nodes=split.num_nodes,
-        num_sources=1,
-        outputs_per_axis=label.outputs_per_axis,
-        num_channels=label.num_channels,
-        rngs=nnx.Rngs(config.seed),
-        **config_lib.to_dict(config.model),
+    model = models.for_label(
+        config_lib.to_dict(config.model),
+        label,
+        split.num_nodes,
+        split.num_sources,
+        config.seed,
     )
     adamw = optimizer.adamw(config.train.learning_rate, config.train.weight_decay)
     graph, state = training_step.init_state(model, adamw)

@@ -1,6 +1,6 @@
-"""Recode a speech corpus to Ogg/Opus, to fit where the original does not.
+"""Recode a corpus of speech or noise to Ogg/Opus, to fit where the original does not.
 
-    python benchmarks/recode_speech.py SOURCE TARGET
+    python benchmarks/recode_audio.py SOURCE TARGET
 
 About 25 kbit/s; folders and names stay. For runs on machines that only a small
 archive can be sent to: the recoded corpus is a corpus of its own in the records.
@@ -17,7 +17,7 @@ _SUFFIXES = {".flac", ".wav"}
 
 def main() -> None:
     """Recode all FLAC and WAV files below a folder."""
-    parser = argparse.ArgumentParser(description="Recode speech to Ogg/Opus.")
+    parser = argparse.ArgumentParser(description="Recode audio to Ogg/Opus.")
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("target", type=pathlib.Path)
     arguments = parser.parse_args()

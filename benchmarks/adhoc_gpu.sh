@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Tables 2 and 3 at full size on one GPU, cell after cell, in calls of at most MINUTES (9).
+# Call it again until it exits with 0; it exits with 75 while there is more to do.
+#   OUT=FOLDER benchmarks/adhoc_gpu.sh [flags of uld_jax.main]
+# First the speed of rendering, STFT and network, then ULD at I = 16 and 8 and one-hot at
+# 16, then the rest of Table 2, then Table 3. Data are compact: prepared here from speech
+# and noise, in a minute or two, and rendered on the device batch by batch.
+# Works offline with what benchmarks/pack_offline.sh put into .carry, or in a machine's own
+# environment if there is no .carry. Records go to $OUT; runs that are in .carry/runs.tgz
+# (an earlier $OUT/runs.tgz) are taken as done. SIZE=:reduced takes the reduced experiment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+started=$SECONDS
+seconds=$((${MINUTES:-9} * 60))
+out=${OUT:?name a folder for the records}
+runs=runs/${NAME:-adhoc}
+. benchmarks/offline_env.sh "$runs"
+mkdir -p "$out" "$runs"
+
+left() { python3 -c "print(max(0, $seconds - $SECONDS + $started - 25) / 60)"; }
+status=0
+data=(--config.data.source=compact --config.data.speech="${SPEECH:-.carry/speech}"
+  --config.data.noise="${NOISE:-.carry/noise}")
+if [ ! -e "$runs/training_speed.md" ]; then
+  python3 benchmarks/training.py --out="$runs/training_speed.md" ${SIZE:+--small}
+fi
+cells="1:uld:16 1:uld:8 1:one_hot:16"
+for ad in 1 2; do
+  for cell in uld:16 uld:8 one_hot:16 one_hot:8 uld:4 one_hot:4 refined_grid:8 \
+    refined_grid:16 heat_map:8 refined_grid:4 heat_map:4 uld:2 one_hot:2 refined_grid:2 \
+    heat_map:2 uld:1 heat_map:16; do
+    cells="$cells $ad:$cell"
+  done
+done
+for cell in ${CELLS:-$cells}; do
+  IFS=: read -r ad scheme resolution <<<"$cell"
+  workdir=$runs/ad$ad/${scheme}_I${resolution}_seed0
+  grep -qs '"status": "\(done\|diverged\)"' "$workdir/record.json" && continue
+  minutes=$(left)
+  if [ "$(python3 -c "print($minutes < 0.5)")" = True ]; then
+    status=75
+    break
+  fi
+  python3 -m uld_jax.main --config="experiments/ad$ad.py${SIZE:-}" "${data[@]}" \
+    --config.label.scheme="$scheme" --config.label.resolution="$resolution" \
+    --workdir="$workdir" --minutes="$minutes" "$@" || status=$?
+  [ "$status" = 0 ] || break
+done
+# The state of the run that goes on travels, too: parameters of a few MB.
+tar -C "$runs" --exclude=tensorboard -czf "$out/runs.tgz" .
+for ad in 1 2; do
+  [ -d "$runs/ad$ad" ] || continue
+  python3 -m uld_jax.tables "$runs/ad$ad" --markdown="$out/table$((ad + 1)).md" || true
+done
+echo "exit status: $status (75: call again)"
+exit "$status"
