@@ -21,10 +21,10 @@ LAYERS = {
     3: {"models", "evaluate", "training_step", "simulation"},
     4: {"config", "fresh", "compact"},
     5: {"datasets"},
-    6: {"run_data"},
-    7: {"train"},
+    6: {"run_data", "localizers"},
+    7: {"train", "conditions"},
     8: {"commands"},
-    9: {"main", "sweep", "prepare", "tables", "plots"},
+    9: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"},
 }
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
