@@ -361,6 +361,11 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     shutil.rmtree(broken)
     whole = run("-m", "uld_jax.sweep", *flags)
     assert "heat_map_I6_seed0: done already" in whole.stdout
+    nothing = (*flags, "--resolution=1")
+    none = run("-m", "uld_jax.sweep", *nothing, check=False)
+    assert none.returncode == 2
+    assert "2 runs at I = 1 left out" in none.stdout
+    assert "no run is left of the sweep" in none.stderr
     table = run("-m", "uld_jax.tables", tmp_path).stdout
     assert "| One-hot" in table
     assert "| HM" in table
@@ -389,7 +394,10 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
         ),
         (["--config.train.batch_size=64"], "batch size 64 is larger than the 48"),
         (["--config.model.num_encoders=3"], "8 nodes cannot be divided among 3"),
+        (["--config.data.nodes_in_training=9"], "9 nodes are to be heard and the data"),
+        (["--config.model.name=adhoc"], "by config.default('adhoc')"),
         (["spare"], "unknown argument 'spare'"),
+        (["--config=experiments/l1.py:tiny"], "no size 'tiny' of this experiment"),
         (["--config=experimnts/l1.py"], "experimnts/l1.py"),
     ],
 )
