@@ -82,7 +82,9 @@ def run(main: Callable) -> None:
             # Misspelled keys and wrong types, on the line or in the file.
             while len(error.args) == 1 and isinstance(error.args[0], Exception):
                 error = error.args[0]
-            text = error.args[0] if len(error.args) == 1 else error
+            text = str(error.args[0] if len(error.args) == 1 else error)
+            if "Traceback" in text:  # What an experiment's file has raised.
+                text = text.strip().splitlines()[-1].partition(": ")[2] or text
             _exit(f"error: {text}; see --help", EXIT_BAD_INPUT)
         return rest
 
