@@ -71,8 +71,8 @@ def test_the_interval_is_that_of_the_mean():
     errors = np.random.default_rng(1).exponential(size=400)
     low, high = condition_plots.interval(errors)
     half = 1.96 * errors.std() / np.sqrt(400)
-    assert low == pytest.approx(errors.mean() - half, abs=0.02)
-    assert high == pytest.approx(errors.mean() + half, abs=0.02)
+    assert low == pytest.approx(errors.mean() - half, abs=0.01)
+    assert high == pytest.approx(errors.mean() + half, abs=0.01)
     assert condition_plots.interval(errors) == (low, high)
 
 

@@ -19,6 +19,9 @@ def test_a_method_has_one_color_and_a_kind_of_training_one_line():
     assert len(set(colors.values())) == len(colors) == 6
     lines = {(v, s["linestyle"], s["fillstyle"]) for (_, v), s in styles.items()}
     assert len(lines) == 3  # Two kinds of training, and the baselines.
+    stored, fresh = (styles["uld", variant] for variant in groups.by_variant(members))
+    assert stored["linestyle"] != fresh["linestyle"]
+    assert stored["fillstyle"] != fresh["fillstyle"]
     # The same in a figure of a few of them.
     alone = drawing.styles([one for one in members if one.scheme == "uld"])
     assert alone["uld", "fresh rooms"] == styles["uld", "fresh rooms"]

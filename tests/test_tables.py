@@ -187,6 +187,9 @@ def test_kinds_of_training_have_tables_of_their_own_and_one_side_by_side():
     stored, other, side = made([*runs, fresh, baseline_record()])
     assert "simulated/ad1:1.0.0`, fixed training set**" in stored.caption
     assert "simulated/ad1:1.0.0`, fresh rooms**: 992 fresh" in other.caption
+    assert stored.notes == ""  # Once, below the last.
+    assert "nearest of them" in other.notes
+    assert "Baselines know no cells" in other.notes
     assert by_row(stored)["ULD", "MAE m (ours)"]["I = 4"] == "0.400"
     assert by_row(other)["ULD", "MAE m (ours)"]["I = 4"] == "0.200"
     assert by_row(other)["ULD", "MAE m (ours)"]["I = 2"] == ""
