@@ -14,11 +14,26 @@ LAYERS = {
     | {"encoder_decoder"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
-    | {"builtin_noise", "stopping", "errors"},
-    1: {"schemes", "metrics", "input_pipeline", "locking", "rooms", "anechoic"}
+    | {"builtin_noise", "stopping", "errors", "paper", "markup"},
+    1: {
+        "groups",
+        "schemes",
+        "metrics",
+        "input_pipeline",
+        "locking",
+        "rooms",
+        "anechoic",
+    }
     | {"front_ends", "perturbations"},
-    2: {"adhoc", "objective", "rendering"},
-    3: {"models", "evaluate", "training_step", "simulation"},
+    2: {"adhoc", "objective", "rendering", "captions", "drawing"},
+    3: {
+        "condition_plots",
+        "floor_plans",
+        "models",
+        "evaluate",
+        "training_step",
+        "simulation",
+    },
     4: {"config", "fresh", "compact"},
     5: {"datasets"},
     6: {"run_data", "localizers"},
@@ -35,16 +50,24 @@ ALSO_ALLOWED = {
     "plots": {"tables"},
     "scenes": {"errors"},
 }
-ONLY = {"tables": {"records"}, "plots": {"records", "tables"}}
+ONLY = {
+    "groups": {"records"},
+    "captions": {"groups"},
+    "drawing": {"groups", "records"},
+    "condition_plots": {"drawing", "groups", "paper"},
+    "floor_plans": {"drawing", "groups"},
+    "tables": {"captions", "groups", "markup", "paper"},
+    "plots": {"condition_plots", "drawing", "floor_plans", "groups", "tables"},
+}
 SOLE_USERS = {
     "grain": {"input_pipeline"},
     "orbax": {"checkpoints"},
     "tensorflow_datasets": {"input_pipeline"},
-    "matplotlib": {"plots"},
+    "matplotlib": {"drawing"},
     "uld_jax_data": {"datasets"},
 }
 NO_JAX = {"acoustics", "scenes", "corpora", "builtin_speech", "records"}
-NO_JAX |= {"builtin_noise", "tables", "plots"}
+NO_JAX |= {"builtin_noise", "paper", *ONLY, "markup"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent

@@ -1,190 +1,153 @@
-"""Records to figures: learning curves, error distribution, floor plan, maps.
+"""Records to figures: learning curves, errors, floor plans, maps, what makes it hard.
 
     python -m uld_jax.plots runs/l1 --out=runs/l1/report
 
-writes the figures and `report.html`, which shows them with the table.
+writes the figures and `report.html`, which shows them with the tables. Figures other
+than that of MAE against I show the baselines and, of each label and kind of training,
+the I of least validation MAE.
 """
 
 import argparse
 import html
 import pathlib
+import re
 
 import numpy as np
 
-from uld_jax import records, tables
+from uld_jax import condition_plots, drawing, floor_plans, groups, tables
+from uld_jax.drawing import Shown, plt
+from uld_jax.groups import Group
 
-try:
-    import matplotlib
+_NOTE = (
+    "Figures other than that of MAE against I show the baselines and, of each label "
+    "and kind of training, the I of least validation MAE."
+)
+_PAGE = """<!doctype html>
+<meta charset="utf-8">
+<title>uld_jax report</title>
+<style>
+body {{ font-family: sans-serif; margin: 2em; max-width: 75em }}
+img {{ max-width: 100% }}
+table {{ border-collapse: collapse; font-size: 90%; display: block; overflow-x: auto }}
+th, td {{ padding: .15em .6em; text-align: left; white-space: nowrap }}
+th {{ border-bottom: 2px solid }}
+tr.first td {{ border-top: 1px solid #999 }}
+</style>
+<h1>Where the talkers are: tables and figures</h1>
+{}
+"""
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-except ImportError:
-    plt = None
 
-_MAPS = 4
+def plot_learning_curves(shown: list[Group], members: list[Group]):
+    """Return a figure of the losses above their floors and the validation MAE.
 
-
-def _title(run: dict) -> str:
-    label = run["settings"]["label"]
-    name = tables.TITLES.get(label["scheme"], label["scheme"])
-    return f"{name}, I = {label['resolution']}, seed {run['seed']}"
-
-
-def plot_learning_curves(runs: list[dict]):
-    """Return a figure of the losses above their floors and the validation MAE."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    for run in runs:
-        epochs = [epoch["epoch"] for epoch in run["epochs"]]
-        (line,) = left.plot(
-            epochs, [e["validation"]["kl"] for e in run["epochs"]], label=_title(run)
+    Of a group's runs that converged the first is shown.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    styles = drawing.styles(members)
+    for one in shown:
+        epochs = one.converged[0]["epochs"]
+        numbers = [epoch["epoch"] for epoch in epochs]
+        look = styles[one.method, one.variant] | {"marker": ""}
+        validation, train = (
+            [epoch[split]["kl"] for epoch in epochs]
+            for split in ("validation", "train")
         )
-        left.plot(
-            epochs,
-            [e["train"]["kl"] for e in run["epochs"]],
-            color=line.get_color(),
-            linestyle=":",
-        )
-        right.plot(epochs, [e["validation"]["mae"] for e in run["epochs"]])
-    left.set(
-        xlabel="epoch",
-        ylabel="loss above its floor",
-        yscale="log",
-        title="validation (solid), training (dotted)",
-    )
+        left.plot(numbers, validation, **look, label=drawing.name(one))
+        left.plot(numbers, train, **look, alpha=0.4)
+        right.plot(numbers, [e["validation"]["mae"] for e in epochs], **look)
+    left.set(xlabel="epoch", ylabel="loss above its floor", yscale="log")
+    left.set_title("validation; faint: training", fontsize="medium")
     right.set(xlabel="epoch", ylabel="validation MAE in m", yscale="log")
-    left.legend(fontsize="small")
+    drawing.legend(figure, left)
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
+        drawing.plain_ticks(axes)
     return figure
 
 
-def plot_error_distribution(runs: list[dict], errors: list[np.ndarray]):
-    """Return a figure of the share of test errors below each distance."""
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for run, values in zip(runs, errors, strict=True):
+def plot_error_distribution(shown: Shown, members: list[Group]):
+    """Return a figure of the share of test sources below each error, seeds pooled."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    styles = drawing.styles(members)
+    for one, predictions in shown:
+        values = np.concatenate([drawing.distances(p).ravel() for p in predictions])
         share = np.arange(1, len(values) + 1) / len(values)
-        axes.plot(np.sort(values), share, label=_title(run))
-    limit = min(run["test"]["quantization_error"] for run in runs)
-    axes.axvline(limit, color="gray", linestyle="--", label=f"QE, {limit:.3f} m")
-    axes.set(xscale="log", xlabel="error in m", ylabel="share of test segments")
+        look = styles[one.method, one.variant] | {"marker": ""}
+        axes.plot(np.sort(values), share, **look, label=drawing.name(one))
+    known = groups.quantization_errors([one for one, _ in shown if one.scheme])
+    for resolution, limit in sorted(known.items())[-1:]:
+        label = f"QE at I = {resolution}, {limit:.3f} m"
+        axes.axvline(limit, color="gray", dashes=(2, 2), label=label)
+    axes.set(xscale="log", xlabel="error in m", ylabel="share of test sources")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    drawing.legend(figure, axes)
     return figure
 
 
-def _draw_room(axes, room_size, nodes) -> None:
-    axes.plot(*nodes[:, :2].T, "k^", markersize=4, label="nodes", clip_on=False)
-    axes.set(
-        xlim=(0, room_size[0]),
-        ylim=(0, room_size[1]),
-        xlabel="x in m",
-        ylabel="y in m",
-        aspect="equal",
-    )
-
-
-def plot_floor_plans(runs: list[dict], predictions: list[dict], num_shown: int = 150):
-    """Return a figure with arrows from truth to estimate, a floor plan a run."""
-    figure, grid = plt.subplots(
-        1, len(runs), figsize=(4.2 * len(runs), 4.6), layout="constrained"
-    )
-    for axes, run, predicted in zip(
-        np.atleast_1d(grid), runs, predictions, strict=True
-    ):
-        _draw_room(axes, predicted["room_size"][0], predicted["node_positions"][0])
-        truth = predicted["positions"][:num_shown].reshape(-1, 2)
-        shift = predicted["predicted"][:num_shown].reshape(-1, 2) - truth
-        axes.quiver(
-            *truth.T,
-            *shift.T,
-            angles="xy",
-            scale_units="xy",
-            scale=1,
-            width=0.005,
-            color="tab:blue",
+def _figures(members: list[Group]) -> dict:
+    """Return all figures of runs on the same data, by name."""
+    chosen = groups.representatives(members)
+    figures = {}
+    if _has_sweep(members):
+        figures["mae_against_resolution"] = condition_plots.plot_mae_against_resolution(
+            members
         )
-        axes.plot(*truth.T, ".", color="tab:red", markersize=3, label="truth")
-        axes.set_title(f"{_title(run)}: MAE {run['test']['mae']:.3f} m")
-    np.atleast_1d(grid)[0].legend(fontsize="small", loc="upper right")
-    return figure
+    trained = [one for one in chosen if one.scheme and one.converged[0].get("epochs")]
+    if trained:
+        figures["learning_curves"] = plot_learning_curves(trained, members)
+    shown = [
+        (one, [p for run in one.converged if (p := drawing.read_predictions(run))])
+        for one in chosen
+    ]
+    shown = [(one, predictions) for one, predictions in shown if predictions]
+    if shown:
+        figures["errors"] = plot_error_distribution(shown, members)
+        figures["floor_plans"] = floor_plans.plot_floor_plans(shown, members)
+        for fact in condition_plots.FACTS:
+            figures[f"error_against_{fact}"] = condition_plots.plot_error_against(
+                fact, shown, members
+            )
+    figures["conditions"] = condition_plots.plot_conditions(members)
+    number = 0
+    for one, (predictions, *_) in shown:
+        if "planes" in predictions:
+            number += 1
+            name = f"maps_{pathlib.Path(one.converged[0]['folder']).name}_{number}"
+            figures[name] = floor_plans.plot_maps(one, predictions)
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def plot_maps(run: dict, predictions: dict):
-    """Return a figure of the predicted distributions of a few test segments."""
-    planes = predictions["planes"][:_MAPS, 0]
-    figure, grid = plt.subplots(
-        1, len(planes), figsize=(3.2 * len(planes), 3.4), layout="constrained"
-    )
-    resolution = run["settings"]["label"]["resolution"]
-    for k, (axes, plane) in enumerate(zip(np.atleast_1d(grid), planes, strict=True)):
-        room = predictions["room_size"][k]
-        # Grid points lie at the centers of their pixels, half of which stick out
-        # of the room at the walls; cells fill the room.
-        margin = room[:2] / resolution / 2 if len(plane) > resolution else (0, 0)
-        axes.imshow(
-            plane,
-            origin="lower",
-            cmap="Blues",
-            extent=(-margin[0], room[0] + margin[0], -margin[1], room[1] + margin[1]),
-        )
-        _draw_room(axes, room, predictions["node_positions"][k])
-        axes.plot(*predictions["positions"][k].T, "x", color="tab:red", label="truth")
-        axes.plot(
-            *predictions["predicted"][k].T,
-            "o",
-            markerfacecolor="none",
-            color="tab:orange",
-            label="estimate",
-        )
-    np.atleast_1d(grid)[0].legend(fontsize="x-small", loc="upper right")
-    figure.suptitle(f"{_title(run)}: predicted distribution")
-    return figure
+def _has_sweep(members: list[Group]) -> bool:
+    """Return whether there is a line to draw: several I, or the paper's."""
+    kinds = [(one.method, one.variant) for one in members]
+    return members[0].data.table in (2, 3) or len(set(kinds)) < len(kinds)
 
 
-def read_predictions(run: dict) -> dict | None:
-    """Return the predictions beside a record, or None where they are missing."""
-    path = pathlib.Path(run["folder"]) / records.PREDICTIONS_FILE
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-def write_report(runs: list[dict], out: pathlib.Path) -> pathlib.Path:
+def write_report(members: list[Group], out: pathlib.Path) -> pathlib.Path:
     """Write all figures and the page that shows them; return the page's path."""
     out.mkdir(parents=True, exist_ok=True)
-    groups = tables.group(runs)
-    runs = [run for one in groups for run in one.runs]
-    predictions = [read_predictions(run) for run in runs]
-    shown = [(r, p) for r, p in zip(runs, predictions, strict=True) if p is not None]
-    figures = {"learning_curves": plot_learning_curves(runs)}
-    if shown:
-        errors = [
-            np.linalg.norm(p["predicted"] - p["positions"], axis=-1).ravel()
-            for _, p in shown
-        ]
-        figures["errors"] = plot_error_distribution([r for r, _ in shown], errors)
-        figures["floor_plans"] = plot_floor_plans(
-            [r for r, _ in shown], [p for _, p in shown]
-        )
-    for number, (run, predicted) in enumerate(shown, start=1):
-        name = f"{pathlib.Path(run['folder']).name}_{number}"
-        figures[f"maps_{name}"] = plot_maps(run, predicted)
-    for name, figure in figures.items():
-        figure.savefig(out / f"{name}.png", dpi=110)
-        plt.close(figure)
-    table = html.escape(tables.table_1(groups))
-    images = "\n".join(
-        f'<p><img src="{name}.png" alt="{name}"></p>' for name in figures
-    )
+    kinds = groups.by_data(members)
+    parts = []
+    for number, (data, same) in enumerate(kinds.items(), start=1):
+        ending = f"_{_slug(data.name)}_{number}" if len(kinds) > 1 else ""
+        parts.append(f"<h2>{html.escape(data.name)}</h2>")
+        parts += [table.html() for table in tables.make(same)]
+        parts.append(f"<p>{_NOTE}</p>")
+        for name, figure in _figures(same).items():
+            file = f"{name}{ending}.png"
+            figure.savefig(out / file, dpi=110)
+            plt.close(figure)
+            parts.append(f'<p><img src="{file}" alt="{name}"></p>')
     page = out / "report.html"
-    page.write_text(
-        "<!doctype html><meta charset='utf-8'><title>uld_jax report</title>\n"
-        "<style>body{font-family:sans-serif;margin:2em;max-width:70em}"
-        "img{max-width:100%}pre{overflow-x:auto}</style>\n"
-        f"<h1>Localization with four labels</h1>\n<pre>{table}</pre>\n{images}\n"
-    )
+    page.write_text(_PAGE.format("\n".join(parts)))
     return page
+
+
+def _slug(data_name: str) -> str:
+    """Return what of a data set's name goes into names of files."""
+    config, _, _ = data_name.rpartition("/")[2].partition(":")
+    return re.sub(r"\W+", "_", config)
 
 
 def main() -> None:
@@ -195,14 +158,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if plt is None:
         parser.error("figures need matplotlib: pip install 'uld-jax[report]'")
-    try:
-        runs, _ = records.read_finished(arguments.paths)
-    except (FileNotFoundError, ValueError) as error:
-        parser.error(str(error))
     first = pathlib.Path(arguments.paths[0])
     folder = first if first.is_dir() else first.parent
     out = pathlib.Path(arguments.out or folder / "report")
-    print(f"Report: {write_report(runs, out)}")
+    try:
+        members, _ = groups.read(arguments.paths)
+        page = write_report(members, out)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
+    print(f"Report: {page}")
 
 
 if __name__ == "__main__":

@@ -118,6 +118,21 @@ def read_finished(
     return finished, others
 
 
+def read_conditions(run: dict) -> dict | None:
+    """Return what lies beside a record on worse conditions; None without such.
+
+    Raises:
+        ValueError: If it is not JSON.
+    """
+    path = pathlib.Path(run["folder"]) / CONDITIONS_FILE
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
+
+
 def environment() -> dict:
     """Return versions, commit and machine, as a record's last part."""
     versions = {"python": platform.python_version()}

@@ -3,255 +3,301 @@
     python -m uld_jax.tables runs/l1
     python -m uld_jax.tables results/l1_reduced --markdown=results/l1_reduced/table1.md
     python -m uld_jax.tables results/l1_reduced --update=README.md
+    python -m uld_jax.tables results/ad1 --update=README.md --mark=ad1
 
-`--update` puts the table between the lines `<!-- results -->` and
-`<!-- /results -->` of a file.
+Table 1 is made of runs on L-1, Table 2 on Ad-1, Table 3 on Ad-2; below them are the
+kinds of training side by side, and the worse conditions, where there are such.
+`--update` puts the tables between the lines `<!-- results -->` and
+`<!-- /results -->` of a file, or another word by `--mark`.
 """
 
 import argparse
-import collections
-import dataclasses
-import json
 import pathlib
-import statistics
 
-from uld_jax import records
+from uld_jax import captions, groups, markup, paper
+from uld_jax.groups import Group
+from uld_jax.markup import Table, to_markdown
 
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
+__all__ = ["main", "make", "to_markdown"]
 
-TITLES = {"one_hot": "One-hot", "heat_map": "HM", "refined_grid": "RG", "uld": "ULD"}
-
-# ACC in percent and MAE in meters, as printed in Table 1 of the paper.
-PAPER_TABLE_1 = {
-    "one_hot": (96.50, 0.384),
-    "heat_map": (96.74, 0.453),
-    "refined_grid": (92.00, 0.104),
-    "uld": (96.72, 0.031),
-}
-PAPER_TABLE_1_QE = 0.381
-PAPER_TABLE_1_OUTPUTS = 6  # Per axis.
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Finished runs that differ in their seed alone.
-
-    Attributes:
-        data: Name of the data set, and fingerprint of its corpus.
-        label: What the rows of its table call it.
-        settings: The settings that the runs share, by dotted key.
-        runs: Their records.
-    """
-
-    data: tuple[str, str]
-    label: str
-    settings: dict
-    runs: tuple[dict, ...]
-
-    @property
-    def scheme(self) -> str:
-        """Name of the label scheme."""
-        return self.settings["label.scheme"]
-
-    def metric(self, name: str, factor: float = 1.0, digits: int = 3) -> str:
-        """Return a test metric's mean over the runs, with its standard deviation."""
-        values = [factor * run["test"][name] for run in self.runs]
-        mean = f"{statistics.mean(values):.{digits}f}"
-        if len(values) == 1:
-            return mean
-        return f"{mean} ± {statistics.stdev(values):.{digits}f}"
+_NETWORK_NOTES = (
+    "ULD labels (I + 1)² grid points, and its ACC asks for the nearest of them; the "
+    "others label I² cells, and theirs asks for the right cell. Cell ACC asks for all "
+    "of them whether the decoded position lies in the right one of I² cells. "
+)
+_NOTES = (
+    'QE is that of I² cells. "/" is a training that did not converge or is not '
+    "feasible, an empty place one that was not run."
+)
+_BASELINE_NOTES = " Baselines know no cells: their positions are the same at every I."
 
 
-def group(runs: list[dict]) -> list[Group]:
-    """Return runs in groups that differ in their seed alone, in table order.
-
-    Groups of one data set, scheme and resolution have what else differs between
-    them in their label.
+def make(members: list[Group]) -> list[Table]:
+    """Return all tables of some groups, one data set after another.
 
     Raises:
-        ValueError: If two runs are alike in everything, their seed included.
+        ValueError: If runs that were tested on the same data know another QE of it.
     """
-    found = collections.defaultdict(list)
-    for run in runs:
-        settings = records.identity(run["settings"])
-        seed = settings.pop("seed")
-        name = run["data"]["name"].replace(records.HELD_OUT, "")
-        if "training" in run["data"]:
-            name += ", fresh rooms"
-        data = name, run["data"]["corpus"].get("fingerprint", "")
-        members = found[data, json.dumps(settings, sort_keys=True)]
-        for other in members:
-            if other["seed"] == seed:
-                raise ValueError(
-                    f"{other['folder']!r} and {run['folder']!r} are the same run, "
-                    "twice; name one of them"
-                )
-        members.append(run)
-    groups = [
-        Group(data, "", json.loads(settings), tuple(members))
-        for (data, settings), members in found.items()
-    ]
-    order = {scheme: place for place, scheme in enumerate(TITLES)}
-    groups.sort(
-        key=lambda one: (
-            one.data,
-            order.get(one.scheme, len(order)),
-            one.settings["label.resolution"],
-            json.dumps(one.settings, sort_keys=True),
+    tables = []
+    for same in groups.by_data(members).values():
+        if same[0].data.table == 1:
+            tables.append(_table_1(same))
+        else:
+            tables += _tables_by_resolution(same)
+        tables += _side_by_side(same)
+        tables += _conditions(same)
+    return tables
+
+
+def _table_1(members: list[Group]) -> Table:
+    """Return Table 1: the labels on L-1."""
+    header = ["Label", "I", "ACC % (paper)", "ACC % (ours)", "MAE m (paper)"]
+    header += ["MAE m (ours)", "median m", "90th pct. m", "cell ACC %", "QE m", "runs"]
+    # The paper's QE is that of one-hot, whose cells are its outputs.
+    limit = groups.quantization_errors(members).get(paper.TABLE_1_OUTPUTS)
+    limit = "" if limit is None else f"{limit:.3f}"
+    rows = [["QE", "", "100.00", "", f"{paper.TABLE_1_QE:.3f}", limit, *[""] * 5]]
+    for one in members:
+        printed = None
+        if one.settings.get("label.outputs_per_axis") == paper.TABLE_1_OUTPUTS:
+            printed = paper.TABLE_1.get(one.scheme)
+        acc, mae = printed or (None, None)
+        distances = [one.metric("mae"), one.metric("median"), one.metric("p90")]
+        rows.append(
+            [
+                one.label,
+                str(one.resolution or ""),
+                f"{acc:.2f}" if acc else "",
+                one.metric("accuracy", 100.0, 2) if one.scheme else "",
+                f"{mae:.3f}" if mae else "",
+                *distances,
+                one.metric("cell_accuracy", 100.0, 2) if one.scheme else "",
+                one.metric("quantization_error") if one.scheme else "",
+                str(len(one.runs)),
+            ]
         )
-    )
-    return [dataclasses.replace(one, label=_label(one, groups)) for one in groups]
-
-
-def _label(one: Group, groups: list[Group]) -> str:
-    """Return a group's title, with what tells it from others of its kind."""
-    kin = [
-        other.settings
-        for other in groups
-        if other.data == one.data
-        and all(
-            other.settings[key] == one.settings[key]
-            for key in ("label.scheme", "label.resolution")
-        )
-    ]
-    own = [
-        f"{key} {value}"
-        for key, value in one.settings.items()
-        if any(other.get(key) != value for other in kin)
-    ]
-    title = TITLES.get(one.scheme, one.scheme)
-    return f"{title} ({', '.join(own)})" if own else title
-
-
-def to_markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table with columns of even width."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    ruler = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in [header, ruler, *rows]
+    caption = captions.caption(f"Table 1 on `{members[0].data.name}`", members)
+    return Table(
+        f"{caption} QE is the quantization error at each row's I.", header, rows
     )
 
 
-def table_1(groups: list[Group]) -> str:
-    """Return Table 1 in Markdown: the labels on L-1, one data set after another."""
-    parts = []
-    by_data = collections.defaultdict(list)
-    for one in groups:
-        by_data[one.data].append(one)
-    for (data, _), members in by_data.items():
-        header = ["Label", "I", "ACC % (paper)", "ACC % (ours)", "MAE m (paper)"]
-        header += [
-            "MAE m (ours)",
-            "median m",
-            "90th pct. m",
-            "cell ACC %",
-            "QE m",
-            "runs",
+def _tables_by_resolution(members: list[Group]) -> list[Table]:
+    """Return Tables 2 or 3, or their like on other data: a table for each variant.
+
+    The first, of most runs, has the baselines and all of the paper's values.
+    """
+    data = members[0].data
+    printed = paper.BY_NUMBER.get(data.table)
+    kinds = list(groups.by_variant(members).values()) or [[]]
+    columns = {one.resolution for one in members if one.scheme}
+    columns = sorted(columns | set(paper.RESOLUTIONS))
+    limits = groups.quantization_errors(members)
+    baselines = [one for one in members if not one.scheme]
+    name = f"Table {data.table}" if printed else "Results"
+    tables = []
+    for number, networks in enumerate(kinds):
+        schemes = dict.fromkeys(one.scheme for one in networks)
+        if printed and number == 0:
+            others = [scheme for scheme in schemes if scheme not in printed.mae]
+            schemes = [*printed.mae, *others]
+        rows = _limit_rows(columns, limits, printed)
+        for scheme in schemes:
+            ours = {one.resolution: one for one in networks if one.scheme == scheme}
+            rows += _scheme_rows(scheme, ours, columns, printed)
+        shown = networks + (baselines if number == 0 else [])
+        for one in shown:
+            if not one.scheme:
+                rows += _baseline_rows(one, columns)
+        title = f"{name} on `{data.name}`"
+        if networks and networks[0].details:
+            title += f", {networks[0].details}"
+        notes = ""
+        if number == len(kinds) - 1:
+            notes = _NETWORK_NOTES * bool(networks) + _NOTES
+            notes += _BASELINE_NOTES * bool(baselines)
+        header = ["Label", "", *(f"I = {column}" for column in columns)]
+        tables.append(Table(captions.caption(title, shown), header, rows, notes))
+    return tables
+
+
+def _limit_rows(columns, limits: dict[int, float], printed) -> list[list[str]]:
+    rows = []
+    if printed:
+        row = _printed(printed.quantization_error, columns, 3)
+        rows.append(["", "MAE m (paper)", *row])
+    ours = [f"{limits[c]:.3f}" if c in limits else "" for c in columns]
+    rows.append(["", "MAE m (ours)", *ours])
+    return _titled("QE", rows)
+
+
+def _scheme_rows(
+    scheme: str, ours: dict[int, Group], columns, printed
+) -> list[list[str]]:
+    """Return the rows of one label: the paper's and ours, by resolution."""
+
+    def row(name, factor=1.0, digits=3):
+        return [
+            ours[c].metric(name, factor, digits)
+            if c in ours
+            else "/" * bool(ours and not _is_feasible(ours, c))
+            for c in columns
         ]
-        # The paper's QE is that of one-hot, whose cells are its outputs.
-        limits = {
-            f"{one.runs[0]['test']['quantization_error']:.3f}"
-            for one in members
-            if one.settings["label.resolution"] == PAPER_TABLE_1_OUTPUTS
-        }
-        limit = limits.pop() if len(limits) == 1 else ""
-        rows = [["QE", "", "100.00", "", f"{PAPER_TABLE_1_QE:.3f}", limit, *[""] * 5]]
-        for one in members:
-            acc, mae = PAPER_TABLE_1.get(one.scheme, (None, None))
-            if one.settings["label.outputs_per_axis"] != PAPER_TABLE_1_OUTPUTS:
-                acc = mae = None
-            rows.append(
-                [
-                    one.label,
-                    str(one.settings["label.resolution"]),
-                    f"{acc:.2f}" if acc else "",
-                    one.metric("accuracy", 100.0, 2),
-                    f"{mae:.3f}" if mae else "",
-                    one.metric("mae"),
-                    one.metric("median"),
-                    one.metric("p90"),
-                    one.metric("cell_accuracy", 100.0, 2),
-                    one.metric("quantization_error"),
-                    str(len(one.runs)),
-                ]
-            )
-        parts.append(f"{_caption(data, members)}\n\n{to_markdown(header, rows)}")
-    return "\n\n".join(parts)
+
+    rows = [
+        ["", "ACC % (ours)", *row("accuracy", 100.0, 2)],
+        ["", "cell ACC % (ours)", *row("cell_accuracy", 100.0, 2)],
+        ["", "MAE m (ours)", *row("mae")],
+    ]
+    if printed and scheme in printed.mae:
+        acc = _printed(printed.accuracy[scheme], columns, 2)
+        mae = _printed(printed.mae[scheme], columns, 3)
+        rows.insert(2, ["", "MAE m (paper)", *mae])
+        rows.insert(0, ["", "ACC % (paper)", *acc])
+    return _titled(groups.TITLES.get(scheme, scheme), rows)
 
 
-def _caption(data: str, members: list[Group]) -> str:
-    """Return in words what the runs of a table were made with."""
-    runs = [run for member in members for run in member.runs]
-    first = runs[0]
-    sizes = first["data"]["sizes"]
-    parameters = sorted({run["network"]["parameters"] for run in runs})
-    machines = sorted(
-        {
-            f"{', '.join(sorted(set(run['hardware']['devices'])))} "
-            f"({run['hardware']['processor']}, {run['hardware']['cores']} cores)"
-            for run in runs
-        }
+def _is_feasible(ours: dict[int, Group], resolution: int) -> bool:
+    """Return whether a scheme has something to choose from: more than one output."""
+    one = next(iter(ours.values()))
+    extra = one.settings["label.outputs_per_axis"] - one.resolution
+    return resolution + extra > 1
+
+
+def _baseline_rows(one: Group, columns) -> list[list[str]]:
+    def accuracy(column):
+        found = [run["test"].get("by_resolution", {}) for run in one.converged]
+        shares = [by[str(column)]["cell_accuracy"] for by in found if str(column) in by]
+        return one.spread([100 * share for share in shares], 2) if shares else ""
+
+    rows = [
+        ["", "cell ACC % (ours)", *map(accuracy, columns)],
+        ["", "MAE m (ours)", *[one.metric("mae")] * len(columns)],
+        ["", "median m (ours)", *[one.metric("median")] * len(columns)],
+    ]
+    return _titled(one.label, rows)
+
+
+def _printed(values: tuple[float | None, ...], columns, digits: int) -> list[str]:
+    """Return a row of the paper, empty where it has no column."""
+    by_column = dict(zip(paper.RESOLUTIONS, values, strict=True))
+    return [
+        ""
+        if column not in by_column
+        else "/"
+        if by_column[column] is None
+        else f"{by_column[column]:.{digits}f}"
+        for column in columns
+    ]
+
+
+def _titled(title: str, rows: list[list[str]]) -> list[list[str]]:
+    return [[title, *rows[0][1:]], *rows[1:]]
+
+
+def _side_by_side(members: list[Group]) -> list[Table]:
+    """Return a table of the labels that were trained in more than one way."""
+    kinds = {}
+    for one in members:
+        if one.scheme:
+            kinds.setdefault((one.scheme, one.resolution), []).append(one)
+    header = ["Label", "I", "settings", "ACC %", "cell ACC %", "MAE m", "median m"]
+    header += ["training loss", "validation loss", "runs"]
+    rows = [
+        [
+            one.title,
+            str(one.resolution),
+            one.variant,
+            one.metric("accuracy", 100.0, 2),
+            one.metric("cell_accuracy", 100.0, 2),
+            one.metric("mae"),
+            one.metric("median"),
+            one.spread(_best_losses(one, "train")),
+            one.spread(_best_losses(one, "validation")),
+            str(len(one.runs)),
+        ]
+        for alike in kinds.values()
+        if len(alike) > 1
+        for one in alike
+    ]
+    title = f"**Kinds of training on `{members[0].data.name}`**"
+    details = {one.variant: one.details for one in members if one.scheme}
+    base = f" The base is: {details['base']}." if "base" in details else ""
+    notes = (
+        "Losses are above their floors, in the epoch whose parameters were tested; "
+        "that of training is a mean over the epoch, with dropout and fewer nodes where "
+        "the settings have them."
     )
-    minutes = [run["times"]["seconds"] / 60 for run in runs]
-    epochs = [len(run["epochs"]) for run in runs]
-    return (
-        f"**Table 1 on `{data}`**: {_training(first)}, "
-        f"{sizes['validation']:,} validation and {sizes['test']:,} test segments, "
-        f"speech from the corpus `{first['data']['corpus']['name']}`; "
-        f"{' or '.join(f'{count:,}' for count in parameters)} parameters, "
-        f"{_range(epochs)} epochs, {_range(minutes)} min a run on "
-        f"{' and '.join(machines)}. QE is the quantization error at each row's I."
+    return [Table(f"{title}, tested alike.{base}", header, rows, notes)] * bool(rows)
+
+
+def _best_losses(one: Group, split: str) -> list[float]:
+    """Return each converged run's loss above its floor in its best epoch."""
+    return [
+        run["epochs"][run["best_epoch"] - 1][split]["kl"]
+        for run in one.converged
+        if run.get("best_epoch")
+    ]
+
+
+def _conditions(members: list[Group]) -> list[Table]:
+    """Return a table of the MAE under worse conditions, where runs have such."""
+    tested = [(one, one.conditions()) for one in members]
+    tested = [(one, found) for one, found in tested if found]
+    if not tested:
+        return []
+    names = dict.fromkeys(key for _, found in tested for key in found.mae)
+    sizes = sorted({found.examples for _, found in tested})
+    caption = (
+        f"**MAE in m under worse conditions on `{members[0].data.name}`**: one at a "
+        f"time, {' or '.join(f'{size:,}' for size in sizes)} test examples; clocks and "
+        "positions are off by a normal deviate of this size."
     )
+    header = ["Method", "I", *(_condition_name(*key) for key in names)]
+    rows = [
+        [
+            one.label,
+            str(one.resolution or ""),
+            *(f"{found.mae[key]:.3f}" if key in found.mae else "" for key in names),
+        ]
+        for one, found in tested
+    ]
+    return [Table(caption, header, rows)]
 
 
-def _training(run: dict) -> str:
-    """Return in words what a run was trained on."""
-    if "training" in run["data"]:
-        steps = run["settings"]["train"]["batch_size"]
-        examples = run["data"]["training"]["examples_per_epoch"]
-        return f"{examples // steps * steps:,} fresh training segments an epoch"
-    return f"{run['data']['sizes']['train']:,} training"
-
-
-def _range(values: list) -> str:
-    low, high = round(min(values)), round(max(values))
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def replace_marked(text: str, table: str) -> str:
-    """Return a text with the part between the marks replaced.
-
-    Raises:
-        ValueError: If the text lacks the marks.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the file needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+def _condition_name(name: str, value: float) -> str:
+    return {
+        "none": "as it is",
+        "clock_offset": f"clocks {1000 * value:g} ms",
+        "position_error": f"positions {value:g} m",
+        "num_nodes": f"{value:g} nodes",
+        "snr_db": f"SNR {value:g} dB",
+        "full_late_field": "full late field",
+    }.get(name, f"{name} {value:g}")
 
 
 def main() -> None:
-    """Print the table of all records below the given folders."""
+    """Print the tables of all records below the given folders."""
     parser = argparse.ArgumentParser(description="Make the paper's tables of records.")
     parser.add_argument("paths", nargs="+", help="folders with records, or records")
-    parser.add_argument("--markdown", help="file to write the table to")
+    parser.add_argument("--markdown", help="file to write the tables to")
     parser.add_argument("--update", help="file whose marked part to replace")
+    parser.add_argument("--mark", default=markup.MARK, help="word of its marks")
     arguments = parser.parse_args()
     try:
-        runs, unfinished = records.read_finished(arguments.paths)
-        table = table_1(group(runs))
+        found, unfinished = groups.read(arguments.paths)
+        text = markup.markdown(make(found))
         if arguments.update:
             path = pathlib.Path(arguments.update)
-            path.write_text(replace_marked(path.read_text(), table))
+            marked = markup.replace_marked(path.read_text(), text, arguments.mark)
+            path.write_text(marked)
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     if unfinished:
         print(f"Left out, not finished: {', '.join(unfinished)}\n")
-    print(table)
+    print(text)
     if arguments.markdown:
-        pathlib.Path(arguments.markdown).write_text(table + "\n")
+        pathlib.Path(arguments.markdown).write_text(text + "\n")
 
 
 if __name__ == "__main__":

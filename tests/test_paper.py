@@ -1,0 +1,37 @@
+import itertools
+
+import pytest
+
+from uld_jax import paper
+
+
+def best(maes):
+    return min(mae for mae in maes if mae is not None)
+
+
+@pytest.mark.parametrize(
+    ("table", "reduction"), [(paper.TABLE_2, 46.54), (paper.TABLE_3, 33.56)]
+)
+def test_the_best_values_are_those_of_the_text(table, reduction):
+    """Sec. 3.5: "reducing MAE by 46.54% relative to one-hot", by 33.56% on Ad-2."""
+    ratio = best(table.mae["uld"]) / best(table.mae["one_hot"])
+    assert round(100 * (1 - ratio), 2) == reduction
+
+
+def test_table_1_has_the_reduction_of_the_text():
+    ratio = paper.TABLE_1["uld"][1] / paper.TABLE_1["one_hot"][1]
+    assert round(100 * (1 - ratio), 2) == 91.93
+
+
+@pytest.mark.parametrize("table", paper.BY_NUMBER.values())
+def test_rows_are_whole_and_what_is_not_there_has_neither_value(table):
+    assert len(table.quantization_error) == len(paper.RESOLUTIONS)
+    for scheme, maes in table.mae.items():
+        shares = table.accuracy[scheme]
+        assert len(maes) == len(shares) == len(paper.RESOLUTIONS)
+        assert [mae is None for mae in maes] == [acc is None for acc in shares]
+        assert (maes[0] is None) == (scheme != "uld")
+    # Halving a cell halves its quantization error.
+    limits = table.quantization_error
+    for coarse, fine in itertools.pairwise(limits):
+        assert coarse / fine == pytest.approx(2, rel=0.06)

@@ -1,0 +1,64 @@
+"""In words, what the runs of a table were made with."""
+
+from uld_jax.groups import Group
+
+
+def caption(title: str, members: list[Group]) -> str:
+    """Return a title, and data, networks, epochs, minutes and machines of runs."""
+    runs = [run for one in members if one.scheme for run in one.runs]
+    baselines = [run for one in members if not one.scheme for run in one.runs]
+    data = (runs or baselines)[0]["data"]
+    unit = "segments" if members[0].data.table == 1 else "utterances"
+    sizes, test = data["sizes"], f"{data['sizes']['test']:,} test {unit}"
+    speech = f"speech from the corpus `{data['corpus']['name']}`"
+    if "noise" in data:
+        speech += (
+            f", {members[0].data.noise_field} noise from `{data['noise']['name']}`"
+        )
+    if not runs:
+        return f"**{title}**: {test}, {speech}; {_machines(baselines)}."
+    training = " or ".join(dict.fromkeys(_training(run, unit) for run in runs))
+    text = (
+        f"**{title}**: {training}, {sizes['validation']:,} validation and {test}, "
+        f"{speech}; {_parameters(runs)} parameters, "
+        f"{_range([len(run['epochs']) for run in runs])} epochs, {_machines(runs)}."
+    )
+    if baselines:
+        text += f" Baselines: {_machines(baselines)}."
+    return text
+
+
+def _training(run: dict, unit: str) -> str:
+    """Return in words what a run was trained on."""
+    if "training" in run["data"]:
+        steps = run["settings"]["train"]["batch_size"]
+        examples = run["data"]["training"]["examples_per_epoch"]
+        return f"{examples // steps * steps:,} fresh training {unit} an epoch"
+    return f"{run['data']['sizes']['train']:,} training"
+
+
+def _parameters(runs: list[dict]) -> str:
+    counts = sorted({run["network"]["parameters"] for run in runs})
+    joint = " or " if len(counts) <= 2 else " to "
+    return joint.join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+
+
+def _machines(runs: list[dict]) -> str:
+    """Return how long runs took, and on what."""
+    machines = sorted(
+        {
+            f"{', '.join(sorted(set(run['hardware']['devices'])))} "
+            f"({run['hardware']['processor']}, {run['hardware']['cores']} cores)"
+            for run in runs
+        }
+    )
+    minutes = [run["times"]["seconds"] / 60 for run in runs]
+    return f"{_range(minutes)} min a run on {' and '.join(machines)}"
+
+
+def _range(values: list) -> str:
+    low, high = (
+        f"{round(value)}" if value >= 1 or not value else f"{value:.1g}"
+        for value in (min(values), max(values))
+    )
+    return low if low == high else f"{low} to {high}"

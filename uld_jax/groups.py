@@ -1,0 +1,367 @@
+"""Records to groups: runs of one method, tested on the same data, seeds apart."""
+
+import collections
+import dataclasses
+import json
+import math
+import pathlib
+import statistics
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from uld_jax import records
+
+SCHEMES = {"one_hot": "One-hot", "heat_map": "HM", "refined_grid": "RG", "uld": "ULD"}
+BASELINES = {"srp_phat": "SRP-PHAT", "tdoa_ls": "TDOA least squares"}
+TITLES = SCHEMES | BASELINES
+
+# What tells the data that runs were tested on, and not how they were trained.
+_OF_DATA = ("data.name", "data.noise", "data.noise_field", "data.engine")
+
+# Settings in words; others are told as they are.
+_WORDS = {
+    ("data.source", "prepared"): "fixed training set",
+    ("data.source", "compact"): "fixed training set in compact form",
+    ("data.source", "fresh"): "fresh rooms",
+    ("train.permutation_invariant", True): "PIT",
+    ("train.permutation_invariant", False): "no PIT",
+}
+
+
+class Data(NamedTuple):
+    """What runs were tested on; only those that share it are compared.
+
+    A data set, its twin without a training split and its compact twin have the
+    same test examples, and so the same name here.
+    """
+
+    name: str
+    speech: str  # Fingerprint of the corpus.
+    noise: str  # Likewise.
+    noise_field: str
+    engine: str
+    test_size: int
+
+    @property
+    def table(self) -> int | None:
+        """Number of the paper's table on such data; None for other data."""
+        config = self.name.rpartition("/")[2]
+        for start, number in (("l1", 1), ("ad1", 2), ("ad2", 3)):
+            if config.startswith(start):
+                return number
+        return None
+
+    @classmethod
+    def of(cls, run: dict) -> "Data":
+        """Return what a run was tested on."""
+        data, settings = run["data"], run["settings"].get("data", {})
+        name, colon, version = data["name"].partition(":")
+        for ending in (records.HELD_OUT, records.COMPACT):
+            name = name.removesuffix(ending)
+        return cls(
+            name=name + colon + version,
+            speech=data["corpus"].get("fingerprint", ""),
+            noise=data.get("noise", {}).get("fingerprint", ""),
+            noise_field=settings.get("noise_field", "point"),
+            engine=settings.get("engine", "jax"),
+            test_size=data["sizes"]["test"],
+        )
+
+
+class Conditions(NamedTuple):
+    """What is known of a group under worse conditions.
+
+    Attributes:
+        mae: Mean over the runs of the MAE, by name and value of the condition.
+        examples: Test examples it was found on.
+        num_nodes: Nodes they have; None where that is not known.
+    """
+
+    mae: dict[tuple[str, float], float]
+    examples: int
+    num_nodes: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that ended and differ in their seed alone.
+
+    Attributes:
+        data: What they were tested on.
+        settings: The settings that they share, by dotted key.
+        runs: Their records, those of diverged runs too.
+        variant: What tells their settings from others' on the same data, the label
+            aside; "base" for those of most runs where there are many kinds; empty
+            where all are of a kind.
+        details: The same, at length for "base".
+    """
+
+    data: Data
+    settings: dict
+    runs: tuple[dict, ...]
+    variant: str = ""
+    details: str = ""
+
+    @property
+    def scheme(self) -> str | None:
+        """Name of the label scheme; None for a baseline."""
+        return self.settings.get("label.scheme")
+
+    @property
+    def resolution(self) -> int | None:
+        """Cells per axis I; None for a baseline."""
+        return self.settings.get("label.resolution")
+
+    @property
+    def method(self) -> str:
+        """Name of the label scheme or of the baseline."""
+        return self.scheme or self.settings["method"]
+
+    @property
+    def title(self) -> str:
+        """The method in print."""
+        return TITLES.get(self.method, self.method)
+
+    @property
+    def label(self) -> str:
+        """The method in print, with what tells it from others of its kind."""
+        return f"{self.title} ({self.variant})" if self.variant else self.title
+
+    @property
+    def converged(self) -> list[dict]:
+        """The runs that came to something; of old ones it is not known, so all."""
+        return [
+            run
+            for run in self.runs
+            if run["status"] == "done" and run.get("converged") is not False
+        ]
+
+    @property
+    def validation_mae(self) -> float | None:
+        """Mean over the runs of the best epoch's, by which I is chosen for figures."""
+        best = [
+            min(epoch["validation"]["mae"] for epoch in run["epochs"])
+            for run in self.converged
+            if run.get("epochs")
+        ]
+        return statistics.mean(best) if best else None
+
+    def metric(self, name: str, factor: float = 1.0, digits: int = 3) -> str:
+        """Return a test metric's mean over the runs, with its standard deviation."""
+        return self.spread(
+            [factor * run["test"][name] for run in self.converged], digits
+        )
+
+    def spread(self, values: list[float], digits: int = 3) -> str:
+        """Return the mean of the converged runs' values with its standard deviation.
+
+        "/" without any; where some did not converge it is said how many did.
+        """
+        if not values:
+            return "/"
+        text = f"{statistics.mean(values):.{digits}f}"
+        if len(values) > 1:
+            text += f" ± {statistics.stdev(values):.{digits}f}"
+        left_out = len(self.runs) - len(self.converged)
+        return f"{text} ({len(values)} of {len(self.runs)})" if left_out else text
+
+    def conditions(self) -> Conditions | None:
+        """Return what is known of the converged runs under worse conditions.
+
+        A condition that not all of those tested have come to yet is left out.
+
+        Raises:
+            ValueError: If they were tested on different numbers of examples.
+        """
+        found = [records.read_conditions(run) for run in self.converged]
+        found = [one for one in found if one and one["conditions"]]
+        if not found:
+            return None
+        values = collections.defaultdict(list)
+        for one in found:
+            for condition in one["conditions"]:
+                key = condition["name"], float(condition["value"])
+                values[key].append(condition["mae"])
+        sizes = {one["examples"] for one in found}
+        if len(sizes) > 1:
+            folders = ", ".join(run["folder"] for run in self.converged)
+            raise ValueError(
+                f"{records.CONDITIONS_FILE} is of {sorted(sizes)} examples in "
+                f"{folders}; make them anew with the same number"
+            )
+        return Conditions(
+            {
+                key: statistics.mean(maes)
+                for key, maes in values.items()
+                if len(maes) == len(found)
+            },
+            sizes.pop(),
+            found[0].get("data", {}).get("law", {}).get("num_nodes"),
+        )
+
+
+def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[Group], list[str]]:
+    """Return the groups of the runs at or below some paths, and others' folders.
+
+    Raises:
+        FileNotFoundError, ValueError: As `records.read` and `group`, or if no run
+            has ended.
+    """
+    runs = records.read(paths)
+    ended = [run for run in runs if run["status"] in ("done", "diverged")]
+    others = [run["folder"] for run in runs if run not in ended]
+    if not ended:
+        raise ValueError(f"no finished run; unfinished ones: {', '.join(others)}")
+    return group(ended), others
+
+
+def group(runs: list[dict]) -> list[Group]:
+    """Return runs in groups that differ in their seed alone, in table order.
+
+    That is by data, networks before baselines, then by scheme and resolution, and the
+    settings of most runs first.
+
+    Raises:
+        ValueError: If two runs are alike in everything, their seed included.
+    """
+    found = collections.defaultdict(list)
+    for run in runs:
+        settings = records.identity(run["settings"])
+        seed = settings.pop("seed")
+        for key in _OF_DATA:
+            settings.pop(key, None)
+        members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
+        for other in members:
+            if other["seed"] == seed:
+                raise ValueError(
+                    f"{other['folder']!r} and {run['folder']!r} are the same run, "
+                    "twice; name one of them"
+                )
+        members.append(run)
+    groups = [
+        Group(data, json.loads(settings), tuple(members))
+        for (data, settings), members in found.items()
+    ]
+    order = {method: place for place, method in enumerate(SCHEMES)}
+    groups.sort(key=lambda one: (one.data, json.dumps(one.settings, sort_keys=True)))
+    order = {method: place for place, method in enumerate(TITLES)}
+    named = []
+    for members in by_data(groups).values():
+        networks = _name_variants([one for one in members if one.scheme])
+        places = {variant: place for place, variant in enumerate(by_variant(networks))}
+        named += sorted(
+            networks,
+            key=lambda one: (
+                order.get(one.method, len(order)),
+                one.method,
+                one.resolution,
+                places[one.variant],
+            ),
+        )
+        for method in dict.fromkeys(one.method for one in members if not one.scheme):
+            named += _name_variants([one for one in members if one.method == method])
+    return named
+
+
+def by_data(groups: list[Group]) -> dict[Data, list[Group]]:
+    """Return groups by what they were tested on."""
+    found = collections.defaultdict(list)
+    for one in groups:
+        found[one.data].append(one)
+    return dict(found)
+
+
+def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
+    """Return the networks' groups by variant, that of most runs first."""
+    found = collections.defaultdict(list)
+    for one in groups:
+        if one.scheme:
+            found[one.variant].append(one)
+    return dict(sorted(found.items(), key=lambda item: -_num_runs(item[1])))
+
+
+def representatives(groups: list[Group]) -> list[Group]:
+    """Return what to draw of many groups: the baselines, and networks at one I each.
+
+    Of a scheme and variant, the I of least validation MAE is taken; a scheme of which
+    no run converged is left out.
+    """
+    best = {}
+    for one in groups:
+        if not one.converged:
+            continue
+        key = one.data, one.method, one.variant
+        mae = one.validation_mae
+        if key not in best or (mae is not None and mae < best[key].validation_mae):
+            best[key] = one
+    return list(best.values())
+
+
+def quantization_errors(members: list[Group]) -> dict[int, float]:
+    """Return the test set's QE at each resolution that some run knows it at.
+
+    Raises:
+        ValueError: If two runs do not agree: they were tested on other examples.
+    """
+    found = {}
+    for one in members:
+        for run in one.runs:
+            test = run["test"] or {}
+            known = {
+                int(resolution): values["quantization_error"]
+                for resolution, values in test.get("by_resolution", {}).items()
+            }
+            if one.scheme and test:
+                known[one.resolution] = test["quantization_error"]
+            for resolution, value in known.items():
+                folder, first = found.setdefault(resolution, (run["folder"], value))
+                if not math.isclose(value, first, rel_tol=1e-3):
+                    raise ValueError(
+                        f"QE at I = {resolution} is {first} in {folder!r} and {value} "
+                        f"in {run['folder']!r}: they were tested on other examples"
+                    )
+    return {resolution: value for resolution, (_, value) in found.items()}
+
+
+def _num_runs(groups: list[Group]) -> int:
+    return sum(len(one.runs) for one in groups)
+
+
+def _name_variants(groups: list[Group]) -> list[Group]:
+    """Return groups with what tells them from one another, the label aside."""
+    settings = [
+        {key: value for key, value in one.settings.items() if key[:6] != "label."}
+        for one in groups
+    ]
+    kinds = collections.defaultdict(list)
+    for one, own in zip(groups, settings, strict=True):
+        kinds[json.dumps(own, sort_keys=True)].append(one)
+    base = json.loads(max(kinds, key=lambda kind: _num_runs(kinds[kind]), default="{}"))
+    named = []
+    for one, own in zip(groups, settings, strict=True):
+        others = settings if own == base else [base]
+        details = variant = _differences(own, others)
+        if own == base and len(kinds) > 2:
+            variant = "base"
+        named.append(dataclasses.replace(one, variant=variant, details=details))
+    return named
+
+
+def _differences(own: dict, others: list[dict]) -> str:
+    """Return in words in what settings differ from others."""
+    missing = object()
+    keys = {
+        key
+        for other in others
+        for key in own.keys() | other.keys()
+        if own.get(key, missing) != other.get(key, missing)
+    }
+    words = []
+    for key in sorted(keys):
+        if key not in own:
+            words.append(f"without {key}")
+        elif isinstance(own[key], str | bool) and (key, own[key]) in _WORDS:
+            words.append(_WORDS[key, own[key]])
+        else:
+            words.append(f"{key} {'unset' if own[key] is None else own[key]}")
+    return ", ".join(words)
