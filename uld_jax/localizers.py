@@ -7,6 +7,7 @@ import functools
 import pathlib
 
 import jax
+import numpy as np
 
 from uld_jax import (
     baselines,
@@ -70,10 +71,13 @@ def baseline(name: str, num_sources: int, resolution: int) -> evaluate.Step:
     Raises:
         LocalizerError: If there is no such baseline, or it finds fewer sources.
     """
-    try:
-        localize = baselines.get(name, num_sources)
-    except ValueError as error:
-        raise LocalizerError(str(error)) from None
+    if name not in baselines.BASELINES:
+        raise LocalizerError(
+            f"no baseline {name!r}; there are {', '.join(baselines.BASELINES)}"
+        )
+    if num_sources > baselines.MOST_SOURCES.get(name, num_sources):
+        raise LocalizerError(f"{name} finds fewer than {num_sources} sources")
+    localize = baselines.BASELINES[name]
 
     def one_example(predicted, positions, room_size):
         order = metrics.best_permutation(predicted, positions)
@@ -85,9 +89,10 @@ def baseline(name: str, num_sources: int, resolution: int) -> evaluate.Step:
     def step(batch):
         predicted = localize(
             batch["audio"].astype("float32"),
-            batch["node_positions"],
-            batch["room_size"],
+            np.asarray(batch["node_positions"]),
+            np.asarray(batch["room_size"]),
             batch.get("node_mask"),
+            num_sources,
         )
         positions = batch["source_positions"][..., :2]
         return judge(predicted, positions, batch["room_size"][:, :2])
