@@ -24,8 +24,9 @@ LAYERS = {
         "rooms",
         "anechoic",
     }
-    | {"front_ends", "perturbations"},
-    2: {"adhoc", "objective", "rendering", "captions", "drawing"},
+    | {"front_ends", "perturbations", "gcc", "recordings"},
+    2: {"adhoc", "objective", "rendering", "captions", "drawing"}
+    | {"srp_phat", "tdoa", "baselines"},
     3: {
         "condition_plots",
         "floor_plans",
@@ -44,6 +45,7 @@ LAYERS = {
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
     "acoustics": {"errors"},
+    "baselines": {"srp_phat", "tdoa"},
     "builtin_noise": {"builtin_speech"},
     "corpora": {"builtin_noise", "builtin_speech", "errors"},
     "encoder_decoder": {"features"},

@@ -27,9 +27,9 @@ _SEED = 1  # Of the perturbations.
 CONDITIONS = {
     "clock_offset": (0.0005, 0.002, 0.01, 0.05),
     "position_error": (0.05, 0.1, 0.3),
-    "num_nodes": (20, 15, 10, 5),
+    "num_nodes": (20.0, 15.0, 10.0, 5.0),
     "snr_db": (-10.0, 0.0, 10.0, 20.0),
-    "full_late_field": (1,),
+    "full_late_field": (1.0,),
 }
 
 
@@ -43,12 +43,14 @@ class Condition:
     """
 
     name: str = "none"
-    value: float = 0
+    value: float = 0.0
 
     @property
     def law(self) -> perturbations.Perturbation:
         """The perturbation of the nodes."""
-        if self.name in ("clock_offset", "position_error", "num_nodes"):
+        if self.name == "num_nodes":
+            return perturbations.Perturbation(num_nodes=int(self.value))
+        if self.name in ("clock_offset", "position_error"):
             return perturbations.Perturbation(**{self.name: self.value})
         return perturbations.Perturbation()
 
