@@ -14,8 +14,9 @@ LAYERS = {
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
     | {"builtin_noise", "stopping", "errors"},
-    1: {"schemes", "metrics", "input_pipeline", "locking", "rooms", "anechoic"},
-    2: {"config", "objective", "rendering"},
+    1: {"schemes", "metrics", "input_pipeline", "locking", "rooms", "anechoic"}
+    | {"gcc", "recordings"},
+    2: {"config", "objective", "rendering", "srp_phat", "tdoa", "baselines"},
     3: {"evaluate", "training_step", "simulation"},
     4: {"fresh"},
     5: {"datasets"},
@@ -26,6 +27,7 @@ LAYERS = {
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
     "acoustics": {"errors"},
+    "baselines": {"srp_phat", "tdoa"},
     "builtin_noise": {"builtin_speech"},
     "corpora": {"builtin_noise", "builtin_speech", "errors"},
     "models": {"features"},
