@@ -24,7 +24,7 @@ _MODELS = {
     },
     "adhoc": {
         # What is fed of the spectra: one of front_ends.NAMES.
-        "front_end": "relative_level",
+        "front_end": "level_compressed",
         # Frames averaged to one step of time before the blocks.
         "frames_per_step": 1,
         "width": 256,
