@@ -8,21 +8,17 @@
 # Works offline with what benchmarks/pack_offline.sh put into .carry, or in a machine's own
 # environment if there is no .carry. Records go to $OUT; runs that are in .carry/runs.tgz
 # (an earlier $OUT/runs.tgz) are taken as done. SIZE=:reduced takes the reduced experiment.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-started=$SECONDS
-seconds=$((${MINUTES:-9} * 60))
-out=${OUT:?name a folder for the records}
-runs=runs/${NAME:-adhoc}
-. benchmarks/offline_env.sh "$runs"
+# shellcheck source=benchmarks/offline_env.sh
+. "$(dirname "$0")/offline_env.sh" adhoc
 mkdir -p "$out" "$runs"
 
-left() { python3 -c "print(max(0, $seconds - $SECONDS + $started - 25) / 60)"; }
 status=0
 data=(--config.data.source=compact --config.data.speech="${SPEECH:-.carry/speech}"
   --config.data.noise="${NOISE:-.carry/noise}")
 if [ ! -e "$runs/training_speed.md" ]; then
-  python3 benchmarks/training.py --out="$runs/training_speed.md" ${SIZE:+--small}
+  # Its neighbor `report` is not found by itself where PYTHONSAFEPATH is set.
+  PYTHONPATH=$PWD/benchmarks:${PYTHONPATH:-} \
+    python3 benchmarks/training.py --out="$runs/training_speed.md" ${SIZE:+--small}
 fi
 cells="1:uld:16 1:uld:8 1:one_hot:16"
 for ad in 1 2; do
@@ -36,7 +32,7 @@ for cell in ${CELLS:-$cells}; do
   IFS=: read -r ad scheme resolution <<<"$cell"
   workdir=$runs/ad$ad/${scheme}_I${resolution}_seed0
   grep -qs '"status": "\(done\|diverged\)"' "$workdir/record.json" && continue
-  minutes=$(left)
+  minutes=$(minutes_left 25)
   if [ "$(python3 -c "print($minutes < 0.5)")" = True ]; then
     status=75
     break

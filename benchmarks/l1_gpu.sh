@@ -5,20 +5,12 @@
 # Works offline with what benchmarks/pack_offline.sh put into .carry, or in a
 # machine's own environment if there is no .carry. Records go to $OUT; runs that are
 # in .carry/runs.tgz (an earlier $OUT/runs.tgz) are taken as done.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-started=$SECONDS
-seconds=$((${MINUTES:-9} * 60))
-out=${OUT:?name a folder for the records}
-runs=runs/${NAME:-l1}
-speech=${SPEECH:-.carry/speech}
-
 # shellcheck source=benchmarks/offline_env.sh
-. benchmarks/offline_env.sh "$runs"
-left=$((seconds - SECONDS + started - 20))
+. "$(dirname "$0")/offline_env.sh" l1
+speech=${SPEECH:-.carry/speech}
 status=0
 python3 -m uld_jax.sweep --config=experiments/l1.py --config.data.speech="$speech" \
-  --workdir="$runs" --minutes="$(python3 -c "print($left / 60)")" "$@" || status=$?
+  --workdir="$runs" --minutes="$(minutes_left 20)" "$@" || status=$?
 mkdir -p "$out"
 tar -C "$runs" --exclude=last --exclude=best --exclude=tensorboard -czf "$out/runs.tgz" .
 python3 -m uld_jax.tables "$runs" --markdown="$out/table1.md" || true

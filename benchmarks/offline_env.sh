@@ -1,5 +1,18 @@
-# Sourced by the scripts for offline machines: installs what benchmarks/pack_offline.sh
-# put into .carry, if there is a .carry, and unpacks earlier runs into the folder $1.
+# Sourced by the scripts for offline machines, with the name of their runs: goes to the
+# project's folder, sets $out and $runs, installs what benchmarks/pack_offline.sh put
+# into .carry, if there is a .carry, and unpacks earlier runs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+started=$SECONDS
+seconds=$((${MINUTES:-9} * 60))
+out=${OUT:?name a folder for the records}
+runs=runs/${NAME:-$1}
+
+# Minutes of the call that are left, so many seconds for the end set aside.
+minutes_left() {
+  python3 -c "print(max(0, $seconds - $SECONDS + $started - $1) / 60)"
+}
+
 if [ -d .carry/wheels ]; then
   # Outside .carry, which is sent anew with each call.
   if [ ! -e .offline/installed ]; then
@@ -11,8 +24,8 @@ if [ -d .carry/wheels ]; then
   ULD_JAX_COMMIT=$(cat .carry/commit)
   export ULD_JAX_COMMIT
 fi
-if [ -e .carry/runs.tgz ] && [ ! -d "$1" ]; then
-  mkdir -p "$1"
-  tar -xzf .carry/runs.tgz -C "$1"
+if [ -e .carry/runs.tgz ] && [ ! -d "$runs" ]; then
+  mkdir -p "$runs"
+  tar -xzf .carry/runs.tgz -C "$runs"
 fi
 python3 -c 'import jax; print(jax.__version__, jax.devices())'

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import scipy.signal
 
-from uld_jax import acoustics, gridding, records, rendering, scenes, tables
+from uld_jax import acoustics, gridding, markup, records, rendering, scenes
 from uld_jax_data.simulated import pyroomacoustics_engine
 
 _NODES = 12
@@ -117,7 +117,7 @@ def _report(rows: list[dict], environment: dict, options) -> str:
         "the thinned field's error; decay: its largest deviation in the first 30 dB, "
         "mean over the nodes; these and T30 above 80 Hz.",
         "",
-        tables.to_markdown(
+        markup.to_markdown(
             list(rows[0]), [[_cell(value) for value in row.values()] for row in rows]
         ),
         "",

@@ -35,7 +35,7 @@ def write(title: str, tables: list, out: pathlib.Path | None) -> None:
 
 
 def _markdown(record: dict) -> str:
-    from uld_jax import tables
+    from uld_jax import markup
 
     hardware, versions = record["hardware"], record["versions"]
     lines = [
@@ -47,7 +47,7 @@ def _markdown(record: dict) -> str:
     for title, note, rows in record["tables"]:
         lines += ["", f"**{title}** {note}", ""]
         cells = [[_cell(value) for value in row.values()] for row in rows]
-        lines.append(tables.to_markdown(list(rows[0]), cells))
+        lines.append(markup.to_markdown(list(rows[0]), cells))
     return "\n".join(lines) + "\n"
 
 

@@ -21,7 +21,7 @@ import report
 
 from uld_jax import config as config_lib
 from uld_jax import (
-    evaluate,
+    features,
     models,
     objective,
     optimizer,
@@ -95,7 +95,7 @@ class _Training:
         model = models.for_label(
             config_lib.to_dict(config.model), self.label, num_nodes, law.num_sources, 0
         )
-        frames = law.num_samples // 256 + 1
+        frames = features.num_frames(law.num_samples)
         self.size = models.overview(model, num_nodes, frames, self.label.num_outputs)
         adamw = optimizer.adamw(1e-3, 0.01)
         self.graph, self.state = training_step.init_state(model, adamw)
@@ -111,12 +111,6 @@ class _Training:
     @functools.cached_property
     def inputs(self):
         return jax.jit(lambda batch: objective.network_inputs(self.label, batch))
-
-    def evaluate(self) -> None:
-        step = evaluate.make_eval_step(self.graph, self.label)
-        jax.block_until_ready(
-            step(self.state.params, self.state.statistics, self.batch)
-        )
 
 
 def _seconds(functions: list, repeats: int = 2) -> list[float]:
@@ -166,12 +160,7 @@ def _shares(size: str) -> tuple:
     training = _Training(config, law)
     rng = np.random.default_rng(1)
     room = [
-        law.draw(
-            rng,
-            True,
-            lambda *_: _Excerpt(),
-            (lambda *_: _Excerpt()) if law.noisy else None,
-        )
+        law.draw(rng, True, lambda *_: _Excerpt(), lambda *_: _Excerpt())
         for _ in range(training.batch_size)
     ]
     nodes = np.tile(np.arange(15, dtype=np.int32), (training.batch_size, 1))

@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 import pytest
+from free_field import free_field_rooms, with_absent_nodes
 
 from uld_jax import baselines, corpora, simulation
 
@@ -14,14 +15,8 @@ NUM_ROOMS = 3
 
 def draw(index):
     speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
-    return LAW.draw(
-        np.random.default_rng([2, index]),
-        False,
-        lambda rng, talkers: speech.draw(
-            "test", rng, LAW.num_samples, *LAW.margins, talkers
-        ),
-        lambda rng: noise.draw_noise("test", rng, LAW.num_samples, *LAW.margins),
-    )
+    rng = np.random.default_rng([2, index])
+    return LAW.draw_from(speech, noise, "test", rng, training=False)
 
 
 @functools.cache
@@ -78,3 +73,28 @@ def test_a_talker_is_found_among_reflections(name, rooms):
     errors = np.linalg.norm(found - sources[..., :2], axis=-1)
     assert np.median(errors) < 0.05, errors
     assert ((found >= 0) & (found <= size[:, None, :2])).all()
+
+
+@pytest.mark.parametrize(("name", "atol"), [("srp_phat", 2e-3), ("tdoa_ls", 1e-3)])
+def test_the_order_of_nodes_does_not_matter(name, atol):
+    localize = baselines.BASELINES[name]
+    signals, nodes, rooms, _ = free_field_rooms()
+    order = np.random.default_rng(6).permutation(nodes.shape[1])
+    np.testing.assert_allclose(
+        localize(signals[:, order], nodes[:, order], rooms),
+        localize(signals, nodes, rooms),
+        atol=atol,
+    )
+
+
+@pytest.mark.parametrize(("name", "atol"), [("srp_phat", 2e-3), ("tdoa_ls", 1e-3)])
+def test_absent_nodes_change_nothing_and_groups_neither(name, atol):
+    """Whatever absent nodes hold; three recordings, two at once."""
+    localize = baselines.BASELINES[name]
+    signals, nodes, rooms, _ = free_field_rooms()
+    padded = with_absent_nodes(signals, nodes, rooms)
+    thrice = [np.concatenate([array, array[:1]]) for array in padded]
+    found = np.asarray(localize(*thrice, at_once=2))
+    expected = np.asarray(localize(signals, nodes, rooms))
+    np.testing.assert_allclose(found[:2], expected, atol=atol)
+    np.testing.assert_allclose(found[2], expected[0], atol=atol)

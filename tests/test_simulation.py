@@ -13,14 +13,8 @@ SMALL = dataclasses.replace(simulation.AD2, num_nodes=3, num_samples=4000)
 
 def draw(law, index=0, training=True):
     speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
-    return law.draw(
-        np.random.default_rng([1, index]),
-        training,
-        lambda rng, talkers: speech.draw(
-            "train", rng, law.num_samples, *law.margins, talkers
-        ),
-        lambda rng: noise.draw_noise("train", rng, law.num_samples, *law.margins),
-    )
+    rng = np.random.default_rng([1, index])
+    return law.draw_from(speech, noise, "train", rng, training)
 
 
 def signals_of(drawn):

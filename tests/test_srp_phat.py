@@ -11,7 +11,6 @@ from free_field import (
     free_field,
     free_field_rooms,
     random_places,
-    with_absent_nodes,
 )
 
 from uld_jax import gcc, recordings, scenes, srp_phat
@@ -133,27 +132,6 @@ def test_sources_at_another_height_are_found_when_it_is_said():
     found = srp_phat.localize(signals, nodes, rooms, source_height=1.8)
     assert distances(found, sources).max() < 0.01
     assert distances(srp_phat.localize(signals, nodes, rooms), sources).max() > 0.05
-
-
-def test_the_order_of_nodes_does_not_matter():
-    signals, nodes, rooms, _ = free_field_rooms()
-    order = np.random.default_rng(6).permutation(nodes.shape[1])
-    np.testing.assert_allclose(
-        srp_phat.localize(signals[:, order], nodes[:, order], rooms),
-        srp_phat.localize(signals, nodes, rooms),
-        atol=2e-3,
-    )
-
-
-def test_absent_nodes_change_nothing_and_groups_neither():
-    """Whatever absent nodes hold; three recordings, two at once."""
-    signals, nodes, rooms, _ = free_field_rooms()
-    padded = with_absent_nodes(signals, nodes, rooms)
-    thrice = [np.concatenate([array, array[:1]]) for array in padded]
-    found = np.asarray(srp_phat.localize(*thrice, at_once=2))
-    expected = np.asarray(srp_phat.localize(signals, nodes, rooms))
-    np.testing.assert_allclose(found[:2], expected, atol=2e-3)
-    np.testing.assert_allclose(found[2], expected[0], atol=2e-3)
 
 
 def test_silence_is_somewhere_in_the_room():

@@ -9,7 +9,6 @@ from free_field import (
     free_field,
     free_field_rooms,
     random_places,
-    with_absent_nodes,
 )
 
 from uld_jax import recordings, scenes, tdoa
@@ -128,27 +127,6 @@ def test_steps_end_at_the_least_huber_loss():
         )
         np.testing.assert_allclose(found, best.x, atol=1e-4)
         assert np.linalg.norm(best.x - source[:2]) < 0.1
-
-
-def test_the_order_of_nodes_does_not_matter():
-    signals, nodes, rooms, _ = free_field_rooms()
-    order = np.random.default_rng(6).permutation(NUM_NODES)
-    np.testing.assert_allclose(
-        tdoa.localize(signals[:, order], nodes[:, order], rooms),
-        tdoa.localize(signals, nodes, rooms),
-        atol=1e-3,
-    )
-
-
-def test_absent_nodes_change_nothing_and_groups_neither():
-    """Whatever absent nodes hold; three recordings, two at once."""
-    signals, nodes, rooms, _ = free_field_rooms()
-    padded = with_absent_nodes(signals, nodes, rooms)
-    thrice = [np.concatenate([array, array[:1]]) for array in padded]
-    found = np.asarray(tdoa.localize(*thrice, at_once=2))
-    expected = np.asarray(tdoa.localize(signals, nodes, rooms))
-    np.testing.assert_allclose(found[:2], expected, atol=1e-3)
-    np.testing.assert_allclose(found[2], expected[0], atol=1e-3)
 
 
 def test_silence_is_somewhere_in_the_room():

@@ -19,6 +19,7 @@ from uld_jax import (
     input_pipeline,
     localizers,
     locking,
+    metrics,
     progress,
     records,
     run_data,
@@ -55,7 +56,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
     data.load()
     test = data.held_out["test"]
     order = input_pipeline.in_order(len(test), min(_BATCH_SIZE, len(test)))
-    with locking.hold(workdir / "lock"):
+    with locking.hold(workdir / train.LOCK_FILE):
         records.write_json(workdir / train.SETTINGS_FILE, settings)
         started = time.monotonic()
         result = evaluate.evaluate(
@@ -64,13 +65,11 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
         seconds = time.monotonic() - started
         facts = data.facts("test")
         evaluate.write_predictions(workdir, result, facts)
-        distances = {
-            key: result.metrics[key] for key in ("mae", "median", "rmse", "p90")
-        }
+        distances = {key: result.metrics[key] for key in metrics.ERROR_STATISTICS}
         record = {
             "status": "done",
             "method": method,
-            "settings": settings,
+            "settings": records.without_places(settings),
             "seed": config.seed,
             "data": data.origin,
             "test": distances

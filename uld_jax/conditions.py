@@ -6,7 +6,6 @@ command.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from uld_jax import (
     evaluate,
     input_pipeline,
     localizers,
+    metrics,
     perturbations,
     progress,
     records,
@@ -81,9 +81,11 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
     elif condition.name == "full_late_field":
         changes = {"late": "full"}
     for step, batch in enumerate(data.batches(order, **changes)):
-        streams = [(_SEED, int(index)) for index in order[step]]
-        draws = law.draw(streams, num_nodes)
-        yield perturbations.apply(law, batch, draws) if law else batch
+        if law:
+            streams = [(_SEED, int(index)) for index in order[step]]
+            draws = law.draw(streams, num_nodes)
+            batch = perturbations.apply(law, batch, draws)
+        yield batch
 
 
 def check_run(run: dict, config) -> None:
@@ -145,7 +147,7 @@ def test_runs(
             f"[{number}/{len(conditions)}] {condition.name} {condition.value:g}",
         )
         for folder, result in zip(lacking, results, strict=True):
-            kept = ("mae", "median", "rmse", "p90")
+            kept = metrics.ERROR_STATISTICS
             kept += () if folder in baselines else ("accuracy",)  # Of what cells?
             values = {key: result.metrics[key] for key in kept}
             notes[folder]["conditions"].append(facts | values)
@@ -162,10 +164,8 @@ def _note(run: dict, data: run_data.RunData, num_examples: int) -> dict:
         "data": data.origin,
         **evaluate.environment(),
     }
-    path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
-    if path.exists():
-        old = json.loads(path.read_text())
+    if old := records.read_conditions(run):
         if all(old[key] == note[key] for key in ("examples", "seed")):
             return old
-        progress.say(f"{path}: of other examples; tested anew")
+        progress.say(f"{run['folder']}: conditions of other examples; tested anew")
     return note

@@ -207,11 +207,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[Group], list[str]]:
         FileNotFoundError, ValueError: As `records.read` and `group`, or if no run
             has ended.
     """
-    runs = records.read(paths)
-    ended = [run for run in runs if run["status"] in ("done", "diverged")]
-    others = [run["folder"] for run in runs if run not in ended]
-    if not ended:
-        raise ValueError(f"no finished run; unfinished ones: {', '.join(others)}")
+    ended, others = records.read_finished(paths, ("done", "diverged"))
     return group(ended), others
 
 
@@ -242,7 +238,6 @@ def group(runs: list[dict]) -> list[Group]:
         Group(data, json.loads(settings), tuple(members))
         for (data, settings), members in found.items()
     ]
-    order = {method: place for place, method in enumerate(SCHEMES)}
     groups.sort(key=lambda one: (one.data, json.dumps(one.settings, sort_keys=True)))
     order = {method: place for place, method in enumerate(TITLES)}
     named = []

@@ -8,6 +8,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from uld_jax import labels
 
+ERROR_STATISTICS = ("mae", "median", "rmse", "p90")  # Keys of `error_statistics`.
+
 
 def distances(
     predicted: Float[Array, "*#N 2"], positions: Float[Array, "*#N 2"]

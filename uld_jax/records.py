@@ -11,7 +11,7 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
@@ -55,6 +55,9 @@ _FREE_TO_CHANGE = frozenset(
 )
 
 
+_FOLDERS = ("dir", "speech", "noise")  # Settings of the data.
+
+
 def identity(settings: dict, prefix: str = "") -> dict:
     """Return the settings that make a run what it is, by dotted key."""
     flat = {}
@@ -65,6 +68,17 @@ def identity(settings: dict, prefix: str = "") -> dict:
         elif name not in _FREE_TO_CHANGE:
             flat[name] = value
     return flat
+
+
+def without_places(settings: dict) -> dict:
+    """Return settings as a record holds them: of folders on one machine, the name."""
+    data = {
+        key: pathlib.PurePath(value).name
+        if key in _FOLDERS and pathlib.Path(value).expanduser().is_absolute()
+        else value
+        for key, value in settings["data"].items()
+    }
+    return settings | {"data": data}
 
 
 def differences(old: dict, new: dict) -> list[str]:
@@ -103,16 +117,20 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
 
 
 def read_finished(
-    paths: Iterable[str | pathlib.Path],
+    paths: Iterable[str | pathlib.Path], statuses: Container[str] = ("done",)
 ) -> tuple[list[dict], list[str]]:
     """Return the finished runs at or below some paths, and the folders of others.
+
+    Args:
+        paths: Records, or folders.
+        statuses: What is called finished.
 
     Raises:
         FileNotFoundError, ValueError: As `read`, or if no run is finished.
     """
     runs = read(paths)
-    finished = [run for run in runs if run["status"] == "done"]
-    others = [run["folder"] for run in runs if run["status"] != "done"]
+    finished = [run for run in runs if run["status"] in statuses]
+    others = [run["folder"] for run in runs if run["status"] not in statuses]
     if not finished:
         raise ValueError(f"no finished run; unfinished ones: {', '.join(others)}")
     return finished, others

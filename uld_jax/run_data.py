@@ -1,5 +1,6 @@
 """What a run trains, validates and tests on, from wherever its examples come."""
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,6 +98,7 @@ class RunData:
         law, start = self._perturbation, epoch * self.steps_per_epoch
         size = self._config.train.batch_size
 
+        @functools.lru_cache(maxsize=1)  # The nodes of a step are asked for first.
         def draws(step: int) -> perturbations.Draws:
             seed, number = self._config.seed, start + step
             return law.draw(

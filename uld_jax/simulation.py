@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int16
 
-from uld_jax import anechoic, rendering, scenes
+from uld_jax import anechoic, corpora, rendering, scenes
 
 LEVEL_RANGE_DB = 2.5  # Of a second talker against the first (PROTOCOL 7).
 
@@ -146,6 +146,34 @@ class Law:
         levels[0] = 0.0
         seed = int(rng.integers(2**32))
         return Drawn(scene, tuple(speech), noise, levels.astype(np.float32), seed)
+
+    def draw_from(
+        self,
+        speech: corpora.Corpus,
+        noise: corpora.Corpus | None,
+        split: str,
+        rng: np.random.Generator,
+        training: bool,
+    ) -> Drawn:
+        """Draw one example with excerpts of a split of corpora: see `draw`.
+
+        Args:
+            speech: The speech.
+            noise: The noise; needed by a noisy law alone.
+            split: Which split of both.
+            rng: The example's random stream.
+            training: Whether it is for training.
+
+        Raises:
+            corpora.CorpusError: If a corpus has no usable signals.
+        """
+        length = (self.num_samples, *self.margins)
+        return self.draw(
+            rng,
+            training,
+            lambda rng, talkers: speech.draw(split, rng, *length, talkers),
+            lambda rng: noise.draw_noise(split, rng, *length),
+        )
 
     def settings(self, late: str, deterministic: bool) -> rendering.Settings:
         """Return the settings of the room renderer for a reverberant law."""

@@ -57,7 +57,7 @@ def plan(
             sets = [
                 {"label.scheme": scheme} | ({"label.resolution": i} if i else {})
                 for scheme, i in cells
-                if i != 1 or schemes_lib.is_feasible(scheme, 1)
+                if i is None or schemes_lib.is_feasible(scheme, i)
             ]
         except ValueError as error:
             raise config_lib.ConfigError(f"--scheme: {error}") from None

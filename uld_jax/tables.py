@@ -16,9 +16,7 @@ import pathlib
 
 from uld_jax import captions, groups, markup, paper
 from uld_jax.groups import Group
-from uld_jax.markup import Table, to_markdown
-
-__all__ = ["main", "make", "to_markdown"]
+from uld_jax.markup import Table
 
 _NETWORK_NOTES = (
     "ULD labels (I + 1)² grid points, and its ACC asks for the nearest of them; the "

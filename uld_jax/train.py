@@ -31,7 +31,7 @@ from uld_jax import (
 from uld_jax import config as config_lib
 
 SETTINGS_FILE = "settings.json"
-_LOCK_FILE = "lock"
+LOCK_FILE = "lock"
 
 _STEPS_BETWEEN_SYNCS = 20
 _SHOWN_EXAMPLES = 8
@@ -147,7 +147,7 @@ def train_and_evaluate(
                 f"{record['data']} -> {run.data.origin}"
             )
         # Only now: what cannot be run leaves no folder behind.
-        with locking.hold(workdir / _LOCK_FILE):
+        with locking.hold(workdir / LOCK_FILE):
             records.write_json(workdir / SETTINGS_FILE, settings)
             with (
                 checkpoints.Checkpoints(workdir) as saved,
@@ -346,7 +346,7 @@ class _Run:
         examples = self.data.steps_per_epoch * self.config.train.batch_size
         record = {
             "status": status,
-            "settings": config_lib.to_dict(self.config),
+            "settings": records.without_places(config_lib.to_dict(self.config)),
             "seed": self.config.seed,
             "data": self.data.origin,
             "network": self.network,

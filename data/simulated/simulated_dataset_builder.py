@@ -452,16 +452,9 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _draw(self, split: str, index: int) -> simulation.Drawn:
         """Draw an example."""
-        law, corpus_split = self.law, SPLITS[split]
-        return law.draw(
-            example_rng(self.builder_config.seed, split, index),
-            split == "train",
-            lambda rng, talkers: self._corpus.draw(
-                corpus_split, rng, law.num_samples, *law.margins, talkers
-            ),
-            lambda rng: self._noise.draw_noise(
-                corpus_split, rng, law.num_samples, *law.margins
-            ),
+        rng = example_rng(self.builder_config.seed, split, index)
+        return self.law.draw_from(
+            self._corpus, self._noise, SPLITS[split], rng, split == "train"
         )
 
     def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
