@@ -35,7 +35,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
         config.model.width = 64
         config.model.frames_per_step = 6
         config.model.num_temporal_blocks = 1
-        config.train.epochs = 20
+        config.train.epochs = 12
     return config
 
 
