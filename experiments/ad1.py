@@ -35,6 +35,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
         config.model.width = 64
         config.model.frames_per_step = 6
         config.model.num_temporal_blocks = 1
+        config.train.batch_size = 8
         config.train.epochs = 12
     return config
 
