@@ -1,6 +1,7 @@
 """Shape checks for the whole package, and the data the tests share."""
 
 import functools
+import os
 import pathlib
 
 import jaxtyping
@@ -29,6 +30,20 @@ def prepare_tiny(data_dir, processes=1):
         ),
         pool.executor(processes),
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Let the commands that tests start share what they compile.
+
+    Most of a tiny run's time is compilation. Set in the environment alone: the process
+    of the tests has read it already.
+    """
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ def test_the_papers_settings_are_the_default():
     assert (train.batch_size, train.epochs, train.weight_decay) == (128, 50, 0.01)
     assert (train.learning_rate, train.plateau_factor) == (1e-3, 0.1)
     assert (train.plateau_patience, train.stop_patience) == (3, 10)
+    assert train.schedule == "plateau"
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_the_papers_settings_are_the_default():
         ("data.noise_field", "pink", "--config.data.noise_field is 'pink'; there"),
         ("data.epoch_examples", 127, "--config.data.epoch_examples is 127"),
         ("data.speech_hours", 0.0, "--config.data.speech_hours is 0.0"),
+        ("train.schedule", "step", "--config.train.schedule is 'step'; there are pl"),
         ("train.epochs", 0, "--config.train.epochs is 0"),
         ("train.learning_rate", float("nan"), "--config.train.learning_rate is nan"),
         ("train.learning_rate", 0.0, "--config.train.learning_rate is 0.0"),

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from uld_jax import optimizer
 
@@ -28,6 +29,16 @@ def test_the_rate_is_lowered_in_the_third_epoch_without_progress():
         lowered.append(rule.lowered)
     assert lowered == [False, False, False, False, True, True]
     assert rule.best == 3.0
+
+
+@pytest.mark.parametrize("lowered", [False, True])
+def test_the_cosine_is_that_of_optax_and_the_plateau_lowers_once(lowered):
+    reference = optax.cosine_decay_schedule(1.0, decay_steps=10)
+    for epoch in range(11):
+        factor = optimizer.rate_factor("cosine", epoch, 10, lowered, 0.2)
+        np.testing.assert_allclose(factor, reference(epoch), atol=1e-6)
+        factor = optimizer.rate_factor("plateau", epoch, 10, lowered, 0.2)
+        assert factor == (0.2 if lowered else 1.0)
 
 
 def test_training_stops_after_ten_epochs_without_progress():

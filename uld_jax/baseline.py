@@ -41,6 +41,8 @@ _RESOLUTIONS = (1, 2, 4, 8, 16, 32)
 def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
     """Test a baseline on an experiment's test split and return the record.
 
+    Of a folder where that is done already, the record is returned.
+
     Raises:
         train.RunConflictError: If the folder holds a run with other settings.
         localizers.LocalizerError: If the baseline cannot find so many sources.
@@ -51,6 +53,8 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
         "data": config_lib.to_dict(config.data),
     }
     train.check_workdir(workdir, settings)
+    if record := train.read_record(workdir):
+        return record
     data = run_data.RunData(config, splits=("test",))
     localize = localizers.baseline(method, data.num_sources, _RESOLUTIONS[-1])
     data.load()
@@ -89,7 +93,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
 
 
 def main(_) -> None:
-    """Test the baseline, unless that is done."""
+    """Test the baseline, or say what it gave."""
     config = config_lib.resolve(_CONFIG.value)
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     datasets.ensure_prepared(config, allowed=_PREPARE.value)

@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import config_dict
 
-from uld_jax import adhoc, errors, front_ends, rooms, schemes
+from uld_jax import adhoc, errors, front_ends, optimizer, rooms, schemes
 
 ConfigDict = config_dict.ConfigDict
 
@@ -102,6 +102,8 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "epochs": 50,
                 "batch_size": 128,
                 "learning_rate": 1e-3,
+                # "plateau", the paper's, or "cosine": down to nothing by the end.
+                "schedule": "plateau",
                 # From the plateau on: this times learning_rate.
                 "plateau_factor": 0.1,
                 "plateau_patience": 3,
@@ -152,6 +154,7 @@ _CHOICES = (
     ("model.front_end", front_ends.NAMES),
     ("model.fusion", adhoc.FUSIONS),
     ("model.split", adhoc.SPLITS),
+    ("train.schedule", optimizer.SCHEDULES),
 )
 
 

@@ -1,10 +1,13 @@
-"""AdamW, the plateau rule and the early stop (Sec. 3.3)."""
+"""AdamW, its learning rate over the epochs, and the early stop (Sec. 3.3)."""
 
 import dataclasses
 import math
 
 import jax.numpy as jnp
 import optax
+
+
+SCHEDULES = ("plateau", "cosine")
 
 
 def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
@@ -24,6 +27,24 @@ def with_learning_rate(opt_state, learning_rate: float):
     rate = jnp.asarray(learning_rate, old.dtype)
     hyperparams = opt_state.hyperparams | {"learning_rate": rate}
     return opt_state._replace(hyperparams=hyperparams)
+
+
+def rate_factor(
+    schedule: str, epoch: int, epochs: int, lowered: bool, plateau_factor: float
+) -> float:
+    """Return what the learning rate is multiplied with in an epoch.
+
+    Args:
+        schedule: "plateau", the paper's, or "cosine" (Loshchilov and Hutter, 2017,
+            without restarts), which ends low after however few epochs.
+        epoch: Epochs done.
+        epochs: Epochs in all.
+        lowered: Whether the plateau rule has lowered the rate.
+        plateau_factor: What it lowers it by.
+    """
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    return plateau_factor if lowered else 1.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -134,9 +134,8 @@ def train_and_evaluate(
         raise config_lib.ConfigError(
             f"{jax.process_count()} processes started; training runs in one"
         )
-    record = _read_record(workdir)
+    record = read_record(workdir)
     if record and record["status"] != "running":
-        progress.say(f"{workdir}: this run is {record['status']} already")
         return record
     # The time limit counts from here: loading and compiling are part of it.
     with stopping.StopFlag(seconds) as stop_flag:
@@ -156,9 +155,15 @@ def train_and_evaluate(
                 return run.complete(saved, stop_flag, board)
 
 
-def _read_record(workdir: pathlib.Path) -> dict | None:
+def read_record(workdir: pathlib.Path) -> dict | None:
+    """Return the record in a run's folder if there is one; say so if the run is over."""
     path = workdir / records.FILE_NAME
-    return json.loads(path.read_text()) if path.exists() else None
+    if not path.exists():
+        return None
+    record = json.loads(path.read_text())
+    if record["status"] != "running":
+        progress.say(f"{workdir}: this run is {record['status']} already")
+    return record
 
 
 class _Run:
@@ -317,16 +322,21 @@ class _Run:
             f"Epoch {history.epoch}: loss {means['loss']:.3f}, validation loss "
             f"{validation.loss:.3f} ({validation.kl:.3f} above its floor), ACC "
             f"{100 * validation.metrics['accuracy']:.1f} %, MAE {mae:.3f} m; "
-            f"rate {rate:.0e}, {seconds:.1f} s"
+            f"rate {rate:.2g}, {seconds:.1f} s"
         )
         history.plateau = history.plateau.update(
             validation.loss, rules.plateau_patience
         )
-        opt_state = state.opt_state
-        if history.plateau.lowered:
-            opt_state = optimizer.with_learning_rate(
-                opt_state, rules.learning_rate * rules.plateau_factor
-            )
+        factor = optimizer.rate_factor(
+            rules.schedule,
+            history.epoch,
+            rules.epochs,
+            history.plateau.lowered,
+            rules.plateau_factor,
+        )
+        opt_state = optimizer.with_learning_rate(
+            state.opt_state, rules.learning_rate * factor
+        )
         if history.best_mae is None or mae < history.best_mae:
             history.best_mae, history.best_epoch = mae, history.epoch
             history.best_step = int(state.step)

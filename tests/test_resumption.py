@@ -1,0 +1,201 @@
+"""Whole runs that are broken off and gone on with: to the same end, bit for bit."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from whole_runs import FRESH, flags_of, run
+
+from uld_jax import checkpoints, models, optimizer, schemes, training_step
+
+# Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
+# the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
+KILLED = """
+import os, signal
+from uld_jax import commands, main, run_data
+
+batches = run_data.RunData.training_batches
+
+def deadly(self, epoch, first):
+    for step, batch in enumerate(batches(self, epoch, first), first):
+        if (epoch, step) == (1, 4):
+            os.kill(os.getpid(), signal.Signals[os.environ["TEST_SIGNAL"]])
+        yield batch
+
+run_data.RunData.training_batches = deadly
+commands.run(main.main)
+"""
+
+
+def adhoc_flags_of(data_dir, workdir, *more):
+    return [
+        "--config=experiments/ad2.py:reduced",
+        f"--workdir={workdir}",
+        "--config.data.name=simulated/ad2_tiny:1.0.0",
+        f"--config.data.dir={data_dir}",
+        "--config.data.speech=builtin",
+        "--config.data.nodes_in_training=2",
+        "--config.data.clock_offset=0.001",
+        "--config.data.position_error=0.1",
+        "--config.label.resolution=2",
+        "--config.model.width=8",
+        "--config.model.num_heads=2",
+        "--config.model.num_blocks=1",
+        "--config.data.source=fresh",
+        "--config.data.epoch_examples=12",
+        "--config.data.speech_hours=0.01",
+        "--config.train.batch_size=2",
+        "--config.train.epochs=3",
+        "--config.train.checkpoint_steps=2",
+        *more,
+    ]
+
+
+def without_times(record):
+    record = {k: v for k, v in record.items() if k not in ("times", "commit")}
+    for epoch in record["epochs"]:
+        epoch.pop("seconds")
+    return record
+
+
+def last_state(workdir):
+    settings = json.loads((workdir / "settings.json").read_text())
+    label = schemes.Label("uld", settings["label"]["resolution"])
+    sources = 2 if "ad2" in settings["data"]["name"] else 1
+    model = models.for_label(settings["model"], label, 8, sources, seed=7)
+    _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.01))
+    with checkpoints.Checkpoints(workdir) as saved:
+        items, _ = saved.restore("last", training_step.to_items(state))
+    return items
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken")
+    run("-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def unbroken_fresh(tiny_data_dir, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken_fresh")
+    run("-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir, *FRESH))
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def unbroken_adhoc(tiny_data_dir, tmp_path_factory):
+    """Return a run of two talkers, fresh rooms, and everything random there is."""
+    workdir = tmp_path_factory.mktemp("unbroken_adhoc")
+    run("-m", "uld_jax.main", *adhoc_flags_of(tiny_data_dir, workdir))
+    return workdir
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "kind"),
+    [
+        ("SIGKILL", -signal.SIGKILL, "unbroken"),
+        ("SIGTERM", 75, "unbroken"),
+        ("SIGTERM", 75, "unbroken_fresh"),
+        ("SIGKILL", -signal.SIGKILL, "unbroken_adhoc"),
+    ],
+    ids=["SIGKILL", "SIGTERM", "fresh", "adhoc"],
+)
+def test_a_killed_run_goes_on_to_the_same_end(
+    name, code, kind, request, tiny_data_dir, tmp_path
+):
+    """Same parameters, bit for bit, and same record as without the break."""
+    unbroken = request.getfixturevalue(kind)
+    flags = {
+        "unbroken": lambda: flags_of(tiny_data_dir, tmp_path),
+        "unbroken_fresh": lambda: flags_of(tiny_data_dir, tmp_path, *FRESH),
+        "unbroken_adhoc": lambda: adhoc_flags_of(tiny_data_dir, tmp_path),
+    }[kind]()
+    killed = run("-c", KILLED, *flags, check=False, env={"TEST_SIGNAL": name})
+    assert killed.returncode == code
+    assert json.loads((tmp_path / "record.json").read_text())["status"] == "running"
+    # Killed, it has what it saved every two steps; asked to stop, it saves first.
+    assert (tmp_path / "last" / ("8" if code < 0 else "11")).exists()
+    resumed = run("-m", "uld_jax.main", *flags)
+    assert "going on at epoch 2" in resumed.stdout
+    assert "Epoch 1:" not in resumed.stdout
+    jax.tree.map(
+        np.testing.assert_array_equal, last_state(tmp_path), last_state(unbroken)
+    )
+    resumed, whole = (
+        without_times(json.loads((folder / "record.json").read_text()))
+        for folder in (tmp_path, unbroken)
+    )
+    assert resumed == whole
+    mine, other = (
+        dict(np.load(folder / "predictions.npz", allow_pickle=False))
+        for folder in (tmp_path, unbroken)
+    )
+    jax.tree.map(np.testing.assert_array_equal, mine, other)
+
+
+def test_the_data_from_disk_trains_to_the_same_parameters(
+    unbroken, tiny_data_dir, tmp_path
+):
+    flags = flags_of(tiny_data_dir, tmp_path, "--config.data.on_device=False")
+    run("-m", "uld_jax.main", *flags)
+    jax.tree.map(
+        np.testing.assert_array_equal, last_state(tmp_path), last_state(unbroken)
+    )
+
+
+def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
+    flags = flags_of(tiny_data_dir, tmp_path, "--config.train.epochs=2000")
+    command = [sys.executable, "-m", "uld_jax.sweep", *flags, "--scheme=uld"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    ) as sweep:
+        output = []
+        for line in sweep.stdout:
+            output.append(line)
+            if line.startswith("Epoch 1:"):
+                sweep.send_signal(signal.SIGINT)
+    assert sweep.returncode == 75, "".join(output)
+    assert output[-1].startswith("stopped: the run was stopped")
+    record = json.loads((tmp_path / "uld_I5_seed0" / "record.json").read_text())
+    assert record["status"] == "running"
+    assert record["epochs"]
+
+
+def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
+    flags = flags_of(tiny_data_dir, tmp_path, "--scheme=one_hot,heat_map")
+    stopped = run("-m", "uld_jax.sweep", *flags, "--minutes=0.0001", check=False)
+    assert stopped.returncode == 75
+    assert "goes on with it" in stopped.stderr
+    # A run that cannot be gone on with does not lose the others.
+    broken = tmp_path / "one_hot_I6_seed0"
+    shutil.rmtree(broken, ignore_errors=True)
+    broken.mkdir()
+    (broken / "settings.json").write_text('{"seed": 5}')
+    half = run("-m", "uld_jax.sweep", *flags, check=False)
+    assert half.returncode == 1
+    assert "1 of 2 runs failed: one_hot_I6_seed0 (exit code 2)" in half.stderr
+    shutil.rmtree(broken)
+    whole = run("-m", "uld_jax.sweep", *flags)
+    assert "heat_map_I6_seed0: done already" in whole.stdout
+    nothing = (*flags, "--resolution=1")
+    none = run("-m", "uld_jax.sweep", *nothing, check=False)
+    assert none.returncode == 2
+    assert "2 runs at I = 1 left out" in none.stdout
+    assert "no run is left of the sweep" in none.stderr
+    table = run("-m", "uld_jax.tables", tmp_path).stdout
+    assert "| One-hot" in table
+    assert "| HM" in table
+    report = run("-m", "uld_jax.plots", tmp_path).stdout
+    assert pathlib.Path(report.removeprefix("Report: ").strip()).exists()

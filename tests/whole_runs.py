@@ -1,0 +1,43 @@
+"""Commands on tiny data sets, as tests start them."""
+
+import os
+import subprocess
+import sys
+
+from conftest import ROOT
+
+FRESH = (
+    "--config.data.source=fresh",
+    "--config.data.epoch_examples=48",
+    "--config.data.speech_hours=0.01",
+)
+
+
+def flags_of(data_dir, workdir, *more):
+    return [
+        "--config=experiments/l1.py",
+        f"--workdir={workdir}",
+        "--config.data.name=simulated/l1_tiny:1.0.0",
+        f"--config.data.dir={data_dir}",
+        "--config.data.speech=builtin",
+        "--config.model.width=4",
+        "--config.model.num_blocks=1",
+        "--config.train.batch_size=8",
+        "--config.train.epochs=3",
+        "--config.train.checkpoint_steps=2",
+        *more,
+    ]
+
+
+def run(*words, check=True, cwd=ROOT, env=None):
+    result = subprocess.run(
+        [sys.executable, *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    if check and result.returncode:
+        raise AssertionError(f"exit code {result.returncode}:\n{result.stderr}")
+    return result
