@@ -6,7 +6,6 @@ import math
 import jax.numpy as jnp
 import optax
 
-
 SCHEDULES = ("plateau", "cosine")
 
 
