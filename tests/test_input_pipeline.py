@@ -90,6 +90,40 @@ def test_positions_outside_the_room_are_noticed(tiny_path, monkeypatch):
         split.load()
 
 
+def examples(node_positions, node_mask=None):
+    """Return two examples of three nodes in rooms of 6 m by 4 m."""
+    arrays = {
+        "node_positions": np.asarray(node_positions, np.float32),
+        "source_positions": np.ones((2, 1, 3), np.float32),
+        "room_size": np.tile(np.float32([6, 4, 3]), (2, 1)),
+    }
+    return arrays | ({} if node_mask is None else {"node_mask": np.array(node_mask)})
+
+
+NODES = np.ones((2, 3, 3))
+NOWHERE = np.where(np.arange(3)[:, None] == 2, np.nan, NODES)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (examples(NODES[:, :0]), "split 'dev' have no nodes"),
+        (examples(NODES, [[True] * 3, [False] * 3]), "example 1 .* its nodes masked"),
+        (examples(NOWHERE), "number 2 of example 0 has no position"),
+        (examples(5 * NODES), r"node_positions .*\[5\.0, 5\.0\]"),
+    ],
+    ids=["no nodes", "all masked", "without a position", "outside"],
+)
+def test_nodes_that_cannot_be_are_told(arrays, message):
+    with pytest.raises(input_pipeline.DatasetError, match=message):
+        input_pipeline.check_geometry("dev", arrays)
+
+
+def test_where_masked_nodes_are_does_not_matter():
+    masked = [[True, True, False]] * 2
+    input_pipeline.check_geometry("dev", examples(NOWHERE, masked))
+
+
 def test_a_missing_data_set_is_told(tiny_path, tmp_path):
     with pytest.raises(input_pipeline.DatasetError, match="no prepared data set"):
         input_pipeline.Split(tmp_path, "train")

@@ -63,7 +63,10 @@ def test_kl_is_the_loss_above_the_entropy_of_the_label(batch):
 def test_a_mask_comes_with_the_inputs_and_decides_the_level(batch):
     label = schemes.Label("uld", 2)
     mask = jnp.asarray(np.arange(8) < [[8], [3], [1]])
-    spectra, _, passed_on = objective.network_inputs(label, batch | {"node_mask": mask})
+    nowhere = jnp.where(mask[..., None], batch["node_positions"], jnp.nan)
+    masked = batch | {"node_mask": mask, "node_positions": nowhere}
+    spectra, codes, passed_on = objective.network_inputs(label, masked)
+    assert np.isfinite(codes).all()
     np.testing.assert_array_equal(passed_on, mask)
     audio = batch["audio"][1, :3].astype(jnp.float32)
     expected = features.spectral_features(audio)

@@ -151,24 +151,39 @@ def check_geometry(name: str, arrays: Batch) -> None:
     Args:
         name: Of the split, for the message.
         arrays: Examples, stacked by field; `node_mask`, if there, says which nodes
-            an example has.
+            an example has. Where the others are does not matter.
 
     Raises:
         DatasetError: With the first thing that is wrong.
     """
     floors = arrays["room_size"][:, None, :2]
-    if not arrays["node_positions"].shape[1]:
+    places = {
+        field: arrays[field][..., :2]
+        for field in ("source_positions", "node_positions")
+    }
+    if not places["node_positions"].shape[1]:
         raise DatasetError(f"the examples of split {name!r} have no nodes")
     present = arrays.get("node_mask")
-    if present is not None and not present.any(axis=1).all():
-        first = int(np.argmin(present.any(axis=1)))
-        raise DatasetError(
-            f"example {first} of split {name!r} has all its nodes masked; leave it "
-            "out, or give it at least one node"
+    if present is not None:
+        if not present.any(axis=1).all():
+            first = int(np.argmin(present.any(axis=1)))
+            raise DatasetError(
+                f"example {first} of split {name!r} has all its nodes masked; leave it "
+                "out, or give it at least one node"
+            )
+        places["node_positions"] = np.where(
+            present[..., None], places["node_positions"], 0.0
         )
-    for field in ("source_positions", "node_positions"):
+    for field, positions in places.items():
+        missing = np.argwhere(np.isnan(positions).any(axis=-1))
+        if len(missing):
+            example, number = missing[0]
+            raise DatasetError(
+                f"{field} of split {name!r}: number {number} of example {example} has "
+                "no position; mask it (node_mask), or leave the example out"
+            )
         try:
-            labels.check_positions(arrays[field][..., :2], floors)
+            labels.check_positions(positions, floors)
         except ValueError as error:
             raise DatasetError(f"{field} of split {name!r}: {error}") from None
 
