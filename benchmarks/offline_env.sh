@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 started=$SECONDS
-seconds=$((${MINUTES:-9} * 60))
+seconds=$(python3 -c "print(int(60 * ${MINUTES:-9}))")
 out=${OUT:?name a folder for the records}
 runs=runs/${NAME:-$1}
 
