@@ -5,6 +5,8 @@
 # First the speed of rendering, STFT and network, then ULD at I = 16 and 8 and one-hot at
 # 16, then the rest of Table 2, then Table 3. Data are compact: prepared here from speech
 # and noise, in a minute or two, and rendered on the device batch by batch.
+# Records, predictions and tables come back; states (60 to 70 MB each at full size) stay on
+# the machine. If it is given back between calls, the unfinished run begins anew.
 # Works offline with what benchmarks/pack_offline.sh put into .carry, or in a machine's own
 # environment if there is no .carry. Records go to $OUT; runs that are in .carry/runs.tgz
 # (an earlier $OUT/runs.tgz) are taken as done. SIZE=:reduced takes the reduced experiment.
@@ -40,10 +42,12 @@ for cell in ${CELLS:-$cells}; do
   python3 -m uld_jax.main --config="experiments/ad$ad.py${SIZE:-}" "${data[@]}" \
     --config.label.scheme="$scheme" --config.label.resolution="$resolution" \
     --workdir="$workdir" --minutes="$minutes" "$@" || status=$?
+  # A run that has diverged is in the table, too.
+  [ "$status" != 1 ] || ! grep -qs '"status": "diverged"' "$workdir/record.json" || status=0
   [ "$status" = 0 ] || break
 done
-# The state of the run that goes on travels, too: parameters of a few MB.
-tar -C "$runs" --exclude=tensorboard -czf "$out/runs.tgz" .
+tar -C "$runs" --exclude=last --exclude=best --exclude=tensorboard -czf "$out/runs.tgz" .
+cp "$runs/training_speed.md" "$out"
 for ad in 1 2; do
   [ -d "$runs/ad$ad" ] || continue
   python3 -m uld_jax.tables "$runs/ad$ad" --markdown="$out/table$((ad + 1)).md" || true

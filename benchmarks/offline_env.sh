@@ -15,10 +15,10 @@ minutes_left() {
 
 if [ -d .carry/wheels ]; then
   # Outside .carry, which is sent anew with each call.
-  if [ ! -e .offline/installed ]; then
+  if ! cmp -s .carry/commit .offline/installed; then
     python3 -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
       --upgrade --target .offline/site .carry/wheels/*.whl
-    touch .offline/installed
+    cp .carry/commit .offline/installed
   fi
   export PYTHONPATH=$PWD/.offline/site PYTHONSAFEPATH=1
   ULD_JAX_COMMIT=$(cat .carry/commit)

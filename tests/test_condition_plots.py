@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_records import baseline_record, conditions, room_record, rooms, write
 
-from uld_jax import condition_plots, drawing, groups
+from uld_jax import condition_plots, drawing, groups, tables
 
 
 @pytest.fixture(autouse=True)
@@ -183,7 +183,12 @@ def test_conditions_have_a_panel_each_with_all_methods(tmp_path):
     write(tmp_path, room_record("uld", resolution=16, mae=0.1))
     write(tmp_path, baseline_record(), conditions=conditions(0.01))
     members, _ = groups.read([tmp_path])
-    figure = condition_plots.plot_conditions(members)
+    (tested,) = groups.tested_alike(members).values()
+    assert len(tested) == 3
+    drawn = groups.representatives([one for one, _ in tested])
+    figure = condition_plots.plot_conditions(
+        [(one, found) for one, found in tested if one in drawn], members
+    )
     panels = {axes.get_xlabel(): axes for axes in figure.axes}
     assert list(panels) == [
         "number of nodes",
@@ -201,7 +206,16 @@ def test_conditions_have_a_panel_each_with_all_methods(tmp_path):
     np.testing.assert_allclose(noise["SRP-PHAT"], [[-10, 20], [0.02, 0.03]])
 
 
-def test_without_conditions_there_is_no_figure_of_them(tmp_path):
-    write(tmp_path, room_record("uld"))
+def test_methods_tested_on_different_examples_are_not_put_together(tmp_path):
+    write(tmp_path, room_record("uld", mae=0.3), conditions=conditions(0.3))
+    fewer = conditions(0.01) | {"examples": 3}
+    write(tmp_path, baseline_record(), conditions=fewer)
+    write(tmp_path, room_record("one_hot"))
     members, _ = groups.read([tmp_path])
-    assert condition_plots.plot_conditions(members) is None
+    tested = groups.tested_alike(members)
+    named = {size: [one.method for one, _ in found] for size, found in tested.items()}
+    assert named == {3: ["srp_phat"], conditions(0.3)["examples"]: ["uld"]}
+    few, many = (t for t in tables.make(members) if "worse" in t.caption)
+    assert ", 3 test examples" in few.caption
+    assert [row[0] for row in few.rows] == ["SRP-PHAT"]
+    assert [row[0] for row in many.rows] == ["ULD"]

@@ -1,5 +1,6 @@
 """Runs under worse conditions, on the tiny Ad-2 in compact form."""
 
+import copy
 import json
 import pathlib
 import types
@@ -64,8 +65,8 @@ def note(run, data):
     return json.loads((pathlib.Path(run["folder"]) / "conditions.json").read_text())
 
 
-def test_all_conditions_are_noted_and_none_is_the_test(run, note):
-    expected = [(c.name, c.value) for c in conditions.all_conditions(4)]
+def test_all_conditions_are_noted_and_none_is_the_test(run, data, note):
+    expected = [(c.name, c.value) for c in conditions.all_conditions(data)]
     assert [(c["name"], c["value"]) for c in note["conditions"]] == expected
     assert ("num_nodes", 5.0) not in expected  # There are 4.
     assert ("snr_db", -10.0) in expected
@@ -126,11 +127,55 @@ def test_a_run_on_other_data_is_refused(run, config, data):
         data=types.SimpleNamespace(name="simulated/ad1_tiny:1.0.0")
     )
     with pytest.raises(localizers.LocalizerError, match=r"ad2_tiny:1.0.0; --config"):
-        conditions.check_run(run, other)
+        conditions.check_name(run, other)
+
+
+def test_a_run_on_other_signals_is_refused(run, data):
+    noisy = copy.deepcopy(run)
+    noisy["data"]["rendering"]["law"]["noise"] = "diffuse"
+    with pytest.raises(
+        localizers.LocalizerError, match="noise field 'diffuse' -> 'point'"
+    ):
+        conditions.test_runs([noisy], data, 2)
+    other = copy.deepcopy(run)
+    other["data"]["corpus"]["fingerprint"] = "another"
+    with pytest.raises(localizers.LocalizerError, match="speech 'another' -> "):
+        conditions.test_runs([other], data, 2)
+
+
+def test_conditions_are_those_that_law_and_network_know(data):
+    silent = copy.deepcopy(data.origin)
+    silent["rendering"]["law"]["kind"] = "anechoic"
+    bare = copy.copy(data)
+    bare.origin, bare.num_nodes = silent, 8
+    names = {c.name for c in conditions.all_conditions(bare)}
+    assert names == {"none", "clock_offset", "position_error", "num_nodes"}
+
+
+def test_what_is_random_in_a_condition_depends_on_the_example_alone(data):
+    """One by one, or both in a batch."""
+    test = data.held_out["test"]
+    condition = conditions.Condition("position_error", 0.3)
+    places = [
+        np.concatenate(
+            [
+                batch["node_positions"]
+                for batch in conditions.batches(
+                    test, input_pipeline.in_order(2, size), condition, data.num_nodes
+                )
+            ]
+        )
+        for size in (1, 2)
+    ]
+    np.testing.assert_array_equal(*places)
+    assert (places[0][0] != places[0][1]).any()
 
 
 def test_a_network_for_other_sources_is_refused(run, data):
     with pytest.raises(localizers.LocalizerError, match="does not fit 1 sources"):
-        localizers.network(
-            pathlib.Path(run["folder"]), run["settings"], 4, num_sources=1
-        )
+        localizers.network(run, 4, num_sources=1)
+
+
+def test_a_network_that_was_not_kept_is_told(run):
+    with pytest.raises(localizers.LocalizerError, match="no network of epoch 7"):
+        localizers.network(run | {"best_epoch": 7}, 4, num_sources=2)

@@ -173,7 +173,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished, tiny_data_dir):
 def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
     with (
-        locking.hold(tmp_path / "lock"),
+        locking.hold(tmp_path / locking.FILE_NAME),
         pytest.raises(locking.LockedError, match="another process is at work"),
     ):
         train.train_and_evaluate(config, tmp_path)
@@ -209,7 +209,7 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         ),
         (["--config.train.batch_size=64"], "batch size 64 is larger than the 48"),
         (["--config.model.num_encoders=3"], "8 nodes cannot be divided among 3"),
-        (["--config.data.nodes_in_training=9"], "9 nodes are to be heard and the data"),
+        (["--config.data.nodes_in_training=4"], "nodes_in_training is 4; the network"),
         (["--config.model.name=adhoc"], "by config.default('adhoc')"),
         (["spare"], "unknown argument 'spare'"),
         (["--config=experiments/l1.py:tiny"], "no size 'tiny' of this experiment"),

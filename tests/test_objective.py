@@ -9,7 +9,15 @@ import pytest
 import scipy.special
 from flax import nnx
 
-from uld_jax import evaluate, features, labels, objective, schemes
+from uld_jax import (
+    baselines,
+    evaluate,
+    features,
+    labels,
+    localizers,
+    objective,
+    schemes,
+)
 
 ROOMS = np.float32([[6, 6, 4.2], [4, 9, 4.2], [7, 5, 4.2]])
 
@@ -132,6 +140,45 @@ def test_a_network_that_is_always_right_has_the_schemes_own_error(batch, name):
     expected = limit if name in ("one_hot", "heat_map") else 0.0
     np.testing.assert_allclose(metrics["mae"], expected, atol=2e-4)
     np.testing.assert_allclose(result.kl, 0.0, atol=1e-3)
+
+
+def turned_batch(batch, turned):
+    """Return a batch of two sources, and a function that turns some examples'."""
+    rng = np.random.default_rng(4)
+    positions = rng.uniform(0.05, 0.95, (3, 2, 3)) * ROOMS[:, None]
+    batch = batch | {"source_positions": jnp.asarray(positions, jnp.float32)}
+    turned = np.array(turned)[:, None, None]
+
+    def turn(outputs):
+        return jnp.where(turned, outputs[:, ::-1], outputs)
+
+    return batch, turn
+
+
+def test_two_sources_are_judged_in_the_order_that_fits_them_best(batch):
+    """Whichever output says which of them, example by example."""
+    batch, turn = turned_batch(batch, [True, False, True])
+    label = schemes.Label("uld", 4)
+    target = objective.targets(label, batch).reshape(3, 2, -1)
+    logits = turn(jnp.log(jnp.clip(target, 1e-6)))
+    graph, params, rest = nnx.split(Oracle(logits), nnx.Param, ...)
+    step = evaluate.make_eval_step(graph, label)
+    found = step(nnx.to_pure_dict(params), nnx.to_pure_dict(rest), batch)
+    positions = batch["source_positions"][..., :2]
+    np.testing.assert_allclose(found["predicted"], positions, atol=1e-3)
+    assert found["correct"].all()
+    assert found["cell_correct"].all()
+    np.testing.assert_allclose(found["kl"], 0.0, atol=1e-3)
+
+
+def test_a_baselines_two_sources_are_judged_alike(batch, monkeypatch):
+    batch, turn = turned_batch(batch, [False, True, True])
+    positions = batch["source_positions"][..., :2]
+    monkeypatch.setitem(
+        baselines.BASELINES, "srp_phat", lambda *_: turn(positions + 0.01)
+    )
+    found = localizers.baseline("srp_phat", 2, 4)(batch)
+    np.testing.assert_allclose(found["predicted"], positions + 0.01, atol=1e-5)
 
 
 def test_padding_at_the_end_does_not_count(batch):

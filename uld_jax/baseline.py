@@ -34,8 +34,15 @@ _METHOD = flags.DEFINE_enum(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 
+_OF_TEST_DATA = ("name", "dir", "speech", "noise", "noise_field", "engine")
 _BATCH_SIZE = 8
 _RESOLUTIONS = (1, 2, 4, 8, 16, 32)
+
+
+def settings_of(config, method: str) -> dict:
+    """Return what of an experiment's settings a baseline depends on: the test split."""
+    data = config_lib.to_dict(config.data)
+    return {"method": method, "data": {key: data[key] for key in _OF_TEST_DATA}}
 
 
 def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
@@ -47,11 +54,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
         train.RunConflictError: If the folder holds a run with other settings.
         localizers.LocalizerError: If the baseline cannot find so many sources.
     """
-    settings = {
-        "seed": config.seed,
-        "method": method,
-        "data": config_lib.to_dict(config.data),
-    }
+    settings = settings_of(config, method)
     train.check_workdir(workdir, settings)
     if record := train.read_record(workdir):
         return record
@@ -60,7 +63,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
     data.load()
     test = data.held_out["test"]
     order = input_pipeline.in_order(len(test), min(_BATCH_SIZE, len(test)))
-    with locking.hold(workdir / train.LOCK_FILE):
+    with locking.hold(workdir / locking.FILE_NAME):
         records.write_json(workdir / train.SETTINGS_FILE, settings)
         started = time.monotonic()
         result = evaluate.evaluate(
@@ -74,7 +77,6 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
             "status": "done",
             "method": method,
             "settings": records.without_places(settings),
-            "seed": config.seed,
             "data": data.origin,
             "test": distances
             | {
@@ -96,6 +98,9 @@ def main(_) -> None:
     """Test the baseline, or say what it gave."""
     config = config_lib.resolve(_CONFIG.value)
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
+    train.check_workdir(workdir, settings_of(config, _METHOD.value))
+    if law := datasets.planned_law(config):
+        localizers.baseline(_METHOD.value, law.num_sources, _RESOLUTIONS[-1])
     datasets.ensure_prepared(config, allowed=_PREPARE.value)
     test = test_baseline(config, _METHOD.value, workdir)["test"]
     progress.say(

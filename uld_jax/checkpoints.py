@@ -86,6 +86,17 @@ class Checkpoints:
         )
         return {**like, **{k: restored[k] for k, _ in _filled(like)}}, restored["note"]
 
+    def step_of_epoch(self, kind: str, epoch: int) -> int | None:
+        """Return the step of the state whose note names an epoch; None without one."""
+        manager = self._managers[kind]
+        for step in manager.all_steps():
+            restored = manager.restore(
+                step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
+            )
+            if restored["note"]["epoch"] == epoch:
+                return step
+        return None
+
 
 def _filled(state: dict) -> list[tuple[str, Any]]:
     """Return the items that hold arrays; Orbax saves no others."""

@@ -198,14 +198,16 @@ def plot_error_against(fact: str, shown: Shown, members: list[Group]):
     return figure
 
 
-def plot_conditions(members: list[Group]):
+def plot_conditions(lines: list[tuple[Group, groups.Conditions]], members: list[Group]):
     """Return a figure of the MAE under worse conditions, a panel for each kind.
 
+    Args:
+        lines: What to draw, all tested on the same examples.
+        members: All groups on these data, among which it is drawn.
+
     Returns:
-        None where no run was tested under such.
+        None where there is no such condition.
     """
-    tested = [one for one in members if one.converged and one.conditions()]
-    lines = [(one, one.conditions()) for one in groups.representatives(tested)]
     names = [
         name
         for name in _CONDITIONS

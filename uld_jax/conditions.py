@@ -5,6 +5,7 @@ condition at a time, on the test split of a compact data set. `robustness` is th
 command.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator
@@ -13,14 +14,16 @@ from uld_jax import (
     evaluate,
     input_pipeline,
     localizers,
+    locking,
     metrics,
+    models,
     perturbations,
     progress,
     records,
     run_data,
 )
 
-_SEED = 1  # Of the perturbations.
+_SEED = 2**31  # Of the perturbations; those of runs are smaller.
 
 # What is varied, and its values: seconds, meters, nodes, decibels. The last is the late
 # field with every image, where the test split has a thinned one.
@@ -55,13 +58,20 @@ class Condition:
         return perturbations.Perturbation()
 
 
-def all_conditions(num_nodes: int) -> list[Condition]:
-    """Return every condition that can be had with that many nodes."""
+def all_conditions(data: run_data.RunData) -> list[Condition]:
+    """Return every condition that data can be put to.
+
+    Fewer nodes than they have, and another noise and late field where there is any.
+    """
+    law = data.origin["rendering"]["law"]
+    impossible = set()
+    if law["kind"] != "reverberant":
+        impossible = {"snr_db", "full_late_field"}
     return [Condition()] + [
         Condition(name, value)
         for name, values in CONDITIONS.items()
         for value in values
-        if name != "num_nodes" or value < num_nodes
+        if name not in impossible and (name != "num_nodes" or value < data.num_nodes)
     ]
 
 
@@ -88,7 +98,7 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
         yield batch
 
 
-def check_run(run: dict, config) -> None:
+def check_name(run: dict, config) -> None:
     """Raise if a run is of another data set than a configuration.
 
     Raises:
@@ -101,11 +111,41 @@ def check_run(run: dict, config) -> None:
         )
 
 
+def _check_signals(run: dict, data: run_data.RunData) -> None:
+    """Raise if a run was tested on examples made of other signals."""
+    before, now = _signals(run["data"]), _signals(data.origin)
+    if changed := [key for key in now if before[key] != now[key]]:
+        raise localizers.LocalizerError(
+            f"{run['folder']!r} was tested on other examples: "
+            + ", ".join(f"{key} {before[key]!r} -> {now[key]!r}" for key in changed)
+            + "; give the speech, noise and noise field of the run (--config.data...)"
+        )
+
+
+def _signals(origin: dict) -> dict:
+    """Return what tells test examples apart that have the same name."""
+    law = origin.get("rendering", origin).get("law", {})
+    noise = origin.get("noise")
+    return {
+        "speech": origin["corpus"].get("fingerprint"),
+        "noise": noise["fingerprint"] if noise else None,
+        "noise field": law.get("noise") if noise else None,
+        "seed": origin.get("seed"),
+    }
+
+
 def _localizer(run: dict, data: run_data.RunData) -> evaluate.Step:
     if method := run.get("method"):
         return localizers.baseline(method, data.num_sources, resolution=1)
-    return localizers.network(
-        pathlib.Path(run["folder"]), run["settings"], data.num_nodes, data.num_sources
+    return localizers.network(run, data.num_nodes, data.num_sources)
+
+
+def _can_hear(run: dict, condition: Condition) -> bool:
+    """Return whether a method can do with the nodes that a condition leaves."""
+    return (
+        condition.name != "num_nodes"
+        or "method" in run
+        or run["settings"]["model"]["name"] in models.ANY_NODES
     )
 
 
@@ -124,19 +164,35 @@ def test_runs(
         batch_size: Examples handled at once.
 
     Raises:
-        localizers.LocalizerError: If a network does not fit the data.
+        localizers.LocalizerError: If a network does not fit the data, or a run was
+            tested on others.
+        locking.LockedError: If another process is at work in a run's folder.
     """
+    for run in runs:
+        _check_signals(run, data)
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            folder = pathlib.Path(run["folder"])
+            locks.enter_context(locking.hold(folder / locking.FILE_NAME))
+        _test_locked(runs, data, num_examples, batch_size)
+
+
+def _test_locked(runs, data, num_examples, batch_size) -> None:
     notes = {run["folder"]: _note(run, data, num_examples) for run in runs}
     steps = {run["folder"]: _localizer(run, data) for run in runs}
     baselines = {run["folder"] for run in runs if "method" in run}
     order = input_pipeline.in_order(num_examples, min(batch_size, num_examples))
-    conditions = all_conditions(data.num_nodes)
+    conditions = all_conditions(data)
     for number, condition in enumerate(conditions, start=1):
         facts = dataclasses.asdict(condition)
         lacking = [
-            folder
-            for folder, note in notes.items()
-            if not any(facts.items() <= done.items() for done in note["conditions"])
+            run["folder"]
+            for run in runs
+            if _can_hear(run, condition)
+            and not any(
+                facts.items() <= done.items()
+                for done in notes[run["folder"]]["conditions"]
+            )
         ]
         if not lacking:
             continue
@@ -165,7 +221,8 @@ def _note(run: dict, data: run_data.RunData, num_examples: int) -> dict:
         **evaluate.environment(),
     }
     if old := records.read_conditions(run):
-        if all(old[key] == note[key] for key in ("examples", "seed")):
+        same = all(old[key] == note[key] for key in ("examples", "seed"))
+        if same and _signals(old["data"]) == _signals(data.origin):
             return old
         progress.say(f"{run['folder']}: conditions of other examples; tested anew")
     return note

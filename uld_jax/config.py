@@ -4,7 +4,7 @@ import pathlib
 
 from ml_collections import config_dict
 
-from uld_jax import adhoc, errors, front_ends, optimizer, rooms, schemes
+from uld_jax import adhoc, errors, front_ends, models, optimizer, rooms, schemes
 
 ConfigDict = config_dict.ConfigDict
 
@@ -195,6 +195,11 @@ def resolve(config: ConfigDict) -> ConfigDict:
                 f"{', '.join(known)}"
             )
     data = config.data
+    if data.nodes_in_training is not None and model.name not in models.ANY_NODES:
+        raise ConfigError(
+            f"--config.data.nodes_in_training is {data.nodes_in_training}; the network "
+            f"{model.name!r} hears all nodes, or none of it fits"
+        )
     if data.engine == "pyroomacoustics" and data.noise_field != "point":
         raise ConfigError(
             f"--config.data.noise_field is {data.noise_field!r}; by the engine "

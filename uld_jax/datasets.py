@@ -22,6 +22,8 @@ from uld_jax import (
     corpora,
     fresh,
     input_pipeline,
+    models,
+    perturbations,
     progress,
     records,
 )
@@ -91,6 +93,17 @@ def prepared_path(config) -> pathlib.Path:
     held_out = twin(records.HELD_OUT)
     ready = [p for p in (held_out, path) if input_pipeline.is_prepared(p)]
     return (ready or [held_out])[0]
+
+
+def planned_law(config):
+    """Return the law of what is yet to be prepared; None where nothing is.
+
+    Raises:
+        input_pipeline.DatasetError: If there is no such data set.
+    """
+    if input_pipeline.is_prepared(prepared_path(config)):
+        return None
+    return _known_builder(config.data.name)[1].law
 
 
 def describe(config) -> dict[str, Any]:
@@ -296,6 +309,12 @@ def _prepare(
             f"--config.model.num_encoders is {config.model.num_encoders}; the "
             f"{law.num_nodes} nodes of {data.name} cannot be divided so"
         )
+    if law.num_sources > models.MOST_SOURCES.get(config.model.name, law.num_sources):
+        raise input_pipeline.DatasetError(
+            f"--config.model.name is {config.model.name!r}, which finds fewer than the "
+            f"{law.num_sources} sources of {data.name}"
+        )
+    perturbations.Perturbation(data.nodes_in_training).check(law.num_nodes)
     if data.engine != "jax" and importlib.util.find_spec(data.engine) is None:
         raise input_pipeline.DatasetError(
             f"--config.data.engine={data.engine} needs it installed: "

@@ -16,7 +16,7 @@ BASELINES = {"srp_phat": "SRP-PHAT", "tdoa_ls": "TDOA least squares"}
 TITLES = SCHEMES | BASELINES
 
 # What tells the data that runs were tested on, and not how they were trained.
-_OF_DATA = ("data.name", "data.noise", "data.noise_field", "data.engine")
+_OF_DATA = ("data.name", "data.noise_field", "data.engine")
 
 # Settings in words; others are told as they are.
 _WORDS = {
@@ -223,12 +223,12 @@ def group(runs: list[dict]) -> list[Group]:
     found = collections.defaultdict(list)
     for run in runs:
         settings = records.identity(run["settings"])
-        seed = settings.pop("seed")
+        seed = settings.pop("seed", None)  # A baseline has none.
         for key in _OF_DATA:
             settings.pop(key, None)
         members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
         for other in members:
-            if other["seed"] == seed:
+            if other["settings"].get("seed") == seed:
                 raise ValueError(
                     f"{other['folder']!r} and {run['folder']!r} are the same run, "
                     "twice; name one of them"
@@ -290,6 +290,21 @@ def representatives(groups: list[Group]) -> list[Group]:
         if key not in best or (mae is not None and mae < best[key].validation_mae):
             best[key] = one
     return list(best.values())
+
+
+def tested_alike(
+    groups: list[Group],
+) -> dict[int, list[tuple[Group, Conditions]]]:
+    """Return groups that were tested under worse conditions, by number of examples.
+
+    Raises:
+        ValueError: As `Group.conditions`.
+    """
+    found = collections.defaultdict(list)
+    for one in groups:
+        if conditions := one.conditions():
+            found[conditions.examples].append((one, conditions))
+    return dict(sorted(found.items()))
 
 
 def quantization_errors(members: list[Group]) -> dict[int, float]:

@@ -26,38 +26,39 @@ class LocalizerError(errors.InputError):
     """A network or a baseline that cannot be had, with the reason."""
 
 
-def network(
-    workdir: pathlib.Path, settings: dict, num_nodes: int, num_sources: int
-) -> evaluate.Step:
-    """Return the best network of a run.
+def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
+    """Return the network that a run was tested with: that of its best epoch.
 
     Args:
-        workdir: Folder of the run.
-        settings: Its settings.
+        run: Its record.
         num_nodes: Nodes of the data it was trained on.
         num_sources: Sources of the data it is to be tested on.
 
     Raises:
         LocalizerError: If the run has saved none, or for another number of sources.
     """
+    workdir, settings = pathlib.Path(run["folder"]), run["settings"]
     label = schemes.Label(settings["label"]["scheme"], settings["label"]["resolution"])
     model = models.for_label(settings["model"], label, num_nodes, num_sources, seed=0)
     graph, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
     like = {"params": state.params, "statistics": state.statistics}
     with checkpoints.Checkpoints(workdir) as saved:
+        step = saved.step_of_epoch("best", run["best_epoch"])
+        if step is None:
+            raise LocalizerError(
+                f"{str(workdir)!r} holds no network of epoch {run['best_epoch']}, its "
+                "best; only its record was kept"
+            )
         try:
-            restored = saved.restore("best", like)
+            restored, _ = saved.restore("best", like, step)
         except ValueError as error:
             raise LocalizerError(
                 f"the network in {str(workdir)!r} does not fit {num_sources} sources "
                 f"and its settings: {str(error).splitlines()[0]}"
             ) from None
-    if restored is None:
-        raise LocalizerError(f"{str(workdir)!r} holds no trained network")
     invariant = settings["train"].get("permutation_invariant", True)
-    step = evaluate.make_eval_step(graph, label, invariant)
-    best, _ = restored
-    return functools.partial(step, best["params"], best["statistics"])
+    evaluate_batch = evaluate.make_eval_step(graph, label, invariant)
+    return functools.partial(evaluate_batch, restored["params"], restored["statistics"])
 
 
 def baseline(name: str, num_sources: int, resolution: int) -> evaluate.Step:

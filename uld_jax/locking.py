@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from uld_jax import errors
 
+FILE_NAME = "lock"  # In the folder of a run.
+
 
 class LockedError(errors.InputError):
     """A folder that another process works in."""

@@ -16,6 +16,8 @@ MODELS = {
     "encoder_decoder": encoder_decoder.EncoderDecoder,
     "adhoc": adhoc.AdHoc,
 }
+ANY_NODES = frozenset({"adhoc"})  # Others have as many as they were made for.
+MOST_SOURCES = {"encoder_decoder": 1}  # Of those that do not find any number.
 
 
 def build(name: str, *, rngs: nnx.Rngs, **settings) -> nnx.Module:

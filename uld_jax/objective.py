@@ -16,13 +16,14 @@ def network_inputs(
     """Return the spectra of all nodes, the codes of their positions, and a mask.
 
     The mask says which nodes are there; None, where a batch has none, says all.
-    Where absent nodes are does not matter: no number is a place, too.
+    What absent nodes hold does not matter, not a number included.
     """
     mask = batch.get("node_mask")
     audio = batch["audio"].astype(jnp.float32)
     places = batch["node_positions"][..., :2]
     if mask is not None:
         places = jnp.where(mask[..., None], places, 0.0)
+        audio = jnp.where(mask[..., None], audio, 0.0)
     spectra = jax.vmap(features.spectral_features)(audio, mask)
     encode = jax.vmap(jax.vmap(label.encode_node, (0, None)))
     codes = encode(places, batch["room_size"][:, :2])

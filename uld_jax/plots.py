@@ -108,7 +108,14 @@ def _figures(members: list[Group]) -> dict:
             figures[f"error_against_{fact}"] = condition_plots.plot_error_against(
                 fact, shown, members
             )
-    figures["conditions"] = condition_plots.plot_conditions(members)
+    # All that were tested alike at one I each, of labels tested at several.
+    tested = groups.tested_alike(members)
+    for examples, lines in tested.items():
+        ending = f"_{examples}" if len(tested) > 1 else ""
+        drawn = groups.representatives([one for one, _ in lines])
+        figures[f"conditions{ending}"] = condition_plots.plot_conditions(
+            [(one, found) for one, found in lines if one in drawn], members
+        )
     number = 0
     for one, (predictions, *_) in shown:
         if "planes" in predictions:

@@ -13,6 +13,8 @@ import platform
 import subprocess
 from collections.abc import Container, Iterable
 
+from uld_jax import errors
+
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
 CONDITIONS_FILE = "conditions.json"
@@ -47,6 +49,7 @@ _FREE_TO_CHANGE = frozenset(
         "data.dir",
         "data.speech",
         "data.speech_splits",
+        "data.noise",
         "data.on_device",
         "data.prefetch_batches",
         "data.read_threads",
@@ -56,6 +59,10 @@ _FREE_TO_CHANGE = frozenset(
 
 
 _FOLDERS = ("dir", "speech", "noise")  # Settings of the data.
+
+
+class RecordError(errors.InputError):
+    """Records that cannot be used, with the reason."""
 
 
 def identity(settings: dict, prefix: str = "") -> dict:
@@ -98,7 +105,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
 
     Raises:
         FileNotFoundError: If a path does not exist or holds no record.
-        ValueError: If a record is not JSON.
+        RecordError: If a record is not JSON.
     """
     records = {}
     for path in map(pathlib.Path, paths):
@@ -111,7 +118,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
             try:
                 content = json.loads(file.read_text())
             except json.JSONDecodeError as error:
-                raise ValueError(f"{str(file)!r} is not a record: {error}") from None
+                raise RecordError(f"{str(file)!r} is not a record: {error}") from None
             records[file] = content | {"folder": str(file.parent)}
     return list(records.values())
 
@@ -126,13 +133,13 @@ def read_finished(
         statuses: What is called finished.
 
     Raises:
-        FileNotFoundError, ValueError: As `read`, or if no run is finished.
+        FileNotFoundError, RecordError: As `read`, or if no run is finished.
     """
     runs = read(paths)
     finished = [run for run in runs if run["status"] in statuses]
     others = [run["folder"] for run in runs if run["status"] not in statuses]
     if not finished:
-        raise ValueError(f"no finished run; unfinished ones: {', '.join(others)}")
+        raise RecordError(f"no finished run; unfinished ones: {', '.join(others)}")
     return finished, others
 
 
@@ -140,7 +147,7 @@ def read_conditions(run: dict) -> dict | None:
     """Return what lies beside a record on worse conditions; None without such.
 
     Raises:
-        ValueError: If it is not JSON.
+        RecordError: If it is not JSON.
     """
     path = pathlib.Path(run["folder"]) / CONDITIONS_FILE
     if not path.exists():
@@ -148,7 +155,7 @@ def read_conditions(run: dict) -> dict | None:
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from None
+        raise RecordError(f"{str(path)!r} cannot be read: {error}") from None
 
 
 def environment() -> dict:

@@ -28,7 +28,7 @@ def main(_) -> None:
     config = config_lib.resolve(config)
     runs, _ = records.read_finished([pathlib.Path(_WORKDIR.value).expanduser()])
     for run in runs:
-        conditions.check_run(run, config)
+        conditions.check_name(run, config)
     datasets.ensure_prepared(config, allowed=_PREPARE.value)
     data = run_data.RunData(config, splits=("test",))
     data.load()

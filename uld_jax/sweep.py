@@ -5,7 +5,7 @@
 
 Each run is a process of its own in a folder of its own, so that a bad one does
 not lose the others. Finished runs are left alone, interrupted ones gone on with.
-Without --scheme and --resolution the runs are those of the experiment's `sweep`.
+What --scheme or --resolution do not say, the experiment's `sweep` does.
 """
 
 import itertools
@@ -26,7 +26,9 @@ from uld_jax import schemes as schemes_lib
 _CONFIG = commands.define_config()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of all runs.", required=True)
 _SCHEME = flags.DEFINE_list("scheme", [], "Label schemes; all of the experiment's.")
-_RESOLUTION = flags.DEFINE_list("resolution", [], "Cells per axis I.")
+_RESOLUTION = flags.DEFINE_list(
+    "resolution", [], "Cells per axis I; those of the experiment."
+)
 _SEED = flags.DEFINE_list("seed", [], "Seeds; the configuration's by default.")
 _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 _MINUTES = flags.DEFINE_float("minutes", None, "Stop after so long altogether.", 0.0)
@@ -47,33 +49,16 @@ def plan(
     Raises:
         config_lib.ConfigError: If one of the runs could not be made.
     """
-    if schemes or resolutions:
-        cells = list(
-            itertools.product(
-                schemes or [base.label.scheme], _integers("resolution", resolutions)
-            )
-        )
-        try:
-            sets = [
-                {"label.scheme": scheme} | ({"label.resolution": i} if i else {})
-                for scheme, i in cells
-                if i is None or schemes_lib.is_feasible(scheme, i)
-            ]
-        except ValueError as error:
-            raise config_lib.ConfigError(f"--scheme: {error}") from None
-        if left_out := len(cells) - len(sets):
-            progress.say(
-                f"{left_out} runs at I = 1 left out: with one cell there is nothing "
-                "to choose"
-            )
-        if not sets:
-            raise config_lib.ConfigError("no run is left of the sweep")
-    else:
-        file, _, _ = experiment.partition(":")
-        sweep = runpy.run_path(file).get("sweep", lambda: [{}])
-        sets = list(sweep())
+    file, _, _ = experiment.partition(":")
+    cells = list(runpy.run_path(file).get("sweep", lambda: [{}])())
+    if schemes:
+        cells = _with_schemes(cells, schemes)
+    if resolutions:
+        cells = _with_resolutions(cells, _integers("resolution", resolutions), base)
+    if not cells:
+        raise config_lib.ConfigError("no run is left of the sweep")
     runs = {}
-    for overrides, seed in itertools.product(sets, _integers("seed", seeds)):
+    for overrides, seed in itertools.product(cells, _integers("seed", seeds)):
         overrides = overrides | ({} if seed is None else {"seed": seed})
         config = base.copy_and_resolve_references()
         config.update_from_flattened_dict(overrides)
@@ -85,6 +70,43 @@ def plan(
             raise config_lib.ConfigError(f"the sweep has two runs called {name}")
         runs[name] = overrides
     return runs
+
+
+def _with_schemes(cells: list[dict], schemes: list[str]) -> list[dict]:
+    """Return an experiment's cells of some schemes; new ones for those it has not."""
+    found = []
+    for scheme in schemes:
+        own = [cell for cell in cells if cell.get("label.scheme") == scheme]
+        found += own or [{"label.scheme": scheme}]
+    return found
+
+
+def _with_resolutions(cells: list[dict], resolutions: list[int], base) -> list[dict]:
+    """Return cells at some resolutions in place of their own, where they can be."""
+    kinds = []
+    for cell in cells:
+        kind = {key: value for key, value in cell.items() if key != "label.resolution"}
+        if kind not in kinds:
+            kinds.append(kind)
+    every = [
+        kind | {"label.resolution": i}
+        for kind, i in itertools.product(kinds, resolutions)
+    ]
+    try:
+        found = [
+            cell
+            for cell in every
+            if cell["label.resolution"] != 1
+            or schemes_lib.is_feasible(cell.get("label.scheme", base.label.scheme), 1)
+        ]
+    except ValueError as error:
+        raise config_lib.ConfigError(f"--scheme: {error}") from None
+    if left_out := len(every) - len(found):
+        progress.say(
+            f"{left_out} runs at I = 1 left out: with one cell there is nothing to "
+            "choose"
+        )
+    return found
 
 
 def _integers(flag: str, values: list[str]) -> list[int | None]:

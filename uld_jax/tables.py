@@ -239,17 +239,21 @@ def _best_losses(one: Group, split: str) -> list[float]:
 
 
 def _conditions(members: list[Group]) -> list[Table]:
-    """Return a table of the MAE under worse conditions, where runs have such."""
-    tested = [(one, one.conditions()) for one in members]
-    tested = [(one, found) for one, found in tested if found]
-    if not tested:
-        return []
+    """Return tables of the MAE under worse conditions, for each number of examples."""
+    return [
+        _conditions_on(examples, tested)
+        for examples, tested in groups.tested_alike(members).items()
+    ]
+
+
+def _conditions_on(
+    examples: int, tested: list[tuple[Group, groups.Conditions]]
+) -> Table:
     names = dict.fromkeys(key for _, found in tested for key in found.mae)
-    sizes = sorted({found.examples for _, found in tested})
     caption = (
-        f"**MAE in m under worse conditions on `{members[0].data.name}`**: one at a "
-        f"time, {' or '.join(f'{size:,}' for size in sizes)} test examples; clocks and "
-        "positions are off by a normal deviate of this size."
+        f"**MAE in m under worse conditions on `{tested[0][0].data.name}`**: one at a "
+        f"time, {examples:,} test examples; clocks and positions are off by a normal "
+        "deviate of this size."
     )
     header = ["Method", "I", *(_condition_name(*key) for key in names)]
     rows = [
@@ -260,7 +264,7 @@ def _conditions(members: list[Group]) -> list[Table]:
         ]
         for one, found in tested
     ]
-    return [Table(caption, header, rows)]
+    return Table(caption, header, rows)
 
 
 def _condition_name(name: str, value: float) -> str:
@@ -289,13 +293,15 @@ def main() -> None:
             path = pathlib.Path(arguments.update)
             marked = markup.replace_marked(path.read_text(), text, arguments.mark)
             path.write_text(marked)
+        if arguments.markdown:
+            path = pathlib.Path(arguments.markdown)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
     except (FileNotFoundError, ValueError) as error:
         parser.error(str(error))
     if unfinished:
         print(f"Left out, not finished: {', '.join(unfinished)}\n")
     print(text)
-    if arguments.markdown:
-        pathlib.Path(arguments.markdown).write_text(text + "\n")
 
 
 if __name__ == "__main__":

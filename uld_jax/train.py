@@ -31,7 +31,6 @@ from uld_jax import (
 from uld_jax import config as config_lib
 
 SETTINGS_FILE = "settings.json"
-LOCK_FILE = "lock"
 
 _STEPS_BETWEEN_SYNCS = 20
 _SHOWN_EXAMPLES = 8
@@ -146,7 +145,7 @@ def train_and_evaluate(
                 f"{record['data']} -> {run.data.origin}"
             )
         # Only now: what cannot be run leaves no folder behind.
-        with locking.hold(workdir / LOCK_FILE):
+        with locking.hold(workdir / locking.FILE_NAME):
             records.write_json(workdir / SETTINGS_FILE, settings)
             with (
                 checkpoints.Checkpoints(workdir) as saved,

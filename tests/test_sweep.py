@@ -1,0 +1,60 @@
+"""Which runs a sweep has."""
+
+import pytest
+from conftest import ROOT
+
+from uld_jax import config as config_lib
+from uld_jax import schemes, sweep
+from uld_jax_experiments import ad1, l1
+
+
+def names(experiment, schemes="", resolutions="", seeds=""):
+    base = {"ad1": ad1, "l1": l1}[experiment].get_config()
+    file = str(ROOT / "experiments" / f"{experiment}.py") + ":reduced"
+    lists = (
+        [x for x in text.split(",") if x] for text in (schemes, resolutions, seeds)
+    )
+    return list(sweep.plan(base, file, *lists))
+
+
+def test_the_experiments_own_cells_are_those_of_its_table():
+    assert names("l1") == [
+        *("one_hot_I6_seed0", "heat_map_I6_seed0", "refined_grid_I6_seed0"),
+        "uld_I5_seed0",
+    ]
+    cells = names("ad1")
+    assert {name for name in cells if "_I1_" in name} == {"uld_I1_seed0"}
+    assert len(cells) == len(schemes.SCHEMES) * 4 + 1
+
+
+def test_flags_say_one_axis_and_the_experiment_the_other():
+    assert names("ad1", "uld", "4,8") == ["uld_I4_seed0", "uld_I8_seed0"]
+    assert names("ad1", "one_hot") == [f"one_hot_I{i}_seed0" for i in (2, 4, 8, 16)]
+    both = {f"{s}_I{i}_seed0" for s in schemes.SCHEMES for i in (4, 32)}
+    assert set(names("ad1", resolutions="4,32")) == both
+    assert names("l1", "uld", seeds="1,2") == ["uld_I5_seed1", "uld_I5_seed2"]
+
+
+def test_what_cannot_be_at_one_cell_is_left_out(capsys):
+    assert names("ad1", "uld,one_hot", "1,2") == [
+        *("uld_I1_seed0", "uld_I2_seed0"),
+        "one_hot_I2_seed0",
+    ]
+    assert "1 runs at I = 1 left out" in capsys.readouterr().out
+    with pytest.raises(config_lib.ConfigError, match="no run is left"):
+        names("ad1", "one_hot", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("onehot",), "no label scheme 'onehot'"),
+        (("onehot", "1"), "no label scheme 'onehot'"),
+        (("uld", "0"), "resolution is 0"),
+        (("uld", "four"), "--resolution is 'four'"),
+        (("uld", "4,4"), "two runs called uld_I4_seed0"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_any_run(arguments, message):
+    with pytest.raises(config_lib.ConfigError, match=message):
+        names("ad1", *arguments)
