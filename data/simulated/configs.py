@@ -1,0 +1,184 @@
+"""The simulated data sets: what each is called, how large it is, and its law."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import tensorflow_datasets as tfds
+
+from uld_jax import corpora, records, simulation
+
+SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # To the corpus's.
+ENGINES = ("jax", "pyroomacoustics")
+LATE_FIELDS = {"train": "thinned", "validation": "full", "test": "full"}
+ALL_THINNED = dict.fromkeys(SPLITS, "thinned")
+
+# Of one example of one source by one core, by late field, engine or form.
+_SECONDS = {
+    "anechoic": {"thinned": 1 / 400, "full": 1 / 400, "compact": 1 / 400},
+    "reverberant": {
+        "thinned": 0.12,
+        "full": 0.65,
+        "pyroomacoustics": 11.0,
+        "compact": 0.01,
+    },
+}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SimulatedConfig(tfds.core.BuilderConfig):
+    """How many examples of which law.
+
+    Attributes:
+        sizes: Examples in train, validation and test; a split of none is left out.
+        law: What is drawn and how it sounds.
+        late_fields: Late field of reverberant rooms by split.
+        compact: Whether dry speech is stored in place of audio.
+        speech: "builtin" for built-in speech; empty for a corpus that the command
+            names, or `--manual_dir`.
+        examples_per_shard: Examples in one file.
+        seed: Seed of every random stream.
+    """
+
+    sizes: tuple[int, int, int]
+    law: simulation.Law = simulation.L1
+    late_fields: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: dict(LATE_FIELDS)
+    )
+    compact: bool = False
+    speech: str = ""
+    examples_per_shard: int = 1000
+    seed: int = 2024
+
+    @property
+    def size_of_split(self) -> dict[str, int]:
+        """Number of examples by split."""
+        sizes = zip(SPLITS, self.sizes, strict=True)
+        return {split: size for split, size in sizes if size}
+
+    @property
+    def num_shards(self) -> dict[str, int]:
+        """Number of files by split."""
+        return {
+            split: -(-size // self.examples_per_shard)
+            for split, size in self.size_of_split.items()
+        }
+
+    @property
+    def expected_bytes(self) -> int:
+        """Disk space of the examples' signals, before compression."""
+        samples = self.law.num_nodes * self.law.num_samples
+        if self.compact:
+            samples = self.law.num_sources * self.law.num_dry
+        return sum(self.sizes) * samples * 2
+
+    def core_seconds(self, engine: str) -> float:
+        """Return about how long one core of 2023 takes to make it by an engine."""
+        seconds = _SECONDS[self.law.kind]
+        return sum(
+            size
+            * self.law.num_sources
+            * (
+                seconds["compact"]
+                if self.compact
+                else seconds.get(engine, seconds[self.late_fields[split]])
+            )
+            for split, size in self.size_of_split.items()
+        )
+
+    def late_fields_by(self, engine: str) -> dict[str, str]:
+        """Return the late field by split; pyroomacoustics takes every image."""
+        return {
+            split: self.late_fields[split] if engine == "jax" else "full"
+            for split in self.size_of_split
+        }
+
+    def held_out(self) -> "SimulatedConfig":
+        """Return the configuration of the validation and test splits alone."""
+        return dataclasses.replace(
+            self,
+            name=self.name + records.HELD_OUT,
+            description=f"The validation and test splits of {self.name} alone.",
+            sizes=(0, *self.sizes[1:]),
+        )
+
+    def compact_form(self) -> "SimulatedConfig":
+        """Return the configuration of the same examples with dry speech."""
+        return dataclasses.replace(
+            self,
+            name=self.name + records.COMPACT,
+            description=f"{self.name} in compact form: dry speech, geometry and seeds.",
+            compact=True,
+        )
+
+
+CONFIGS = [
+    SimulatedConfig(
+        name="l1",
+        description="L-1 at the paper's size.",
+        sizes=(100_000, 5_000, 5_000),
+    ),
+    SimulatedConfig(
+        name="l1_reduced",
+        description="L-1 with 16,000 training segments, for a machine of 2 cores.",
+        sizes=(16_000, 2_000, 5_000),
+    ),
+    SimulatedConfig(
+        name="l1_demo",
+        description="A small L-1 from built-in signals.",
+        sizes=(4_000, 500, 1_000),
+        speech=corpora.BUILTIN,
+    ),
+    SimulatedConfig(
+        name="l1_tiny",
+        description="A few scenes from built-in signals, for tests.",
+        sizes=(48, 12, 20),
+        speech=corpora.BUILTIN,
+        examples_per_shard=16,
+    ),
+    SimulatedConfig(
+        name="ad1",
+        description="Ad-1 at the paper's size.",
+        sizes=(18_000, 1_800, 1_800),
+        law=simulation.AD1,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad2",
+        description="Ad-2 at the paper's size.",
+        sizes=(18_000, 1_800, 1_800),
+        law=simulation.AD2,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad1_reduced",
+        description="Ad-1 with 3,200 training utterances, for a machine of 2 cores.",
+        sizes=(3_200, 400, 400),
+        law=simulation.AD1,
+        late_fields=ALL_THINNED,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad2_reduced",
+        description="Ad-2 with 3,200 training utterances, for a machine of 2 cores.",
+        sizes=(3_200, 400, 400),
+        law=simulation.AD2,
+        late_fields=ALL_THINNED,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="ad1_tiny",
+        description="A few small rooms from built-in signals, for tests.",
+        sizes=(4, 2, 2),
+        law=dataclasses.replace(simulation.AD1, num_nodes=4, num_samples=8000),
+        speech=corpora.BUILTIN,
+        examples_per_shard=2,
+    ),
+    SimulatedConfig(
+        name="ad2_tiny",
+        description="The same with two talkers.",
+        sizes=(4, 2, 2),
+        law=dataclasses.replace(simulation.AD2, num_nodes=4, num_samples=8000),
+        speech=corpora.BUILTIN,
+        examples_per_shard=2,
+    ),
+]
