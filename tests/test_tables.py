@@ -252,8 +252,21 @@ def test_the_command_writes_the_tables_and_tells_what_is_left_out(tmp_path):
     table = (tmp_path / "table.md").read_text()
     assert table.index("Table 2 on") < table.index("Table 1 on")
     assert page.read_text() == f"<!-- rooms -->\n\n{table}\n<!-- /rooms -->\n"
-    wrong = subprocess.run(
-        [*command, str(tmp_path / "no")], capture_output=True, text=True, check=False
-    )
-    assert wrong.returncode == 2
-    assert "does not exist" in wrong.stderr
+    for wrong, message in (
+        ([tmp_path / "no"], "does not exist"),
+        ([tmp_path / "runs", "--only", "training"], "no table of training"),
+    ):
+        result = subprocess.run(
+            [*command, *map(str, wrong)], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 2
+        assert message in result.stderr
+
+
+def test_only_some_kinds_of_tables_are_made_if_one_says_so(tmp_path):
+    write(tmp_path, room_record("uld", mae=0.3), conditions=conditions(0.3))
+    write(tmp_path, room_record("uld", source="fresh"))
+    found, _ = groups.read([tmp_path])
+    by_kind = [tables.make(found, [kind]) for kind in tables.KINDS]
+    assert [len(kind) for kind in by_kind] == [2, 1, 1]
+    assert [*by_kind[0], *by_kind[1], *by_kind[2]] == tables.make(found)

@@ -13,10 +13,13 @@ kinds of training side by side, and the worse conditions, where there are such.
 
 import argparse
 import pathlib
+from collections.abc import Container
 
 from uld_jax import captions, groups, markup, paper
 from uld_jax.groups import Group
 from uld_jax.markup import Table
+
+KINDS = ("paper", "training", "conditions")
 
 _NETWORK_NOTES = (
     "ULD labels (I + 1)² grid points, and its ACC asks for the nearest of them; the "
@@ -30,20 +33,27 @@ _NOTES = (
 _BASELINE_NOTES = " Baselines know no cells: their positions are the same at every I."
 
 
-def make(members: list[Group]) -> list[Table]:
-    """Return all tables of some groups, one data set after another.
+def make(members: list[Group], only: Container[str] = KINDS) -> list[Table]:
+    """Return the tables of some groups, one data set after another.
+
+    Args:
+        members: The groups.
+        only: Which of `KINDS`: "paper", the paper's Tables 1 to 3 and their like;
+            "training", labels trained in several ways side by side; "conditions".
 
     Raises:
         ValueError: If runs that were tested on the same data know another QE of it.
     """
     tables = []
     for same in groups.by_data(members).values():
-        if same[0].data.table == 1:
+        if "paper" in only and same[0].data.table == 1:
             tables.append(_table_1(same))
-        else:
+        elif "paper" in only:
             tables += _tables_by_resolution(same)
-        tables += _side_by_side(same)
-        tables += _conditions(same)
+        if "training" in only:
+            tables += _side_by_side(same)
+        if "conditions" in only:
+            tables += _conditions(same)
     return tables
 
 
@@ -284,11 +294,16 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", help="folders with records, or records")
     parser.add_argument("--markdown", help="file to write the tables to")
     parser.add_argument("--update", help="file whose marked part to replace")
+    parser.add_argument(
+        "--only", nargs="+", choices=KINDS, default=KINDS, help="kinds of tables"
+    )
     parser.add_argument("--mark", default=markup.MARK, help="word of its marks")
     arguments = parser.parse_args()
     try:
         found, unfinished = groups.read(arguments.paths)
-        text = markup.markdown(make(found))
+        text = markup.markdown(make(found, arguments.only))
+        if not text:
+            parser.error(f"these runs have no table of {', '.join(arguments.only)}")
         if arguments.update:
             path = pathlib.Path(arguments.update)
             marked = markup.replace_marked(path.read_text(), text, arguments.mark)
