@@ -21,7 +21,9 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     """Return the settings of Table 2, column ULD at I = 16.
 
     Args:
-        size: "full", or "reduced" for a machine of two cores.
+        size: "full", or "reduced" for a machine of two cores: 3,200 training
+            utterances, a network of width 64 that averages six frames to one step,
+            and 10 epochs of small batches.
     """
     config_lib.check_size(size, ("full", "reduced"))
     config = config_lib.default("adhoc")
