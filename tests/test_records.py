@@ -50,7 +50,7 @@ def test_unfinished_runs_are_told_apart(tmp_path):
         records.read_finished([tmp_path / "b"])
 
 
-def test_the_environment_says_version_commit_and_machine(monkeypatch):
+def test_the_environment_says_version_commit_and_machine(monkeypatch, tmp_path):
     environment = records.environment()
     assert environment["versions"]["jax"]
     assert environment["hardware"]["cores"] >= 1
@@ -64,6 +64,10 @@ def test_the_environment_says_version_commit_and_machine(monkeypatch):
     )
     if git.returncode == 0:
         assert environment["commit"].rstrip("+") == git.stdout.strip()
+        link = tmp_path / "uld_jax"
+        link.symlink_to(root)
+        monkeypatch.setattr(records, "__file__", str(link / "records.py"))
+        assert records.environment()["commit"] == environment["commit"]
     monkeypatch.setenv("ULD_JAX_COMMIT", "abc")
     monkeypatch.setenv("PATH", "")
     assert records.environment()["commit"] == "abc"

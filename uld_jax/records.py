@@ -185,9 +185,11 @@ def _commit() -> str | None:
     Without a checkout, the environment variable ULD_JAX_COMMIT says it.
     """
 
+    here = pathlib.Path(__file__).resolve()  # Git does not look through links.
+
     def git(*words):
         return subprocess.run(
-            ["git", "-C", str(pathlib.Path(__file__).parent), *words],
+            ["git", "-C", str(here.parent), *words],
             capture_output=True,
             text=True,
             check=True,
@@ -195,7 +197,7 @@ def _commit() -> str | None:
 
     try:
         # A copy inside somebody else's repository is not in it.
-        git("ls-files", "--error-unmatch", __file__)
+        git("ls-files", "--error-unmatch", str(here))
         changed = git("status", "--porcelain", "--untracked-files=no", ":/")
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
