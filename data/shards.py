@@ -71,7 +71,7 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
         PrepareError: If the disk is too small, the folder holds something else, or
             shards have the wrong number of examples.
         locking.LockedError: If another process builds the same data set.
-        corpora.CorpusError: If the corpus has no usable speech.
+        CorpusError: If the corpus has no usable speech.
     """
     builder = make_builder()
     final = pathlib.Path(builder.data_dir)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import decibels
 
-from uld_jax import compact, corpora, input_pipeline, simulation
+from uld_jax import compact, corpora, dry_signals, input_pipeline, simulation
 from uld_jax_data import shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -224,7 +224,7 @@ def test_noise_is_cut_as_the_corpus_cuts_it(tmp_path):
             num_samples + 500,
         )
         for mine, excerpt in zip(cut, drawn, strict=True):
-            scale = 32_767 / np.abs(corpora.load(excerpt.utterance)).max()
+            scale = 32_767 / np.abs(dry_signals.load(excerpt.utterance)).max()
             assert np.abs(mine - excerpt.samples * scale).max() < 0.51
     with pytest.raises(input_pipeline.DatasetError, match="has no noise 'rain'"):
         noises.cut([b"rain"], [0], 100)

@@ -25,12 +25,12 @@ from uld_jax import (
 # Fails where a run reaches for a corpus, a simulator or TensorFlow.
 WITHOUT_CORPUS = """
 import sys
-from uld_jax import commands, corpora, main
+from uld_jax import commands, corpora, dry_signals, main
 
 def no_corpus(*_):
     raise RuntimeError("a corpus was opened")
 
-corpora.load = corpora.open_speech = corpora.open_noise = no_corpus
+dry_signals.load = corpora.open_speech = corpora.open_noise = no_corpus
 
 def alone(arguments):
     main.main(arguments)

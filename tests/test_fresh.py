@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import decibels
 
-from uld_jax import corpora, fresh, simulation
+from uld_jax import corpora, dry_signals, fresh, simulation
 
 SPEECH = corpora.open_speech("builtin")
 NOISE = corpora.open_noise("builtin")
@@ -33,10 +33,10 @@ def test_an_excerpt_is_what_the_corpus_would_have_cut(speech):
     rng = np.random.default_rng(0)
     for _ in range(20):
         drawn = speech.draw(rng)
-        signal = corpora.load(drawn.utterance)
+        signal = dry_signals.load(drawn.utterance)
         padded = np.pad(signal, (before, after))
         held = np.asarray(speech.take(np.array([drawn.offset]))[0])
-        starts = corpora.active_starts(signal, simulation.L1.num_samples)
+        starts = dry_signals.active_starts(signal, simulation.L1.num_samples)
         cut = [padded[s : s + speech.length] for s in starts]
         scale = np.abs(signal).max() * 32_768 / 32_767
         distance = [np.abs(held * scale - piece).max() for piece in cut]
@@ -59,17 +59,17 @@ def test_at_least_one_utterance_is_held():
 
 
 def test_useless_utterances_are_left_out_and_none_is_an_error():
-    silent = corpora.Utterance("nothing", "nobody", None)
+    silent = dry_signals.Utterance("nothing", "nobody", None)
 
     def prepare(utterance):
         if utterance is silent:
-            raise corpora.CorpusError("silent")
-        return corpora.load(utterance), np.arange(3)
+            raise dry_signals.CorpusError("silent")
+        return dry_signals.load(utterance), np.arange(3)
 
     good = SPEECH.utterances["train"][0]
     bank = fresh.Bank("Loading", [silent, good], prepare, 100, 1.0)
     assert bank.utterances == [good]
-    with pytest.raises(corpora.CorpusError, match="none of 1 utterances is usable"):
+    with pytest.raises(dry_signals.CorpusError, match="none of 1 utterances is usable"):
         fresh.Bank("Loading", [silent], prepare, 100, 1.0)
 
 
@@ -79,7 +79,7 @@ def test_short_noise_goes_round():
     )
     drawn = bank.draw(np.random.default_rng(0))
     held = np.asarray(bank.take(np.array(drawn.offset)))
-    period = len(corpora.load(drawn.utterance))
+    period = len(dry_signals.load(drawn.utterance))
     assert period < len(held)
     np.testing.assert_array_equal(held[period:], held[: len(held) - period])
 
@@ -90,7 +90,7 @@ def test_a_scene_has_different_talkers_or_says_why_not(speech):
     for _ in range(20):
         first = speech.draw(rng).utterance.talker
         assert speech.draw(rng, {first}).utterance.talker != first
-    with pytest.raises(corpora.CorpusError, match="raise --config"):
+    with pytest.raises(dry_signals.CorpusError, match="raise --config"):
         speech.draw(rng, talkers)
 
 
@@ -151,10 +151,10 @@ def test_a_batch_is_what_the_law_renders(law):
     for row, example in enumerate(drawn):
         dry = []
         for excerpt in example.speech:
-            signal = corpora.load(excerpt.utterance)
+            signal = dry_signals.load(excerpt.utterance)
             place = rooms._speech.utterances.index(excerpt.utterance)
             held = rooms._speech.utterances[:place]
-            first = sum(len(corpora.load(u)) + before + after for u in held)
+            first = sum(len(dry_signals.load(u)) + before + after for u in held)
             padded = np.pad(signal, (before, after)) / np.abs(signal).max()
             start = excerpt.offset - first
             dry.append(padded[start : start + law.num_dry])
@@ -162,8 +162,8 @@ def test_a_batch_is_what_the_law_renders(law):
         if law.noisy:
             place = rooms._noise.utterances.index(example.noise.utterance)
             held = rooms._noise.utterances[:place]
-            first = sum(len(corpora.load(u)) for u in held)
-            signal = corpora.load(example.noise.utterance)
+            first = sum(len(dry_signals.load(u)) for u in held)
+            signal = dry_signals.load(example.noise.utterance)
             start = example.noise.offset - first
             noise = signal[None, start : start + law.num_dry]
         alone = np.asarray(law.render([example], np.array([dry], np.float32), noise)[0])

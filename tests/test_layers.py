@@ -11,7 +11,7 @@ import pytest
 import uld_jax
 
 LAYERS = {
-    0: {"labels", "features", "losses", "optimizer", "scenes", "corpora"}
+    0: {"labels", "features", "losses", "optimizer", "scenes", "corpora", "dry_signals"}
     | {"encoder_decoder"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
@@ -48,7 +48,8 @@ ALSO_ALLOWED = {
     "acoustics": {"errors"},
     "baselines": {"srp_phat", "tdoa"},
     "builtin_noise": {"builtin_speech"},
-    "corpora": {"builtin_noise", "builtin_speech", "errors"},
+    "corpora": {"builtin_noise", "builtin_speech", "dry_signals"},
+    "dry_signals": {"builtin_noise", "builtin_speech", "errors"},
     "encoder_decoder": {"features"},
     "plots": {"tables"},
     "records": {"errors"},
@@ -71,7 +72,7 @@ SOLE_USERS = {
     "uld_jax_data": {"datasets"},
 }
 NO_JAX = {"acoustics", "scenes", "corpora", "builtin_speech", "records"}
-NO_JAX |= {"builtin_noise", "paper", *ONLY, "markup"}
+NO_JAX |= {"builtin_noise", "dry_signals", "paper", *ONLY, "markup"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent

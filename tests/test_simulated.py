@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import prepare_tiny
 
-from uld_jax import acoustics, corpora, locking, scenes
+from uld_jax import acoustics, corpora, dry_signals, locking, scenes
 from uld_jax_data import pool, shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -37,7 +37,9 @@ def test_an_example_is_the_rendered_scene(examples):
     np.testing.assert_array_equal(example["node_positions"], scene.node_positions)
     np.testing.assert_array_equal(example["room_size"], np.float32([6, 6, 4.2]))
     name = example["utterances"].decode()
-    signal = corpora.load(corpora.Utterance(name, name.split("-")[0])).astype(float)
+    signal = dry_signals.load(dry_signals.Utterance(name, name.split("-")[0])).astype(
+        float
+    )
     # What arrives at a node, by shifting a spectrum of the whole utterance.
     distance = np.linalg.norm(scene.node_positions - scene.source_positions, axis=1)
     padded = np.pad(signal, 8192)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from uld_jax import corpora, scenes, simulation
+from uld_jax import corpora, dry_signals, scenes, simulation
 from uld_jax_data import pool, shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -56,12 +56,12 @@ def test_rooms_are_stored_with_all_they_are_made_of(rooms_path):
         )
 
         def excerpt(name, start):
-            signal = corpora.load(corpora.Utterance(name.decode(), ""))
+            signal = dry_signals.load(dry_signals.Utterance(name.decode(), ""))
             padded = np.pad(signal, (before, 0))
             return padded[start : start + law.num_dry]
 
         dry = excerpt(example["utterances"], example["starts"][0])
-        noise = corpora.load(corpora.Utterance(example["noise"].decode(), ""))
+        noise = dry_signals.load(dry_signals.Utterance(example["noise"].decode(), ""))
         # Rooms are rendered from 16 bits.
         dry, noise = (
             np.round(part / np.abs(part).max() * 32_767) / np.float32(32_768)

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 import uld_jax
-from uld_jax import corpora, input_pipeline, simulation
+from uld_jax import dry_signals, input_pipeline, simulation
 
 # Of an example, where a law has no noise and where it has. The signals come first.
 _FIELDS = ("dry", "node_positions", "source_positions", "room_size")
@@ -32,7 +32,9 @@ def noise_file(split: str) -> str:
     return f"noise-{split}.npz"
 
 
-def write_noises(path: pathlib.Path, utterances: Iterable[corpora.Utterance]) -> None:
+def write_noises(
+    path: pathlib.Path, utterances: Iterable[dry_signals.Utterance]
+) -> None:
     """Write whole recordings of noise to one file, each with its own peak.
 
     Those that cannot be read are left out, as they are where excerpts are drawn.
@@ -40,12 +42,12 @@ def write_noises(path: pathlib.Path, utterances: Iterable[corpora.Utterance]) ->
     names, lengths, parts = [], [], [np.zeros(0, np.int16)]
     for utterance in utterances:
         try:
-            signal = corpora.load(utterance)
-        except corpora.CorpusError:
+            signal = dry_signals.load(utterance)
+        except dry_signals.CorpusError:
             continue
         names.append(utterance.name.encode())
         lengths.append(len(signal))
-        parts.append(corpora.to_int16(signal))
+        parts.append(dry_signals.to_int16(signal))
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     with partial.open("wb") as file:
         np.savez(
@@ -233,10 +235,10 @@ class CompactData:
         if self._noises:
             starts = facts["noise_start"] - law.margins[0]
             noise = self._noises.cut(facts["noise"], starts, law.num_dry)
-            noise = corpora.to_float(jax.device_put(noise))
+            noise = dry_signals.to_float(jax.device_put(noise))
         batch = law.batch(
             drawn,
-            corpora.to_float(jax.device_put(dry)),
+            dry_signals.to_float(jax.device_put(dry)),
             noise,
             nodes=chosen,
             late=late,

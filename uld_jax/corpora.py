@@ -15,39 +15,14 @@ from collections.abc import Callable, Iterable, Sequence, Set
 
 import numpy as np
 
-from uld_jax import builtin_noise, builtin_speech, errors
+from uld_jax import builtin_noise, builtin_speech, dry_signals
 
 SPLITS = ("train", "dev", "test")
 LIBRISPEECH_SPLITS = ("train-clean-360", "dev-clean", "test-clean")
-SAMPLE_RATE = builtin_speech.SAMPLE_RATE
 BUILTIN = "builtin"
 
 _SUFFIXES = frozenset({".flac", ".wav", ".ogg", ".opus"})
-_FULL_SCALE = 32_767
-_ACTIVE_DB = -30.0
-_ACTIVE_HOP = 160
-_CACHED_BYTES = 500_000_000
-_CACHED_STARTS = 500
 _MAX_REDRAWS = 200
-
-
-class CorpusError(errors.InputError):
-    """A corpus that cannot be used, with the reason."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Utterance:
-    """One dry signal: its talker and where it is.
-
-    Attributes:
-        name: Path below the corpus folder, or the name of a built-in signal.
-        talker: Who speaks; for noise, the recording it was cut from.
-        path: The file; None for a built-in signal.
-    """
-
-    name: str
-    talker: str
-    path: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +37,7 @@ class Excerpt:
     """
 
     samples: np.ndarray
-    utterance: Utterance
+    utterance: dry_signals.Utterance
     start: int
 
 
@@ -79,7 +54,7 @@ class Corpus:
     """
 
     name: str
-    utterances: dict[str, tuple[Utterance, ...]]
+    utterances: dict[str, tuple[dry_signals.Utterance, ...]]
     folders: tuple[str, ...] = SPLITS
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -135,11 +110,13 @@ class Corpus:
                 split has no other talkers.
         """
 
-        def cut(utterance: Utterance) -> Excerpt:
-            signal = load(utterance)
-            starts = active_starts(signal, num_samples)
+        def cut(utterance: dry_signals.Utterance) -> Excerpt:
+            signal = dry_signals.load(utterance)
+            starts = dry_signals.active_starts(signal, num_samples)
             start = int(starts[rng.integers(len(starts))])
-            samples = _cut(signal, start - before, before + num_samples + after)
+            samples = dry_signals.cut(
+                signal, start - before, before + num_samples + after
+            )
             return Excerpt(samples, utterance, start)
 
         return self._first_usable(split, rng, cut, not_talkers)
@@ -164,11 +141,13 @@ class Corpus:
         """
         total = before + num_samples + after
 
-        def cut(utterance: Utterance) -> Excerpt:
-            starts = noise_starts(utterance, num_samples, before, after)
+        def cut(utterance: dry_signals.Utterance) -> Excerpt:
+            starts = dry_signals.noise_starts(utterance, num_samples, before, after)
             first = int(starts[rng.integers(len(starts))])
-            samples = load_noise(utterance, total)[first : first + total].copy()
-            start = (first + before) % len(load(utterance))
+            samples = dry_signals.load_noise(utterance, total)[
+                first : first + total
+            ].copy()
+            start = (first + before) % len(dry_signals.load(utterance))
             return Excerpt(samples, utterance, start)
 
         return self._first_usable(split, rng, cut)
@@ -177,13 +156,13 @@ class Corpus:
         self,
         split: str,
         rng: np.random.Generator,
-        cut: Callable[[Utterance], Excerpt],
+        cut: Callable[[dry_signals.Utterance], Excerpt],
         not_talkers: Set[str] = frozenset(),
     ) -> Excerpt:
         """Return the excerpt of the first utterance drawn that has one."""
         pool = self.utterances[split]
         if self.talkers[split] <= not_talkers:
-            raise CorpusError(
+            raise dry_signals.CorpusError(
                 f"split {split!r} of {self.name!r} has {len(self.talkers[split])} "
                 "talkers, too few for a scene in which each source is another one"
             )
@@ -193,10 +172,10 @@ class Corpus:
                 utterance = pool[rng.integers(len(pool))]
             try:
                 return cut(utterance)
-            except CorpusError as error:
+            except dry_signals.CorpusError as error:
                 self.skipped[utterance.name] = str(error)
         reasons = collections.Counter(self.skipped.values()).most_common(3)
-        raise CorpusError(
+        raise dry_signals.CorpusError(
             f"no usable utterance in {_MAX_REDRAWS} draws from split {split!r} of "
             f"{self.name!r}; the most frequent reasons: {reasons}"
         )
@@ -205,133 +184,6 @@ class Corpus:
 def hash_lines(lines: Iterable[str]) -> str:
     """Return a short hash of some lines."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _cut(signal: np.ndarray, start: int, length: int) -> np.ndarray:
-    """Return `length` samples from `start` on, zero where the signal has none."""
-    samples = np.zeros(length, np.float32)
-    first, last = max(start, 0), min(start + length, len(signal))
-    samples[first - start : last - start] = signal[first:last]
-    return samples
-
-
-def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return the starts, every 10 ms, of the stretches with enough energy.
-
-    Raises:
-        CorpusError: If the signal is shorter than one stretch, or silent.
-    """
-    if len(signal) < num_samples:
-        raise CorpusError(f"shorter than {num_samples} samples")
-    total = np.concatenate([[0.0], np.cumsum(signal.astype(np.float64) ** 2)])
-    starts = np.arange(0, len(signal) - num_samples + 1, _ACTIVE_HOP)
-    energy = total[starts + num_samples] - total[starts]
-    if energy.max() <= 1e-12 * num_samples:
-        raise CorpusError("silent")
-    return starts[energy >= energy.max() * 10 ** (_ACTIVE_DB / 10)]
-
-
-@functools.lru_cache(maxsize=_CACHED_STARTS)
-def noise_starts(
-    utterance: Utterance, num_samples: int, before: int, after: int
-) -> np.ndarray:
-    """Return where an excerpt with margins may start in a noise, or its repetition."""
-    signal = load_noise(utterance, before + num_samples + after)
-    return active_starts(signal[before : len(signal) - after], num_samples)
-
-
-def load_noise(utterance: Utterance, total: int) -> np.ndarray:
-    """Return a noise; one too short for an excerpt is repeated to start anywhere."""
-    signal = load(utterance)
-    if len(signal) < total:
-        signal = np.resize(signal, len(signal) + total - 1)
-    return signal
-
-
-def to_int16(signal: np.ndarray, peak: float | None = None) -> np.ndarray:
-    """Return a signal as 16-bit integers that reach full scale at its peak.
-
-    Args:
-        signal: Of any shape.
-        peak: The peak of what it was cut from; by default its own.
-    """
-    peak = float(np.abs(signal).max()) if peak is None else peak
-    return np.round(signal * (_FULL_SCALE / max(peak, 1e-9))).astype(np.int16)
-
-
-def to_float(integers):
-    """Return 16-bit integers, of NumPy or JAX, as float32 below one; it is exact."""
-    return integers.astype(np.float32) * np.float32(2**-15)
-
-
-def num_samples(utterance: Utterance) -> int:
-    """Return about how long an utterance is at 16 kHz; of a file by its header."""
-    if utterance.path is None:
-        return len(load(utterance))
-    info = _soundfile().info(utterance.path)
-    return -(-info.frames * SAMPLE_RATE // info.samplerate)
-
-
-class _Signals(collections.OrderedDict):
-    """Signals read last, up to so many bytes; recordings of noise can be long."""
-
-    def keep(self, utterance: Utterance, signal: np.ndarray) -> None:
-        self[utterance] = signal
-        held = sum(kept.nbytes for kept in self.values())
-        while held > _CACHED_BYTES and len(self) > 1:
-            held -= self.popitem(last=False)[1].nbytes
-
-
-_signals = _Signals()
-
-
-def load(utterance: Utterance) -> np.ndarray:
-    """Return an utterance's signal [N], float32 at 16 kHz, without its mean.
-
-    Of a file with several channels the first is taken. What was read last is kept.
-
-    Raises:
-        CorpusError: If the file is unreadable, empty, or holds NaN or infinity.
-    """
-    if utterance in _signals:
-        _signals.move_to_end(utterance)
-    else:
-        _signals.keep(utterance, _read(utterance))
-    return _signals[utterance]
-
-
-def _read(utterance: Utterance) -> np.ndarray:
-    if utterance.path is None:
-        made_by = (
-            builtin_noise if builtin_noise.is_noise(utterance.name) else builtin_speech
-        )
-        return made_by.synthesize(utterance.name)
-    soundfile = _soundfile()
-    try:
-        signal, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError):
-        raise CorpusError("unreadable") from None
-    signal = signal[:, 0]
-    if not signal.size:
-        raise CorpusError("empty")
-    if not np.isfinite(signal).all():
-        raise CorpusError("holds NaN or infinity")
-    if rate != SAMPLE_RATE:
-        import soxr
-
-        signal = soxr.resample(signal, rate, SAMPLE_RATE)
-    return signal - signal.mean()
-
-
-def _soundfile():
-    """Return the soundfile module, or say how to install it."""
-    try:
-        import soundfile
-    except ImportError:
-        raise CorpusError(
-            "reading audio files needs soundfile: pip install 'uld-jax[data]'"
-        ) from None
-    return soundfile
 
 
 def open_speech(
@@ -409,7 +261,9 @@ def _builtin(
     return Corpus(
         BUILTIN,
         {
-            split: tuple(Utterance(name, talker_of(name)) for name in names[split])
+            split: tuple(
+                dry_signals.Utterance(name, talker_of(name)) for name in names[split]
+            )
             for split in SPLITS
         },
     )
@@ -431,7 +285,7 @@ def _existing_folder(
 ) -> pathlib.Path:
     folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
-        raise CorpusError(
+        raise dry_signals.CorpusError(
             f"{kind} folder {str(folder)!r} does not exist; give the folder that holds "
             f"{wanted}, or {BUILTIN!r} for the built-in signals"
         )
@@ -442,13 +296,15 @@ def _split_folders(
     folder: pathlib.Path, splits: Sequence[str]
 ) -> dict[str, pathlib.Path]:
     if len(splits) != len(SPLITS) or len(set(splits)) != len(SPLITS):
-        raise CorpusError(f"splits are {splits}; name one folder for each of {SPLITS}")
+        raise dry_signals.CorpusError(
+            f"splits are {splits}; name one folder for each of {SPLITS}"
+        )
     for names in (tuple(splits), SPLITS):
         folders = [folder / name for name in names]
         if all(path.is_dir() for path in folders):
             return dict(zip(SPLITS, folders, strict=True))
     found = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    raise CorpusError(
+    raise dry_signals.CorpusError(
         f"{str(folder)!r} has neither the folders {', '.join(splits)} nor "
         f"{', '.join(SPLITS)}; it has {found or 'no folders'}"
     )
@@ -460,7 +316,7 @@ def _audio_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _scan(folder, files, min_samples, talker_of) -> Corpus:
     """Return the corpus of all files whose headers are right."""
-    soundfile = _soundfile()
+    soundfile = dry_signals.require_soundfile()
     utterances, skipped = {}, {}
     for split, paths in files.items():
         kept = []
@@ -471,12 +327,12 @@ def _scan(folder, files, min_samples, talker_of) -> Corpus:
             except (OSError, RuntimeError):
                 skipped[name] = "unreadable"
                 continue
-            if info.frames * SAMPLE_RATE < min_samples * info.samplerate:
+            if info.frames * dry_signals.SAMPLE_RATE < min_samples * info.samplerate:
                 skipped[name] = f"shorter than {min_samples} samples"
                 continue
-            kept.append(Utterance(name, talker_of(name), path))
+            kept.append(dry_signals.Utterance(name, talker_of(name), path))
         if not kept:
-            raise CorpusError(
+            raise dry_signals.CorpusError(
                 f"split {split!r} of {str(folder)!r} has no usable file: "
                 f"{len(paths)} audio files found, all unreadable or too short"
             )
@@ -489,7 +345,7 @@ def _check_disjoint(corpus: Corpus) -> None:
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
         shared = sorted(corpus.talkers[one] & corpus.talkers[other])
         if shared:
-            raise CorpusError(
+            raise dry_signals.CorpusError(
                 f"{len(shared)} talkers are in both {one} and {other} of "
                 f"{corpus.name!r} ({', '.join(shared[:5])}); results on them would "
                 "mean nothing: move each talker's files into one split"

@@ -55,7 +55,7 @@ def ensure_prepared(
             prepared, is unknown, or was prepared from another corpus or by other
             settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
-        corpora.CorpusError: If the corpus cannot be used.
+        CorpusError: If the corpus cannot be used.
     """
     data = config.data
     path = prepared_path(config)
@@ -142,7 +142,7 @@ def open_fresh(config) -> fresh.FreshRooms:
 
     Raises:
         input_pipeline.DatasetError: If its data set is not a simulated one.
-        corpora.CorpusError: If a corpus cannot be used.
+        CorpusError: If a corpus cannot be used.
     """
     data = config.data
     _, builder_config = _known_builder(data.name)

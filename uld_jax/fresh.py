@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import uld_jax
-from uld_jax import acoustics, corpora, progress, simulation
+from uld_jax import acoustics, corpora, dry_signals, progress, simulation
 
 _ROOMS, _SPEECH, _NOISE = 3, 4, 5  # Random streams beside those of the splits.
 _LONGEST = 2**31 - 1  # Offsets are int32.
@@ -26,7 +26,7 @@ class BankExcerpt(NamedTuple):
         offset: Where it starts, margins included.
     """
 
-    utterance: corpora.Utterance
+    utterance: dry_signals.Utterance
     offset: int
 
 
@@ -37,12 +37,12 @@ class Bank:
         title: What is loaded, for the progress bar.
         utterances: What to hold, in order, until there is enough.
         prepare: Returns an utterance's signal as it is held, and where in it
-            excerpts may start; raises `corpora.CorpusError` for a useless one.
+            excerpts may start; raises `dry_signals.CorpusError` for a useless one.
         length: Samples of an excerpt.
         hours: How much is enough.
 
     Raises:
-        corpora.CorpusError: If no utterance is usable.
+        CorpusError: If no utterance is usable.
     """
 
     def __init__(self, title, utterances, prepare, length: int, hours: float):
@@ -54,24 +54,24 @@ class Bank:
             for utterance in utterances:
                 try:
                     signal, starts = prepare(utterance)
-                except corpora.CorpusError:
+                except dry_signals.CorpusError:
                     continue
                 if held + len(signal) > enough and held:
                     break
-                parts.append(corpora.to_int16(signal))
+                parts.append(dry_signals.to_int16(signal))
                 self.utterances.append(utterance)
                 self._starts.append((starts + held).astype(np.int32))
                 held += len(signal)
                 bar.update(len(signal))
         if not parts:
-            raise corpora.CorpusError(
+            raise dry_signals.CorpusError(
                 f"{title}: none of {len(utterances)} utterances is usable"
             )
         self.hours = held / acoustics.SAMPLE_RATE / 3600
         self._talkers = {utterance.talker for utterance in self.utterances}
         self._samples = jax.device_put(np.concatenate(parts))
         self._take = jax.jit(
-            lambda samples, offsets: corpora.to_float(
+            lambda samples, offsets: dry_signals.to_float(
                 samples[offsets[..., None] + jnp.arange(length)]
             )
         )
@@ -82,10 +82,10 @@ class Bank:
         """Draw an excerpt; all utterances of other talkers are equally likely.
 
         Raises:
-            corpora.CorpusError: If the bank has no other talkers.
+            CorpusError: If the bank has no other talkers.
         """
         if self._talkers <= not_talkers:
-            raise corpora.CorpusError(
+            raise dry_signals.CorpusError(
                 f"the {len(self.utterances)} utterances held have no talker besides "
                 f"{sorted(not_talkers)}; raise --config.data.speech_hours"
             )
@@ -116,8 +116,8 @@ def speech_bank(
     before, after = law.margins
 
     def prepare(utterance):
-        signal = corpora.load(utterance)
-        starts = corpora.active_starts(signal, law.num_samples)
+        signal = dry_signals.load(utterance)
+        starts = dry_signals.active_starts(signal, law.num_samples)
         return np.pad(signal, (before, after)), starts
 
     utterances = _shuffled(corpus, [seed, _SPEECH])
@@ -130,14 +130,14 @@ def noise_bank(
     """Return a bank of training noise; short recordings are repeated."""
 
     def prepare(utterance):
-        starts = corpora.noise_starts(utterance, law.num_samples, *law.margins)
-        return corpora.load_noise(utterance, law.num_dry), starts
+        starts = dry_signals.noise_starts(utterance, law.num_samples, *law.margins)
+        return dry_signals.load_noise(utterance, law.num_dry), starts
 
     utterances = _shuffled(corpus, [seed, _NOISE])
     return Bank("Loading noise", utterances, prepare, law.num_dry, hours)
 
 
-def _shuffled(corpus: corpora.Corpus, stream: list[int]) -> list[corpora.Utterance]:
+def _shuffled(corpus: corpora.Corpus, stream: list[int]) -> list[dry_signals.Utterance]:
     """Return the utterances to train on in the random order of a stream."""
     utterances = corpus.utterances["train"]
     order = np.random.default_rng(stream).permutation(len(utterances))

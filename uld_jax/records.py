@@ -184,7 +184,6 @@ def _commit() -> str | None:
 
     Without a checkout, the environment variable ULD_JAX_COMMIT says it.
     """
-
     here = pathlib.Path(__file__).resolve()  # Git does not look through links.
 
     def git(*words):

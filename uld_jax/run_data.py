@@ -27,7 +27,7 @@ class RunData:
 
     Raises:
         input_pipeline.DatasetError: If the data set cannot be used.
-        corpora.CorpusError: If fresh rooms lack a corpus.
+        CorpusError: If fresh rooms lack a corpus.
         perturbations.PerturbationError: If more nodes are to be heard than there are.
     """
 

@@ -165,7 +165,7 @@ class Law:
             training: Whether it is for training.
 
         Raises:
-            corpora.CorpusError: If a corpus has no usable signals.
+            CorpusError: If a corpus has no usable signals.
         """
         length = (self.num_samples, *self.margins)
         return self.draw(

@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 import uld_jax
-from uld_jax import acoustics, compact, corpora, simulation
+from uld_jax import acoustics, compact, corpora, dry_signals, simulation
 from uld_jax_data.simulated.configs import CONFIGS, ENGINES, SPLITS
 
 _RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
@@ -242,7 +242,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     def expected_bytes(self) -> int:
         """Disk space of the data set, before compression."""
         recordings = [u for split in self._noise_files for u in self._recordings(split)]
-        noise_bytes = 2 * sum(map(corpora.num_samples, recordings))
+        noise_bytes = 2 * sum(map(dry_signals.num_samples, recordings))
         return self.builder_config.expected_bytes + noise_bytes
 
     def write_beside(self, folder: pathlib.Path) -> None:
@@ -258,14 +258,14 @@ class Builder(tfds.core.ShardBasedBuilder):
             return {}
         return {split: compact.noise_file(split) for split in config.size_of_split}
 
-    def _recordings(self, split: str) -> tuple[corpora.Utterance, ...]:
+    def _recordings(self, split: str) -> tuple[dry_signals.Utterance, ...]:
         return self._noise.utterances[SPLITS[split]]
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
         """Yield the examples of one shard with their indices.
 
         Raises:
-            corpora.CorpusError: If the corpus has no usable speech.
+            dry_signals.CorpusError: If the corpus has no usable speech.
         """
         config = self.builder_config
         first = shard * config.examples_per_shard
@@ -333,8 +333,12 @@ class Builder(tfds.core.ShardBasedBuilder):
         """
         law, noise = self.law, None
         if law.noisy:
-            dry = corpora.to_float(np.stack([_speech(example) for example in drawn]))
-            noise = corpora.to_float(np.stack([_noise(example) for example in drawn]))
+            dry = dry_signals.to_float(
+                np.stack([_speech(example) for example in drawn])
+            )
+            noise = dry_signals.to_float(
+                np.stack([_noise(example) for example in drawn])
+            )
         else:
             dry = np.stack([[e.samples for e in example.speech] for example in drawn])
         if law.noisy and self._engine == "pyroomacoustics":
@@ -347,13 +351,15 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 def _speech(example: simulation.Drawn) -> np.ndarray:
     """Return dry speech [S, D] in 16 bits."""
-    return np.stack([corpora.to_int16(excerpt.samples) for excerpt in example.speech])
+    return np.stack(
+        [dry_signals.to_int16(excerpt.samples) for excerpt in example.speech]
+    )
 
 
 def _noise(example: simulation.Drawn) -> np.ndarray:
     """Return noise [D] in 16 bits, cut from a recording that is so stored."""
-    peak = float(np.abs(corpora.load(example.noise.utterance)).max())
-    return corpora.to_int16(example.noise.samples, peak)
+    peak = float(np.abs(dry_signals.load(example.noise.utterance)).max())
+    return dry_signals.to_int16(example.noise.samples, peak)
 
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:
