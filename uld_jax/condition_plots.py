@@ -38,9 +38,10 @@ def plot_mae_against_resolution(members: list[Group]):
     """
     figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
     limits = sorted(groups.quantization_errors(members).items())
-    columns = {one.resolution for one in members if one.scheme} or set(
-        paper.RESOLUTIONS
-    )
+    printed = paper.BY_NUMBER.get(members[0].data.table)
+    columns = {one.resolution for one in members if one.scheme}
+    if printed or not columns:
+        columns |= set(paper.RESOLUTIONS)
     shown = [(x, y) for x, y in limits if min(columns) <= x <= max(columns)]
     if shown:
         axes.plot(
@@ -64,9 +65,8 @@ def plot_mae_against_resolution(members: list[Group]):
             label=line[0].label,
             **styles[key],
         )
-    if printed := paper.BY_NUMBER.get(members[0].data.table):
+    if printed:
         _draw_printed(axes, printed)
-        columns |= set(paper.RESOLUTIONS)
     axes.set(
         xscale="log",
         yscale="log",
