@@ -91,6 +91,28 @@ def test_attention_is_that_of_the_equation():
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("grid_init", adhoc.GRID_INITS)
+def test_neighbors_on_the_grid_begin_alike_if_wanted(grid_init):
+    """As far apart in the room as closed form says, channel by channel."""
+    label = schemes.Label("refined_grid", 8)
+    settings = SMALL | {"width": 1024, "num_blocks": 0, "num_temporal_blocks": 0}
+    settings |= {"front_end": "log_magnitude", "grid_init": grid_init}
+    model = models.for_label(settings, label, 5, 1, seed=3)
+    codes = np.asarray(model.embed_position.kernel[...]).reshape(3, 8, 8, 1024)
+    logits = np.asarray(model.third.kernel[...]).T.reshape(3, 8, 8, 1024) * 1024**0.5
+    assert np.abs(codes - logits).max() > 1  # Waves of their own.
+    for kernel in (codes, logits):
+        np.testing.assert_allclose((kernel**2).mean(), 1.0, atol=0.03)
+        for row, column in ((0, 1), (2, 0), (1, 1), (7, 7)):
+            squared = (row / 7) ** 2 + (column / 7) ** 2
+            expected = np.exp(-2 * np.pi**2 * 0.7**2 * squared)
+            found = (kernel[1, 0, 0] * kernel[1, row, column]).mean()
+            expected *= grid_init == "smooth"
+            np.testing.assert_allclose(found, expected, atol=0.12)
+        other_channel = (kernel[0, 3, 3] * kernel[2, 3, 3]).mean()
+        np.testing.assert_allclose(other_channel, 0.0, atol=0.12)
+
+
 @pytest.mark.parametrize("split", adhoc.SPLITS)
 def test_masks_average_over_time(split):
     """The masks, from each direction's states one step after the other."""
@@ -186,6 +208,7 @@ def test_bfloat16_computes_nearly_the_same_with_parameters_in_float32(inputs):
         ({"width": 18}, "width is 18; it must be a multiple of twice the 2 heads"),
         ({"fusion": "sum"}, "fusion is 'sum'; there are mean, attention"),
         ({"split": "hard"}, "split is 'hard'; there are sigmoid"),
+        ({"grid_init": "flat"}, "grid_init is 'flat'; there are smooth"),
         ({"num_sources": 0}, "0 sources asked for"),
         ({"num_sources": 3, "split": "complement"}, "for 2 sources, not 3"),
     ],

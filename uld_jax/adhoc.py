@@ -19,7 +19,9 @@ from uld_jax import front_ends
 
 FUSIONS = ("mean", "attention")
 SPLITS = ("sigmoid", "softmax", "complement")
+GRID_INITS = ("smooth", "independent")
 _LONGEST_WAVE = 10_000.0
+_WAVES_PER_SIDE = 0.7  # Standard deviation along each axis.
 
 
 def time_code(num_steps: int, width: int) -> np.ndarray:
@@ -29,6 +31,24 @@ def time_code(num_steps: int, width: int) -> np.ndarray:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype(
         np.float32
     )
+
+
+def random_waves(
+    key: jax.Array, outputs_per_axis: int, num_channels: int, width: int
+) -> Float[Array, "E D"]:
+    """Return D random waves over the plan for each channel of a code, of unit size.
+
+    Each is a cosine of random direction, wavelength and phase (the random features of
+    Rahimi and Recht, 2007), so that places r sides of the room apart correlate by
+    exp(-2 pi^2 s^2 r^2), s = 0.7 waves per side, however fine the grid.
+    """
+    direction_key, phase_key = jax.random.split(key)
+    rates = jax.random.normal(direction_key, (num_channels, 2, width))
+    phases = jax.random.uniform(phase_key, (num_channels, 1, width))
+    axis = np.linspace(0.0, 1.0, outputs_per_axis)
+    plan = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    turns = plan @ (_WAVES_PER_SIDE * rates) + phases
+    return math.sqrt(2) * jnp.cos(2 * math.pi * turns).reshape(-1, width)
 
 
 class Attention(nnx.Module):
@@ -173,6 +193,10 @@ class AdHoc(nnx.Module):
         num_temporal_blocks: Blocks over frames after the fusion.
         fusion: "mean" over the nodes, or "attention" with a learned query.
         split: How masks are made, one of `SPLITS`.
+        grid_init: How the layers begin that map from codes and to logits: "smooth",
+            neighbors on the grid alike, or "independent". The paper does not say.
+            With the latter a network has to learn first which of them are neighbors,
+            which takes the longer the finer the grid.
         dropout: Rate of the dropout.
         dtype: Of the computation; parameters and logits are float32.
         remat: Whether the backward pass computes the blocks anew, for memory.
@@ -197,6 +221,7 @@ class AdHoc(nnx.Module):
         num_temporal_blocks: int,
         fusion: str,
         split: str,
+        grid_init: str,
         dropout: float,
         dtype: str,
         remat: bool,
@@ -212,6 +237,7 @@ class AdHoc(nnx.Module):
         for name, value, known in (
             ("fusion", fusion, FUSIONS),
             ("split", split, SPLITS),
+            ("grid_init", grid_init, GRID_INITS),
         ):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; there are {', '.join(known)}")
@@ -225,8 +251,19 @@ class AdHoc(nnx.Module):
         self.front_end = front_ends.FrontEnd(front_end, width, frames_per_step, **layer)
         # Codes have few entries that are not zero. With the usual small parameters
         # networks did not begin to learn where the nodes are.
+        codes_init = nnx.initializers.normal(1.0)
+        logits_init = nnx.initializers.lecun_normal()
+        if grid_init == "smooth":
+
+            def codes_init(key, shape, dtype):
+                waves = random_waves(key, outputs_per_axis, num_channels, width)
+                return waves.astype(dtype)
+
+            def logits_init(key, shape, dtype):
+                return codes_init(key, shape, dtype).T / math.sqrt(width)
+
         self.embed_position = nnx.Linear(
-            num_outputs, width, kernel_init=nnx.initializers.normal(1.0), **layer
+            num_outputs, width, kernel_init=codes_init, **layer
         )
         self.input_norm = nnx.LayerNorm(width, **layer)
         self.blocks = nnx.List([Block(*block, **layer) for _ in range(num_blocks)])
@@ -242,7 +279,7 @@ class AdHoc(nnx.Module):
         self.splitter = (
             Splitter(width, num_sources, split, **layer) if num_sources > 1 else None
         )
-        self.third = nnx.Linear(width, num_outputs, rngs=rngs)
+        self.third = nnx.Linear(width, num_outputs, kernel_init=logits_init, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)
 
     def __call__(

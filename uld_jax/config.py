@@ -35,6 +35,9 @@ _MODELS = {
         "fusion": "mean",
         # How masks split the sources: one of adhoc.SPLITS.
         "split": "sigmoid",
+        # How the layers of codes and logits begin: "smooth" over the grid, or
+        # "independent".
+        "grid_init": "smooth",
         "dropout": 0.1,
         # Compute the blocks anew in the backward pass: less memory, more time.
         "remat": False,
@@ -154,6 +157,7 @@ _CHOICES = (
     ("model.front_end", front_ends.NAMES),
     ("model.fusion", adhoc.FUSIONS),
     ("model.split", adhoc.SPLITS),
+    ("model.grid_init", adhoc.GRID_INITS),
     ("train.schedule", optimizer.SCHEDULES),
 )
 
