@@ -1,13 +1,11 @@
-import pathlib
 import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 from made_records import baseline_record, conditions, record, room_record, write
 
 from uld_jax import groups, markup, paper, tables
-
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
 
 
 def made(runs):
@@ -229,9 +227,17 @@ def test_other_test_examples_are_refused():
         made([room_record("uld"), other])
 
 
-def test_the_readme_shows_what_the_records_say():
-    found, _ = groups.read([README.parent / "results" / "l1_reduced"])
-    assert markup.markdown(tables.make(found)) in README.read_text()
+@pytest.mark.parametrize(
+    ("results", "page", "only"),
+    [
+        ("l1_reduced", "README.md", tables.KINDS),
+        ("ad1", "docs/scattered_nodes.md", tables.KINDS),
+        ("ad1_front_ends", "docs/scattered_nodes.md", ["training"]),
+    ],
+)
+def test_pages_show_what_the_records_say(results, page, only):
+    found, _ = groups.read([ROOT / "results" / results])
+    assert markup.markdown(tables.make(found, only)) in (ROOT / page).read_text()
 
 
 def test_the_command_writes_the_tables_and_tells_what_is_left_out(tmp_path):
