@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Make results/ad1, results/ad2 and results/ad1_front_ends anew on a small machine, and the
+# tables and figures of them: some six hours on two cores, 16 GB of disk. Started again it
+# goes on where it was; everything that is done is left alone.
+#   benchmarks/reduced_results.sh SPEECH NOISE [RUNS]      # RUNS: runs/reduced
+# The variables DATASETS (datasets) and PYTHON (.venv/bin/python) may say other places.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+speech=${1:?name the folder of speech} noise=${2:?name the folder of noise}
+runs=${3:-runs/reduced}
+data=(--config.data.speech="$speech" --config.data.noise="$noise"
+  --config.data.dir="${DATASETS:-datasets}")
+python=${PYTHON:-.venv/bin/python}
+
+run() { "$python" -m "uld_jax.$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
+# A network that does not converge is a result, too.
+attempt() { run "$@" || [ $? = 1 ]; }
+
+# Table 2; fresh rooms against the stored ones, over as many steps; worse nodes in training.
+attempt sweep ad1 --scheme=uld,one_hot --resolution=4,8 --workdir="$runs/ad1"
+for method in srp_phat tdoa_ls; do
+  run baseline ad1 --method="$method" --workdir="$runs/ad1/$method"
+done
+attempt main ad1 --config.data.source=fresh --workdir="$runs/ad1/uld_I4_fresh"
+attempt main ad1 --config.data.clock_offset=0.01 --config.data.position_error=0.1 \
+  --workdir="$runs/ad1/uld_I4_perturbed"
+run robustness ad1 --examples=200 --workdir="$runs/ad1"
+
+# Table 3: what permutation-invariant training is good for.
+attempt main ad2 --workdir="$runs/ad2/uld_I4_seed0"
+attempt main ad2 --config.train.permutation_invariant=False --workdir="$runs/ad2/uld_I4_no_pit"
+attempt main ad2 --config.label.scheme=one_hot --workdir="$runs/ad2/one_hot_I4_seed0"
+run baseline ad2 --method=srp_phat --workdir="$runs/ad2/srp_phat"
+run robustness ad2 --examples=100 --workdir="$runs/ad2"
+
+# Front ends, and the two ways in which the layers of the grid begin, in four epochs.
+for front_end in real_imaginary log_magnitude relative_level compressed level_compressed \
+  cross_spectrum convolution; do
+  attempt main ad1 --config.train.epochs=4 --config.model.front_end="$front_end" \
+    --workdir="$runs/ad1_front_ends/$front_end"
+done
+attempt main ad1 --config.train.epochs=4 --config.model.grid_init=independent \
+  --workdir="$runs/ad1_front_ends/level_compressed_independent"
+
+for name in ad1 ad2 ad1_front_ends; do
+  for folder in "$runs/$name"/*/; do
+    kept=results/$name/$(basename "$folder")
+    mkdir -p "$kept"
+    cp "$folder/record.json" "$kept"
+    [ "$name" = ad1_front_ends ] || cp "$folder/predictions.npz" "$kept"
+    [ ! -e "$folder/conditions.json" ] || cp "$folder/conditions.json" "$kept"
+  done
+done
+page=docs/scattered_nodes.md
+"$python" -m uld_jax.tables results/ad1/*_seed0 results/ad1/srp_phat results/ad1/tdoa_ls \
+  --only paper --update=$page --mark=ad1
+"$python" -m uld_jax.tables results/ad1 --only training conditions --update=$page \
+  --mark=ad1_training
+"$python" -m uld_jax.tables results/ad2 --update=$page --mark=ad2
+"$python" -m uld_jax.tables results/ad1_front_ends --only training --update=$page \
+  --mark=front_ends
+for name in ad1 ad2; do "$python" -m uld_jax.plots "results/$name"; done
