@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Make results/ad1, results/ad2 and results/ad1_front_ends anew on a small machine, and the
-# tables and figures of them: some six hours on two cores, 16 GB of disk. Started again it
+# tables and figures of them: hours on two cores, 16 GB of disk. Started again it
 # goes on where it was; everything that is done is left alone.
 #   benchmarks/reduced_results.sh SPEECH NOISE [RUNS]      # RUNS: runs/reduced
 # The variables DATASETS (datasets) and PYTHON (.venv/bin/python) may say other places.
