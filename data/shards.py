@@ -97,10 +97,15 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
 
 
 def _open_work_folder(work: pathlib.Path, builder) -> None:
-    """Keep the shards of an earlier try only if they are of the same build."""
+    """Go on with an earlier try of the same build; refuse shards of another."""
     marker = work / _FINGERPRINT
     if work.exists() and not _belongs_to(builder, work):
-        progress.say(f"An unfinished build of other content is dropped: {work}")
+        if any(work.glob("*-of-*")):
+            raise PrepareError(
+                f"{str(work)!r} holds an unfinished build of other content: other "
+                "speech, noise or settings, or made by other versions; give the same "
+                "to go on with it, remove it, or choose another --config.data.dir"
+            )
         shutil.rmtree(work)
     work.mkdir(exist_ok=True)
     marker.write_text(_fingerprint(builder))

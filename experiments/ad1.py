@@ -1,4 +1,4 @@
-"""Ad-1: one source, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 2).
+r"""Ad-1: one source, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 2).
 
     python -m uld_jax.main --config=experiments/ad1.py --workdir=runs/ad1
     python -m uld_jax.main --config=experiments/ad1.py:reduced --workdir=runs/ad1_reduced
@@ -12,7 +12,7 @@ Paper, ULD at I = 16: ACC 56.20 %, MAE 0.193 m.
 from collections.abc import Iterator
 
 from uld_jax import config as config_lib
-from uld_jax import schemes
+from uld_jax import corpora, schemes
 
 RESOLUTIONS = (1, 2, 4, 8, 16)
 
@@ -21,18 +21,19 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     """Return the settings of Table 2, column ULD at I = 16.
 
     Args:
-        size: "full", or "reduced" for a machine of two cores: 3,200 training
+        size: "full"; "reduced" for a machine of two cores: 3,200 training
             utterances, a network of width 64 that averages six frames to one step,
-            and 10 epochs of small batches.
+            and 10 epochs of small batches; or "tiny", to try the commands in a
+            minute: a few small rooms from built-in signals.
     """
-    config_lib.check_size(size, ("full", "reduced"))
+    config_lib.check_size(size, ("full", "reduced", "tiny"))
     config = config_lib.default("adhoc")
     config.data.name = "simulated/ad1:1.0.0"
     config.data.nodes_in_training = 15  # Of 30; validation and test hear all.
     config.label.scheme, config.label.resolution = "uld", 16
     config.train.batch_size = 32
-    if size == "reduced":
-        config.data.name = "simulated/ad1_reduced:1.0.0"
+    if size != "full":
+        config.data.name = f"simulated/ad1_{size}:1.0.0"
         config.label.resolution = 4
         config.model.width = 64
         config.model.frames_per_step = 6
@@ -41,6 +42,12 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
         config.train.learning_rate = 4e-4
         config.train.schedule = "cosine"  # So few epochs see no plateau.
         config.train.epochs = 10
+    if size == "tiny":
+        config.data.speech = corpora.BUILTIN
+        config.data.nodes_in_training = 2  # Of 4.
+        config.model.width = 8
+        config.train.batch_size = 2
+        config.train.epochs = 2
     return config
 
 

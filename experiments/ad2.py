@@ -1,4 +1,4 @@
-"""Ad-2: two sources, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 3).
+r"""Ad-2: two sources, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 3).
 
     python -m uld_jax.main --config=experiments/ad2.py --workdir=runs/ad2
     python -m uld_jax.main --config=experiments/ad2.py:reduced --workdir=runs/ad2_reduced
@@ -19,7 +19,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     """Return the settings of Table 3, column ULD at I = 16.
 
     Args:
-        size: "full", or "reduced" for a machine of two cores.
+        size: "full", "reduced" or "tiny", as those of Ad-1.
     """
     config = ad1.get_config(size)
     config.data.name = config.data.name.replace("ad1", "ad2")

@@ -20,6 +20,7 @@ from uld_jax import (
     schemes,
     train,
     training_step,
+    workdirs,
 )
 
 # Fails where a run reaches for a corpus, a simulator or TensorFlow.
@@ -181,10 +182,9 @@ def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
 
 def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
-    records.write_json(
-        tmp_path / "record.json", {"status": "running", "data": {"name": "other"}}
-    )
-    with pytest.raises(train.RunConflictError, match="on other data"):
+    record = {"status": "running", "settings": {}, "data": {"name": "other"}}
+    records.write_json(tmp_path / "record.json", record)
+    with pytest.raises(workdirs.RunConflictError, match="on other data"):
         train.train_and_evaluate(config, tmp_path)
 
 
@@ -212,8 +212,11 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         (["--config.data.nodes_in_training=4"], "nodes_in_training is 4; the network"),
         (["--config.model.name=adhoc"], "by config.default('adhoc')"),
         (["spare"], "unknown argument 'spare'"),
+        (["experiments/l1.py"], "say --config=experiments/l1.py"),
+        (["--config.model.widht=4"], "--config.model.widht: "),
+        (["--workdir=README.md"], "'README.md' is a file"),
         (["--config=experiments/l1.py:tiny"], "no size 'tiny' of this experiment"),
-        (["--config=experimnts/l1.py"], "experimnts/l1.py"),
+        (["--config=experimnts/l1.py"], "there are experiments/ad1.py, "),
     ],
 )
 def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_path):

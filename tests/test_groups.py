@@ -90,6 +90,20 @@ def test_variants_say_what_differs_from_most_runs():
     assert next(iter(groups.by_variant(found))) == "base"
 
 
+def test_of_as_many_runs_the_base_is_what_is_most_like_the_others():
+    def run(front_end, grid_init):
+        one = room_record("uld")
+        one["settings"]["model"] |= {"front_end": front_end, "grid_init": grid_init}
+        return one
+
+    found = groups.group([run("a", "smooth"), run("b", "smooth"), run("b", "rough")])
+    assert [one.variant for one in found] == [
+        "base",
+        "model.front_end a",
+        "model.grid_init rough",
+    ]
+
+
 def test_runs_that_did_not_converge_are_counted_and_not_averaged():
     runs = [room_record("uld", seed, mae=mae) for seed, mae in enumerate((0.1, 0.3, 9))]
     runs[2]["converged"] = False

@@ -7,10 +7,14 @@ import pytest
 from uld_jax import records
 
 
+def minimal(status="done"):
+    return {"status": status, "settings": {}, "data": {}}
+
+
 def test_a_record_is_read_back_with_its_folder(tmp_path):
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
-        records.write_json(tmp_path / name / "record.json", {"status": "done"})
+        records.write_json(tmp_path / name / "record.json", minimal())
     found = records.read([tmp_path, tmp_path / "a" / "record.json"])
     assert [pathlib.Path(record["folder"]).name for record in found] == ["a", "b"]
 
@@ -37,12 +41,15 @@ def test_bad_paths_are_told(tmp_path):
     (tmp_path / "record.json").write_text("{")
     with pytest.raises(ValueError, match="is not a record"):
         records.read([tmp_path])
+    (tmp_path / "record.json").write_text('{"status": "done"}')
+    with pytest.raises(ValueError, match="it lacks settings, data"):
+        records.read([tmp_path])
 
 
 def test_unfinished_runs_are_told_apart(tmp_path):
     for name, status in (("a", "done"), ("b", "running"), ("c", "diverged")):
         (tmp_path / name).mkdir()
-        records.write_json(tmp_path / name / "record.json", {"status": status})
+        records.write_json(tmp_path / name / "record.json", minimal(status))
     finished, others = records.read_finished([tmp_path])
     assert len(finished) == 1
     assert [pathlib.Path(other).name for other in others] == ["b", "c"]

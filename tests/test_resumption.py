@@ -182,17 +182,21 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     broken = tmp_path / "one_hot_I6_seed0"
     shutil.rmtree(broken, ignore_errors=True)
     broken.mkdir()
-    (broken / "settings.json").write_text('{"seed": 5}')
+    of_other_data = '{"status": "running", "settings": {}, "data": {}}'
+    (broken / "record.json").write_text(of_other_data)
     half = run("-m", "uld_jax.sweep", *flags, check=False)
     assert half.returncode == 1
     assert "1 of 2 runs failed: one_hot_I6_seed0 (exit code 2)" in half.stderr
     shutil.rmtree(broken)
     whole = run("-m", "uld_jax.sweep", *flags)
     assert "heat_map_I6_seed0: done already" in whole.stdout
+    other = run("-m", "uld_jax.sweep", *flags, "--config.train.epochs=4", check=False)
+    assert other.returncode == 2
+    assert "train.epochs: 3 -> 4" in other.stderr
     nothing = (*flags, "--resolution=1")
     none = run("-m", "uld_jax.sweep", *nothing, check=False)
     assert none.returncode == 2
-    assert "2 runs at I = 1 left out" in none.stdout
+    assert "Left out at I = 1: one_hot, heat_map;" in none.stdout
     assert "no run is left of the sweep" in none.stderr
     table = run("-m", "uld_jax.tables", tmp_path).stdout
     assert "| One-hot" in table

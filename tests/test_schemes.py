@@ -12,13 +12,13 @@ NAMES = list(schemes.SCHEMES)
 def confident_logits(label, code):
     """Return logits whose scores are the code, up to rounding."""
     code = jnp.clip(code, 1e-6, 1 - 1e-6)
-    if label.scheme in ("one_hot", "uld"):
-        return jnp.log(code).ravel()
-    return (jnp.log(code) - jnp.log1p(-code)).ravel()
+    if schemes.SCHEMES[label.scheme].activation is jax.nn.sigmoid:
+        return (jnp.log(code) - jnp.log1p(-code)).ravel()
+    return jnp.log(code).ravel()
 
 
-def test_there_are_four():
-    assert NAMES == ["one_hot", "heat_map", "refined_grid", "uld"]
+def test_the_papers_four_are_there():
+    assert NAMES[:4] == ["one_hot", "heat_map", "refined_grid", "uld"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,8 @@ def test_a_right_output_decodes_as_the_scheme_promises(name, resolution):
     else:
         half_diagonal = np.linalg.norm(ROOM) / resolution / 2
         assert errors.max() <= half_diagonal * 1.001
-        assert errors.mean() > 0.3 * half_diagonal
+        if name in ("one_hot", "heat_map"):  # And not for nothing.
+            assert errors.mean() > 0.3 * half_diagonal
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -185,15 +185,18 @@ def test_a_folder_that_is_no_whole_data_set_is_refused(tmp_path):
         prepare_tiny(tmp_path)
 
 
-def test_shards_of_another_build_are_dropped(tiny_path, tmp_path):
+def test_shards_of_another_build_are_kept_and_refused(tiny_path, tmp_path):
     with pytest.raises(RuntimeError, match="fell over"):
         shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
     work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
     build = json.loads((work / "build.json").read_text())
     build["origin"]["seed"] = 1
     (work / "build.json").write_text(json.dumps(build))
+    with pytest.raises(shards.PrepareError, match="unfinished build of other content"):
+        prepare_tiny(tmp_path)
+    assert list(work.glob("*-of-*"))
     for path in work.glob("*-of-*"):
-        path.write_bytes(b"of another seed")
+        path.unlink()
     assert hashes(prepare_tiny(tmp_path)) == hashes(tiny_path)
 
 

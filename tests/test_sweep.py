@@ -8,13 +8,13 @@ from uld_jax import schemes, sweep
 from uld_jax_experiments import ad1, l1
 
 
-def names(experiment, schemes="", resolutions="", seeds=""):
+def names(experiment, schemes="", resolutions="", seeds="", given=()):
     base = {"ad1": ad1, "l1": l1}[experiment].get_config()
     file = str(ROOT / "experiments" / f"{experiment}.py") + ":reduced"
     lists = (
         [x for x in text.split(",") if x] for text in (schemes, resolutions, seeds)
     )
-    return list(sweep.plan(base, file, *lists))
+    return list(sweep.plan(base, file, *lists, given))
 
 
 def test_the_experiments_own_cells_are_those_of_its_table():
@@ -40,7 +40,7 @@ def test_what_cannot_be_at_one_cell_is_left_out(capsys):
         *("uld_I1_seed0", "uld_I2_seed0"),
         "one_hot_I2_seed0",
     ]
-    assert "1 runs at I = 1 left out" in capsys.readouterr().out
+    assert "Left out at I = 1: one_hot;" in capsys.readouterr().out
     with pytest.raises(config_lib.ConfigError, match="no run is left"):
         names("ad1", "one_hot", "1")
 
@@ -58,3 +58,11 @@ def test_what_cannot_be_at_one_cell_is_left_out(capsys):
 def test_what_cannot_be_run_is_told_before_any_run(arguments, message):
     with pytest.raises(config_lib.ConfigError, match=message):
         names("ad1", *arguments)
+
+
+def test_what_is_said_for_all_runs_is_not_varied():
+    for key, flag in (("label.scheme", "scheme"), ("label.resolution", "resolution")):
+        with pytest.raises(config_lib.ConfigError, match=f"say --{flag}=VALUE"):
+            names("ad1", "uld", "4", given=[key])
+    assert names("ad1", "uld", "4", given=["train.epochs"]) == ["uld_I4_seed0"]
+    assert names("l1", "uld", given=["label.resolution"]) == ["uld_I5_seed0"]

@@ -1,4 +1,4 @@
-"""Test a method that needs no training, as if it were a run.
+r"""Test a method that needs no training, as if it were a run.
 
     python -m uld_jax.baseline --config=experiments/ad1.py --method=srp_phat \
         --workdir=runs/ad1/srp_phat
@@ -23,7 +23,7 @@ from uld_jax import (
     progress,
     records,
     run_data,
-    train,
+    workdirs,
 )
 from uld_jax import config as config_lib
 
@@ -51,12 +51,12 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
     Of a folder where that is done already, the record is returned.
 
     Raises:
-        train.RunConflictError: If the folder holds a run with other settings.
+        workdirs.RunConflictError: If the folder is another run's, or cannot be one.
         localizers.LocalizerError: If the baseline cannot find so many sources.
     """
     settings = settings_of(config, method)
-    train.check_workdir(workdir, settings)
-    if record := train.read_record(workdir):
+    workdirs.check(workdir, settings)
+    if record := workdirs.read_record(workdir):
         return record
     data = run_data.RunData(config, splits=("test",))
     localize = localizers.baseline(method, data.num_sources, _RESOLUTIONS[-1])
@@ -64,7 +64,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
     test = data.held_out["test"]
     order = input_pipeline.in_order(len(test), min(_BATCH_SIZE, len(test)))
     with locking.hold(workdir / locking.FILE_NAME):
-        records.write_json(workdir / train.SETTINGS_FILE, settings)
+        records.write_json(workdir / workdirs.SETTINGS_FILE, settings)
         started = time.monotonic()
         result = evaluate.evaluate(
             localize, test.batches(order), len(test), f"Testing {method}"
@@ -96,9 +96,9 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
 
 def main(_) -> None:
     """Test the baseline, or say what it gave."""
-    config = config_lib.resolve(_CONFIG.value)
+    config = config_lib.resolve_for_testing(_CONFIG.value)
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
-    train.check_workdir(workdir, settings_of(config, _METHOD.value))
+    workdirs.check(workdir, settings_of(config, _METHOD.value))
     if law := datasets.planned_law(config):
         localizers.baseline(_METHOD.value, law.num_sources, _RESOLUTIONS[-1])
     datasets.ensure_prepared(config, allowed=_PREPARE.value)

@@ -1,4 +1,4 @@
-"""In words, what the runs of a table were made with."""
+"""In words, what the runs of a table were made with, and tested under."""
 
 from uld_jax.groups import Group
 
@@ -26,6 +26,18 @@ def caption(title: str, members: list[Group]) -> str:
     if baselines:
         text += f" Baselines: {_machines(baselines)}."
     return text
+
+
+def condition(name: str, value: float) -> str:
+    """Return a condition of `conditions.CONDITIONS`, or "none", in a few words."""
+    return {
+        "none": "as it is",
+        "clock_offset": f"clocks {1000 * value:g} ms",
+        "position_error": f"positions {value:g} m",
+        "num_nodes": f"{value:g} nodes",
+        "snr_db": f"SNR {value:g} dB",
+        "full_late_field": "full late field",
+    }.get(name, f"{name} {value:g}")
 
 
 def _training(run: dict, unit: str) -> str:

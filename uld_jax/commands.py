@@ -23,9 +23,22 @@ class Failed(Exception):
 
 def define_config() -> flags.FlagHolder:
     """Define --config: an experiment file, in the folder or installed."""
-    return config_flags.DEFINE_config_file(
-        "config", config_lib.find_experiment("experiments/l1.py"), "Experiment file."
+    holder = config_flags.DEFINE_config_file(
+        "config",
+        config_lib.find_experiment("experiments/l1.py"),
+        "Experiment file, of a size where it has several: "
+        f"{', '.join(_experiments())}; experiments/ad1.py:reduced. Its settings are "
+        "flags: --config.SECTION.NAME=VALUE, all in uld_jax/config.py.",
     )
+    # For --help, which tells the flags of the command's own module.
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["config"])
+    return holder
+
+
+def _experiments() -> list[str]:
+    """Return the installed experiments."""
+    folder = pathlib.Path(config_lib.find_experiment("experiments/l1.py")).parent
+    return sorted(f"experiments/{path.name}" for path in folder.glob("[a-z]*.py"))
 
 
 def _find_experiments(arguments: list[str]) -> list[str]:
@@ -46,7 +59,8 @@ def _experiment(path: str) -> str:
     """Return the path of an experiment file that exists, or end the command."""
     found = config_lib.find_experiment(path)
     if not pathlib.Path(found.partition(":")[0]).exists():
-        _exit(f"error: no experiment file {path!r}", EXIT_BAD_INPUT)
+        known = ", ".join(_experiments())
+        _exit(f"error: no experiment file {path!r}; there are {known}", EXIT_BAD_INPUT)
     return found
 
 
@@ -63,17 +77,20 @@ def run(main: Callable) -> None:
         # Fresh rooms and a training step would transform at once: `rendering._after`.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
         if len(arguments) > 1:
-            _exit(f"unknown argument {arguments[1]!r}; see --help", EXIT_BAD_INPUT)
+            remedy = "see --help"
+            if ".py" in arguments[1]:
+                remedy = f"say --config={arguments[1]}"
+            _exit(f"error: unknown argument {arguments[1]!r}; {remedy}", EXIT_BAD_INPUT)
         try:
             main(arguments)
         except stopping.Stopped as stop:
             _exit(f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED)
         except Failed as failure:
             _exit(str(failure), EXIT_FAILED)
-        except (errors.InputError, FileNotFoundError) as error:
+        except (errors.InputError, OSError) as error:
             _exit(f"error: {error}", EXIT_BAD_INPUT)
         except KeyboardInterrupt:
-            _exit("interrupted", 130)
+            _exit("interrupted; the same command goes on with what is done", 130)
 
     def parsed(arguments):
         try:
@@ -85,10 +102,24 @@ def run(main: Callable) -> None:
             text = str(error.args[0] if len(error.args) == 1 else error)
             if "Traceback" in text:  # What an experiment's file has raised.
                 text = text.strip().splitlines()[-1].partition(": ")[2] or text
+            text = " ".join(text.split())
+            if flag := _misspelled(arguments, text):
+                text = f"{flag}: {text}"
             _exit(f"error: {text}; see --help", EXIT_BAD_INPUT)
         return rest
 
     app.run(told, flags_parser=parsed)
+
+
+def _misspelled(arguments: list[str], text: str) -> str | None:
+    """Return the setting's flag that an error tells only the last part of."""
+    for argument in arguments:
+        flag, _, _ = argument.partition("=")
+        name = flag.rpartition(".")[2]
+        told = f"'{name}'" in text or f'"{name}"' in text
+        if flag.startswith("--config.") and told and flag not in text:
+            return flag
+    return None
 
 
 def _exit(message: str, code: int) -> None:

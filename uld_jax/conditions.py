@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator
 
 from uld_jax import (
+    captions,
     evaluate,
     input_pipeline,
     localizers,
@@ -18,7 +19,6 @@ from uld_jax import (
     metrics,
     models,
     perturbations,
-    progress,
     records,
     run_data,
 )
@@ -118,7 +118,9 @@ def _check_signals(run: dict, data: run_data.RunData) -> None:
         raise localizers.LocalizerError(
             f"{run['folder']!r} was tested on other examples: "
             + ", ".join(f"{key} {before[key]!r} -> {now[key]!r}" for key in changed)
-            + "; give the speech, noise and noise field of the run (--config.data...)"
+            + f" (speech {run['data']['corpus'].get('name')!r} and noise "
+            f"{(run['data'].get('noise') or {}).get('name')!r}); give the run's own: "
+            "--config.data.speech, .noise and .noise_field"
         )
 
 
@@ -196,11 +198,12 @@ def _test_locked(runs, data, num_examples, batch_size) -> None:
         ]
         if not lacking:
             continue
+        title = captions.condition(condition.name, condition.value)
         results = evaluate.evaluate_all(
             [steps[folder] for folder in lacking],
             batches(data.held_out["test"], order, condition, data.num_nodes),
             num_examples,
-            f"[{number}/{len(conditions)}] {condition.name} {condition.value:g}",
+            f"[{number}/{len(conditions)}] {title}",
         )
         for folder, result in zip(lacking, results, strict=True):
             kept = metrics.ERROR_STATISTICS
@@ -221,8 +224,17 @@ def _note(run: dict, data: run_data.RunData, num_examples: int) -> dict:
         **evaluate.environment(),
     }
     if old := records.read_conditions(run):
-        same = all(old[key] == note[key] for key in ("examples", "seed"))
-        if same and _signals(old["data"]) == _signals(data.origin):
+        path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
+        if old["examples"] != num_examples:
+            raise localizers.LocalizerError(
+                f"{str(path)!r} has conditions of {old['examples']} test examples, not "
+                f"{num_examples}; say --examples={old['examples']} to go on with it, "
+                "or remove it"
+            )
+        # Its record has the data's signals, or this would have been refused.
+        if old["seed"] == _SEED and _signals(old["data"]) == _signals(data.origin):
             return old
-        progress.say(f"{run['folder']}: conditions of other examples; tested anew")
+        raise localizers.LocalizerError(
+            f"{str(path)!r} has conditions of other examples; remove it to test anew"
+        )
     return note

@@ -235,6 +235,25 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config_dict.FrozenConfigDict(config)
 
 
+def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
+    """Return checked settings for what tests alone: without those of training's data.
+
+    Args:
+        config: Settings.
+        **data: Settings of the data to set.
+
+    Raises:
+        ConfigError: If a setting cannot be used.
+    """
+    config = config.copy_and_resolve_references()
+    shared = default(config.model.name)
+    for key in ("nodes_in_training", "clock_offset", "position_error"):
+        config.data[key] = shared.data[key]
+    config.train.batch_size = 1  # However small the training split.
+    config.data.update(data)
+    return resolve(config)
+
+
 def to_dict(config) -> dict:
     """Return settings as plain dictionaries and lists, as JSON holds them."""
     return {

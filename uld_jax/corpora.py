@@ -210,7 +210,7 @@ def open_speech(
         folder,
         "corpus",
         f"{', '.join(LIBRISPEECH_SPLITS)} (LibriSpeech, openslr.org/12) or train, dev "
-        "and test",
+        "and test (--config.data.speech)",
     )
     folders = _split_folders(folder, splits)
     corpus = _scan(
@@ -285,8 +285,9 @@ def _existing_folder(
 ) -> pathlib.Path:
     folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "does not exist"
         raise dry_signals.CorpusError(
-            f"{kind} folder {str(folder)!r} does not exist; give the folder that holds "
+            f"{kind} folder {str(folder)!r} {wrong}; give the folder that holds "
             f"{wanted}, or {BUILTIN!r} for the built-in signals"
         )
     return folder
@@ -332,9 +333,11 @@ def _scan(folder, files, min_samples, talker_of) -> Corpus:
                 continue
             kept.append(dry_signals.Utterance(name, talker_of(name), path))
         if not kept:
+            found = f"{len(paths)} audio files found, all unreadable or too short"
+            if not paths:
+                found = f"no {', '.join(sorted(_SUFFIXES))} files found"
             raise dry_signals.CorpusError(
-                f"split {split!r} of {str(folder)!r} has no usable file: "
-                f"{len(paths)} audio files found, all unreadable or too short"
+                f"split {split!r} of {str(folder)!r} has no usable file: {found}"
             )
         utterances[split] = tuple(kept)
     return Corpus(folder.resolve().name, utterances, skipped=skipped)

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import json
 import math
 import pathlib
@@ -91,8 +92,8 @@ class Group:
         settings: The settings that they share, by dotted key.
         runs: Their records, those of diverged runs too.
         variant: What tells their settings from others' on the same data, the label
-            aside; "base" for those of most runs where there are many kinds; empty
-            where all are of a kind.
+            aside; "base" for those of most runs where there are many kinds, and of
+            these the most like the others; empty where all are of a kind.
         details: The same, at length for "base".
     """
 
@@ -267,12 +268,17 @@ def by_data(groups: list[Group]) -> dict[Data, list[Group]]:
 
 
 def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
-    """Return the networks' groups by variant, that of most runs first."""
+    """Return the networks' groups by variant, that of most runs and the base first."""
     found = collections.defaultdict(list)
     for one in groups:
         if one.scheme:
             found[one.variant].append(one)
-    return dict(sorted(found.items(), key=lambda item: -_num_runs(item[1])))
+
+    def rank(item):
+        variant, members = item
+        return -_num_runs(members), variant != "base"
+
+    return dict(sorted(found.items(), key=rank))
 
 
 def representatives(groups: list[Group]) -> list[Group]:
@@ -346,7 +352,7 @@ def _name_variants(groups: list[Group]) -> list[Group]:
     kinds = collections.defaultdict(list)
     for one, own in zip(groups, settings, strict=True):
         kinds[json.dumps(own, sort_keys=True)].append(one)
-    base = json.loads(max(kinds, key=lambda kind: _num_runs(kinds[kind]), default="{}"))
+    base = json.loads(max(kinds, key=functools.partial(_rank, kinds), default="{}"))
     named = []
     for one, own in zip(groups, settings, strict=True):
         others = settings if own == base else [base]
@@ -357,17 +363,26 @@ def _name_variants(groups: list[Group]) -> list[Group]:
     return named
 
 
-def _differences(own: dict, others: list[dict]) -> str:
-    """Return in words in what settings differ from others."""
+def _rank(kinds: dict[str, list[Group]], kind: str) -> tuple[int, int]:
+    """Return what makes a kind of settings the base: runs, then nearness to others."""
+    own = json.loads(kind)
+    others = map(json.loads, kinds)
+    return _num_runs(kinds[kind]), -sum(len(_changed(own, one)) for one in others)
+
+
+def _changed(own: dict, other: dict) -> set[str]:
     missing = object()
-    keys = {
+    return {
         key
-        for other in others
         for key in own.keys() | other.keys()
         if own.get(key, missing) != other.get(key, missing)
     }
+
+
+def _differences(own: dict, others: list[dict]) -> str:
+    """Return in words in what settings differ from others."""
     words = []
-    for key in sorted(keys):
+    for key in sorted(set().union(*(_changed(own, other) for other in others))):
         if key not in own:
             words.append(f"without {key}")
         elif isinstance(own[key], str | bool) and (key, own[key]) in _WORDS:

@@ -5,7 +5,7 @@ python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
 
 from absl import flags
 
-from uld_jax import commands, datasets, progress, train
+from uld_jax import commands, datasets, progress, train, workdirs
 from uld_jax import config as config_lib
 
 _CONFIG = commands.define_config()
@@ -19,12 +19,17 @@ _MINUTES = flags.DEFINE_float(
 def main(_) -> None:
     """Run the configuration, or go on with it."""
     config = config_lib.resolve(_CONFIG.value)
-    train.check_workdir(_WORKDIR.value, config_lib.to_dict(config))
+    workdirs.check(_WORKDIR.value, config_lib.to_dict(config))
     datasets.ensure_prepared(config, allowed=_PREPARE.value)
     seconds = None if _MINUTES.value is None else 60 * _MINUTES.value
     record = train.train_and_evaluate(config, _WORKDIR.value, seconds)
     if record["status"] != "done":
         raise commands.Failed(f"the run has {record['status']}: {_WORKDIR.value}")
+    if record["converged"] is False:
+        progress.say(
+            "The run did not converge: its validation ACC is below twice that of "
+            'guessing. Tables have "/" for it.'
+        )
     test = record["test"]
     progress.say(
         f"Test: MAE {test['mae']:.3f} m, ACC {100 * test['accuracy']:.2f} %, median "

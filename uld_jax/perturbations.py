@@ -80,7 +80,7 @@ class Perturbation:
         if self.num_nodes is not None and self.num_nodes > num_nodes:
             raise PerturbationError(
                 f"{self.num_nodes} nodes are to be heard and the data set has "
-                f"{num_nodes}"
+                f"{num_nodes}; lower --config.data.nodes_in_training"
             )
 
     def draw(self, streams: Iterable[Sequence[int]], num_nodes: int) -> Draws:

@@ -58,6 +58,7 @@ _FREE_TO_CHANGE = frozenset(
 )
 
 
+_NEEDED = ("status", "settings", "data")  # In every record.
 _FOLDERS = ("dir", "speech", "noise")  # Settings of the data.
 
 
@@ -105,7 +106,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
 
     Raises:
         FileNotFoundError: If a path does not exist or holds no record.
-        RecordError: If a record is not JSON.
+        RecordError: If a file is not JSON, or no record.
     """
     records = {}
     for path in map(pathlib.Path, paths):
@@ -119,6 +120,11 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
                 content = json.loads(file.read_text())
             except json.JSONDecodeError as error:
                 raise RecordError(f"{str(file)!r} is not a record: {error}") from None
+            lacking = [key for key in _NEEDED if key not in content]
+            if lacking:
+                raise RecordError(
+                    f"{str(file)!r} is not a record: it lacks {', '.join(lacking)}"
+                )
             records[file] = content | {"folder": str(file.parent)}
     return list(records.values())
 

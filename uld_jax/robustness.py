@@ -23,9 +23,7 @@ _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 
 def main(_) -> None:
     """Test the runs under the conditions that they lack."""
-    config = _CONFIG.value.copy_and_resolve_references()
-    config.data.source = "compact"
-    config = config_lib.resolve(config)
+    config = config_lib.resolve_for_testing(_CONFIG.value, source="compact")
     runs, _ = records.read_finished([pathlib.Path(_WORKDIR.value).expanduser()])
     for run in runs:
         conditions.check_name(run, config)

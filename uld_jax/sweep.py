@@ -1,4 +1,4 @@
-"""Run an experiment for several schemes, resolutions and seeds.
+r"""Run an experiment for several schemes, resolutions and seeds.
 
     python -m uld_jax.sweep --config=experiments/l1.py --workdir=runs/l1 \
         --scheme=one_hot,heat_map,refined_grid,uld --resolution=4,8 --seed=0,1,2
@@ -15,11 +15,12 @@ import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Container
 
 from absl import flags
 from ml_collections import config_flags
 
-from uld_jax import commands, datasets, progress, records, stopping
+from uld_jax import commands, datasets, progress, records, stopping, workdirs
 from uld_jax import config as config_lib
 from uld_jax import schemes as schemes_lib
 
@@ -43,11 +44,21 @@ def plan(
     schemes: list[str],
     resolutions: list[str],
     seeds: list[str],
-) -> dict[str, dict]:
-    """Return the overrides of all runs by the name of their folder.
+    given: Container[str] = (),
+) -> dict[str, tuple[dict, config_lib.ConfigDict]]:
+    """Return the overrides and settings of all runs by the name of their folder.
+
+    Args:
+        base: Settings before they are resolved.
+        experiment: Path of the experiment's file.
+        schemes: Label schemes; none for the experiment's own.
+        resolutions: Cells per axis, in figures; none for the experiment's own.
+        seeds: Seeds, in figures; none for the one in the settings.
+        given: Settings, by dotted key, that were said for all runs.
 
     Raises:
-        config_lib.ConfigError: If one of the runs could not be made.
+        config_lib.ConfigError: If one of the runs could not be made, or if what was
+            said for all runs is varied.
     """
     file, _, _ = experiment.partition(":")
     cells = list(runpy.run_path(file).get("sweep", lambda: [{}])())
@@ -60,6 +71,7 @@ def plan(
     runs = {}
     for overrides, seed in itertools.product(cells, _integers("seed", seeds)):
         overrides = overrides | ({} if seed is None else {"seed": seed})
+        _check_not_given(overrides, given)
         config = base.copy_and_resolve_references()
         config.update_from_flattened_dict(overrides)
         config = config_lib.resolve(config)
@@ -68,8 +80,21 @@ def plan(
             name += f"_{key.rpartition('.')[2]}{overrides[key]}"
         if name in runs:
             raise config_lib.ConfigError(f"the sweep has two runs called {name}")
-        runs[name] = overrides
+        runs[name] = overrides, config
     return runs
+
+
+def _check_not_given(overrides: dict, given: Container[str]) -> None:
+    """Raise if a run has another value of what was said for all runs."""
+    for key in overrides:
+        if key in given:
+            flag = key.rpartition(".")[2]
+            remedy = (
+                f"say --{flag}=VALUE in its place" if key in _NAMED else "leave it out"
+            )
+            raise config_lib.ConfigError(
+                f"--config.{key} is given, and the sweep varies it; {remedy}"
+            )
 
 
 def _with_schemes(cells: list[dict], schemes: list[str]) -> list[dict]:
@@ -101,10 +126,15 @@ def _with_resolutions(cells: list[dict], resolutions: list[int], base) -> list[d
         ]
     except ValueError as error:
         raise config_lib.ConfigError(f"--scheme: {error}") from None
-    if left_out := len(every) - len(found):
+    left_out = [
+        cell.get("label.scheme", base.label.scheme)
+        for cell in every
+        if cell not in found
+    ]
+    if left_out:
         progress.say(
-            f"{left_out} runs at I = 1 left out: with one cell there is nothing to "
-            "choose"
+            f"Left out at I = 1: {', '.join(left_out)}; with one cell there is nothing "
+            "to choose"
         )
     return found
 
@@ -157,15 +187,23 @@ def main(_) -> None:
     """Run what is missing, one after the other; report what failed."""
     experiment = config_flags.get_config_filename(flags.FLAGS["config"])
     runs = plan(
-        _CONFIG.value, experiment, _SCHEME.value, _RESOLUTION.value, _SEED.value
+        _CONFIG.value,
+        experiment,
+        _SCHEME.value,
+        _RESOLUTION.value,
+        _SEED.value,
+        config_flags.get_override_values(flags.FLAGS["config"]),
     )
+    base = pathlib.Path(_WORKDIR.value).expanduser()
+    for name, (_, config) in runs.items():
+        workdirs.check(base / name, config_lib.to_dict(config))
     deadline = math.inf
     if _MINUTES.value is not None:
         deadline = time.monotonic() + 60 * _MINUTES.value
     datasets.ensure_prepared(config_lib.resolve(_CONFIG.value), allowed=_PREPARE.value)
     failed = []
-    for number, (name, overrides) in enumerate(runs.items(), start=1):
-        workdir = pathlib.Path(_WORKDIR.value).expanduser() / name
+    for number, (name, (overrides, _)) in enumerate(runs.items(), start=1):
+        workdir = base / name
         status = _status(workdir)
         if status not in (None, "running"):
             progress.say(f"[{number}/{len(runs)}] {name}: {status} already")
@@ -182,9 +220,9 @@ def main(_) -> None:
         if code:
             failed.append(f"{name} (exit code {code})")
     if failed:
+        others = "; the others are done" if len(failed) < len(runs) else ""
         raise commands.Failed(
-            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; "
-            "the others are done"
+            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}{others}"
         )
 
 

@@ -27,8 +27,9 @@ _NETWORK_NOTES = (
     "of them whether the decoded position lies in the right one of I² cells. "
 )
 _NOTES = (
-    'QE is that of I² cells. "/" is a training that did not converge or is not '
-    "feasible, an empty place one that was not run."
+    'QE is that of I² cells. "/" is a training that did not converge (validation ACC '
+    "below twice that of guessing) or is not feasible, an empty place one that was not "
+    "run."
 )
 _BASELINE_NOTES = " Baselines know no cells: their positions are the same at every I."
 
@@ -265,7 +266,7 @@ def _conditions_on(
         f"time, {examples:,} test examples; clocks and positions are off by a normal "
         "deviate of this size."
     )
-    header = ["Method", "I", *(_condition_name(*key) for key in names)]
+    header = ["Method", "I", *(captions.condition(*key) for key in names)]
     rows = [
         [
             one.label,
@@ -275,17 +276,6 @@ def _conditions_on(
         for one, found in tested
     ]
     return Table(caption, header, rows)
-
-
-def _condition_name(name: str, value: float) -> str:
-    return {
-        "none": "as it is",
-        "clock_offset": f"clocks {1000 * value:g} ms",
-        "position_error": f"positions {value:g} m",
-        "num_nodes": f"{value:g} nodes",
-        "snr_db": f"SNR {value:g} dB",
-        "full_late_field": "full late field",
-    }.get(name, f"{name} {value:g}")
 
 
 def main() -> None:
@@ -303,7 +293,11 @@ def main() -> None:
         found, unfinished = groups.read(arguments.paths)
         text = markup.markdown(make(found, arguments.only))
         if not text:
-            parser.error(f"these runs have no table of {', '.join(arguments.only)}")
+            parser.error(
+                f"these runs have no table of {', '.join(arguments.only)}; training: of "
+                "runs alike but for their settings of training; conditions: after "
+                "uld_jax.robustness"
+            )
         if arguments.update:
             path = pathlib.Path(arguments.update)
             marked = markup.replace_marked(path.read_text(), text, arguments.mark)

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import functools
-import json
 import math
 import pathlib
 import time
@@ -14,7 +13,6 @@ import tensorboardX
 
 from uld_jax import (
     checkpoints,
-    errors,
     evaluate,
     features,
     input_pipeline,
@@ -27,35 +25,12 @@ from uld_jax import (
     schemes,
     stopping,
     training_step,
+    workdirs,
 )
 from uld_jax import config as config_lib
 
-SETTINGS_FILE = "settings.json"
-
 _STEPS_BETWEEN_SYNCS = 20
 _SHOWN_EXAMPLES = 8
-
-
-class RunConflictError(errors.InputError):
-    """A working folder that holds another run."""
-
-
-def check_workdir(workdir: str | pathlib.Path, settings: dict) -> None:
-    """Raise if a folder holds a run with other settings.
-
-    Raises:
-        RunConflictError: With the differences, key by key.
-    """
-    path = pathlib.Path(workdir) / SETTINGS_FILE
-    if not path.exists():
-        return
-    lines = records.differences(json.loads(path.read_text()), settings)
-    if lines:
-        raise RunConflictError(
-            f"{str(workdir)!r} holds a run with other settings:\n  "
-            + "\n  ".join(lines)
-            + "\nGive the old settings to go on with it, or another --workdir."
-        )
 
 
 @dataclasses.dataclass
@@ -123,46 +98,35 @@ def train_and_evaluate(
         locking.LockedError: If another process runs in the folder.
         stopping.Stopped: If the time was up or a signal to stop came; the state
             is saved.
-        RunConflictError: If the folder holds a run with other settings.
+        workdirs.RunConflictError: If the folder is another run's, or cannot be one.
         input_pipeline.DatasetError: If the data set cannot be used.
     """
     workdir = pathlib.Path(workdir).expanduser()
     settings = config_lib.to_dict(config)
-    check_workdir(workdir, settings)
+    workdirs.check(workdir, settings)
     if jax.process_count() > 1:
         raise config_lib.ConfigError(
             f"{jax.process_count()} processes started; training runs in one"
         )
-    record = read_record(workdir)
+    record = workdirs.read_record(workdir)
     if record and record["status"] != "running":
         return record
     # The time limit counts from here: loading and compiling are part of it.
     with stopping.StopFlag(seconds) as stop_flag:
         run = _Run(config, workdir)
         if record and record["data"] != run.data.origin:
-            raise RunConflictError(
+            raise workdirs.RunConflictError(
                 f"{str(workdir)!r} holds a run on other data: "
                 f"{record['data']} -> {run.data.origin}"
             )
         # Only now: what cannot be run leaves no folder behind.
         with locking.hold(workdir / locking.FILE_NAME):
-            records.write_json(workdir / SETTINGS_FILE, settings)
+            records.write_json(workdir / workdirs.SETTINGS_FILE, settings)
             with (
                 checkpoints.Checkpoints(workdir) as saved,
                 tensorboardX.SummaryWriter(str(workdir / "tensorboard")) as board,
             ):
                 return run.complete(saved, stop_flag, board)
-
-
-def read_record(workdir: pathlib.Path) -> dict | None:
-    """Return the record in a run's folder if there is one; say so if the run is over."""
-    path = workdir / records.FILE_NAME
-    if not path.exists():
-        return None
-    record = json.loads(path.read_text())
-    if record["status"] != "running":
-        progress.say(f"{workdir}: this run is {record['status']} already")
-    return record
 
 
 class _Run:

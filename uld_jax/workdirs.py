@@ -1,0 +1,75 @@
+"""The folder of a run: it belongs to one run, and no other may write into it."""
+
+import json
+import os
+import pathlib
+
+from uld_jax import errors, progress, records
+
+SETTINGS_FILE = "settings.json"
+
+
+class RunConflictError(errors.InputError):
+    """A folder that a run cannot have."""
+
+
+def check(workdir: str | pathlib.Path, settings: dict) -> None:
+    """Raise unless a folder can be that of a run, begun or new.
+
+    Raises:
+        RunConflictError: If it holds a run with other settings, with the differences;
+            if it holds folders of runs; or if it cannot be written.
+    """
+    folder = pathlib.Path(workdir).expanduser()
+    _check_place(folder)
+    path = folder / SETTINGS_FILE
+    if not path.exists():
+        _check_above_no_run(folder)
+        return
+    lines = records.differences(json.loads(path.read_text()), settings)
+    if lines:
+        raise RunConflictError(
+            f"{str(workdir)!r} holds a run with other settings:\n  "
+            + "\n  ".join(lines)
+            + "\nGive the old settings to go on with it, or another --workdir."
+        )
+
+
+def _check_place(folder: pathlib.Path) -> None:
+    """Raise if a folder cannot be made or written."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise RunConflictError(
+            f"--workdir: {str(there)!r} is a file; name a folder for the run"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunConflictError(
+            f"--workdir: {str(there)!r} cannot be written; name another folder"
+        )
+
+
+def _check_above_no_run(folder: pathlib.Path) -> None:
+    """Raise if there are runs right below a folder, which is no run's then."""
+    for name in (SETTINGS_FILE, records.FILE_NAME):
+        for path in folder.glob(f"*/{name}"):
+            raise RunConflictError(
+                f"--workdir: {str(folder)!r} is a folder of runs, among them "
+                f"{path.parent.name!r}; name a new folder in it for this one"
+            )
+
+
+def read_record(workdir: pathlib.Path) -> dict | None:
+    """Return the record in a run's folder if there is one; say so if the run is over.
+
+    Raises:
+        records.RecordError: If it cannot be used.
+    """
+    path = workdir / records.FILE_NAME
+    if not path.exists():
+        return None
+    (record,) = records.read([path])
+    if record["status"] != "running":
+        progress.say(f"{workdir}: this run is {record['status']} already")
+    return record
