@@ -114,9 +114,10 @@ def test_neighbors_on_the_grid_begin_alike_if_wanted(grid_init):
 
 
 @pytest.mark.parametrize("split", adhoc.SPLITS)
-def test_masks_average_over_time(split):
+@pytest.mark.parametrize("average", adhoc.MASK_AVERAGES)
+def test_masks_average_over_time(split, average):
     """The masks, from each direction's states one step after the other."""
-    splitter = adhoc.Splitter(6, 2, split, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    splitter = adhoc.Splitter(6, 2, split, average, dtype=jnp.float32, rngs=nnx.Rngs(0))
     h = np.random.default_rng(2).normal(size=(1, 5, 6)).astype(np.float32)
 
     def one_way(cell, frames):
@@ -145,8 +146,24 @@ def test_masks_average_over_time(split):
         ],
         "complement": lambda: [sigmoid(odds[0]), 1 - sigmoid(odds[0])],
     }[split]()
-    expected = [(m * h[0]).sum(0) / m.sum(0) for m in masks]
+    if average == "weighted":
+        expected = [(m * h[0]).sum(0) / m.sum(0) for m in masks]
+    else:
+        expected = [2 * (m * h[0]).mean(0) for m in masks]
     np.testing.assert_allclose(splitter(jnp.asarray(h))[0], expected, atol=1e-4)
+
+
+def test_only_plain_masks_split_what_does_not_vary_over_time():
+    h = jnp.tile(jax.random.normal(jax.random.key(0), (1, 1, 6)), (1, 5, 1))
+    apart = {}
+    for average in adhoc.MASK_AVERAGES:
+        splitter = adhoc.Splitter(
+            6, 2, "sigmoid", average, dtype=jnp.float32, rngs=nnx.Rngs(0)
+        )
+        first, second = splitter(h)[0]
+        apart[average] = float(jnp.abs(first - second).max())
+    assert apart["weighted"] < 1e-5
+    assert apart["plain"] > 0.01
 
 
 def gradient(model, inputs, mask=None):
@@ -208,6 +225,7 @@ def test_bfloat16_computes_nearly_the_same_with_parameters_in_float32(inputs):
         ({"width": 18}, "width is 18; it must be a multiple of twice the 2 heads"),
         ({"fusion": "sum"}, "fusion is 'sum'; there are mean, attention"),
         ({"split": "hard"}, "split is 'hard'; there are sigmoid"),
+        ({"mask_average": "no"}, "mask_average is 'no'; there are plain"),
         ({"grid_init": "flat"}, "grid_init is 'flat'; there are smooth"),
         ({"num_sources": 0}, "0 sources asked for"),
         ({"num_sources": 3, "split": "complement"}, "for 2 sources, not 3"),

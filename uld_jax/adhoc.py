@@ -19,6 +19,7 @@ from uld_jax import front_ends
 
 FUSIONS = ("mean", "attention")
 SPLITS = ("sigmoid", "softmax", "complement")
+MASK_AVERAGES = ("plain", "weighted")
 GRID_INITS = ("smooth", "independent")
 _LONGEST_WAVE = 10_000.0
 _WAVES_PER_SIDE = 0.7  # Standard deviation along each axis.
@@ -128,6 +129,12 @@ class Splitter(nnx.Module):
     masks of their outputs: "sigmoid" takes each by itself, "softmax" makes them add
     up to one, and "complement", for two sources, has one LSTM and one minus it, as
     the author's published network for directions does.
+
+    Nor does it say how masked features become one vector. "plain" is their mean over
+    time, times the number of sources; "weighted" divides it by the mean of the mask,
+    as that network does. What hardly varies over time, as features do after attention
+    over all frames, is the same whatever its weights: with "weighted" the sources'
+    outputs stayed alike, with or without permutation-invariant training.
     """
 
     def __init__(
@@ -135,11 +142,13 @@ class Splitter(nnx.Module):
         width: int,
         num_sources: int,
         split: str,
+        mask_average: str,
         *,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.split, self.width, self.dtype = split, width, dtype
+        self.split, self.mask_average = split, mask_average
+        self.width, self.dtype = width, dtype
         num_networks = 1 if split == "complement" else num_sources
 
         def one_way():
@@ -165,8 +174,10 @@ class Splitter(nnx.Module):
             masks = jax.nn.sigmoid(jnp.concatenate([odds, -odds], axis=1))
         else:
             masks = jax.nn.sigmoid(odds)
-        total = (masks * h[:, None]).sum(axis=2)
-        return (total / (masks.sum(axis=2) + 1e-6)).astype(self.dtype)
+        means = (masks * h[:, None]).mean(axis=2)
+        if self.mask_average == "weighted":
+            return (means / (masks.mean(axis=2) + 1e-6)).astype(self.dtype)
+        return (masks.shape[1] * means).astype(self.dtype)
 
 
 class AdHoc(nnx.Module):
@@ -193,6 +204,7 @@ class AdHoc(nnx.Module):
         num_temporal_blocks: Blocks over frames after the fusion.
         fusion: "mean" over the nodes, or "attention" with a learned query.
         split: How masks are made, one of `SPLITS`.
+        mask_average: What is made of masked features, one of `MASK_AVERAGES`.
         grid_init: How the layers begin that map from codes and to logits: "smooth",
             neighbors on the grid alike, or "independent". The paper does not say.
             With the latter a network has to learn first which of them are neighbors,
@@ -221,6 +233,7 @@ class AdHoc(nnx.Module):
         num_temporal_blocks: int,
         fusion: str,
         split: str,
+        mask_average: str,
         grid_init: str,
         dropout: float,
         dtype: str,
@@ -237,6 +250,7 @@ class AdHoc(nnx.Module):
         for name, value, known in (
             ("fusion", fusion, FUSIONS),
             ("split", split, SPLITS),
+            ("mask_average", mask_average, MASK_AVERAGES),
             ("grid_init", grid_init, GRID_INITS),
         ):
             if value not in known:
@@ -277,7 +291,9 @@ class AdHoc(nnx.Module):
         self.first = nnx.Linear(width, width, **layer)
         self.second = nnx.Linear(width, width, **layer) if num_sources == 1 else None
         self.splitter = (
-            Splitter(width, num_sources, split, **layer) if num_sources > 1 else None
+            Splitter(width, num_sources, split, mask_average, **layer)
+            if num_sources > 1
+            else None
         )
         self.third = nnx.Linear(width, num_outputs, kernel_init=logits_init, rngs=rngs)
         self.dropout = nnx.Dropout(dropout)

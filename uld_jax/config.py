@@ -35,6 +35,8 @@ _MODELS = {
         "fusion": "mean",
         # How masks split the sources: one of adhoc.SPLITS.
         "split": "sigmoid",
+        # What is made of masked features: one of adhoc.MASK_AVERAGES.
+        "mask_average": "plain",
         # How the layers of codes and logits begin: "smooth" over the grid, or
         # "independent".
         "grid_init": "smooth",
@@ -157,6 +159,7 @@ _CHOICES = (
     ("model.front_end", front_ends.NAMES),
     ("model.fusion", adhoc.FUSIONS),
     ("model.split", adhoc.SPLITS),
+    ("model.mask_average", adhoc.MASK_AVERAGES),
     ("model.grid_init", adhoc.GRID_INITS),
     ("train.schedule", optimizer.SCHEDULES),
 )
