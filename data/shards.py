@@ -82,7 +82,13 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
             f"{str(final)!r} holds no whole data set; remove it and prepare it anew"
         )
     work = final.with_name(final.name + ".incomplete")
-    work.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        work.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrepareError(
+            f"{str(work.parent)!r} cannot be made: {error.strerror}; choose another "
+            "--config.data.dir"
+        ) from None
     with locking.hold(work.with_suffix(".lock")):
         _open_work_folder(work, builder)
         shards = list_shards(builder, work)

@@ -185,6 +185,12 @@ def test_a_folder_that_is_no_whole_data_set_is_refused(tmp_path):
         prepare_tiny(tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(shards.PrepareError, match="Not a directory; choose another"):
+        prepare_tiny(tmp_path / "file")
+
+
 def test_shards_of_another_build_are_kept_and_refused(tiny_path, tmp_path):
     with pytest.raises(RuntimeError, match="fell over"):
         shards.prepare(factory(Breaks, tmp_path), pool.executor(1))

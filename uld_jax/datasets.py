@@ -13,7 +13,6 @@ import functools
 import importlib.util
 import os
 import pathlib
-import shlex
 from typing import Any
 
 from uld_jax import (
@@ -27,9 +26,6 @@ from uld_jax import (
     progress,
     records,
 )
-
-_DATA_FLAGS = ("name", "dir", "speech", "speech_splits", "noise", "noise_field")
-_DATA_FLAGS += ("engine", "source")
 
 
 def ensure_prepared(
@@ -63,13 +59,9 @@ def ensure_prepared(
         _check_origin(path, data)
         return path
     if not allowed:
-        command = [
-            *("python", "-m", "uld_jax.prepare"),
-            *(f"--config.data.{key}={_flag_value(data[key])}" for key in _DATA_FLAGS),
-        ]
         raise input_pipeline.DatasetError(
-            f"data set {data.name} is not in {data.dir!r}; prepare it with\n  "
-            + shlex.join(command)
+            f"{str(path)!r} is not there; prepare it with python -m uld_jax.prepare and "
+            "the same --config and --config... flags, or leave --noprepare out"
         )
     _prepare(config, path, processes, beam_options)
     return path
