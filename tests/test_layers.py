@@ -22,6 +22,7 @@ LAYERS = {
         "metrics",
         "input_pipeline",
         "locking",
+        "workdirs",
         "rooms",
         "anechoic",
     }
