@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 
@@ -113,11 +114,10 @@ def run(main: Callable) -> None:
 
 def _misspelled(arguments: list[str], text: str) -> str | None:
     """Return the setting's flag that an error tells only the last part of."""
+    told = re.match(r"[\"']*(\w+)[\"']", text)
     for argument in arguments:
         flag, _, _ = argument.partition("=")
-        name = flag.rpartition(".")[2]
-        told = f"'{name}'" in text or f'"{name}"' in text
-        if flag.startswith("--config.") and told and flag not in text:
+        if told and flag.startswith("--config.") and flag.endswith(f".{told[1]}"):
             return flag
     return None
 
