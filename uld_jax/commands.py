@@ -16,6 +16,7 @@ from uld_jax import errors, stopping
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_STOPPED = 75  # "Try again later": the run is saved and can be gone on with.
+_BAD_FLAG = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
 
 
 class Failed(Exception):
@@ -24,13 +25,16 @@ class Failed(Exception):
 
 def define_config() -> flags.FlagHolder:
     """Define --config: an experiment file, in the folder or installed."""
-    holder = config_flags.DEFINE_config_file(
-        "config",
-        config_lib.find_experiment("experiments/l1.py"),
-        "Experiment file, of a size where it has several: "
-        f"{', '.join(_experiments())}; experiments/ad1.py:reduced. Its settings are "
-        "flags: --config.SECTION.NAME=VALUE, all in uld_jax/config.py.",
-    )
+    try:
+        holder = config_flags.DEFINE_config_file(
+            "config",
+            config_lib.find_experiment("experiments/l1.py"),
+            "Experiment file, of a size where it has several: "
+            f"{', '.join(_experiments())}; experiments/ad1.py:reduced. Its settings "
+            "are flags: --config.SECTION.NAME=VALUE, all in uld_jax/config.py.",
+        )
+    except _BAD_FLAG as error:  # Settings of the default are parsed here.
+        _tell_bad_flag(error, sys.argv)
     # For --help, which tells the flags of the command's own module.
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["config"])
     return holder
@@ -96,20 +100,27 @@ def run(main: Callable) -> None:
     def parsed(arguments):
         try:
             rest = flags.FLAGS(_find_experiments(arguments))
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-            # Misspelled keys and wrong types, on the line or in the file.
-            while len(error.args) == 1 and isinstance(error.args[0], Exception):
-                error = error.args[0]
-            text = str(error.args[0] if len(error.args) == 1 else error)
-            if "Traceback" in text:  # What an experiment's file has raised.
-                text = text.strip().splitlines()[-1].partition(": ")[2] or text
-            text = " ".join(text.split())
-            if flag := _misspelled(arguments, text):
-                text = f"{flag}: {text}"
-            _exit(f"error: {text}; see --help", EXIT_BAD_INPUT)
+        except _BAD_FLAG as error:
+            _tell_bad_flag(error, arguments)
         return rest
 
     app.run(told, flags_parser=parsed)
+
+
+def _tell_bad_flag(error: Exception, arguments: list[str]) -> None:
+    """End the command with what is wrong with its flags.
+
+    Misspelled keys and wrong types, on the line or in the experiment's file.
+    """
+    while len(error.args) == 1 and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    text = str(error.args[0] if len(error.args) == 1 else error)
+    if "Traceback" in text:  # What an experiment's file has raised.
+        text = text.strip().splitlines()[-1].partition(": ")[2] or text
+    text = " ".join(text.split())
+    if flag := _misspelled(arguments, text):
+        text = f"{flag}: {text}"
+    _exit(f"error: {text}; see --help", EXIT_BAD_INPUT)
 
 
 def _misspelled(arguments: list[str], text: str) -> str | None:
