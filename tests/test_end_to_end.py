@@ -216,7 +216,10 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         (["--config.model.widht=4"], "--config.model.widht: "),
         (["--workdir=README.md"], "'README.md' is a file"),
         (["--config=experiments/l1.py:tiny"], "no size 'tiny' of this experiment"),
-        (["--config=experimnts/l1.py"], "there are experiments/ad1.py, "),
+        (
+            ["--config=experimnts/l1.py"],
+            "no experiment file 'experimnts/l1.py'; there are experiments/ad1.py, ",
+        ),
     ],
 )
 def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_path):

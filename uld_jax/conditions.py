@@ -216,25 +216,24 @@ def _test_locked(runs, data, num_examples, batch_size) -> None:
 
 def _note(run: dict, data: run_data.RunData, num_examples: int) -> dict:
     """Return what was noted of a run under these conditions, or an empty note."""
-    note = {
-        "examples": num_examples,
-        "seed": _SEED,
-        "conditions": [],
-        "data": data.origin,
-        **evaluate.environment(),
-    }
-    if old := records.read_conditions(run):
-        path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
-        if old["examples"] != num_examples:
-            raise localizers.LocalizerError(
-                f"{str(path)!r} has conditions of {old['examples']} test examples, not "
-                f"{num_examples}; say --examples={old['examples']} to go on with it, "
-                "or remove it"
-            )
-        # Its record has the data's signals, or this would have been refused.
-        if old["seed"] == _SEED and _signals(old["data"]) == _signals(data.origin):
-            return old
+    old = records.read_conditions(run)
+    if not old:
+        return {
+            "examples": num_examples,
+            "seed": _SEED,
+            "conditions": [],
+            "data": data.origin,
+            **evaluate.environment(),
+        }
+    path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
+    if old["examples"] != num_examples:
+        raise localizers.LocalizerError(
+            f"{str(path)!r} has conditions of {old['examples']} test examples, not "
+            f"{num_examples}; say --examples={old['examples']} to go on with it, "
+            "or remove it"
+        )
+    if old["seed"] != _SEED or _signals(old["data"]) != _signals(data.origin):
         raise localizers.LocalizerError(
             f"{str(path)!r} has conditions of other examples; remove it to test anew"
         )
-    return note
+    return old
