@@ -5,16 +5,21 @@
 #   benchmarks/reduced_results.sh SPEECH NOISE [RUNS]      # RUNS: runs/reduced
 # The variables DATASETS (datasets) and PYTHON (.venv/bin/python) may say other places.
 set -euo pipefail
+speech=$(realpath "${1:?name the folder of speech}")
+noise=$(realpath "${2:?name the folder of noise}")
+[ -z "${3:-}" ] || runs=$(realpath -m "$3")
 cd "$(dirname "$0")/.."
-speech=${1:?name the folder of speech} noise=${2:?name the folder of noise}
-runs=${3:-runs/reduced}
+runs=${runs:-runs/reduced}
 data=(--config.data.speech="$speech" --config.data.noise="$noise"
   --config.data.dir="${DATASETS:-datasets}")
 python=${PYTHON:-.venv/bin/python}
 
 run() { "$python" -m "uld_jax.$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
-# A network that does not converge is a result, too.
-attempt() { run "$@" || [ $? = 1 ]; }
+# A network that diverged is a result, too; the folder of runs comes last.
+attempt() {
+  local folder=${!#}
+  run "$@" || grep -rqs '"status": "diverged"' "${folder#--workdir=}"
+}
 
 # Table 2; fresh rooms against the stored ones, over as many steps; worse nodes in training.
 attempt sweep ad1 --scheme=uld,one_hot --resolution=4,8 --workdir="$runs/ad1"
@@ -47,8 +52,9 @@ for name in ad1 ad2 ad1_front_ends; do
     kept=results/$name/$(basename "$folder")
     mkdir -p "$kept"
     cp "$folder/record.json" "$kept"
-    [ "$name" = ad1_front_ends ] || cp "$folder/predictions.npz" "$kept"
-    [ ! -e "$folder/conditions.json" ] || cp "$folder/conditions.json" "$kept"
+    for file in predictions.npz conditions.json; do  # Those that diverged have none.
+      [ ! -e "$folder/$file" ] || cp "$folder/$file" "$kept"
+    done
   done
 done
 page=docs/scattered_nodes.md

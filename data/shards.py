@@ -106,7 +106,7 @@ def _open_work_folder(work: pathlib.Path, builder) -> None:
     """Go on with an earlier try of the same build; refuse shards of another."""
     marker = work / _FINGERPRINT
     if work.exists() and not _belongs_to(builder, work):
-        if any(work.glob("*-of-*")):
+        if any(not path.name.endswith(".part") for path in work.glob("*-of-*")):
             raise PrepareError(
                 f"{str(work)!r} holds an unfinished build of other content: other "
                 "speech, noise or settings, or made by other versions; give the same "

@@ -1,6 +1,6 @@
 r"""Ad-1: one source, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 2).
 
-    python -m uld_jax.main --config=experiments/ad1.py --workdir=runs/ad1
+    python -m uld_jax.main --config=experiments/ad1.py --workdir=runs/ad1_uld
     python -m uld_jax.main --config=experiments/ad1.py:reduced --workdir=runs/ad1_reduced
     python -m uld_jax.sweep --config=experiments/ad1.py --workdir=runs/ad1 \
         --resolution=1,2,4,8,16 --scheme=uld,one_hot

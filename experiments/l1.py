@@ -1,6 +1,6 @@
 """L-1: one source, two linear arrays, no reflections (Sec. 3.1, Table 1).
 
-    python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
+    python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1_uld
     python -m uld_jax.sweep --config=experiments/l1.py --workdir=runs/l1
     python -m uld_jax.sweep --config=experiments/l1.py:reduced --workdir=runs/l1_reduced
 

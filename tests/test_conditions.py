@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+import whole_runs
 
 from uld_jax import (
     conditions,
@@ -91,6 +92,36 @@ def test_what_was_interrupted_goes_on(run, data, note):
     assert found[0]["mae"] == 12.0
     assert [c["name"] for c in found] == [c["name"] for c in note["conditions"]]
     np.testing.assert_allclose(found[-2]["mae"], note["conditions"][-2]["mae"])
+    path.write_text(json.dumps(note))
+
+
+def test_conditions_of_other_examples_are_kept_and_refused(run, data, note):
+    path = pathlib.Path(run["folder"]) / "conditions.json"
+    with pytest.raises(localizers.LocalizerError, match="say --examples=2 to go on"):
+        conditions.test_runs([run], data, 1)
+    other = copy.deepcopy(note)
+    other["data"]["corpus"]["fingerprint"] = "another"
+    path.write_text(json.dumps(other))
+    with pytest.raises(localizers.LocalizerError, match="conditions of other examples"):
+        conditions.test_runs([run], data, 2)
+    assert json.loads(path.read_text()) == other
+    path.write_text(json.dumps(note))
+
+
+def test_the_command_adds_what_lacks(run, config, note):
+    path = pathlib.Path(run["folder"]) / "conditions.json"
+    cut = note | {"conditions": note["conditions"][:-1]}
+    path.write_text(json.dumps(cut))
+    result = whole_runs.run(
+        *("-m", "uld_jax.robustness", "--config=experiments/ad2.py:tiny"),
+        f"--config.data.dir={config.data.dir}",
+        f"--workdir={run['folder']}",
+        "--examples=2",
+        "--noprepare",
+    )
+    assert "1 runs have their conditions.json" in result.stdout
+    found = json.loads(path.read_text())["conditions"]
+    assert [c["name"] for c in found] == [c["name"] for c in note["conditions"]]
     path.write_text(json.dumps(note))
 
 

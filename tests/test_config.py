@@ -1,4 +1,5 @@
 import pytest
+from conftest import ROOT
 
 from uld_jax import config as config_lib
 from uld_jax import records
@@ -69,6 +70,37 @@ def test_differences_name_the_keys():
         "train.batch_size: 128 -> 64",
     ]
     assert records.differences(old, old) == []
+
+
+def test_old_settings_are_completed_with_what_came_later():
+    """Of the records kept in results/, none lacks a setting when it is read."""
+    for record in records.read([ROOT / "results"]):
+        if "method" in record:
+            assert record["settings"].keys() == {"method", "data"}
+            continue
+        known = config_lib.to_dict(
+            config_lib.default(record["settings"]["model"]["name"])
+        )
+        for section in ("data", "label", "model", "train"):
+            assert record["settings"][section].keys() == known[section].keys()
+    old = {"data": {"source": "fresh"}, "model": {"name": "adhoc"}, "train": {}}
+    new = records.completed(old)
+    assert new["data"]["source"] == "fresh"
+    assert new["model"]["mask_average"] == "plain"
+    assert new["train"] == {"permutation_invariant": True, "schedule": "plateau"}
+    assert old["train"] == {}
+
+
+def test_tests_alone_do_without_the_settings_of_training():
+    config = config_lib.default("adhoc")
+    config.data.nodes_in_training = 15
+    config.data.clock_offset = 0.01
+    data = config_lib.resolve_for_testing(config, source="compact").data
+    assert (data.nodes_in_training, data.clock_offset) == (None, 0.0)
+    assert data.source == "compact"
+    config.model.name = "cnn"
+    with pytest.raises(config_lib.ConfigError, match="name is 'cnn'; there are"):
+        config_lib.resolve_for_testing(config)
 
 
 def test_where_data_lie_makes_no_other_run():

@@ -104,6 +104,14 @@ def test_of_as_many_runs_the_base_is_what_is_most_like_the_others():
     ]
 
 
+def test_of_as_many_runs_the_one_without_pit_comes_last():
+    no_pit = room_record("uld", resolution=2)
+    no_pit["settings"]["train"]["permutation_invariant"] = False
+    found = groups.group([no_pit, room_record("uld", resolution=8)])
+    assert list(groups.by_variant(found)) == ["PIT", "no PIT"]
+    assert [one.variant for one in found] == ["no PIT", "PIT"]  # By I.
+
+
 def test_runs_that_did_not_converge_are_counted_and_not_averaged():
     runs = [room_record("uld", seed, mae=mae) for seed, mae in enumerate((0.1, 0.3, 9))]
     runs[2]["converged"] = False

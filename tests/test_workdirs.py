@@ -22,10 +22,36 @@ def test_a_run_with_other_settings_is_told_apart(tmp_path):
         workdirs.check(tmp_path, SETTINGS | {"train": {"epochs": 4}})
 
 
-@pytest.mark.parametrize("name", [workdirs.SETTINGS_FILE, records.FILE_NAME])
-def test_a_folder_of_runs_is_no_runs(tmp_path, name):
+def test_a_record_alone_tells_whose_a_folder_is(tmp_path):
+    record = {"status": "done", "settings": SETTINGS, "data": {}}
+    records.write_json(tmp_path / records.FILE_NAME, record)
+    workdirs.check(tmp_path, SETTINGS)
+    with pytest.raises(workdirs.RunConflictError, match=r"seed: 0 -> 1"):
+        workdirs.check(tmp_path, SETTINGS | {"seed": 1})
+
+
+@pytest.mark.parametrize("text", ["{", "5", '{"model": 5}'])
+def test_settings_that_cannot_be_read_are_told(tmp_path, text):
+    (tmp_path / workdirs.SETTINGS_FILE).write_text(text)
+    with pytest.raises(workdirs.RunConflictError, match=r"settings.json' cannot be"):
+        workdirs.check(tmp_path, SETTINGS)
+
+
+def test_a_runs_folder_is_not_that_of_many(tmp_path):
+    workdirs.check_for_many(tmp_path)
     (tmp_path / "one").mkdir()
-    (tmp_path / "one" / name).write_text("{}")
+    records.write_json(tmp_path / "one" / workdirs.SETTINGS_FILE, SETTINGS)
+    workdirs.check_for_many(tmp_path)
+    with pytest.raises(workdirs.RunConflictError, match="the folder of one run"):
+        workdirs.check_for_many(tmp_path / "one")
+
+
+def test_a_folder_of_runs_is_no_runs(tmp_path):
+    (tmp_path / ".editor").mkdir()
+    (tmp_path / ".editor" / workdirs.SETTINGS_FILE).write_text("{}")
+    workdirs.check(tmp_path, SETTINGS)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / records.FILE_NAME).write_text("{}")
     with pytest.raises(workdirs.RunConflictError, match=r"folder of runs.*'one'"):
         workdirs.check(tmp_path, SETTINGS)
     workdirs.check(tmp_path / "two", SETTINGS)

@@ -40,8 +40,18 @@ def random_waves(
     """Return D random waves over the plan for each channel of a code, of unit size.
 
     Each is a cosine of random direction, wavelength and phase (the random features of
-    Rahimi and Recht, 2007), so that places r sides of the room apart correlate by
-    exp(-2 pi^2 s^2 r^2), s = 0.7 waves per side, however fine the grid.
+    Rahimi and Recht, 2007), so that outputs at a distance r, in units of that from the
+    first of an axis to its last, correlate by exp(-2 pi^2 s^2 r^2), s = 0.7, however
+    fine the grid.
+
+    Args:
+        key: Random key.
+        outputs_per_axis: Outputs K of a channel along each axis.
+        num_channels: Channels C of the code.
+        width: Number of waves D.
+
+    Returns:
+        E = C K K rows, in the order of the flattened code [C, K, K].
     """
     direction_key, phase_key = jax.random.split(key)
     rates = jax.random.normal(direction_key, (num_channels, 2, width))

@@ -29,7 +29,12 @@ def caption(title: str, members: list[Group]) -> str:
 
 
 def condition(name: str, value: float) -> str:
-    """Return a condition of `conditions.CONDITIONS`, or "none", in a few words."""
+    """Return a condition in a few words.
+
+    Args:
+        name: Of `conditions.CONDITIONS`, or "none".
+        value: Seconds, meters, nodes or decibels, as there.
+    """
     return {
         "none": "as it is",
         "clock_offset": f"clocks {1000 * value:g} ms",

@@ -95,7 +95,7 @@ def run(main: Callable) -> None:
         except (errors.InputError, OSError) as error:
             _exit(f"error: {error}", EXIT_BAD_INPUT)
         except KeyboardInterrupt:
-            _exit("interrupted; the same command goes on with what is done", 130)
+            _exit("interrupted; start again with the same command", 130)
 
     def parsed(arguments):
         try:
@@ -126,11 +126,13 @@ def _tell_bad_flag(error: Exception, arguments: list[str]) -> None:
 def _misspelled(arguments: list[str], text: str) -> str | None:
     """Return the setting's flag that an error tells only the last part of."""
     told = re.match(r"[\"']*(\w+)[\"']", text)
-    for argument in arguments:
-        flag, _, _ = argument.partition("=")
-        if told and flag.startswith("--config.") and flag.endswith(f".{told[1]}"):
-            return flag
-    return None
+    named = {argument.partition("=")[0] for argument in arguments}
+    found = [
+        flag
+        for flag in named
+        if told and flag.startswith("--config.") and flag.endswith(f".{told[1]}")
+    ]
+    return found[0] if len(found) == 1 else None  # Of two, one is right.
 
 
 def _exit(message: str, code: int) -> None:

@@ -167,7 +167,7 @@ def test_runs(
 
     Raises:
         localizers.LocalizerError: If a network does not fit the data, or a run was
-            tested on others.
+            tested on others, or under conditions on another number of them.
         locking.LockedError: If another process is at work in a run's folder.
     """
     for run in runs:

@@ -249,7 +249,7 @@ def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
         ConfigError: If a setting cannot be used.
     """
     config = config.copy_and_resolve_references()
-    shared = default(config.model.name)
+    shared = default()
     for key in ("nodes_in_training", "clock_offset", "position_error"):
         config.data[key] = shared.data[key]
     config.train.batch_size = 1  # However small the training split.

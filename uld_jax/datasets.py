@@ -60,8 +60,9 @@ def ensure_prepared(
         return path
     if not allowed:
         raise input_pipeline.DatasetError(
-            f"{str(path)!r} is not there; prepare it with python -m uld_jax.prepare and "
-            "the same --config and --config... flags, or leave --noprepare out"
+            f"{str(path)!r} is not there; prepare it with python -m uld_jax.prepare, "
+            f"the same --config and --config... flags and --config.data.source="
+            f"{data.source}, or leave --noprepare out"
         )
     _prepare(config, path, processes, beam_options)
     return path
@@ -171,11 +172,6 @@ def _law(builder_config, data):
     return dataclasses.replace(builder_config.law, noise=data.noise_field)
 
 
-def _flag_value(value) -> str:
-    """Return a setting as a shell takes it, with single quotes around it."""
-    return str(value).replace("'", '"') if isinstance(value, tuple) else str(value)
-
-
 def _check_origin(path: pathlib.Path, data) -> None:
     """Raise if a data set was prepared from other signals than are asked for."""
     stored = input_pipeline.describe(path)
@@ -204,9 +200,10 @@ def _check_origin(path: pathlib.Path, data) -> None:
             )
     folders = speech.get("folders", corpora.SPLITS)
     if tuple(folders) not in (tuple(data.speech_splits), corpora.SPLITS):
+        for_shell = str(tuple(folders)).replace("'", '"')
         raise input_pipeline.DatasetError(
             f"{str(path)!r} was prepared from the splits {tuple(folders)}; say "
-            f"--config.data.speech_splits='{_flag_value(tuple(folders))}' to use "
+            f"--config.data.speech_splits='{for_shell}' to use "
             "it, or choose another --config.data.dir to prepare your own"
         )
     # What is stored may be of a builder that is no longer there.

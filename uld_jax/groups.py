@@ -28,6 +28,9 @@ _WORDS = {
     ("train.permutation_invariant", False): "no PIT",
 }
 
+# What is there to be compared with, and comes after what it is compared with.
+_ABLATION = ("train.permutation_invariant", False)
+
 
 class Data(NamedTuple):
     """What runs were tested on; only those that share it are compared.
@@ -268,7 +271,10 @@ def by_data(groups: list[Group]) -> dict[Data, list[Group]]:
 
 
 def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
-    """Return the networks' groups by variant, that of most runs and the base first."""
+    """Return the networks' groups by variant, that of most runs and the base first.
+
+    Of as many runs, training without PIT comes last.
+    """
     found = collections.defaultdict(list)
     for one in groups:
         if one.scheme:
@@ -276,7 +282,8 @@ def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
 
     def rank(item):
         variant, members = item
-        return -_num_runs(members), variant != "base"
+        ablation = _is_ablation(members[0].settings)
+        return -_num_runs(members), variant != "base", ablation
 
     return dict(sorted(found.items(), key=rank))
 
@@ -363,11 +370,16 @@ def _name_variants(groups: list[Group]) -> list[Group]:
     return named
 
 
-def _rank(kinds: dict[str, list[Group]], kind: str) -> tuple[int, int]:
+def _is_ablation(settings: dict) -> bool:
+    key, value = _ABLATION
+    return settings.get(key) == value
+
+
+def _rank(kinds: dict[str, list[Group]], kind: str) -> tuple[int, bool, int]:
     """Return what makes a kind of settings the base: runs, then nearness to others."""
     own = json.loads(kind)
-    others = map(json.loads, kinds)
-    return _num_runs(kinds[kind]), -sum(len(_changed(own, one)) for one in others)
+    nearness = -sum(len(_changed(own, json.loads(other))) for other in kinds)
+    return _num_runs(kinds[kind]), not _is_ablation(own), nearness
 
 
 def _changed(own: dict, other: dict) -> set[str]:

@@ -56,7 +56,7 @@ def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
                 f"the network in {str(workdir)!r} does not fit {num_sources} sources "
                 f"and its settings: {str(error).splitlines()[0]}"
             ) from None
-    invariant = settings["train"].get("permutation_invariant", True)
+    invariant = settings["train"]["permutation_invariant"]
     evaluate_batch = evaluate.make_eval_step(graph, label, invariant)
     return functools.partial(evaluate_batch, restored["params"], restored["statistics"])
 

@@ -1,6 +1,6 @@
 """Train and test one network.
 
-python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1
+python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1_uld
 """
 
 from absl import flags
@@ -25,7 +25,7 @@ def main(_) -> None:
     record = train.train_and_evaluate(config, _WORKDIR.value, seconds)
     if record["status"] != "done":
         raise commands.Failed(f"the run has {record['status']}: {_WORKDIR.value}")
-    if record["converged"] is False:
+    if record.get("converged") is False:  # Of old records it is not known.
         progress.say(
             "The run did not converge: its validation ACC is below twice that of "
             'guessing. Tables have "/" for it.'

@@ -58,6 +58,24 @@ _FREE_TO_CHANGE = frozenset(
 )
 
 
+# Settings that came after the first kept records, with what was before they came.
+_ADDED = {
+    "data": {
+        "clock_offset": 0.0,
+        "engine": "jax",
+        "epoch_examples": None,
+        "nodes_in_training": None,
+        "noise": "builtin",
+        "noise_field": "point",
+        "position_error": 0.0,
+        "source": "prepared",
+        "speech_hours": 10.0,
+    },
+    "model": {"dtype": "float32"},
+    "train": {"permutation_invariant": True, "schedule": "plateau"},
+}
+_ADDED_TO_NETWORK = {"adhoc": {"mask_average": "plain"}}
+
 _NEEDED = ("status", "settings", "data")  # In every record.
 _FOLDERS = ("dir", "speech", "noise")  # Settings of the data.
 
@@ -89,6 +107,22 @@ def without_places(settings: dict) -> dict:
     return settings | {"data": data}
 
 
+def completed(settings: dict) -> dict:
+    """Return a network's settings with those that came after they were stored.
+
+    Those have the values that stand for what was before; a baseline's are returned as
+    they are.
+    """
+    if "model" not in settings:
+        return settings
+    added = _ADDED_TO_NETWORK.get(settings["model"].get("name"), {})
+    return settings | {
+        section: values | (added if section == "model" else {}) | settings[section]
+        for section, values in _ADDED.items()
+        if section in settings
+    }
+
+
 def differences(old: dict, new: dict) -> list[str]:
     """Return the settings that make another run, as "key: old -> new" lines."""
     before, after = identity(old), identity(new)
@@ -102,7 +136,7 @@ def differences(old: dict, new: dict) -> list[str]:
 def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
     """Return all records at or below some paths, ordered by path.
 
-    Each has its folder added as `folder`.
+    Each has its folder added as `folder`, and its settings are `completed`.
 
     Raises:
         FileNotFoundError: If a path does not exist or holds no record.
@@ -120,12 +154,18 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
                 content = json.loads(file.read_text())
             except json.JSONDecodeError as error:
                 raise RecordError(f"{str(file)!r} is not a record: {error}") from None
+            if not isinstance(content, dict):
+                raise RecordError(f"{str(file)!r} is not a record: {content!r:.40}")
             lacking = [key for key in _NEEDED if key not in content]
             if lacking:
                 raise RecordError(
                     f"{str(file)!r} is not a record: it lacks {', '.join(lacking)}"
                 )
-            records[file] = content | {"folder": str(file.parent)}
+            settings = completed(content["settings"])
+            records[file] = content | {
+                "settings": settings,
+                "folder": str(file.parent),
+            }
     return list(records.values())
 
 

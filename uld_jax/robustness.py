@@ -3,7 +3,8 @@
     python -m uld_jax.robustness --config=experiments/ad1.py --workdir=runs/ad1
 
 On the test split of the experiment's compact data set. Of all finished runs at or
-below `--workdir`, each gets a `conditions.json`; what is interrupted goes on.
+below `--workdir`, each gets a `conditions.json`; what is interrupted goes on, and runs
+that came later are added, with the same `--examples`.
 """
 
 import pathlib

@@ -154,7 +154,7 @@ def _status(workdir: pathlib.Path) -> str | None:
     if not path.exists():
         return None
     try:
-        return records.read([path])[0].get("status", "unreadable")
+        return records.read([path])[0]["status"]
     except ValueError:
         return "unreadable"
 
@@ -195,6 +195,7 @@ def main(_) -> None:
         config_flags.get_override_values(flags.FLAGS["config"]),
     )
     base = pathlib.Path(_WORKDIR.value).expanduser()
+    workdirs.check_for_many(base)
     for name, (_, config) in runs.items():
         workdirs.check(base / name, config_lib.to_dict(config))
     deadline = math.inf

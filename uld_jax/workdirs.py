@@ -18,21 +18,52 @@ def check(workdir: str | pathlib.Path, settings: dict) -> None:
 
     Raises:
         RunConflictError: If it holds a run with other settings, with the differences;
-            if it holds folders of runs; or if it cannot be written.
+            if it holds folders of runs; or if it cannot be read or written.
+        records.RecordError: If its record cannot be used.
     """
     folder = pathlib.Path(workdir).expanduser()
     _check_place(folder)
-    path = folder / SETTINGS_FILE
-    if not path.exists():
+    old = _settings_in(folder)
+    if old is None:
         _check_above_no_run(folder)
         return
-    lines = records.differences(json.loads(path.read_text()), settings)
-    if lines:
+    if lines := records.differences(old, settings):
         raise RunConflictError(
             f"{str(workdir)!r} holds a run with other settings:\n  "
             + "\n  ".join(lines)
             + "\nGive the old settings to go on with it, or another --workdir."
         )
+
+
+def check_for_many(workdir: str | pathlib.Path) -> None:
+    """Raise unless a folder can be that of several runs, each in its own below it.
+
+    Raises:
+        RunConflictError: If it is a run's own, or if it cannot be read or written.
+        records.RecordError: If its record cannot be used.
+    """
+    folder = pathlib.Path(workdir).expanduser()
+    _check_place(folder)
+    if _settings_in(folder) is not None:
+        raise RunConflictError(
+            f"--workdir: {str(folder)!r} is the folder of one run; name another for "
+            "the folders of several"
+        )
+
+
+def _settings_in(folder: pathlib.Path) -> dict | None:
+    """Return the settings of the run that a folder holds; None where it holds none."""
+    path = folder / SETTINGS_FILE
+    if path.exists():
+        try:
+            return records.completed(json.loads(path.read_text()))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RunConflictError(
+                f"{str(path)!r} cannot be read: {error}; remove the folder, or give "
+                "another --workdir"
+            ) from None
+    path = folder / records.FILE_NAME  # Of what others have run, only this is kept.
+    return records.read([path])[0]["settings"] if path.exists() else None
 
 
 def _check_place(folder: pathlib.Path) -> None:
@@ -52,12 +83,11 @@ def _check_place(folder: pathlib.Path) -> None:
 
 def _check_above_no_run(folder: pathlib.Path) -> None:
     """Raise if there are runs right below a folder, which is no run's then."""
-    for name in (SETTINGS_FILE, records.FILE_NAME):
-        for path in folder.glob(f"*/{name}"):
-            raise RunConflictError(
-                f"--workdir: {str(folder)!r} is a folder of runs, among them "
-                f"{path.parent.name!r}; name a new folder in it for this one"
-            )
+    for path in folder.glob(f"*/{records.FILE_NAME}"):
+        raise RunConflictError(
+            f"--workdir: {str(folder)!r} is a folder of runs, among them "
+            f"{path.parent.name!r}; name a new folder in it for this one"
+        )
 
 
 def read_record(workdir: pathlib.Path) -> dict | None:
