@@ -140,9 +140,9 @@ class Splitter(nnx.Module):
     up to one, and "complement", for two sources, has one LSTM and one minus it, as
     the author's published network for directions does.
 
-    Nor does it say how masked features become one vector. "plain" is their mean over
-    time, times the number of sources; "weighted" divides it by the mean of the mask,
-    as that network does. What hardly varies over time, as features do after attention
+    The paper does not say how masked features become one vector. "plain", what we
+    chose, is their mean over time, times the number of sources; "weighted" divides it
+    by the mean of the mask, as that network does. What hardly varies over time, as features do after attention
     over all frames, is the same whatever its weights: with "weighted" the sources'
     outputs stayed alike, with or without permutation-invariant training.
     """
