@@ -12,6 +12,7 @@ from conftest import ROOT, tiny_config
 from flax import nnx
 from whole_runs import FRESH, flags_of, run
 
+from uld_jax import config as config_lib
 from uld_jax import (
     datasets,
     locking,
@@ -182,7 +183,8 @@ def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
 
 def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
-    record = {"status": "running", "settings": {}, "data": {"name": "other"}}
+    settings = config_lib.to_dict(config)
+    record = {"status": "running", "settings": settings, "data": {"name": "other"}}
     records.write_json(tmp_path / "record.json", record)
     with pytest.raises(workdirs.RunConflictError, match="on other data"):
         train.train_and_evaluate(config, tmp_path)

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from conftest import ROOT
 from whole_runs import FRESH, flags_of, run
 
-from uld_jax import checkpoints, models, optimizer, schemes, training_step
+from uld_jax import checkpoints, locking, models, optimizer, schemes, training_step
 
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
@@ -179,15 +178,10 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     assert stopped.returncode == 75
     assert "goes on with it" in stopped.stderr
     # A run that cannot be gone on with does not lose the others.
-    broken = tmp_path / "one_hot_I6_seed0"
-    shutil.rmtree(broken, ignore_errors=True)
-    broken.mkdir()
-    of_other_data = '{"status": "running", "settings": {}, "data": {}}'
-    (broken / "record.json").write_text(of_other_data)
-    half = run("-m", "uld_jax.sweep", *flags, check=False)
+    with locking.hold(tmp_path / "one_hot_I6_seed0" / locking.FILE_NAME):
+        half = run("-m", "uld_jax.sweep", *flags, check=False)
     assert half.returncode == 1
     assert "1 of 2 runs failed: one_hot_I6_seed0 (exit code 2)" in half.stderr
-    shutil.rmtree(broken)
     whole = run("-m", "uld_jax.sweep", *flags)
     assert "heat_map_I6_seed0: done already" in whole.stdout
     other = run("-m", "uld_jax.sweep", *flags, "--config.train.epochs=4", check=False)
