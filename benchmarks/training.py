@@ -160,7 +160,7 @@ def _shares(size: str) -> tuple:
     training = _Training(config, law)
     rng = np.random.default_rng(1)
     room = [
-        law.draw(rng, True, lambda *_: _Excerpt(), lambda *_: _Excerpt())
+        law.draw(rng, "train", lambda *_: _Excerpt(), lambda *_: _Excerpt())
         for _ in range(training.batch_size)
     ]
     nodes = np.tile(np.arange(15, dtype=np.int32), (training.batch_size, 1))

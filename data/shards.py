@@ -50,14 +50,28 @@ class Shard:
     num_examples: int
 
 
-# Makes a builder, here and in every worker. The builder has `shard(split, index)`,
+# Makes a builder, here and in every worker. The builder has `size_of_split`,
+# `shard(split, index)`, which yields `shard_range(builder, split, index)`,
 # `write_beside(folder)`, `expected_bytes` and `skipped`; its configuration has
-# `num_shards`, `size_of_split` and `examples_per_shard`.
+# `examples_per_shard`.
 MakeBuilder = Callable[[], tfds.core.ShardBasedBuilder]
 
 # Writes the shards it is given, adds their examples to the progress, and returns
 # the files of the corpus that were skipped. It may fail with some shards written.
 Executor = Callable[[MakeBuilder, list[Shard], progress.Progress], dict[str, str]]
+
+
+def num_shards(builder) -> dict[str, int]:
+    """Return the number of files of each split of a builder's data set."""
+    per_shard = builder.builder_config.examples_per_shard
+    return {split: -(-n // per_shard) for split, n in builder.size_of_split.items()}
+
+
+def shard_range(builder, split: str, shard: int) -> range:
+    """Return the indices of the examples in one file."""
+    per_shard = builder.builder_config.examples_per_shard
+    first = shard * per_shard
+    return range(first, min(first + per_shard, builder.size_of_split[split]))
 
 
 def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
@@ -139,14 +153,13 @@ def _belongs_to(builder, work: pathlib.Path) -> bool:
 
 
 def _fingerprint(builder) -> str:
-    config = builder.builder_config
     return json.dumps(
         {
             "version": str(builder.version),
             "origin": dict(builder.info.metadata),
             "features": builder.info.features.to_json(),
-            "sizes": config.size_of_split,
-            "shards": config.num_shards,
+            "sizes": builder.size_of_split,
+            "shards": num_shards(builder),
             # The last bits of a signal may depend on them.
             "made by": [uld_jax.__version__, jax.__version__, np.__version__],
         },
@@ -167,24 +180,17 @@ def _template(builder, folder: pathlib.Path, split: str):
 
 def list_shards(builder, work: pathlib.Path) -> list[Shard]:
     """Return all shards of a builder's data set, as files of a folder."""
-    config = builder.builder_config
     shards = []
-    for split, num_shards in config.num_shards.items():
+    for split, count in num_shards(builder).items():
         template = _template(builder, work, split)
-        for index in range(num_shards):
-            first = index * config.examples_per_shard
+        for index in range(count):
+            path = template.sharded_filepath(shard_index=index, num_shards=count)
             shards.append(
                 Shard(
                     split=split,
                     index=index,
-                    path=pathlib.Path(
-                        template.sharded_filepath(
-                            shard_index=index, num_shards=num_shards
-                        )
-                    ),
-                    num_examples=min(
-                        config.examples_per_shard, config.size_of_split[split] - first
-                    ),
+                    path=pathlib.Path(path),
+                    num_examples=len(shard_range(builder, split, index)),
                 )
             )
     return shards
@@ -258,7 +264,7 @@ def write_shard(builder, shard: Shard) -> None:
 def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:
     """Count what was written, then write TFDS's description of it."""
     infos = []
-    for split in builder.builder_config.num_shards:
+    for split in builder.size_of_split:
         mine = [shard for shard in shards if shard.split == split]
         counts = [num_records(shard.path) for shard in mine]
         expected = [shard.num_examples for shard in mine]

@@ -16,7 +16,7 @@ NUM_ROOMS = 3
 def draw(index):
     speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
     rng = np.random.default_rng([2, index])
-    return LAW.draw_from(speech, noise, "test", rng, training=False)
+    return LAW.draw_from(speech, noise, "test", rng)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -129,9 +130,15 @@ def test_every_configuration_holds_whole_splits():
     assert names["ad2"].late_fields["test"] == "full"
     for config in names.values():
         for split, size in config.size_of_split.items():
-            shards = config.num_shards[split]
-            assert (shards - 1) * config.examples_per_shard < size
-            assert size <= shards * config.examples_per_shard
+            builder = types.SimpleNamespace(
+                builder_config=config, size_of_split=config.size_of_split
+            )
+            ranges = [
+                shards.shard_range(builder, split, shard)
+                for shard in range(shards.num_shards(builder)[split])
+            ]
+            assert all(ranges)
+            assert [k for part in ranges for k in part] == list(range(size))
 
 
 class Breaks(simulated.Builder, skip_registration=True):

@@ -11,10 +11,10 @@ from uld_jax import corpora, rendering, scenes, simulation
 SMALL = dataclasses.replace(simulation.AD2, num_nodes=3, num_samples=4000)
 
 
-def draw(law, index=0, training=True):
+def draw(law, index=0, split="train"):
     speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
     rng = np.random.default_rng([1, index])
-    return law.draw_from(speech, noise, "train", rng, training)
+    return law.draw_from(speech, noise, split, rng)
 
 
 def signals_of(drawn):
@@ -46,7 +46,7 @@ def test_talkers_of_one_scene_differ_and_so_do_levels():
 
 def test_training_has_a_wider_range_of_snr():
     trained = [draw(SMALL, i).scene.snr_db for i in range(60)]
-    tested = [draw(SMALL, i, training=False).scene.snr_db for i in range(60)]
+    tested = [draw(SMALL, i, split="test").scene.snr_db for i in range(60)]
     for values, (least, largest) in (
         (trained, scenes.TRAIN_SNR_DB),
         (tested, scenes.TEST_SNR_DB),

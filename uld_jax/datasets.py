@@ -221,7 +221,7 @@ def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> N
         ("sample_rate", stored.get("sample_rate"), acoustics.SAMPLE_RATE),
         *(
             (f"law.{key}", law.get(key), wanted_law[key])
-            for key in ("kind", "num_sources", "num_nodes", "num_samples")
+            for key in ("kind", "num_sources", "num_nodes", "num_samples", "rooms")
         ),
         *(
             (f"late_fields.{split}", late, wanted_late.get(split))

@@ -185,7 +185,7 @@ class FreshRooms:
         """Draw one example of one step."""
         return self._law.draw(
             np.random.default_rng([self._seed, _ROOMS, step, row]),
-            True,
+            "train",
             self._speech.draw,
             self._noise.draw if self._noise else None,
         )

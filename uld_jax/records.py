@@ -20,6 +20,10 @@ PREDICTIONS_FILE = "predictions.npz"
 CONDITIONS_FILE = "conditions.json"
 HELD_OUT = "_held_out"  # Ends the name of a data set without a training split,
 COMPACT = "_compact"  # and this one's, of which dry speech is stored.
+# Data sets of one room that differ in where they train, and share their test split.
+DEV = "_dev"  # At the dev positions.
+ANYWHERE = "_anywhere"  # At any places.
+TEST_ONLY = "_test"  # Nowhere.
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 

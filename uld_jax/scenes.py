@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from uld_jax import errors
+from uld_jax import errors, libri_adhoc40
 
 HEIGHT = 4.2
 NODE_HEIGHT = 0.9
@@ -22,6 +22,28 @@ ADHOC_NODES = 30
 ADHOC_CELLS = 16  # Per axis, to keep what is placed apart.
 TRAIN_SNR_DB = (0.0, 50.0)
 TEST_SNR_DB = (10.0, 20.0)  # Of validation, too.
+
+TWIN_SNR_DB = (30.0, 50.0)
+# Layout of the nodes and places of the sources of each split: of which part of
+# Libri-adhoc40, or anywhere on the floor.
+ANYWHERE = "anywhere"
+TWINS = {
+    "twin": {
+        "train": ("train", "train"),
+        "dev": ("dev", "dev"),
+        "test": ("test", "test"),
+    },
+    "twin_dev": {
+        "train": ("dev", "dev"),
+        "dev": ("dev", "dev"),
+        "test": ("test", "test"),
+    },
+    "twin_anywhere": {
+        "train": ("train", ANYWHERE),
+        "dev": ("dev", "dev"),
+        "test": ("test", "test"),
+    },
+}
 
 
 class SceneError(errors.InputError):
@@ -151,3 +173,66 @@ def draw_adhoc(
         noise_position=positions[-1],
         snr_db=snr_db,
     )
+
+
+def draw_twin(
+    rng: np.random.Generator,
+    rooms: str,
+    split: str,
+    num_sources: int,
+    *,
+    num_nodes: int = ADHOC_NODES,
+) -> Scene:
+    """Draw a scene of the twin of the room of Libri-adhoc40 (Sec. 3.1, Ad-r1, Ad-r2).
+
+    Its size, T60, nodes and loudspeaker positions are the real ones: some of the 40
+    nodes, and sources at different positions of the same part. The paper does not say
+    how little noise "negligible" is; we take 30 to 50 dB below the speech, from one
+    point anywhere at the sources' height.
+
+    Args:
+        rng: The scene's random stream.
+        rooms: Which positions are trained on, a key of `TWINS`.
+        split: "train", "dev" or "test".
+        num_sources: How many sources S.
+        num_nodes: How many nodes M.
+
+    Raises:
+        SceneError: If there are fewer nodes or positions.
+    """
+    layout, places = TWINS[rooms][split]
+    part = libri_adhoc40.part(layout)
+    if not 1 <= num_nodes <= len(part.nodes):
+        raise SceneError(f"{num_nodes} nodes of a layout that has {len(part.nodes)}")
+    room_size, snr_db = libri_adhoc40.room_size(), rng.uniform(*TWIN_SNR_DB)
+    nodes = rng.choice(len(part.nodes), size=num_nodes, replace=False)
+    floor = [*room_size[:2], 0.0]
+    noise_position = rng.uniform(size=3) * floor + [0.0, 0.0, SOURCE_HEIGHT]
+    if places == ANYWHERE:
+        sources = rng.uniform(size=(num_sources, 3)) * floor
+        sources[:, 2] = SOURCE_HEIGHT
+    else:
+        known = np.stack(list(libri_adhoc40.part(places).positions.values()))
+        if not 1 <= num_sources <= len(known):
+            raise SceneError(f"{num_sources} sources at {len(known)} positions")
+        sources = known[rng.choice(len(known), size=num_sources, replace=False)]
+    return Scene(
+        room_size=room_size,
+        node_positions=part.nodes[nodes],
+        source_positions=sources,
+        t60=libri_adhoc40.t60(),
+        noise_position=noise_position,
+        snr_db=snr_db,
+    )
+
+
+def training_places(rooms: str) -> list[list[float]] | None:
+    """Return the few places [(x, y)] that all training sources of a twin stand at.
+
+    None where they stand anywhere.
+    """
+    _, places = TWINS[rooms]["train"]
+    if places == ANYWHERE:
+        return None
+    positions = libri_adhoc40.part(places).positions.values()
+    return [[float(x), float(y)] for x, y, _ in positions]

@@ -78,6 +78,7 @@ class Law:
         num_samples: Samples N of a segment, at 16 kHz.
         noise: How a reverberant law's noise comes to the nodes, one of
             `rendering.NOISES`.
+        rooms: Of a reverberant law: "random" (Ad-1, Ad-2), or one of `scenes.TWINS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -85,6 +86,7 @@ class Law:
     num_nodes: int
     num_samples: int
     noise: str = "point"
+    rooms: str = "random"
 
     @property
     def noisy(self) -> bool:
@@ -104,21 +106,35 @@ class Law:
         """Samples of each dry signal."""
         return sum(self.margins) + self.num_samples
 
-    def draw_scene(self, rng: np.random.Generator, training: bool) -> scenes.Scene:
+    @property
+    def training_places(self) -> list[list[float]] | None:
+        """Where all training sources stand, (x, y); None where that is anywhere."""
+        return scenes.training_places(self.rooms) if self.in_twin else None
+
+    @property
+    def in_twin(self) -> bool:
+        """Whether the room is the twin of a real one."""
+        return self.rooms in scenes.TWINS
+
+    def draw_scene(self, rng: np.random.Generator, split: str) -> scenes.Scene:
         """Draw a scene; in training the SNR has a wider range (Sec. 3.1)."""
         if self.kind == "anechoic":
             return scenes.draw_l1(rng)
+        if self.in_twin:
+            return scenes.draw_twin(
+                rng, self.rooms, split, self.num_sources, num_nodes=self.num_nodes
+            )
         return scenes.draw_adhoc(
             rng,
             self.num_sources,
-            scenes.TRAIN_SNR_DB if training else scenes.TEST_SNR_DB,
+            scenes.TRAIN_SNR_DB if split == "train" else scenes.TEST_SNR_DB,
             num_nodes=self.num_nodes,
         )
 
     def draw(
         self,
         rng: np.random.Generator,
-        training: bool,
+        split: str,
         draw_speech: Callable[[np.random.Generator, Set[str]], Any],
         draw_noise: Callable[[np.random.Generator], Any] | None,
     ) -> Drawn:
@@ -129,12 +145,12 @@ class Law:
 
         Args:
             rng: The example's random stream.
-            training: Whether it is for training.
+            split: What it is for: "train", "dev" or "test".
             draw_speech: Draws an excerpt whose talker, `excerpt.utterance.talker`,
                 is not among those given.
             draw_noise: Draws an excerpt of noise; needed by a noisy law alone.
         """
-        scene = self.draw_scene(rng, training)
+        scene = self.draw_scene(rng, split)
         speech, talkers = [], set()
         for _ in range(self.num_sources):
             speech.append(draw_speech(rng, frozenset(talkers)))
@@ -153,7 +169,6 @@ class Law:
         noise: corpora.Corpus | None,
         split: str,
         rng: np.random.Generator,
-        training: bool,
     ) -> Drawn:
         """Draw one example with excerpts of a split of corpora: see `draw`.
 
@@ -162,7 +177,6 @@ class Law:
             noise: The noise; needed by a noisy law alone.
             split: Which split of both.
             rng: The example's random stream.
-            training: Whether it is for training.
 
         Raises:
             CorpusError: If a corpus has no usable signals.
@@ -170,7 +184,7 @@ class Law:
         length = (self.num_samples, *self.margins)
         return self.draw(
             rng,
-            training,
+            split,
             lambda rng, talkers: speech.draw(split, rng, *length, talkers),
             lambda rng: noise.draw_noise(split, rng, *length),
         )
@@ -332,3 +346,4 @@ def _direct_paths(batch: Sequence[scenes.Scene]) -> anechoic.DirectPaths:
 L1 = Law("anechoic", 1, 2 * scenes.L1_NODES_PER_ARRAY, 2560)
 AD1 = Law("reverberant", 1, scenes.ADHOC_NODES, 32_000)
 AD2 = dataclasses.replace(AD1, num_sources=2)
+TWIN1 = dataclasses.replace(AD1, rooms="twin")

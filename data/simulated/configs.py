@@ -56,14 +56,6 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         return {split: size for split, size in sizes if size}
 
     @property
-    def num_shards(self) -> dict[str, int]:
-        """Number of files by split."""
-        return {
-            split: -(-size // self.examples_per_shard)
-            for split, size in self.size_of_split.items()
-        }
-
-    @property
     def expected_bytes(self) -> int:
         """Disk space of the examples' signals, before compression."""
         samples = self.law.num_nodes * self.law.num_samples
@@ -109,6 +101,48 @@ class SimulatedConfig(tfds.core.BuilderConfig):
             description=f"{self.name} in compact form: dry speech, geometry and seeds.",
             compact=True,
         )
+
+
+_SAID_BY = {
+    "twin": "trained at the loudspeakers of its training layout",
+    "twin_dev": "trained at the dev positions, by other talkers",
+    "twin_anywhere": "trained at any places",
+}
+
+
+def _twins() -> list[SimulatedConfig]:
+    """Return the twins of the room of Libri-adhoc40, at every size.
+
+    Those of one size and number of sources have the same test split.
+    """
+    small = {"num_nodes": 4, "num_samples": 8000}
+    sizes = {
+        "": {"sizes": (18_000, 1_800, 2_468), "examples_per_shard": 100},
+        "_reduced": {"sizes": (1_600, 200, 400), "examples_per_shard": 100},
+        "_tiny": {"sizes": (4, 2, 4), "examples_per_shard": 2},
+    }
+    endings = {"twin": "", "twin_dev": records.DEV, "twin_anywhere": records.ANYWHERE}
+    return [
+        SimulatedConfig(
+            name=f"twin_r{num_sources}{size}{ending}",
+            description=(
+                f"Ad-r{num_sources} in a simulated room like the real one, "
+                f"{_SAID_BY[rooms]}."
+            ),
+            law=dataclasses.replace(
+                simulation.TWIN1,
+                num_sources=num_sources,
+                rooms=rooms,
+                **(small if size == "_tiny" else {}),
+            ),
+            late_fields=dict(LATE_FIELDS if not size else ALL_THINNED),
+            speech=corpora.BUILTIN if size == "_tiny" else "",
+            **facts,
+        )
+        for num_sources in (1, 2)
+        for size, facts in sizes.items()
+        for rooms, ending in endings.items()
+    ]
 
 
 CONFIGS = [
@@ -181,4 +215,5 @@ CONFIGS = [
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),
+    *_twins(),
 ]

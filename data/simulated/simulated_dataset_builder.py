@@ -30,6 +30,7 @@ import tensorflow_datasets as tfds
 
 import uld_jax
 from uld_jax import acoustics, compact, corpora, dry_signals, simulation
+from uld_jax_data import shards
 from uld_jax_data.simulated.configs import CONFIGS, ENGINES, SPLITS
 
 _RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
@@ -200,6 +201,8 @@ class Builder(tfds.core.ShardBasedBuilder):
             "sample_rate": acoustics.SAMPLE_RATE,
             "corpus": self._corpus.summary() if self._corpus else {},
         }
+        if (places := config.law.training_places) is not None:
+            origin["training_places"] = places
         if config.law.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:
@@ -229,9 +232,14 @@ class Builder(tfds.core.ShardBasedBuilder):
         self.info.metadata.update(self._origin())
         self.write_beside(self.data_path)
         return {
-            split: [functools.partial(self.shard, split, s) for s in range(num_shards)]
-            for split, num_shards in self.builder_config.num_shards.items()
+            split: [functools.partial(self.shard, split, s) for s in range(count)]
+            for split, count in shards.num_shards(self).items()
         }
+
+    @property
+    def size_of_split(self) -> dict[str, int]:
+        """Number of examples by split."""
+        return self.builder_config.size_of_split
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -267,20 +275,15 @@ class Builder(tfds.core.ShardBasedBuilder):
         Raises:
             dry_signals.CorpusError: If the corpus has no usable speech.
         """
-        config = self.builder_config
-        first = shard * config.examples_per_shard
-        last = min(first + config.examples_per_shard, config.size_of_split[split])
-        indices = iter(range(first, last))
-        batch_size = _RENDER_BATCH[config.law.kind]
+        indices = iter(shards.shard_range(self, split, shard))
+        batch_size = _RENDER_BATCH[self.builder_config.law.kind]
         while batch := list(itertools.islice(indices, batch_size)):
             yield from zip(batch, self._examples(split, batch), strict=True)
 
     def _draw(self, split: str, index: int) -> simulation.Drawn:
         """Draw an example."""
         rng = example_rng(self.builder_config.seed, split, index)
-        return self.law.draw_from(
-            self._corpus, self._noise, SPLITS[split], rng, split == "train"
-        )
+        return self.law.draw_from(self._corpus, self._noise, SPLITS[split], rng)
 
     def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, made together."""
