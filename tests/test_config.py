@@ -48,7 +48,8 @@ def test_the_papers_settings_are_the_default():
         ("data.epoch_examples", 127, "--config.data.epoch_examples is 127"),
         ("data.speech_hours", 0.0, "--config.data.speech_hours is 0.0"),
         ("train.schedule", "step", "--config.train.schedule is 'step'; there are pl"),
-        ("train.epochs", 0, "--config.train.epochs is 0"),
+        ("train.epochs", -1, "--config.train.epochs is -1"),
+        ("train.fine_tuning_rate", 0.0, "--config.train.fine_tuning_rate is 0.0"),
         ("train.learning_rate", float("nan"), "--config.train.learning_rate is nan"),
         ("train.learning_rate", 0.0, "--config.train.learning_rate is 0.0"),
         ("train.learning_rate", float("inf"), "--config.train.learning_rate is inf"),
@@ -81,14 +82,19 @@ def test_old_settings_are_completed_with_what_came_later():
         known = config_lib.to_dict(
             config_lib.default(record["settings"]["model"]["name"])
         )
-        for section in ("data", "label", "model", "train"):
+        for section in ("data", "init", "label", "model", "train"):
             assert record["settings"][section].keys() == known[section].keys()
     old = {"data": {"source": "fresh"}, "model": {"name": "adhoc"}, "train": {}}
     new = records.completed(old)
     assert new["data"]["source"] == "fresh"
     assert new["model"]["mask_average"] == "plain"
-    assert new["train"] == {"permutation_invariant": True, "schedule": "plateau"}
+    assert new["train"]["schedule"] == "plateau"
+    assert new["train"]["permutation_invariant"] is True
+    assert new["init"] == {"folder": None, "data": None, "partial": False}
     assert old["train"] == {}
+    assert records.completed({"method": "srp_phat", "data": {}}).keys() == {
+        *("method", "data")
+    }
 
 
 def test_tests_alone_do_without_the_settings_of_training():

@@ -39,7 +39,7 @@ def test_stored_compact_and_fresh_runs_share_a_test_set_and_are_not_averaged():
     found = groups.group([*runs, baseline_record()])
     assert len(groups.by_data(found)) == 1
     assert found[0].data.name == "simulated/ad1:1.0.0"
-    assert found[0].data.table == 2
+    assert found[0].data.table == "Table 2"
     assert [(one.label, len(one.runs)) for one in found] == [
         ("ULD (base)", 2),
         ("ULD (fixed training set in compact form)", 1),

@@ -15,9 +15,12 @@ LAYERS = {
     | {"encoder_decoder"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
-    | {"builtin_noise", "stopping", "errors", "paper", "markup"},
+    | {"builtin_noise", "stopping", "errors", "paper", "markup", "libri_adhoc40"}
+    | {"recorded_signals", "variants"},
     1: {
-        "groups",
+        "tested_on",
+        "session_tables",
+        "adhoc40_archives",
         "schemes",
         "metrics",
         "input_pipeline",
@@ -27,18 +30,19 @@ LAYERS = {
         "anechoic",
     }
     | {"front_ends", "perturbations", "gcc", "recordings"},
-    2: {"adhoc", "objective", "rendering", "captions", "drawing"}
+    2: {"groups", "adhoc", "objective", "rendering", "sessions"}
     | {"srp_phat", "tdoa", "baselines"},
     3: {
-        "condition_plots",
-        "floor_plans",
+        "captions",
+        "drawing",
         "models",
         "evaluate",
         "training_step",
         "simulation",
     },
-    4: {"config", "fresh", "compact"},
-    5: {"datasets"},
+    4: {"condition_plots", "floor_plans", "comparisons", "places"}
+    | {"config", "fresh", "compact", "preparation"},
+    5: {"datasets", "initialization"},
     6: {"run_data", "localizers"},
     7: {"train", "conditions"},
     8: {"commands"},
@@ -54,15 +58,19 @@ ALSO_ALLOWED = {
     "encoder_decoder": {"features"},
     "plots": {"tables"},
     "records": {"errors"},
-    "scenes": {"errors"},
+    "recorded_signals": {"dry_signals", "errors"},
+    "scenes": {"errors", "libri_adhoc40"},
 }
 ONLY = {
-    "groups": {"records"},
+    "tested_on": {"paper", "records"},
+    "variants": set(),
+    "groups": {"records", "tested_on", "variants"},
     "captions": {"groups"},
+    "comparisons": {"captions", "groups", "markup"},
     "drawing": {"groups", "records"},
     "condition_plots": {"drawing", "groups", "paper"},
     "floor_plans": {"drawing", "groups"},
-    "tables": {"captions", "groups", "markup", "paper"},
+    "tables": {"captions", "comparisons", "groups", "markup", "paper"},
     "plots": {"condition_plots", "drawing", "floor_plans", "groups", "tables"},
 }
 SOLE_USERS = {
@@ -70,10 +78,12 @@ SOLE_USERS = {
     "orbax": {"checkpoints"},
     "tensorflow_datasets": {"input_pipeline"},
     "matplotlib": {"drawing"},
-    "uld_jax_data": {"datasets"},
+    "uld_jax_data": {"preparation"},
 }
 NO_JAX = {"acoustics", "scenes", "corpora", "builtin_speech", "records"}
 NO_JAX |= {"builtin_noise", "dry_signals", "paper", *ONLY, "markup"}
+NO_JAX |= {"adhoc40_archives", "libri_adhoc40", "recorded_signals"}
+NO_JAX |= {"session_tables", "sessions"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent

@@ -126,8 +126,10 @@ def test_table_3_is_that_of_two_sources():
 
 
 def test_every_printed_value_is_in_its_table():
-    for number, printed in paper.BY_NUMBER.items():
-        (table,) = made([room_record("uld", name=f"ad{number - 1}")])
+    for name in ("ad1", "ad2", "ad_r1", "ad_r2", "twin_r1", "twin_r2_reduced"):
+        number, printed = paper.table_of(name)
+        (table,) = made([room_record("uld", name=name)])
+        assert table.caption.startswith(f"**{number} on `simulated/{name}:1.0.0`**")
         rows = by_row(table)
         for scheme, maes in printed.mae.items():
             title = groups.SCHEMES[scheme]
@@ -280,6 +282,7 @@ def test_only_some_kinds_of_tables_are_made_if_one_says_so(tmp_path):
     write(tmp_path, room_record("uld", mae=0.3), conditions=conditions(0.3))
     write(tmp_path, room_record("uld", source="fresh"))
     found, _ = groups.read([tmp_path])
-    by_kind = [tables.make(found, [kind]) for kind in tables.KINDS]
-    assert [len(kind) for kind in by_kind] == [2, 1, 1]
-    assert [*by_kind[0], *by_kind[1], *by_kind[2]] == tables.make(found)
+    by_kind = {kind: tables.make(found, [kind]) for kind in tables.KINDS}
+    sizes = {kind: len(made) for kind, made in by_kind.items()}
+    assert sizes == {"paper": 2, "training": 1, "places": 0, "conditions": 1}
+    assert [t for made in by_kind.values() for t in made] == tables.make(found)

@@ -20,6 +20,7 @@ from uld_jax import (
     localizers,
     locking,
     metrics,
+    places,
     progress,
     records,
     run_data,
@@ -34,7 +35,8 @@ _METHOD = flags.DEFINE_enum(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 
-_OF_TEST_DATA = ("name", "dir", "speech", "noise", "noise_field", "engine")
+_OF_TEST_DATA = ("name", "dir", "recordings", "speech", "noise", "noise_field")
+_OF_TEST_DATA += ("engine",)
 _BATCH_SIZE = 8
 _RESOLUTIONS = (1, 2, 4, 8, 16, 32)
 
@@ -86,7 +88,8 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
                     facts["room_size"][:, :2],
                     _RESOLUTIONS,
                 )
-            },
+            }
+            | places.tell(result, _no_places(data), of_cells=False),
             "times": {"seconds": seconds, "examples_per_second": len(test) / seconds},
             **evaluate.environment(),
         }
@@ -94,13 +97,18 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
     return record
 
 
+def _no_places(data: run_data.RunData) -> list | None:
+    """Return that nothing was trained anywhere, of data whose places are told."""
+    return None if data.origin.get("training_places") is None else []
+
+
 def main(_) -> None:
     """Test the baseline, or say what it gave."""
     config = config_lib.resolve_for_testing(_CONFIG.value)
     workdir = pathlib.Path(_WORKDIR.value).expanduser()
     workdirs.check(workdir, settings_of(config, _METHOD.value))
-    if law := datasets.planned_law(config):
-        localizers.baseline(_METHOD.value, law.num_sources, _RESOLUTIONS[-1])
+    if num_sources := datasets.planned_sources(config):
+        localizers.baseline(_METHOD.value, num_sources, _RESOLUTIONS[-1])
     datasets.ensure_prepared(config, allowed=_PREPARE.value)
     test = test_baseline(config, _METHOD.value, workdir)["test"]
     progress.say(

@@ -8,19 +8,26 @@ def caption(title: str, members: list[Group]) -> str:
     runs = [run for one in members if one.scheme for run in one.runs]
     baselines = [run for one in members if not one.scheme for run in one.runs]
     data = (runs or baselines)[0]["data"]
-    unit = "segments" if members[0].data.table == 1 else "utterances"
+    unit = "segments" if members[0].data.table == "Table 1" else "utterances"
     sizes, test = data["sizes"], f"{data['sizes']['test']:,} test {unit}"
-    speech = f"speech from the corpus `{data['corpus']['name']}`"
+    kind = "speech from the corpus"
+    if not members[0].data.name.startswith("simulated/"):
+        kind = "recordings from"
+    speech = f"{kind} `{data['corpus']['name']}`"
     if "noise" in data:
         speech += (
             f", {members[0].data.noise_field} noise from `{data['noise']['name']}`"
         )
     if not runs:
         return f"**{title}**: {test}, {speech}; {_machines(baselines)}."
-    training = " or ".join(dict.fromkeys(_training(run, unit) for run in runs))
-    text = (
-        f"**{title}**: {training}, {sizes['validation']:,} validation and {test}, "
-        f"{speech}; {_parameters(runs)} parameters, "
+    trained = [run for run in runs if run["epochs"]]
+    text = f"**{title}**: "
+    if trained:
+        kinds = dict.fromkeys(_training(run, unit) for run in trained)
+        sizes = trained[0]["data"]["sizes"]
+        text += f"{' or '.join(kinds)}, {sizes['validation']:,} validation and "
+    text += (
+        f"{test}, {speech}; {_parameters(runs)} parameters, "
         f"{_range([len(run['epochs']) for run in runs])} epochs, {_machines(runs)}."
     )
     if baselines:

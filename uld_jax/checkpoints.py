@@ -98,6 +98,43 @@ class Checkpoints:
         return None
 
 
+def read_arrays(
+    workdir: pathlib.Path, epoch: int, names: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """Return items of the best state of an epoch, whatever their shapes, on the host.
+
+    None if there is no such state. Items that hold no arrays are empty.
+    """
+    if not (workdir / "best").is_dir():
+        return None
+    with Checkpoints(workdir) as saved:
+        step = saved.step_of_epoch("best", epoch)
+    if step is None:
+        return None
+    handlers = {name: ocp.StandardCheckpointHandler() for name in names}
+    handlers["note"] = ocp.JsonCheckpointHandler()
+    folder = (workdir / "best").resolve()
+    with ocp.CheckpointManager(folder, item_handlers=handlers) as manager:
+        # An item that has no arrays was not saved.
+        shapes = manager.item_metadata(step)
+        like = {
+            name: jax.tree.map(_on_this_device, dict(shapes[name]))
+            for name in names
+            if shapes.get(name) is not None
+        }
+        args = {name: ocp.args.StandardRestore(tree) for name, tree in like.items()}
+        restored = manager.restore(step, args=ocp.args.Composite(**args))
+        return {
+            name: jax.device_get(restored[name]) if name in like else {}
+            for name in names
+        }
+
+
+def _on_this_device(leaf) -> jax.ShapeDtypeStruct:
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
+
+
 def _filled(state: dict) -> list[tuple[str, Any]]:
     """Return the items that hold arrays; Orbax saves no others."""
     return [(name, item) for name, item in state.items() if jax.tree.leaves(item)]

@@ -38,7 +38,7 @@ def plot_mae_against_resolution(members: list[Group]):
     """
     figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
     limits = sorted(groups.quantization_errors(members).items())
-    printed = paper.BY_NUMBER.get(members[0].data.table)
+    printed = members[0].data.printed
     columns = {one.resolution for one in members if one.scheme}
     if printed or not columns:
         columns |= set(paper.RESOLUTIONS)

@@ -62,7 +62,9 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # Prepared data set as name/config:version, below the folder `dir`.
                 "name": "simulated/l1:1.0.0",
                 "dir": "datasets",
-                # Dry speech to prepare it from: a folder, or "builtin".
+                # Real recordings to prepare it from: a folder.
+                "recordings": "",
+                # Or dry speech: a folder, or "builtin".
                 "speech": "LibriSpeech",
                 "speech_splits": ("train-clean-360", "dev-clean", "test-clean"),
                 # Noise for reverberant rooms: a folder, or "builtin".
@@ -103,10 +105,21 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "dtype": "float32",
                 **_MODELS[network],
             },
+            # What a network begins from: filled in by --init_from, by which `folder`
+            # is a run's, `data` the data set it was trained on, and `partial` whether
+            # what does not fit begins anew. Unset: from scratch.
+            "init": {
+                "folder": config_dict.placeholder(str),
+                "data": config_dict.placeholder(str),
+                "partial": False,
+            },
             "train": {
+                # 0: what --init_from names is tested as it is.
                 "epochs": 50,
                 "batch_size": 128,
                 "learning_rate": 1e-3,
+                # In its place where the network begins from another run's.
+                "fine_tuning_rate": 1e-4,
                 # "plateau", the paper's, or "cosine": down to nothing by the end.
                 "schedule": "plateau",
                 # From the plateau on: this times learning_rate.
@@ -140,9 +153,10 @@ _RANGES = (
     ("model.num_heads", 1, _LARGEST),
     ("model.num_temporal_blocks", 0, _LARGEST),
     ("model.dropout", 0.0, 0.99),
-    ("train.epochs", 1, _LARGEST),
+    ("train.epochs", 0, _LARGEST),
     ("train.batch_size", 1, _LARGEST),
     ("train.learning_rate", 1e-12, 1e3),
+    ("train.fine_tuning_rate", 1e-12, 1e3),
     ("train.plateau_factor", 1e-6, 1.0),
     ("train.plateau_patience", 1, _LARGEST),
     ("train.stop_patience", 1, _LARGEST),

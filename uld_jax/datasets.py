@@ -1,7 +1,7 @@
 """Prepare the data set an experiment names, where it is missing.
 
-The one place where the package reaches for its builders: whatever trains or
-evaluates reads prepared data by name and folder, or has fresh rooms from here.
+Whatever trains or evaluates reads prepared data by name and folder, or has fresh
+rooms from here.
 
 An experiment names a data set. By `data.source` its examples come from the data set
 ("prepared"), from its compact twin, which is rendered batch by batch ("compact"), or
@@ -9,9 +9,6 @@ are drawn anew for every training step, with held-out splits of the data set ("f
 """
 
 import dataclasses
-import functools
-import importlib.util
-import os
 import pathlib
 from typing import Any
 
@@ -21,9 +18,7 @@ from uld_jax import (
     corpora,
     fresh,
     input_pipeline,
-    models,
-    perturbations,
-    progress,
+    preparation,
     records,
 )
 
@@ -51,7 +46,8 @@ def ensure_prepared(
             prepared, is unknown, or was prepared from another corpus or by other
             settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
-        CorpusError: If the corpus cannot be used.
+        CorpusError, ArchiveError, SessionError, SignalError: If speech, noise or
+            recordings cannot be used.
     """
     data = config.data
     path = prepared_path(config)
@@ -64,7 +60,8 @@ def ensure_prepared(
             f"the same --config and --config... flags and --config.data.source="
             f"{data.source}, or leave --noprepare out"
         )
-    _prepare(config, path, processes, beam_options)
+    maker = preparation.find(data.name)
+    preparation.prepare(config, maker, path, processes, beam_options)
     return path
 
 
@@ -72,11 +69,18 @@ def prepared_path(config) -> pathlib.Path:
     """Return where the prepared data set of an experiment is, or is to be.
 
     Raises:
-        input_pipeline.DatasetError: If its name cannot be one.
+        input_pipeline.DatasetError: If its name cannot be one, or it has recordings
+            and is asked for in a form that is rendered.
     """
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     if config.data.source == "prepared":
         return path
+    if not config.data.name.startswith(f"{preparation.SIMULATED}/"):
+        raise input_pipeline.DatasetError(
+            f"{config.data.name} is made of recordings, which cannot be rendered "
+            f"{config.data.source}: say --config.data.source=prepared; worse conditions "
+            "are rendered, too"
+        )
 
     def twin(ending):
         return path.parents[1] / f"{path.parent.name}{ending}" / path.name
@@ -88,15 +92,15 @@ def prepared_path(config) -> pathlib.Path:
     return (ready or [held_out])[0]
 
 
-def planned_law(config):
-    """Return the law of what is yet to be prepared; None where nothing is.
+def planned_sources(config) -> int | None:
+    """Return the sources of what is yet to be prepared; None where that is not known.
 
     Raises:
         input_pipeline.DatasetError: If there is no such data set.
     """
     if input_pipeline.is_prepared(prepared_path(config)):
         return None
-    return _known_builder(config.data.name)[1].law
+    return preparation.find(config.data.name).num_sources
 
 
 def describe(config) -> dict[str, Any]:
@@ -138,10 +142,10 @@ def open_fresh(config) -> fresh.FreshRooms:
         CorpusError: If a corpus cannot be used.
     """
     data = config.data
-    _, builder_config = _known_builder(data.name)
-    law = _law(builder_config, data)
+    builder_config = preparation.find(data.name).config
+    law = dataclasses.replace(builder_config.law, noise=data.noise_field)
     hours = {"seed": config.seed, "hours": data.speech_hours}
-    corpus, noise = _open_corpora(data, builder_config)
+    corpus, noise = preparation.open_corpora(data, builder_config)
     return fresh.FreshRooms(
         law,
         fresh.speech_bank(corpus, law, **hours),
@@ -157,19 +161,7 @@ def examples_per_epoch(config) -> int:
     Raises:
         input_pipeline.DatasetError: If they are fewer than a batch.
     """
-    examples = config.data.epoch_examples
-    if examples is None:
-        examples = _known_builder(config.data.name)[1].sizes[0]
-    if examples < config.train.batch_size:
-        raise input_pipeline.DatasetError(
-            f"an epoch has {examples} fresh examples, fewer than the batch size of "
-            f"{config.train.batch_size}; raise --config.data.epoch_examples"
-        )
-    return examples
-
-
-def _law(builder_config, data):
-    return dataclasses.replace(builder_config.law, noise=data.noise_field)
+    return preparation.check_epoch(config, preparation.find(config.data.name).config)
 
 
 def _check_origin(path: pathlib.Path, data) -> None:
@@ -180,6 +172,15 @@ def _check_origin(path: pathlib.Path, data) -> None:
     def folder(name):
         return pathlib.Path(name).expanduser().resolve().name
 
+    if not data.name.startswith(f"{preparation.SIMULATED}/"):
+        recordings = speech.get("name")
+        if data.recordings and recordings != folder(data.recordings):
+            raise input_pipeline.DatasetError(
+                f"{str(path)!r} was prepared from the recordings {recordings!r}, not "
+                f"{folder(data.recordings)!r}; choose another --config.data.dir, or "
+                "another name, to prepare your own"
+            )
+        return
     facts = [
         ("speech", "corpus", speech.get("name"), folder(data.speech)),
         ("noise", "noise", noise.get("name"), folder(data.noise)),
@@ -207,8 +208,8 @@ def _check_origin(path: pathlib.Path, data) -> None:
             "it, or choose another --config.data.dir to prepare your own"
         )
     # What is stored may be of a builder that is no longer there.
-    if data.name in (known := _builders()):
-        _check_settings(path, stored, known[data.name][1], data)
+    if data.name in (known := preparation.known()):
+        _check_settings(path, stored, known[data.name].config, data)
 
 
 def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> None:
@@ -235,109 +236,3 @@ def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> N
                 f"has {wanted!r}; remove that folder, or choose another "
                 "--config.data.dir, to prepare it anew"
             )
-
-
-def _builders() -> dict[str, tuple]:
-    """Return the builder class and configuration of every data set, by name."""
-    from uld_jax_data.simulated import simulated_dataset_builder as simulated
-
-    builders = {"simulated": simulated.Builder}
-    return {
-        f"{builder}/{config.name}:{cls.VERSION}": (cls, config)
-        for builder, cls in builders.items()
-        for config in cls.BUILDER_CONFIGS
-        if not config.name.endswith((records.HELD_OUT, records.COMPACT))
-    }
-
-
-def _known_builder(name: str):
-    """Return the builder class and configuration of a data set's name.
-
-    Raises:
-        input_pipeline.DatasetError: If there is none.
-    """
-    known = _builders()
-    if name not in known:
-        raise input_pipeline.DatasetError(
-            f"no data set {name!r} to prepare; there are {', '.join(known)}"
-        )
-    return known[name]
-
-
-def _open_corpora(data, builder_config):
-    """Return the speech and, where a law has some, the noise of an experiment."""
-    if builder_config.speech not in ("", data.speech):
-        raise input_pipeline.DatasetError(
-            f"{data.name} is made of the speech {builder_config.speech!r}; set "
-            f"--config.data.speech={builder_config.speech}"
-        )
-    law = builder_config.law
-    speech = corpora.open_speech(
-        data.speech, tuple(data.speech_splits), law.num_samples
-    )
-    return speech, corpora.open_noise(data.noise) if law.noisy else None
-
-
-def _prepare(
-    config, path: pathlib.Path, processes: int | None, beam_options: str | None
-) -> None:
-    from uld_jax_data import pool, shards
-
-    data = config.data
-    cls, builder_config = _known_builder(data.name)
-    law = builder_config.law
-    # What training would refuse later, it refuses before the work.
-    if data.source == "fresh":
-        examples_per_epoch(config)
-    else:
-        input_pipeline.epoch_order(
-            builder_config.sizes[0], config.train.batch_size, seed=config.seed, epoch=0
-        )
-    if law.num_nodes % config.model.get("num_encoders", 1):
-        raise input_pipeline.DatasetError(
-            f"--config.model.num_encoders is {config.model.num_encoders}; the "
-            f"{law.num_nodes} nodes of {data.name} cannot be divided so"
-        )
-    if law.num_sources > models.MOST_SOURCES.get(config.model.name, law.num_sources):
-        raise input_pipeline.DatasetError(
-            f"--config.model.name is {config.model.name!r}, which finds fewer than the "
-            f"{law.num_sources} sources of {data.name}"
-        )
-    perturbations.Perturbation(data.nodes_in_training).check(law.num_nodes)
-    if data.engine != "jax" and importlib.util.find_spec(data.engine) is None:
-        raise input_pipeline.DatasetError(
-            f"--config.data.engine={data.engine} needs it installed: "
-            "pip install 'uld-jax[data]'"
-        )
-    processes = processes or len(os.sched_getaffinity(0))
-    if data.source == "fresh":
-        builder_config = builder_config.held_out()
-    elif data.source == "compact":
-        builder_config = builder_config.compact_form()
-    seconds = builder_config.core_seconds(data.engine) / processes + 10
-    how = f"about {max(1, round(seconds / 60))} min with {processes} processes"
-    executor = pool.executor(processes)
-    if beam_options is not None:
-        from uld_jax_data import beam_pipeline
-
-        how = "with Apache Beam"
-        executor = beam_pipeline.executor(beam_options, processes)
-    corpus, noise = _open_corpora(data, builder_config)
-    make_builder = functools.partial(
-        cls,
-        config=builder_config.name,
-        data_dir=str(pathlib.Path(data.dir).expanduser()),
-        file_format="array_record",
-        corpus=corpus,
-        noise=noise,
-        noise_field=data.noise_field,
-        engine=data.engine,
-    )
-    by = "" if data.source == "compact" else f"; engine: {data.engine}"
-    progress.say(
-        f"Preparing simulated/{builder_config.name} in {path}: {sum(builder_config.sizes):,} "
-        f"examples, {make_builder().expected_bytes / 1e9:.2f} GB, {how}; speech: "
-        f"{corpus.name} ({len(corpus.skipped)} files skipped)"
-        + (f"; noise: {noise.name}{by}" if noise else "")
-    )
-    shards.prepare(make_builder, executor)

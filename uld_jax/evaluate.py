@@ -23,6 +23,8 @@ class Evaluation:
         metrics: ACC, cell accuracy, distances and quantization error.
         positions: True positions [n, S, 2] in meters.
         predicted: Predicted positions [n, S, 2], in the best permutation.
+        correct: Whether each source's class was found, [n, S].
+        cell_correct: Whether its cell was, [n, S].
     """
 
     loss: float | None
@@ -30,6 +32,8 @@ class Evaluation:
     metrics: dict[str, float]
     positions: np.ndarray
     predicted: np.ndarray
+    correct: np.ndarray
+    cell_correct: np.ndarray
 
 
 Step = Callable[[dict], dict[str, jax.Array]]  # Of a batch, results by example.
@@ -151,6 +155,8 @@ def _summary(parts: list[dict], num_examples: int, title: str) -> Evaluation:
         },
         positions=results["positions"],
         predicted=results["predicted"],
+        correct=results["correct"],
+        cell_correct=results["cell_correct"],
     )
 
 

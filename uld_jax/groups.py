@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import functools
 import json
 import math
 import pathlib
@@ -10,66 +9,12 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from uld_jax import records
+from uld_jax import records, tested_on, variants
+from uld_jax.tested_on import Data
 
 SCHEMES = {"one_hot": "One-hot", "heat_map": "HM", "refined_grid": "RG", "uld": "ULD"}
 BASELINES = {"srp_phat": "SRP-PHAT", "tdoa_ls": "TDOA least squares"}
 TITLES = SCHEMES | BASELINES
-
-# What tells the data that runs were tested on, and not how they were trained.
-_OF_DATA = ("data.name", "data.noise_field", "data.engine")
-
-# Settings in words; others are told as they are.
-_WORDS = {
-    ("data.source", "prepared"): "fixed training set",
-    ("data.source", "compact"): "fixed training set in compact form",
-    ("data.source", "fresh"): "fresh rooms",
-    ("train.permutation_invariant", True): "PIT",
-    ("train.permutation_invariant", False): "no PIT",
-}
-
-# What is there to be compared with, and comes after what it is compared with.
-_ABLATION = ("train.permutation_invariant", False)
-
-
-class Data(NamedTuple):
-    """What runs were tested on; only those that share it are compared.
-
-    A data set, its twin without a training split and its compact twin have the
-    same test examples, and so the same name here.
-    """
-
-    name: str
-    speech: str  # Fingerprint of the corpus.
-    noise: str  # Likewise.
-    noise_field: str
-    engine: str
-    test_size: int
-
-    @property
-    def table(self) -> int | None:
-        """Number of the paper's table on such data; None for other data."""
-        config = self.name.rpartition("/")[2]
-        for start, number in (("l1", 1), ("ad1", 2), ("ad2", 3)):
-            if config.startswith(start):
-                return number
-        return None
-
-    @classmethod
-    def of(cls, run: dict) -> "Data":
-        """Return what a run was tested on."""
-        data, settings = run["data"], run["settings"].get("data", {})
-        name, colon, version = data["name"].partition(":")
-        for ending in (records.HELD_OUT, records.COMPACT):
-            name = name.removesuffix(ending)
-        return cls(
-            name=name + colon + version,
-            speech=data["corpus"].get("fingerprint", ""),
-            noise=data.get("noise", {}).get("fingerprint", ""),
-            noise_field=settings.get("noise_field", "point"),
-            engine=settings.get("engine", "jax"),
-            test_size=data["sizes"]["test"],
-        )
 
 
 class Conditions(NamedTuple):
@@ -228,8 +173,11 @@ def group(runs: list[dict]) -> list[Group]:
     for run in runs:
         settings = records.identity(run["settings"])
         seed = settings.pop("seed", None)  # A baseline has none.
-        for key in _OF_DATA:
+        _, trained_at = tested_on.split_name(run["data"]["name"])
+        for key in tested_on.SETTINGS:
             settings.pop(key, None)
+        if trained_at and settings.get("train.epochs"):
+            settings[variants.TRAINED_AT] = trained_at
         members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
         for other in members:
             if other["settings"].get("seed") == seed:
@@ -282,7 +230,7 @@ def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
 
     def rank(item):
         variant, members = item
-        ablation = _is_ablation(members[0].settings)
+        ablation = variants.is_ablation(members[0].settings)
         return -_num_runs(members), variant != "base", ablation
 
     return dict(sorted(found.items(), key=rank))
@@ -300,7 +248,8 @@ def representatives(groups: list[Group]) -> list[Group]:
             continue
         key = one.data, one.method, one.variant
         mae = one.validation_mae
-        if key not in best or (mae is not None and mae < best[key].validation_mae):
+        least = best[key].validation_mae if key in best else None
+        if key not in best or (mae is not None and least is not None and mae < least):
             best[key] = one
     return list(best.values())
 
@@ -359,46 +308,12 @@ def _name_variants(groups: list[Group]) -> list[Group]:
     kinds = collections.defaultdict(list)
     for one, own in zip(groups, settings, strict=True):
         kinds[json.dumps(own, sort_keys=True)].append(one)
-    base = json.loads(max(kinds, key=functools.partial(_rank, kinds), default="{}"))
+    base = variants.choose_base({k: _num_runs(same) for k, same in kinds.items()})
     named = []
     for one, own in zip(groups, settings, strict=True):
         others = settings if own == base else [base]
-        details = variant = _differences(own, others)
+        details = variant = variants.differences(own, others)
         if own == base and len(kinds) > 2:
             variant = "base"
         named.append(dataclasses.replace(one, variant=variant, details=details))
     return named
-
-
-def _is_ablation(settings: dict) -> bool:
-    key, value = _ABLATION
-    return settings.get(key) == value
-
-
-def _rank(kinds: dict[str, list[Group]], kind: str) -> tuple[int, bool, int]:
-    """Return what makes a kind of settings the base: runs, then nearness to others."""
-    own = json.loads(kind)
-    nearness = -sum(len(_changed(own, json.loads(other))) for other in kinds)
-    return _num_runs(kinds[kind]), not _is_ablation(own), nearness
-
-
-def _changed(own: dict, other: dict) -> set[str]:
-    missing = object()
-    return {
-        key
-        for key in own.keys() | other.keys()
-        if own.get(key, missing) != other.get(key, missing)
-    }
-
-
-def _differences(own: dict, others: list[dict]) -> str:
-    """Return in words in what settings differ from others."""
-    words = []
-    for key in sorted(set().union(*(_changed(own, other) for other in others))):
-        if key not in own:
-            words.append(f"without {key}")
-        elif isinstance(own[key], str | bool) and (key, own[key]) in _WORDS:
-            words.append(_WORDS[key, own[key]])
-        else:
-            words.append(f"{key} {'unset' if own[key] is None else own[key]}")
-    return ", ".join(words)

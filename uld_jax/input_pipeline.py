@@ -77,9 +77,10 @@ class Split:
             raise DatasetError(f"no prepared data set in {str(path)!r}")
         builder = tfds.builder_from_directory(path)
         if name not in builder.info.splits:
+            there = ", ".join(builder.info.splits)
             raise DatasetError(
-                f"{str(path)!r} has no split {name!r}; "
-                f"it has {', '.join(builder.info.splits)}"
+                f"{str(path)!r} has no split {name!r}; it has {there}. Without training, "
+                "--config.train.epochs=0 and --init_from test a network as it is"
             )
         self._features = features = builder.info.features
         if missing := [field for field in fields if field not in features]:

@@ -1,11 +1,16 @@
-"""Train and test one network.
+r"""Train and test one network.
 
 python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1_uld
+python -m uld_jax.main --config=experiments/ad_r1.py --workdir=runs/ad_r1_uld \
+    --init_from=runs/ad1_uld
+
+The second begins from the network of the first's like; with --config.train.epochs=0 it
+tests that as it is.
 """
 
 from absl import flags
 
-from uld_jax import commands, datasets, progress, train, workdirs
+from uld_jax import commands, datasets, initialization, progress, train, workdirs
 from uld_jax import config as config_lib
 
 _CONFIG = commands.define_config()
@@ -14,11 +19,17 @@ _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 _MINUTES = flags.DEFINE_float(
     "minutes", None, "Save and stop after so long; start again to go on.", 0.0
 )
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Folder of a finished run whose network to begin from."
+)
+_INIT_PARTIAL = flags.DEFINE_bool(
+    "init_partial", False, "Take what fits of its parameters, and begin the rest anew."
+)
 
 
 def main(_) -> None:
     """Run the configuration, or go on with it."""
-    config = config_lib.resolve(_CONFIG.value)
+    config = initialization.settle(_CONFIG.value, _INIT_FROM.value, _INIT_PARTIAL.value)
     workdirs.check(_WORKDIR.value, config_lib.to_dict(config))
     datasets.ensure_prepared(config, allowed=_PREPARE.value)
     seconds = None if _MINUTES.value is None else 60 * _MINUTES.value

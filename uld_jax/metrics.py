@@ -23,12 +23,12 @@ def accuracy(correct: Bool[Array, " N"]) -> float:
     return float(jnp.mean(correct))
 
 
-def mae(errors: Float[Array, " N"]) -> float:
+def mae(errors: Float[Array | np.ndarray, " N"]) -> float:
     """Return the mean of the distances, in meters (MAE, Eq. 7)."""
     return float(jnp.mean(errors))
 
 
-def error_statistics(errors: Float[Array, " N"]) -> dict[str, float]:
+def error_statistics(errors: Float[Array | np.ndarray, " N"]) -> dict[str, float]:
     """Return mean, median, root mean square and 90th percentile of distances.
 
     Raises:

@@ -16,7 +16,7 @@ TABLE_1 = {
 TABLE_1_QE = 0.381
 TABLE_1_OUTPUTS = 6  # Per axis.
 
-RESOLUTIONS = (1, 2, 4, 8, 16)  # The columns of Tables 2 and 3.
+RESOLUTIONS = (1, 2, 4, 8, 16)  # The columns of Tables 2 to 4.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,4 +68,50 @@ TABLE_3 = Printed(  # On Ad-2.
     },
 )
 
-BY_NUMBER = {2: TABLE_2, 3: TABLE_3}
+_TABLE_4_QE = (4.312, 1.796, 0.720, 0.651, 0.289)
+TABLE_4_1 = Printed(  # On Ad-r1.
+    quantization_error=_TABLE_4_QE,
+    accuracy={
+        "one_hot": (None, 90.97, 89.99, 80.80, 75.44),
+        "uld": (99.92, 86.33, 58.27, 81.13, 74.63),
+    },
+    mae={
+        "one_hot": (None, 1.908, 0.755, 0.687, 0.351),
+        "uld": (0.445, 0.305, 0.234, 0.180, 0.207),
+    },
+)
+TABLE_4_2 = Printed(  # On Ad-r2.
+    quantization_error=_TABLE_4_QE,
+    accuracy={
+        "one_hot": (None, 88.55, 71.89, 62.99, 47.00),
+        "uld": (91.37, 72.51, 18.29, 59.54, 57.05),
+    },
+    mae={
+        "one_hot": (None, 1.951, 1.078, 0.946, 0.729),
+        "uld": (1.354, 1.199, 0.881, 0.540, 0.385),
+    },
+)
+
+# The table that is about data whose configuration's name begins so: what it is called
+# here, and what the paper prints, by resolution.
+_TABLES = (
+    ("l1", ("Table 1", None)),
+    ("ad1", ("Table 2", TABLE_2)),
+    ("ad2", ("Table 3", TABLE_3)),
+    ("ad_r1", ("Table 4", TABLE_4_1)),
+    ("ad_r2", ("Table 4", TABLE_4_2)),
+    ("twin_r1", ("Table 4 in a simulated twin of its room", TABLE_4_1)),
+    ("twin_r2", ("Table 4 in a simulated twin of its room", TABLE_4_2)),
+)
+
+
+def table_of(config: str) -> tuple[str, Printed | None] | None:
+    """Return the name of the table on such data, and what is printed by resolution.
+
+    None for other data; nothing is by resolution in Table 1.
+
+    Args:
+        config: Name of the data set's configuration, such as "ad1_reduced".
+    """
+    found = [table for start, table in _TABLES if config.startswith(start)]
+    return found[0] if found else None

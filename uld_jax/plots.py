@@ -128,7 +128,7 @@ def _figures(members: list[Group]) -> dict:
 def _has_sweep(members: list[Group]) -> bool:
     """Return whether there is a line to draw: several I, or the paper's."""
     kinds = [(one.method, one.variant) for one in members]
-    return members[0].data.table in (2, 3) or len(set(kinds)) < len(kinds)
+    return members[0].data.printed is not None or len(set(kinds)) < len(kinds)
 
 
 def write_report(members: list[Group], out: pathlib.Path) -> pathlib.Path:

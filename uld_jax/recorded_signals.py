@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from uld_jax import dry_signals, errors
 
@@ -51,7 +50,7 @@ def header(path: pathlib.Path) -> Header:
     return Header(info.frames, info.samplerate, info.channels)
 
 
-def read(path: pathlib.Path, start: int = 0, num_samples: int = -1) -> NDArray:
+def read(path: pathlib.Path, start: int = 0, num_samples: int = -1) -> np.ndarray:
     """Return [channels, N] float32 samples of a file; by default all.
 
     Raises:
@@ -74,7 +73,7 @@ def read(path: pathlib.Path, start: int = 0, num_samples: int = -1) -> NDArray:
 
 
 def check(
-    signals: NDArray, nodes: Sequence[str | int], what: str, clipping: bool = True
+    signals: np.ndarray, nodes: Sequence[str | int], what: str, clipping: bool = True
 ) -> None:
     """Raise unless every node has recorded something that can be right.
 
@@ -103,7 +102,7 @@ def check(
             raise SignalError(f"{what}: the signal of node {named}{more} {reason}")
 
 
-def active_starts(signals: NDArray, num_samples: int) -> NDArray[np.integer]:
+def active_starts(signals: np.ndarray, num_samples: int) -> np.ndarray:
     """Return the starts, every 10 ms, of windows with enough energy at the nodes.
 
     A window holds at least a thousandth (-30 dB) of the energy, over all nodes, of the
@@ -121,7 +120,7 @@ def active_starts(signals: NDArray, num_samples: int) -> NDArray[np.integer]:
     )
 
 
-def to_stored(signals: NDArray) -> tuple[NDArray[np.int16], np.float32]:
+def to_stored(signals: np.ndarray) -> tuple[np.ndarray, np.float32]:
     """Return signals [M, N] as data sets store them, and the gain of the scene.
 
     One gain for all nodes, so that what they hear keeps its level against the others.

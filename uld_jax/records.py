@@ -50,7 +50,9 @@ def _jsonable(value):
 # Where data lie and how they are read makes no other run.
 _FREE_TO_CHANGE = frozenset(
     {
+        "init.folder",
         "data.dir",
+        "data.recordings",
         "data.speech",
         "data.speech_splits",
         "data.noise",
@@ -72,16 +74,23 @@ _ADDED = {
         "noise": "builtin",
         "noise_field": "point",
         "position_error": 0.0,
+        "recordings": "",
         "source": "prepared",
         "speech_hours": 10.0,
     },
     "model": {"dtype": "float32"},
-    "train": {"permutation_invariant": True, "schedule": "plateau"},
+    "train": {
+        "fine_tuning_rate": 1e-4,
+        "permutation_invariant": True,
+        "schedule": "plateau",
+    },
+    "init": {"folder": None, "data": None, "partial": False},
 }
 _ADDED_TO_NETWORK = {"adhoc": {"mask_average": "plain"}}
 
+_SECTIONS = ("data", "model", "train")  # There from the first record on.
 _NEEDED = ("status", "settings", "data")  # In every record.
-_FOLDERS = ("dir", "speech", "noise")  # Settings of the data.
+_FOLDERS = ("dir", "recordings", "speech", "noise")  # Settings of the data.
 
 
 class RecordError(errors.InputError):
@@ -102,13 +111,19 @@ def identity(settings: dict, prefix: str = "") -> dict:
 
 def without_places(settings: dict) -> dict:
     """Return settings as a record holds them: of folders on one machine, the name."""
+
+    def named(value):
+        absolute = pathlib.Path(value).expanduser().is_absolute()
+        return pathlib.PurePath(value).name if absolute else value
+
     data = {
-        key: pathlib.PurePath(value).name
-        if key in _FOLDERS and pathlib.Path(value).expanduser().is_absolute()
-        else value
+        key: named(value) if key in _FOLDERS else value
         for key, value in settings["data"].items()
     }
-    return settings | {"data": data}
+    told = settings | {"data": data}
+    if folder := settings.get("init", {}).get("folder"):
+        told["init"] = settings["init"] | {"folder": named(folder)}
+    return told
 
 
 def completed(settings: dict) -> dict:
@@ -121,9 +136,11 @@ def completed(settings: dict) -> dict:
         return settings
     added = _ADDED_TO_NETWORK.get(settings["model"].get("name"), {})
     return settings | {
-        section: values | (added if section == "model" else {}) | settings[section]
+        section: values
+        | (added if section == "model" else {})
+        | settings.get(section, {})
         for section, values in _ADDED.items()
-        if section in settings
+        if section in settings or section not in _SECTIONS
     }
 
 

@@ -226,13 +226,13 @@ def draw_twin(
     )
 
 
-def training_places(rooms: str) -> list[list[float]] | None:
-    """Return the few places [(x, y)] that all training sources of a twin stand at.
+def training_places(rooms: str) -> list[list[float]]:
+    """Return the places [(x, y)] that training sources of a twin always stand at.
 
-    None where they stand anywhere.
+    None of them where they stand anywhere.
     """
     _, places = TWINS[rooms]["train"]
     if places == ANYWHERE:
-        return None
+        return []
     positions = libri_adhoc40.part(places).positions.values()
     return [[float(x), float(y)] for x, y, _ in positions]

@@ -108,7 +108,7 @@ class Law:
 
     @property
     def training_places(self) -> list[list[float]] | None:
-        """Where all training sources stand, (x, y); None where that is anywhere."""
+        """Where training sources of a twin always stand, (x, y); None of other laws."""
         return scenes.training_places(self.rooms) if self.in_twin else None
 
     @property

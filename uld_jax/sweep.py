@@ -5,7 +5,8 @@ r"""Run an experiment for several schemes, resolutions and seeds.
 
 Each run is a process of its own in a folder of its own, so that a bad one does
 not lose the others. Finished runs are left alone, interrupted ones gone on with.
-What --scheme or --resolution do not say, the experiment's `sweep` does.
+What --scheme or --resolution do not say, the experiment's `sweep` does. With
+--init_from=FOLDER each run begins from the network of the run of its name in that folder.
 """
 
 import itertools
@@ -20,7 +21,15 @@ from collections.abc import Container
 from absl import flags
 from ml_collections import config_flags
 
-from uld_jax import commands, datasets, progress, records, stopping, workdirs
+from uld_jax import (
+    commands,
+    datasets,
+    initialization,
+    progress,
+    records,
+    stopping,
+    workdirs,
+)
 from uld_jax import config as config_lib
 from uld_jax import schemes as schemes_lib
 
@@ -33,6 +42,12 @@ _RESOLUTION = flags.DEFINE_list(
 _SEED = flags.DEFINE_list("seed", [], "Seeds; the configuration's by default.")
 _PREPARE = flags.DEFINE_bool("prepare", True, "Prepare a missing data set.")
 _MINUTES = flags.DEFINE_float("minutes", None, "Stop after so long altogether.", 0.0)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "Folder of runs of the same names, to begin from their networks."
+)
+_INIT_PARTIAL = flags.DEFINE_bool(
+    "init_partial", False, "Take what fits of their parameters; the rest begins anew."
+)
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _NAMED = frozenset({"label.scheme", "label.resolution", "seed"})
@@ -45,6 +60,8 @@ def plan(
     resolutions: list[str],
     seeds: list[str],
     given: Container[str] = (),
+    init_from: str | None = None,
+    init_partial: bool = False,
 ) -> dict[str, tuple[dict, config_lib.ConfigDict]]:
     """Return the overrides and settings of all runs by the name of their folder.
 
@@ -55,10 +72,13 @@ def plan(
         resolutions: Cells per axis, in figures; none for the experiment's own.
         seeds: Seeds, in figures; none for the one in the settings.
         given: Settings, by dotted key, that were said for all runs.
+        init_from: Folder of the runs to begin from, each by its name; None for none.
+        init_partial: Whether what does not fit begins anew.
 
     Raises:
         config_lib.ConfigError: If one of the runs could not be made, or if what was
             said for all runs is varied.
+        initialization.InitError: If there is no run to begin from, or it does not fit.
     """
     file, _, _ = experiment.partition(":")
     cells = list(runpy.run_path(file).get("sweep", lambda: [{}])())
@@ -74,12 +94,14 @@ def plan(
         _check_not_given(overrides, given)
         config = base.copy_and_resolve_references()
         config.update_from_flattened_dict(overrides)
-        config = config_lib.resolve(config)
+        unsettled, config = config, config_lib.resolve(config)
         name = f"{config.label.scheme}_I{config.label.resolution}_seed{config.seed}"
         for key in sorted(overrides.keys() - _NAMED):
             name += f"_{key.rpartition('.')[2]}{overrides[key]}"
         if name in runs:
             raise config_lib.ConfigError(f"the sweep has two runs called {name}")
+        folder = None if init_from is None else str(pathlib.Path(init_from) / name)
+        config = initialization.settle(unsettled, folder, init_partial)
         runs[name] = overrides, config
     return runs
 
@@ -159,12 +181,14 @@ def _status(workdir: pathlib.Path) -> str | None:
         return "unreadable"
 
 
-def _run(workdir: pathlib.Path, overrides: dict, seconds: float | None) -> int:
+def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) -> int:
     """Run one configuration in a process of its own; return its exit code."""
     given = config_flags.get_override_values(flags.FLAGS["config"])
     words = [f"--config.{key}={value}" for key, value in (given | overrides).items()]
     if seconds is not None:
         words.append(f"--minutes={seconds / 60}")
+    if init.folder is not None:
+        words += [f"--init_from={init.folder}", f"--init_partial={init.partial}"]
     experiment = config_flags.get_config_filename(flags.FLAGS["config"])
     command = [sys.executable, "-m", "uld_jax.main", f"--config={experiment}"]
     # In a session of its own, so that Ctrl-C reaches it through us, and once.
@@ -193,6 +217,8 @@ def main(_) -> None:
         _RESOLUTION.value,
         _SEED.value,
         config_flags.get_override_values(flags.FLAGS["config"]),
+        _INIT_FROM.value,
+        _INIT_PARTIAL.value,
     )
     base = pathlib.Path(_WORKDIR.value).expanduser()
     workdirs.check_for_many(base)
@@ -203,7 +229,7 @@ def main(_) -> None:
         deadline = time.monotonic() + 60 * _MINUTES.value
     datasets.ensure_prepared(config_lib.resolve(_CONFIG.value), allowed=_PREPARE.value)
     failed = []
-    for number, (name, (overrides, _)) in enumerate(runs.items(), start=1):
+    for number, (name, (overrides, config)) in enumerate(runs.items(), start=1):
         workdir = base / name
         status = _status(workdir)
         if status not in (None, "running"):
@@ -215,7 +241,8 @@ def main(_) -> None:
         if left <= 0:
             raise stopping.Stopped("the time given is up")
         progress.say(f"[{number}/{len(runs)}] {name}")
-        code = _run(workdir, overrides, left if math.isfinite(left) else None)
+        seconds = left if math.isfinite(left) else None
+        code = _run(workdir, overrides, config.init, seconds)
         if code == commands.EXIT_STOPPED:
             raise stopping.Stopped("the run was stopped")
         if code:

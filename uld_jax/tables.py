@@ -5,8 +5,9 @@
     python -m uld_jax.tables results/l1_reduced --update=README.md
     python -m uld_jax.tables results/ad1 --update=README.md --mark=ad1
 
-Table 1 is made of runs on L-1, Table 2 on Ad-1, Table 3 on Ad-2; below them are the
-kinds of training side by side, and the worse conditions, where there are such.
+Table 1 is made of runs on L-1, Table 2 on Ad-1, Table 3 on Ad-2, Table 4 on Ad-r1 and
+Ad-r2 and on the simulated twin of their room; below them are the kinds of training side
+by side, places seen in training and unseen, and worse conditions, where there are such.
 `--update` puts the tables between the lines `<!-- results -->` and
 `<!-- /results -->` of a file, or another word by `--mark`.
 """
@@ -15,11 +16,11 @@ import argparse
 import pathlib
 from collections.abc import Container
 
-from uld_jax import captions, groups, markup, paper
+from uld_jax import captions, comparisons, groups, markup, paper
 from uld_jax.groups import Group
 from uld_jax.markup import Table
 
-KINDS = ("paper", "training", "conditions")
+KINDS = ("paper", "training", "places", "conditions")
 
 _NETWORK_NOTES = (
     "ULD labels (I + 1)² grid points, and its ACC asks for the nearest of them; the "
@@ -39,22 +40,25 @@ def make(members: list[Group], only: Container[str] = KINDS) -> list[Table]:
 
     Args:
         members: The groups.
-        only: Which of `KINDS`: "paper", the paper's Tables 1 to 3 and their like;
-            "training", labels trained in several ways side by side; "conditions".
+        only: Which of `KINDS`: "paper", the paper's Tables 1 to 4 and their like;
+            "training", labels trained in several ways side by side; "places", seen in
+            training or not; "conditions".
 
     Raises:
         ValueError: If runs that were tested on the same data know another QE of it.
     """
     tables = []
     for same in groups.by_data(members).values():
-        if "paper" in only and same[0].data.table == 1:
+        if "paper" in only and same[0].data.table == "Table 1":
             tables.append(_table_1(same))
         elif "paper" in only:
             tables += _tables_by_resolution(same)
         if "training" in only:
-            tables += _side_by_side(same)
+            tables += comparisons.side_by_side(same)
+        if "places" in only:
+            tables += comparisons.places(same)
         if "conditions" in only:
-            tables += _conditions(same)
+            tables += comparisons.conditions(same)
     return tables
 
 
@@ -92,18 +96,18 @@ def _table_1(members: list[Group]) -> Table:
 
 
 def _tables_by_resolution(members: list[Group]) -> list[Table]:
-    """Return Tables 2 or 3, or their like on other data: a table for each variant.
+    """Return Tables 2 to 4, or their like on other data: a table for each variant.
 
     The first, of most runs, has the baselines and all of the paper's values.
     """
     data = members[0].data
-    printed = paper.BY_NUMBER.get(data.table)
+    printed = data.printed
     kinds = list(groups.by_variant(members).values()) or [[]]
     columns = {one.resolution for one in members if one.scheme}
     columns = sorted(columns | set(paper.RESOLUTIONS))
     limits = groups.quantization_errors(members)
     baselines = [one for one in members if not one.scheme]
-    name = f"Table {data.table}" if printed else "Results"
+    name = data.table or "Results"
     tables = []
     for number, networks in enumerate(kinds):
         schemes = dict.fromkeys(one.scheme for one in networks)
@@ -202,80 +206,6 @@ def _printed(values: tuple[float | None, ...], columns, digits: int) -> list[str
 
 def _titled(title: str, rows: list[list[str]]) -> list[list[str]]:
     return [[title, *rows[0][1:]], *rows[1:]]
-
-
-def _side_by_side(members: list[Group]) -> list[Table]:
-    """Return a table of the labels that were trained in more than one way."""
-    kinds = {}
-    for one in members:
-        if one.scheme:
-            kinds.setdefault((one.scheme, one.resolution), []).append(one)
-    header = ["Label", "I", "settings", "ACC %", "cell ACC %", "MAE m", "median m"]
-    header += ["training loss", "validation loss", "runs"]
-    rows = [
-        [
-            one.title,
-            str(one.resolution),
-            one.variant,
-            one.metric("accuracy", 100.0, 2),
-            one.metric("cell_accuracy", 100.0, 2),
-            one.metric("mae"),
-            one.metric("median"),
-            one.spread(_best_losses(one, "train")),
-            one.spread(_best_losses(one, "validation")),
-            str(len(one.runs)),
-        ]
-        for alike in kinds.values()
-        if len(alike) > 1
-        for one in alike
-    ]
-    title = f"**Kinds of training on `{members[0].data.name}`**"
-    details = {one.variant: one.details for one in members if one.scheme}
-    base = f" The base is: {details['base']}." if "base" in details else ""
-    notes = (
-        "Losses are above their floors, in the epoch whose parameters were tested; "
-        "that of training is a mean over the epoch, with dropout and fewer nodes where "
-        "the settings have them."
-    )
-    return [Table(f"{title}, tested alike.{base}", header, rows, notes)] * bool(rows)
-
-
-def _best_losses(one: Group, split: str) -> list[float]:
-    """Return each converged run's loss above its floor in its best epoch."""
-    return [
-        run["epochs"][run["best_epoch"] - 1][split]["kl"]
-        for run in one.converged
-        if run.get("best_epoch")
-    ]
-
-
-def _conditions(members: list[Group]) -> list[Table]:
-    """Return tables of the MAE under worse conditions, for each number of examples."""
-    return [
-        _conditions_on(examples, tested)
-        for examples, tested in groups.tested_alike(members).items()
-    ]
-
-
-def _conditions_on(
-    examples: int, tested: list[tuple[Group, groups.Conditions]]
-) -> Table:
-    names = dict.fromkeys(key for _, found in tested for key in found.mae)
-    caption = (
-        f"**MAE in m under worse conditions on `{tested[0][0].data.name}`**: one at a "
-        f"time, {examples:,} test examples; clocks and positions are off by a normal "
-        "deviate of this size."
-    )
-    header = ["Method", "I", *(captions.condition(*key) for key in names)]
-    rows = [
-        [
-            one.label,
-            str(one.resolution or ""),
-            *(f"{found.mae[key]:.3f}" if key in found.mae else "" for key in names),
-        ]
-        for one, found in tested
-    ]
-    return Table(caption, header, rows)
 
 
 def main() -> None:

@@ -15,10 +15,12 @@ from uld_jax import (
     checkpoints,
     evaluate,
     features,
+    initialization,
     input_pipeline,
     locking,
     models,
     optimizer,
+    places,
     progress,
     records,
     run_data,
@@ -114,11 +116,12 @@ def train_and_evaluate(
     # The time limit counts from here: loading and compiling are part of it.
     with stopping.StopFlag(seconds) as stop_flag:
         run = _Run(config, workdir)
-        if record and record["data"] != run.data.origin:
-            raise workdirs.RunConflictError(
-                f"{str(workdir)!r} holds a run on other data: "
-                f"{record['data']} -> {run.data.origin}"
-            )
+        for what, now in (("data", run.data.origin), ("init", run.init)):
+            if record and record.get(what) != now:
+                raise workdirs.RunConflictError(
+                    f"{str(workdir)!r} holds a run on other {what}: "
+                    f"{record.get(what)} -> {now}"
+                )
         # Only now: what cannot be run leaves no folder behind.
         with locking.hold(workdir / locking.FILE_NAME):
             records.write_json(workdir / workdirs.SETTINGS_FILE, settings)
@@ -138,7 +141,9 @@ class _Run:
         self.history = _History()
         self.environment = evaluate.environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        self.data = run_data.RunData(config)
+        tests_only = not config.train.epochs
+        splits = ("test",) if tests_only else ("train", "validation", "test")
+        self.data = run_data.RunData(config, splits)
         try:
             model = models.for_label(
                 config_lib.to_dict(config.model),
@@ -155,8 +160,15 @@ class _Run:
             features.num_frames(self.data.num_samples),
             self.label.num_outputs,
         )
-        adamw = optimizer.adamw(config.train.learning_rate, config.train.weight_decay)
+        rules = config.train
+        self.init, self.rate = None, rules.learning_rate
+        if config.init.folder is not None:
+            self.rate = rules.fine_tuning_rate
+        adamw = optimizer.adamw(self.rate, rules.weight_decay)
         self.graph, self.state = training_step.init_state(model, adamw)
+        if config.init.folder is not None:
+            items, self.init = initialization.load(config.init, self._best_items())
+            self.state = self.state._replace(**items)
         self.data.load()
         invariant = config.train.permutation_invariant
         self.train_step = training_step.make_train_step(
@@ -187,11 +199,22 @@ class _Run:
             self._write_board(board)
             self._write_record("running")
             _check_stop(stop_flag, lambda: None)  # It has just been saved.
+        if not rules.epochs:  # The network it begins from is tested as it is.
+            saved.save("best", 0, self._best_items(), {"epoch": 0})
         best, _ = saved.restore("best", self._best_items(), history.best_step)
         result = self._evaluate("test", **best)
         self._write_predictions(best, result)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
+        test |= places.tell(result, self._trained_places())
         return self._write_record("done", test)
+
+    def _trained_places(self) -> list | None:
+        """Return where sources stood in training, here and before; None if anywhere."""
+        here = self.data.origin.get("training_places")
+        if here is None:
+            return None
+        before = (self.init or {}).get("training_places") or []
+        return (here if self.config.train.epochs else []) + before
 
     def _tell_network(self) -> None:
         """Say how large the network is and what it costs."""
@@ -297,9 +320,7 @@ class _Run:
             history.plateau.lowered,
             rules.plateau_factor,
         )
-        opt_state = optimizer.with_learning_rate(
-            state.opt_state, rules.learning_rate * factor
-        )
+        opt_state = optimizer.with_learning_rate(state.opt_state, self.rate * factor)
         if history.best_mae is None or mae < history.best_mae:
             history.best_mae, history.best_epoch = mae, history.epoch
             history.best_step = int(state.step)
@@ -322,6 +343,7 @@ class _Run:
             "settings": records.without_places(config_lib.to_dict(self.config)),
             "seed": self.config.seed,
             "data": self.data.origin,
+            "init": self.init,
             "network": self.network,
             "best_epoch": self.history.best_epoch,
             "epochs": self.history.epochs,

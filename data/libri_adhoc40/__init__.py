@@ -1,0 +1,1 @@
+"""Libri-adhoc40: real recordings by scattered microphones."""

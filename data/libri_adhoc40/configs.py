@@ -1,0 +1,152 @@
+"""The data sets of Libri-adhoc40: names, what feeds their splits, what they hold."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from uld_jax import libri_adhoc40, records
+
+SPLITS = ("train", "validation", "test")
+_SAID_BY = {
+    "": "from the parts train, dev and test",
+    records.DEV: "trained on most talkers of the part dev, tested on the part test",
+    records.TEST_ONLY: "from the part test alone",
+}
+
+
+@dataclasses.dataclass(kw_only=True)
+class LibriAdhoc40Config(tfds.core.BuilderConfig):
+    """How many examples of how many sources, from which parts.
+
+    Attributes:
+        num_sources: Sources S of an example, each at a position of its own.
+        parts: The part of the corpus that feeds each split.
+        sizes: Examples in train, validation and test, where there are so many
+            utterances; a split of none is left out.
+        num_nodes: Nodes M of an example, of 40.
+        num_samples: Samples N of an example, at 16 kHz.
+        examples_per_shard: Examples in one file.
+        seed: Seed of every random stream.
+    """
+
+    num_sources: int
+    parts: Mapping[str, str]
+    sizes: tuple[int, int, int]
+    num_nodes: int = 30
+    num_samples: int = 32_000
+    examples_per_shard: int = 100
+    seed: int = 2024
+
+    @property
+    def size_of_split(self) -> dict[str, int]:
+        """Number of examples that are wanted, by split."""
+        sizes = zip(SPLITS, self.sizes, strict=True)
+        return {split: size for split, size in sizes if size}
+
+    @property
+    def needed_parts(self) -> tuple[str, ...]:
+        """The parts of the corpus that must be there."""
+        return tuple(dict.fromkeys(self.parts.values()))
+
+    @property
+    def training_places(self) -> list[list[float]]:
+        """Places [(x, y)] of the training split's sources, in meters."""
+        if "train" not in self.parts:
+            return []
+        positions = libri_adhoc40.part(self.parts["train"]).positions.values()
+        return [[float(x), float(y)] for x, y, _ in positions]
+
+    def talkers(self, split: str) -> frozenset[str]:
+        """Return who may speak in a split.
+
+        Where one part feeds two splits, every fifth talker of each position, by
+        number, is the validation split's, whoever of them was recorded.
+        """
+        part = libri_adhoc40.part(self.parts[split])
+        everyone = frozenset(part.position_of)
+        if list(self.parts.values()).count(part.name) == 1:
+            return everyone
+        at_position = collections.defaultdict(list)
+        for talker in sorted(everyone, key=int):
+            at_position[part.position_of[talker]].append(talker)
+        held_out = frozenset(t for names in at_position.values() for t in names[4::5])
+        return held_out if split == "validation" else everyone - held_out
+
+
+def features(config: LibriAdhoc40Config) -> tfds.features.FeaturesDict:
+    """Return what an example holds."""
+    tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
+    numbers = functools.partial(tensor, dtype=np.int32)
+    reals = functools.partial(tensor, dtype=np.float32)
+    M, S, N = config.num_nodes, config.num_sources, config.num_samples
+    return tfds.features.FeaturesDict(
+        {
+            "audio": tensor(
+                shape=(M, N),
+                dtype=np.int16,
+                doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
+            ),
+            "gain": reals(
+                shape=(),
+                doc="Factor of the whole scene between the signals and `audio`.",
+            ),
+            "node_positions": reals(
+                shape=(M, 3), doc="(x, y, z) of the nodes in meters."
+            ),
+            "source_positions": reals(
+                shape=(S, 3), doc="(x, y, z) of the sources in meters."
+            ),
+            "room_size": reals(
+                shape=(3,), doc="Sides of the room's main rectangle in meters."
+            ),
+            "nodes": numbers(shape=(M,), doc="Numbers of the nodes, 1 to 40."),
+            "positions": numbers(
+                shape=(S,), doc="Numbers of the sources' loudspeaker positions."
+            ),
+            "utterances": tfds.features.Text(
+                doc="The sources' utterances, talker-chapter-number, one a line."
+            ),
+            "starts": numbers(
+                shape=(S,),
+                doc="Where the excerpt starts in each recording, in samples at 16 kHz.",
+            ),
+            "levels_db": reals(
+                shape=(S,),
+                doc="Mean power of the sources over all nodes, the first's at 0 dB.",
+            ),
+            "index": numbers(shape=(), doc="Number of the example in its split."),
+        }
+    )
+
+
+def _config(num_sources: int, ending: str, **facts) -> LibriAdhoc40Config:
+    return LibriAdhoc40Config(
+        name=f"ad_r{num_sources}{ending}",
+        description=f"Ad-r{num_sources}, {_SAID_BY[ending]}.",
+        num_sources=num_sources,
+        **facts,
+    )
+
+
+# Those of one number of sources have the same test split.
+CONFIGS = [
+    _config(num_sources, ending, parts=parts, sizes=sizes)
+    for num_sources in (1, 2)
+    for ending, parts, sizes in (
+        (
+            "",
+            {"train": "train", "validation": "dev", "test": "test"},
+            (18_000, 1_800, 2_468),
+        ),
+        (
+            records.DEV,
+            {"train": "dev", "validation": "dev", "test": "test"},
+            (18_000, 1_800, 2_468),
+        ),
+        (records.TEST_ONLY, {"test": "test"}, (0, 0, 2_468)),
+    )
+]

@@ -1,0 +1,265 @@
+"""TFDS builder of data sets from one's own recordings: `uld_jax.sessions`.
+
+    python -m uld_jax.prepare --config=experiments/own.py \
+        --config.data.name=sessions/my_lab:1.0.0 --config.data.recordings=my_lab
+
+An example is a window of a recording whose talkers' places are known. Example k of a
+split depends on the recordings alone.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+
+from uld_jax import dry_signals, progress, recorded_signals, sessions
+from uld_jax_data import shards
+
+_MOST_PLACES = 64
+
+_DESCRIPTION = """
+Recordings by scattered microphones on one clock in one room, at 16 kHz, in windows in
+which somebody speaks. Audio and geometry are stored.
+"""
+
+
+@dataclasses.dataclass(kw_only=True)
+class SessionConfig(tfds.core.BuilderConfig):
+    """A data set from a session, under a name of one's own.
+
+    Attributes:
+        num_samples: Samples N of an example, at 16 kHz.
+        examples_per_shard: Examples in one file.
+        seed: Nothing is drawn; stored as that of every data set is.
+        num_nodes: Nodes M of the session, and
+        num_sources: talkers S of an example; needed where TFDS opens the session in
+            its manual folder, since it asks for shapes before.
+    """
+
+    num_samples: int = sessions.NUM_SAMPLES
+    examples_per_shard: int = 100
+    seed: int = 2024
+    num_nodes: int | None = None
+    num_sources: int | None = None
+
+
+class Builder(tfds.core.ShardBasedBuilder):
+    """Builder of the data set of a session."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "Windows end to end, of all nodes."}  # noqa: RUF012
+    BUILDER_CONFIGS = ()  # Each session has a `SessionConfig` of its own.
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put room.csv, nodes.csv, recordings.csv and the recordings into the manual "
+        "folder: docs/own_recordings.md."
+    )
+
+    def __init__(
+        self,
+        *,
+        config: SessionConfig,
+        session: sessions.Session | None = None,
+        **kwargs,
+    ):
+        """Make the builder.
+
+        Args:
+            config: Its name is the data set's.
+            session: What was recorded, `listed`; by default that in `manual_dir`.
+            **kwargs: What TFDS's builders take.
+
+        Raises:
+            ValueError: If the session is not listed, or has other shapes than the
+                configuration, or there is none and the configuration has none.
+        """
+        self._session = session
+        self._held: tuple[sessions.Recording, np.ndarray] | None = None
+        if session is None and None in (config.num_nodes, config.num_sources):
+            raise ValueError(
+                "no session, whose shapes must be known; give session=sessions."
+                "open_session(FOLDER).listed(), or num_nodes and num_sources of "
+                "SessionConfig"
+            )
+        if session is not None:
+            _check(session, config)
+        with _no_warning():
+            super().__init__(config=config, **kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
+        positions = functools.partial(tensor, dtype=np.float32)
+        numbers = functools.partial(tensor, shape=(), dtype=np.int32)
+        law = self._law()
+        M, S, N = law["num_nodes"], law["num_sources"], law["num_samples"]
+        features = {
+            "audio": tensor(
+                shape=(M, N),
+                dtype=np.int16,
+                doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
+            ),
+            "gain": tensor(
+                shape=(),
+                dtype=np.float32,
+                doc="Factor of the whole scene between the signals and `audio`.",
+            ),
+            "node_positions": positions(
+                shape=(M, 3), doc="(x, y, z) of the nodes in meters."
+            ),
+            "source_positions": positions(
+                shape=(S, 3), doc="(x, y, z) of the sources in meters."
+            ),
+            "room_size": positions(shape=(3,), doc="Sides of the room in meters."),
+            "recording": tfds.features.Text(
+                doc="Path of the recording below the session's folder."
+            ),
+            "start": numbers(doc="Its first sample in the recording, at 16 kHz."),
+            "index": numbers(doc="Number of the example in its split."),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=tfds.features.FeaturesDict(features),
+            disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(self._origin()),
+        )
+
+    def _law(self) -> dict[str, int]:
+        config, session = self.builder_config, self._session
+        num_nodes, num_sources = config.num_nodes, config.num_sources
+        if session is not None:
+            num_nodes, num_sources = len(session.nodes), session.num_sources
+        return {
+            "num_sources": num_sources,
+            "num_nodes": num_nodes,
+            "num_samples": config.num_samples,
+        }
+
+    def _origin(self) -> dict:
+        """Return what the content depends on, for the stored metadata."""
+        origin = {
+            "seed": self.builder_config.seed,
+            "sample_rate": dry_signals.SAMPLE_RATE,
+            "corpus": self._session.summary() if self._session else {},
+            "law": self._law(),
+        }
+        if self._session:
+            places = self._training_places()
+            if len(places) <= _MOST_PLACES:
+                origin["training_places"] = places
+        return origin
+
+    def _training_places(self) -> list[list[float]]:
+        """Return the places [(x, y)] of the training sources, to a centimeter."""
+        places = {
+            (round(float(x), 2), round(float(y), 2))
+            for recording in self._session.labeled("train")
+            for x, y, _ in recording.source_positions
+        }
+        return [list(place) for place in sorted(places)]
+
+    def _shard_iterators_per_split(self, dl_manager):
+        """Return one generator a shard; TFDS's own way to build."""
+        if self._session is None:
+            config = self.builder_config
+            opened = sessions.open_session(
+                str(dl_manager.manual_dir), config.num_samples
+            )
+            self._session = opened.listed()
+            _check(self._session, config)
+        for sentence in self.shortfall():
+            progress.say(sentence)
+        self.info.metadata.update(self._origin())
+        return {
+            split: [functools.partial(self.shard, split, s) for s in range(count)]
+            for split, count in shards.num_shards(self).items()
+        }
+
+    @property
+    def size_of_split(self) -> dict[str, int]:
+        """Number of examples by split."""
+        sizes = {s: len(self._session.examples(s)) for s in sessions.SPLITS}
+        return {split: size for split, size in sizes.items() if size}
+
+    def shortfall(self) -> list[str]:
+        """Return a sentence if recordings are left out."""
+        return self._session.shortfall()
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Nothing: what cannot be used is an error."""
+        return {}
+
+    @property
+    def expected_bytes(self) -> int:
+        """Disk space of the data set, before compression."""
+        law = self._law()
+        samples = law["num_nodes"] * law["num_samples"]
+        return sum(self.size_of_split.values()) * samples * 2
+
+    def write_beside(self, folder: pathlib.Path) -> None:
+        """Write nothing: all there is, is in the shards."""
+
+    def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
+        """Yield the examples of one shard with their indices.
+
+        Raises:
+            recorded_signals.SignalError: If a recording turns out to be unusable.
+        """
+        examples = self._session.examples(split)
+        for index in shards.shard_range(self, split, shard):
+            recording, start = examples[index]
+            window = slice(start, start + self.builder_config.num_samples)
+            audio, gain = recorded_signals.to_stored(self._load(recording)[:, window])
+            yield (
+                index,
+                {
+                    "audio": audio,
+                    "gain": gain,
+                    "node_positions": np.float32(self._session.node_positions),
+                    "source_positions": np.float32(recording.source_positions),
+                    "room_size": np.float32(self._session.room_size),
+                    "recording": recording.name,
+                    "start": np.int32(start),
+                    "index": np.int32(index),
+                },
+            )
+
+    def _load(self, recording: sessions.Recording) -> np.ndarray:
+        """Return a recording's signals; those read last are kept."""
+        if self._held is None or self._held[0] is not recording:
+            self._held = None  # Before the next is read, for memory.
+            self._held = recording, self._session.load(recording)
+        return self._held[1]
+
+
+@contextlib.contextmanager
+def _no_warning() -> Iterator[None]:
+    """Keep TFDS from warning that a configuration is not one of its builder's."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _check(session: sessions.Session, config: SessionConfig) -> None:
+    """Raise unless a session is listed and has the configuration's shapes."""
+    if session.starts is None:
+        raise ValueError("the session's examples are not listed; give session.listed()")
+    shapes = {
+        "num_nodes": len(session.nodes),
+        "num_sources": session.num_sources,
+        "num_samples": session.num_samples,
+    }
+    for name, have in shapes.items():
+        if (wanted := getattr(config, name)) not in (None, have):
+            raise sessions.SessionError(
+                f"{name} of {config.name!r} is {wanted}, and session "
+                f"{str(session.folder)!r} has {have}; give SessionConfig that"
+            )

@@ -1,0 +1,242 @@
+"""Networks that begin from another run's: fine-tuned, or tested as they are."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, tiny_config
+from made_records import baseline_record, write
+
+from uld_jax import config as config_lib
+from uld_jax import initialization, models, records, schemes, sweep, train, workdirs
+from uld_jax_experiments import l1
+
+
+def settings(data_dir, **overrides):
+    """Return settings before they are resolved."""
+    config = config_lib.default()
+    config.update_from_flattened_dict(
+        {
+            "data.name": "simulated/l1_tiny:1.0.0",
+            "data.dir": str(data_dir),
+            "data.speech": "builtin",
+            "model.width": 4,
+            "model.num_blocks": 1,
+            "train.batch_size": 8,
+            "train.epochs": 1,
+            **overrides,
+        }
+    )
+    return config
+
+
+@pytest.fixture(scope="module")
+def first(tiny_data_dir, tmp_path_factory):
+    """Return the folder of a finished run."""
+    workdir = tmp_path_factory.mktemp("runs") / "uld_I5_seed0"
+    train.train_and_evaluate(tiny_config(tiny_data_dir), workdir)
+    return workdir
+
+
+def read(workdir):
+    return json.loads((workdir / "record.json").read_text())
+
+
+def test_tested_as_it_is_a_network_does_as_well_as_before(
+    first, tiny_data_dir, tmp_path
+):
+    """Its running means are taken, too, and no training split is needed."""
+    config = settings(tiny_data_dir, **{"train.epochs": 0, "seed": 7})
+    config = initialization.settle(config, str(first))
+    record = train.train_and_evaluate(config, tmp_path / "run")
+    assert record["test"] == read(first)["test"]
+    assert record["epochs"] == []
+    assert record["status"] == "done"
+    assert record["init"]["run"] == "uld_I5_seed0"
+    assert record["init"]["data"] == "simulated/l1_tiny:1.0.0"
+    assert record["init"]["epoch"] == read(first)["best_epoch"]
+    assert record["settings"]["init"]["folder"] == "uld_I5_seed0"  # Not on which disk.
+    # And from that the same again.
+    again = initialization.settle(
+        settings(tiny_data_dir, **{"train.epochs": 0}), str(tmp_path / "run")
+    )
+    record = train.train_and_evaluate(again, tmp_path / "again")
+    assert record["test"] == read(first)["test"]
+
+
+def test_fine_tuning_takes_parameters_alone(first, tiny_data_dir, tmp_path):
+    config = initialization.settle(settings(tiny_data_dir), str(first))
+    run = train._Run(config, tmp_path)
+    saved, facts = initialization.load(config.init, run._best_items())
+    for mine, other in zip(
+        jax.tree.leaves(run._best_items()), jax.tree.leaves(saved), strict=True
+    ):
+        np.testing.assert_array_equal(mine, other)
+    assert int(run.state.step) == 0
+    rate = float(run.state.opt_state.hyperparams["learning_rate"])
+    assert rate == pytest.approx(config_lib.default().train.fine_tuning_rate)
+    moments = jax.tree.leaves(run.state.opt_state.inner_state)
+    assert all(not np.any(np.asarray(leaf)) for leaf in moments)
+    assert facts["begun_anew"] == []
+    assert facts["parameters"] == initialization.digest(saved)
+
+
+def test_a_fine_tuned_run_begins_where_the_other_ended(first, tiny_data_dir, tmp_path):
+    """A rate of next to nothing leaves the first run's validation as it was."""
+    config = settings(tiny_data_dir, **{"train.fine_tuning_rate": 1e-12})
+    tuned = train.train_and_evaluate(
+        initialization.settle(config, str(first)), tmp_path / "tuned"
+    )
+    before = read(first)
+    best = before["epochs"][before["best_epoch"] - 1]
+    scratch = before["epochs"][0]["train"]["loss"]
+    assert tuned["epochs"][0]["learning_rate"] == pytest.approx(1e-12)
+    # Running means go on, so it is near and not the same.
+    assert tuned["epochs"][0]["validation"]["loss"] == pytest.approx(
+        best["validation"]["loss"], rel=0.2
+    )
+    assert tuned["epochs"][0]["train"]["loss"] < scratch
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"label.scheme": "one_hot"}, r"label.scheme: 'uld' -> 'one_hot'"),
+        ({"label.resolution": 8}, r"label.resolution: 5 -> 8"),
+        ({"model.width": 8}, r"model.width: 4 -> 8"),
+        ({"model.num_blocks": 2}, r"model.num_blocks: 1 -> 2"),
+    ],
+)
+def test_another_label_or_network_is_refused_with_the_difference(
+    first, tiny_data_dir, overrides, message
+):
+    with pytest.raises(initialization.InitError, match=message):
+        initialization.settle(settings(tiny_data_dir, **overrides), str(first))
+
+
+def test_what_does_not_change_parameters_may_differ(first, tiny_data_dir):
+    config = settings(
+        tiny_data_dir, **{"model.dtype": "bfloat16", "train.batch_size": 4, "seed": 3}
+    )
+    settled = initialization.settle(config, str(first))
+    assert settled.init.data == "simulated/l1_tiny:1.0.0"
+
+
+def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
+    first, tiny_data_dir, tmp_path, capsys
+):
+    config = settings(tiny_data_dir, **{"label.resolution": 6, "label.scheme": "uld"})
+    config = initialization.settle(config, str(first), partial=True)
+    scratch = models.for_label(
+        config_lib.to_dict(config.model), schemes.Label("uld", 6), 8, 1, config.seed
+    )
+    _, state = train.training_step.init_state(scratch, train.optimizer.adamw(1e-3, 0.0))
+    items = {"params": state.params, "statistics": state.statistics}
+    loaded, facts = initialization.load(config.init, items)
+    old = initialization.checkpoints.read_arrays(
+        first, read(first)["best_epoch"], tuple(items)
+    )
+    by_name = initialization._by_name
+    olds, news, scratches = by_name(old), by_name(loaded), by_name(items)
+    anew = {line.split(":")[0] for line in facts["begun_anew"]}
+    assert anew
+    assert anew < news.keys()
+    for name, array in news.items():
+        fits = name in olds and olds[name].shape == array.shape
+        assert fits == (name not in anew)
+        np.testing.assert_array_equal(array, (olds if fits else scratches)[name])
+    assert f"{len(news) - len(anew)} of {len(news)} arrays are taken" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_network_of_other_shapes_is_refused_though_settings_agree(
+    first, tiny_data_dir
+):
+    config = initialization.settle(settings(tiny_data_dir), str(first))
+    one = models.for_label(
+        config_lib.to_dict(config.model), schemes.Label("uld", 8), 8, 1, seed=0
+    )
+    _, state = train.training_step.init_state(one, train.optimizer.adamw(1e-3, 0.0))
+    items = {"params": state.params, "statistics": state.statistics}
+    with pytest.raises(
+        initialization.InitError, match=r"other parameters:\n  params/.*\[.*\] -> \["
+    ):
+        initialization.load(config.init, items)
+
+
+def test_folders_that_hold_no_network_are_told(first, tiny_data_dir, tmp_path):
+    def settle(folder, **more):
+        return initialization.settle(settings(tiny_data_dir), str(folder), **more)
+
+    with pytest.raises(initialization.InitError, match="it does not exist"):
+        settle(tmp_path / "no")
+    with pytest.raises(initialization.InitError, match="one of its runs: uld_I5_seed0"):
+        settle(first.parent)
+    with pytest.raises(initialization.InitError, match=r"holds no record\.json"):
+        settle(tmp_path)
+    write(tmp_path, baseline_record())
+    with pytest.raises(initialization.InitError, match="is of a baseline"):
+        settle(tmp_path / "srp_phat")
+    running = tmp_path / "running"
+    running.mkdir()
+    records.write_json(running / "record.json", read(first) | {"status": "running"})
+    with pytest.raises(initialization.InitError, match="is running; name a finished"):
+        settle(running)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(first / "record.json", alone)
+    config = settle(alone)
+    with pytest.raises(initialization.InitError, match="only its record was kept"):
+        train._Run(config, tmp_path / "run")
+    with pytest.raises(initialization.InitError, match="--init_partial is for"):
+        initialization.settle(settings(tiny_data_dir), None, partial=True)
+    with pytest.raises(config_lib.ConfigError, match=r"epochs is 0, .*--init_from"):
+        initialization.settle(settings(tiny_data_dir, **{"train.epochs": 0}), None)
+
+
+def test_a_run_does_not_go_on_from_another_network(first, tiny_data_dir, tmp_path):
+    config = initialization.settle(settings(tiny_data_dir), str(first))
+    begun = read(first) | {"status": "running", "init": {"parameters": "others"}}
+    begun["settings"] = config_lib.to_dict(config)
+    records.write_json(tmp_path / "record.json", begun)
+    with pytest.raises(workdirs.RunConflictError, match="on other init"):
+        train.train_and_evaluate(config, tmp_path)
+
+
+def test_from_scratch_and_begun_are_different_runs(first, tiny_data_dir):
+    scratch = config_lib.to_dict(initialization.settle(settings(tiny_data_dir), None))
+    begun = config_lib.to_dict(
+        initialization.settle(settings(tiny_data_dir), str(first))
+    )
+    assert records.differences(scratch, begun) == [
+        "init.data: None -> 'simulated/l1_tiny:1.0.0'"
+    ]
+    moved = begun | {"init": begun["init"] | {"folder": "elsewhere"}}
+    assert records.differences(begun, moved) == []
+
+
+def test_a_digest_is_that_of_names_shapes_and_bits():
+    one = {"a": {0: np.zeros(3, np.float32)}, "b": np.ones(2, np.float32)}
+    same = {"b": np.ones(2, np.float32), "a": {"0": np.zeros(3, np.float32)}}
+    assert initialization.digest(one) == initialization.digest(same)
+    others = [
+        {"a": {0: np.zeros(3, np.float32)}, "b": np.float32([1, 1 + 2**-23])},
+        {"a": {0: np.zeros((3, 1), np.float32)}, "b": np.ones(2, np.float32)},
+        {"a": {1: np.zeros(3, np.float32)}, "b": np.ones(2, np.float32)},
+    ]
+    digests = {initialization.digest(tree) for tree in (one, *others)}
+    assert len(digests) == 4
+
+
+def test_each_run_of_a_sweep_begins_from_the_one_of_its_name(first, tiny_data_dir):
+    base, file = settings(tiny_data_dir), str(ROOT / "experiments" / "l1.py")
+    assert l1.sweep
+    runs = sweep.plan(base, file, ["uld"], [], [], init_from=str(first.parent))
+    ((_, config),) = runs.values()
+    assert config.init.folder == str(first)
+    assert config.init.data == "simulated/l1_tiny:1.0.0"
+    with pytest.raises(initialization.InitError, match=r"one_hot_I6_seed0.*not exist"):
+        sweep.plan(base, file, ["uld", "one_hot"], [], [], init_from=str(first.parent))
