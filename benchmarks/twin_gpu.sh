@@ -6,8 +6,7 @@
 # Of each cell, ULD and one-hot at I = 16 and 8, a network is pre-trained on Ad-1, tested in
 # the twin as it is, and fine-tuned there; then the baselines. Data are compact, prepared
 # here in a minute or two, and rendered on the device. Records and tables come back;
-# networks stay on the machine, so that a machine given back between calls begins the
-# cell anew.
+# networks stay on the machine: on another one a cell that is not done begins anew.
 # Works offline with what benchmarks/pack_offline.sh put into .carry, or in a machine's own
 # environment if there is no .carry. Runs that are in .carry/runs.tgz (an earlier
 # $OUT/runs.tgz) are taken as done. SIZE=_reduced (or _tiny) takes the smaller experiment.
@@ -39,6 +38,8 @@ for cell in ${CELLS:-uld:16 one_hot:16 uld:8 one_hot:8}; do
   label=(--config.label.scheme="$scheme" --config.label.resolution="$resolution")
   name=${scheme}_I${resolution}_seed0
   from=(--init_from="$runs/ad1/$name")
+  grep -qs '"status": "done"' "$runs/twin_r1/tuned/$name/record.json" && continue
+  [ -d "$runs/ad1/$name/best" ] || rm -rf "$runs/ad1/$name"  # Only its record came.
   run "ad1/$name" --config="experiments/ad1.py${size/_/:}" "${label[@]}" &&
     run "twin_r1/as_it_is/$name" --config="$twin" "${label[@]}" "${from[@]}" \
       --config.train.epochs=0 &&

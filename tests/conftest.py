@@ -74,8 +74,8 @@ def decibels(actual, expected):
     return 10 * np.log10(error / (np.abs(expected) ** 2).sum())
 
 
-def tiny_config(data_dir, **overrides):
-    """Return settings of a run of seconds on the tiny data set."""
+def tiny_settings(data_dir, **overrides):
+    """Return settings of a run of seconds on the tiny data set, to be resolved."""
     from uld_jax import config as config_lib
 
     config = config_lib.default()
@@ -91,4 +91,11 @@ def tiny_config(data_dir, **overrides):
             **overrides,
         }
     )
-    return config_lib.resolve(config)
+    return config
+
+
+def tiny_config(data_dir, **overrides):
+    """Return the same settings, resolved."""
+    from uld_jax import config as config_lib
+
+    return config_lib.resolve(tiny_settings(data_dir, **overrides))

@@ -78,3 +78,10 @@ def write_session(folder, layout="wav", recordings=RECORDINGS):
     for name in recordings:
         write_recording(folder, name, samples(name), layout)
     return folder
+
+
+def replace(path, old, new):
+    """Write other words in a table."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))

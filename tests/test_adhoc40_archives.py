@@ -1,7 +1,6 @@
 """The recordings of Libri-adhoc40 as they come out of their archives."""
 
 import os
-import pickle
 import shutil
 
 import made_adhoc40
@@ -165,11 +164,6 @@ def test_missing_talkers_are_told_not_refused(folders):
     )
     whole = adhoc40_archives.Material(material.folder, {"test": everyone}, {"test": 0})
     assert whole.shortfall() == []
-
-
-def test_what_was_scanned_travels_to_workers(folders):
-    material = adhoc40_archives.open_material(folders["flat"], ("test",))
-    assert pickle.loads(pickle.dumps(material)) == material
 
 
 def remove_part(folder):

@@ -84,6 +84,47 @@ def test_what_a_network_began_from_tells_runs_apart():
     assert "begun from simulated/ad1:1.0.0" in base.details
 
 
+def test_networks_begun_from_runs_of_another_kind_are_kept_apart():
+    runs = [
+        begun(room_record("uld", seed, name="twin_r1"), "simulated/ad1:1.0.0")
+        for seed in range(3)
+    ]
+    for run, kind in zip(runs, ("a" * 8, "a" * 8, "b" * 8), strict=True):
+        run["init"] = {"kind": kind}
+    found = groups.group(runs)
+    assert [(len(one.runs), one.variant) for one in found] == [
+        (2, "by the pre-training aaaaaaaa"),
+        (1, "by the pre-training bbbbbbbb"),
+    ]
+
+
+def test_how_it_would_be_trained_does_not_matter_to_what_is_tested_as_it_is():
+    runs = [
+        begun(room_record("uld", seed), "simulated/ad1:1.0.0", 0) for seed in (0, 1)
+    ]
+    runs[1]["settings"]["train"]["batch_size"] = 8
+    (one,) = groups.group(runs)
+    assert len(one.runs) == 2
+    runs[0]["epochs"], runs[0]["best_epoch"], runs[0]["converged"] = [], 0, None
+    trained = begun(room_record("uld", 0), "simulated/ad1:1.0.0")
+    (table,) = comparisons.side_by_side(groups.group([runs[0], trained]))
+    columns = [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    losses = {c["settings"]: c["validation loss"] for c in columns}
+    assert losses["tested as it is"] == ""
+    assert "1.000" in losses.values()
+
+
+def test_figures_show_every_resolution_of_networks_tested_as_they_are():
+    runs = [
+        begun(room_record("uld", resolution=i), "simulated/ad1:1.0.0", 0)
+        for i in (4, 8)
+    ]
+    for run in runs:
+        run["epochs"], run["best_epoch"], run["converged"] = [], 0, None
+    chosen = groups.representatives(groups.group(runs))
+    assert [one.resolution for one in chosen] == [4, 8]
+
+
 def test_only_rooms_with_few_places_share_a_test_split_by_their_names():
     names = ("simulated/ad1", "simulated/ad1_dev", "sessions/lab", "sessions/lab_test")
     runs = []
@@ -92,6 +133,13 @@ def test_only_rooms_with_few_places_share_a_test_split_by_their_names():
         runs[-1]["data"]["name"] = f"{name}:1.0.0"
     assert len(groups.by_data(groups.group(runs))) == 4
     real = [room_record("uld", seed) for seed in range(3)]
+    for run in real:  # Of what was opened, and of its test part.
+        fingerprint = str(run["seed"])
+        run["data"]["corpus"] = {
+            "name": "corpus",
+            "fingerprint": fingerprint,
+            "test_fingerprint": "same",
+        }
     for run, ending in zip(real, ("", "_dev", "_test"), strict=True):
         run["data"]["name"] = f"libri_adhoc40/ad_r1{ending}:1.0.0"
     (data,) = groups.by_data(groups.group(real))

@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, tiny_config
+from conftest import ROOT, tiny_config, tiny_settings
 from made_records import baseline_record, write
 
 from uld_jax import config as config_lib
@@ -15,21 +15,8 @@ from uld_jax_experiments import l1
 
 
 def settings(data_dir, **overrides):
-    """Return settings before they are resolved."""
-    config = config_lib.default()
-    config.update_from_flattened_dict(
-        {
-            "data.name": "simulated/l1_tiny:1.0.0",
-            "data.dir": str(data_dir),
-            "data.speech": "builtin",
-            "model.width": 4,
-            "model.num_blocks": 1,
-            "train.batch_size": 8,
-            "train.epochs": 1,
-            **overrides,
-        }
-    )
-    return config
+    """Return settings of one epoch, to be settled."""
+    return tiny_settings(data_dir, **{"train.epochs": 1, **overrides})
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +56,7 @@ def test_tested_as_it_is_a_network_does_as_well_as_before(
 def test_fine_tuning_takes_parameters_alone(first, tiny_data_dir, tmp_path):
     config = initialization.settle(settings(tiny_data_dir), str(first))
     run = train._Run(config, tmp_path)
-    saved, facts = initialization.load(config.init, run._best_items())
+    saved, facts = initialization.load(config, run._best_items())
     for mine, other in zip(
         jax.tree.leaves(run._best_items()), jax.tree.leaves(saved), strict=True
     ):
@@ -134,7 +121,7 @@ def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
     )
     _, state = train.training_step.init_state(scratch, train.optimizer.adamw(1e-3, 0.0))
     items = {"params": state.params, "statistics": state.statistics}
-    loaded, facts = initialization.load(config.init, items)
+    loaded, facts = initialization.load(config, items)
     old = initialization.checkpoints.read_arrays(
         first, read(first)["best_epoch"], tuple(items)
     )
@@ -143,8 +130,10 @@ def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
     anew = {line.split(":")[0] for line in facts["begun_anew"]}
     assert anew
     assert anew < news.keys()
+    of_label = models.OF_LABEL["encoder_decoder"]
     for name, array in news.items():
         fits = name in olds and olds[name].shape == array.shape
+        fits = fits and name.split("/")[1] not in of_label
         assert fits == (name not in anew)
         np.testing.assert_array_equal(array, (olds if fits else scratches)[name])
     assert f"{len(news) - len(anew)} of {len(news)} arrays are taken" in (
@@ -164,46 +153,123 @@ def test_a_network_of_other_shapes_is_refused_though_settings_agree(
     with pytest.raises(
         initialization.InitError, match=r"other parameters:\n  params/.*\[.*\] -> \["
     ):
-        initialization.load(config.init, items)
+        initialization.load(config, items)
 
 
 def test_folders_that_hold_no_network_are_told(first, tiny_data_dir, tmp_path):
     def settle(folder, **more):
         return initialization.settle(settings(tiny_data_dir), str(folder), **more)
 
-    with pytest.raises(initialization.InitError, match="it does not exist"):
+    with pytest.raises(records.RecordError, match="it does not exist"):
         settle(tmp_path / "no")
-    with pytest.raises(initialization.InitError, match="one of its runs: uld_I5_seed0"):
+    with pytest.raises(records.RecordError, match="one of its runs: uld_I5_seed0"):
         settle(first.parent)
-    with pytest.raises(initialization.InitError, match=r"holds no record\.json"):
+    with pytest.raises(records.RecordError, match=r"holds no record\.json"):
         settle(tmp_path)
     write(tmp_path, baseline_record())
-    with pytest.raises(initialization.InitError, match="is of a baseline"):
+    with pytest.raises(records.RecordError, match="a run of the baseline srp_phat"):
         settle(tmp_path / "srp_phat")
     running = tmp_path / "running"
     running.mkdir()
     records.write_json(running / "record.json", read(first) | {"status": "running"})
-    with pytest.raises(initialization.InitError, match="is running; name a finished"):
+    with pytest.raises(records.RecordError, match="is running; name a finished"):
         settle(running)
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(first / "record.json", alone)
-    config = settle(alone)
     with pytest.raises(initialization.InitError, match="only its record was kept"):
-        train._Run(config, tmp_path / "run")
+        settle(alone)
     with pytest.raises(initialization.InitError, match="--init_partial is for"):
         initialization.settle(settings(tiny_data_dir), None, partial=True)
     with pytest.raises(config_lib.ConfigError, match=r"epochs is 0, .*--init_from"):
         initialization.settle(settings(tiny_data_dir, **{"train.epochs": 0}), None)
 
 
-def test_a_run_does_not_go_on_from_another_network(first, tiny_data_dir, tmp_path):
+@pytest.mark.parametrize("status", ["running", "done"])
+def test_a_run_is_not_taken_for_one_from_another_network(
+    status, first, tiny_data_dir, tmp_path
+):
+    """Neither gone on with nor handed back."""
     config = initialization.settle(settings(tiny_data_dir), str(first))
-    begun = read(first) | {"status": "running", "init": {"parameters": "others"}}
+    begun = read(first) | {"status": status, "init": {"parameters": "others"}}
     begun["settings"] = config_lib.to_dict(config)
     records.write_json(tmp_path / "record.json", begun)
-    with pytest.raises(workdirs.RunConflictError, match="on other init"):
+    with pytest.raises(workdirs.RunConflictError, match="begun from another network"):
         train.train_and_evaluate(config, tmp_path)
+    with pytest.raises(workdirs.RunConflictError, match="begun from another network"):
+        sweep._status(tmp_path, config)
+
+
+def test_reading_a_network_leaves_its_folder_as_it_was(first):
+    before = sorted(path for path in first.rglob("*"))
+    initialization._saved(read(first) | {"folder": str(first)})
+    assert sorted(path for path in first.rglob("*")) == before
+
+
+def test_settings_of_the_beginning_are_not_said_by_hand(first, tiny_data_dir):
+    for key, value in (("folder", str(first)), ("data", "x"), ("partial", True)):
+        config = settings(tiny_data_dir, **{f"init.{key}": value})
+        with pytest.raises(config_lib.ConfigError, match="say --init_from=FOLDER"):
+            initialization.settle(config, None)
+
+
+def test_of_another_label_no_part_that_means_cells_is_taken(
+    first, tiny_data_dir, tmp_path
+):
+    """ULD at I = 5 and one-hot at I = 6 have arrays of the same shapes."""
+    config = settings(tiny_data_dir, **{"label.scheme": "one_hot"})
+    config = initialization.settle(config, str(first), partial=True)
+    run = train._Run(config, tmp_path)
+    anew = {line.split("/")[1] for line in run.init["begun_anew"]}
+    assert anew == models.OF_LABEL["encoder_decoder"]
+    as_it_is = settings(tiny_data_dir, **{"label.scheme": "one_hot", "train.epochs": 0})
+    with pytest.raises(initialization.InitError, match="a part begins anew; train it"):
+        initialization.settle(as_it_is, str(first), partial=True)
+
+
+def test_parts_of_the_label_are_parts_of_the_networks():
+    for name, parts in models.OF_LABEL.items():
+        settings = config_lib.to_dict(config_lib.default(name).model)
+        settings |= {"width": 8, "num_blocks": 1}
+        network = models.for_label(settings, schemes.Label("uld", 4), 4, 1, seed=0)
+        _, params, _ = train.training_step.nnx.split(
+            network, train.training_step.nnx.Param, ...
+        )
+        assert parts <= set(params.keys())
+
+
+def test_more_sources_are_refused_before_any_work(first, tiny_data_dir, tmp_path):
+    one = tmp_path / "one"
+    shutil.copytree(first, one)
+    record = read(first)
+    record["data"]["law"] = {"num_sources": 1}
+    records.write_json(one / "record.json", record)
+    config = settings(tiny_data_dir, **{"data.name": "simulated/ad2_tiny:1.0.0"})
+    with pytest.raises(initialization.InitError, match="number of sources: 1 -> 2"):
+        initialization.settle(config, str(one))
+
+
+def test_a_stopped_fine_tuning_goes_on_to_the_same_end(first, tiny_data_dir, tmp_path):
+    """Bit for bit, with the rate of fine-tuning throughout."""
+    rates = {"train.epochs": 2, "train.schedule": "cosine"}
+    config = initialization.settle(settings(tiny_data_dir, **rates), str(first))
+    unbroken = train.train_and_evaluate(config, tmp_path / "unbroken")
+    with pytest.raises(train.stopping.Stopped):
+        train.train_and_evaluate(config, tmp_path / "stopped", seconds=0.0)
+    resumed = train.train_and_evaluate(config, tmp_path / "stopped")
+    assert resumed["test"] == unbroken["test"]
+    assert [e["train"] for e in resumed["epochs"]] == [
+        e["train"] for e in unbroken["epochs"]
+    ]
+    digests = {
+        initialization.digest(
+            initialization._saved(record | {"folder": str(tmp_path / name)})
+        )
+        for name, record in (("unbroken", unbroken), ("stopped", resumed))
+    }
+    assert len(digests) == 1
+    rates = [epoch["learning_rate"] for epoch in unbroken["epochs"]]
+    np.testing.assert_allclose(rates, [1e-4, 0.5e-4], rtol=1e-5)
 
 
 def test_from_scratch_and_begun_are_different_runs(first, tiny_data_dir):
@@ -238,5 +304,5 @@ def test_each_run_of_a_sweep_begins_from_the_one_of_its_name(first, tiny_data_di
     ((_, config),) = runs.values()
     assert config.init.folder == str(first)
     assert config.init.data == "simulated/l1_tiny:1.0.0"
-    with pytest.raises(initialization.InitError, match=r"one_hot_I6_seed0.*not exist"):
+    with pytest.raises(records.RecordError, match=r"one_hot_I6_seed0.*not exist"):
         sweep.plan(base, file, ["uld", "one_hot"], [], [], init_from=str(first.parent))

@@ -44,9 +44,10 @@ LAYERS = {
     | {"config", "fresh", "compact", "preparation"},
     5: {"datasets", "initialization"},
     6: {"run_data", "localizers"},
-    7: {"train", "conditions"},
+    7: {"train", "conditions", "positions"},
     8: {"commands"},
-    9: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"},
+    9: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
+    | {"locate"},
 }
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
@@ -121,7 +122,9 @@ def test_imports_go_down(name):
         assert not others & {"jax", "flax", "optax"}
 
 
-@pytest.mark.parametrize("command", ["main", "sweep", "baseline", "robustness"])
+@pytest.mark.parametrize(
+    "command", ["main", "sweep", "baseline", "robustness", "locate"]
+)
 def test_training_imports_no_simulator_no_tensorflow_no_plots(command):
     code = f"import sys, uld_jax.{command}; "
     code += f"print(sorted({HEAVY!r} & sys.modules.keys()))"

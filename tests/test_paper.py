@@ -48,10 +48,12 @@ def test_rows_are_whole_and_what_is_not_there_has_neither_value(table):
 
 
 def test_a_table_is_found_by_the_name_of_its_data():
-    assert paper.table_of("l1_reduced") == ("Table 1", None)
-    assert paper.table_of("ad2_tiny") == ("Table 3", paper.TABLE_3)
-    assert paper.table_of("ad_r2") == ("Table 4", paper.TABLE_4_2)
-    name, printed = paper.table_of("twin_r1_reduced")
+    assert paper.table_of("simulated/l1_reduced:1.0.0") == ("Table 1", None)
+    assert paper.table_of("simulated/ad2_tiny:1.0.0") == ("Table 3", paper.TABLE_3)
+    real = paper.table_of("libri_adhoc40/ad_r2:1.0.0")
+    assert real == ("Table 4", paper.TABLE_4_2)
+    name, printed = paper.table_of("simulated/twin_r1_reduced:1.0.0")
     assert "simulated twin" in name
     assert printed is paper.TABLE_4_1
-    assert paper.table_of("my_lab") is None
+    for own in ("sessions/my_lab:1.0.0", "sessions/ad1:1.0.0", "sessions/l1:1.0.0"):
+        assert paper.table_of(own) is None

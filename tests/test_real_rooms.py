@@ -1,6 +1,7 @@
 """Recordings from folder to table: Libri-adhoc40, its twin, and sessions of one's own."""
 
 import json
+import shutil
 
 import made_adhoc40
 import made_sessions
@@ -17,6 +18,7 @@ from uld_jax import (
     preparation,
     records,
     session_tables,
+    tested_on,
     train,
 )
 from uld_jax import config as config_lib
@@ -138,15 +140,32 @@ def test_in_the_twin_three_of_four_places_are_seen(pretrained, data_dir, tmp_pat
     assert sum(part["sources"] for part in parts) == 4
     mean = sum(part["sources"] * part["mae"] for part in parts) / 4
     assert mean == pytest.approx(told["mae"], rel=1e-5)
-    # What was begun from this has been at these places, too.
-    again = settled(
-        ad_r1.get_config("twin_tiny"),
-        data_dir,
-        tmp_path / "tuned",
-        **{"train.epochs": 0},
-    )
-    as_it_is = complete(again, tmp_path / "as_it_is")
-    assert as_it_is["test"]["places"] == told["places"]
+    # What was begun from this has been at these places, too, however often.
+    seen = [one["seen"] for one in told["places"]]
+    for size, epochs, before, name in (
+        ("twin_tiny", 0, "tuned", "as_it_is"),
+        ("twin_dev_tiny", 1, "as_it_is", "tuned_again"),
+        ("twin_tiny", 0, "tuned_again", "at_last"),
+    ):
+        config = ad_r1.get_config(size)
+        overrides = {"train.epochs": epochs}
+        config = settled(config, data_dir, tmp_path / before, **overrides)
+        record = complete(config, tmp_path / name)
+        assert [one["seen"] for one in record["test"]["places"]] == seen
+    assert len(record["trained_places"]["libri_adhoc40"]) == 9 + 4
+
+
+def test_what_was_never_trained_at_a_place_has_not_seen_it(
+    pretrained, data_dir, tmp_path
+):
+    before = pretrained
+    for name in ("first", "second"):
+        config = ad_r1.get_config("twin_tiny")
+        config = settled(config, data_dir, before, **{"train.epochs": 0})
+        record = complete(config, tmp_path / name)
+        assert record["test"]["seen"] is None
+        assert record["trained_places"] == {"libri_adhoc40": []}
+        before = tmp_path / name
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +192,7 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
     assert record["data"]["name"] == "sessions/lab:1.0.0"
     assert record["data"]["corpus"]["name"] == "my_lab"
     assert record["data"]["sizes"] == {"train": 4, "validation": 2, "test": 2}
+    assert record["trained_places"] == {"session my_lab": [[1.0, 2.0], [4.13, 0.5]]}
     assert [one["place"] for one in record["test"]["places"]] == [[5.0, 4.0]]
     assert record["test"]["seen"] is None
     path = tmp_path / "srp"
@@ -259,6 +279,56 @@ def test_what_training_would_refuse_is_told_before_any_work(archives, tmp_path):
         with pytest.raises(error, match=message):
             datasets.ensure_prepared(config)
     assert not (tmp_path / "ds").exists()
+
+
+def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path):
+    """Whatever else was opened beside it."""
+    found = set()
+    for size in ("dev", "test"):
+        config = settled(
+            ad_r1.get_config(size),
+            tmp_path,
+            pretrained if size == "test" else None,
+            **{"data.recordings": str(archives), "train.epochs": int(size == "dev")},
+        )
+        make_builder, _ = preparation._recorded(
+            config, preparation.find(config.data.name)
+        )
+        builder = make_builder()
+        run = {
+            "data": {"name": config.data.name, "sizes": {"test": 5}}
+            | dict(builder.info.metadata),
+            "settings": {},
+        }
+        found.add(tested_on.Data.of(run))
+    assert len(found) == 1
+
+
+def test_a_split_that_is_lacking_is_told_before_any_work(session, tmp_path):
+    folder = shutil.copytree(session, tmp_path / "my_lab")
+    made_sessions.replace(folder / "recordings.csv", "validation", "test")
+    config = settled(
+        own.get_config("tiny"), tmp_path / "ds", **{"data.recordings": str(folder)}
+    )
+    with pytest.raises(
+        input_pipeline.DatasetError, match="would have no split 'validation', only tr"
+    ):
+        datasets.ensure_prepared(config, splits=("train", "validation", "test"))
+    assert not (tmp_path / "ds").exists()
+
+
+def test_a_session_that_was_corrected_is_not_mistaken_for_the_old_one(
+    session, tmp_path
+):
+    folder = shutil.copytree(session, tmp_path / "my_lab")
+    config = settled(
+        own.get_config("tiny"), tmp_path / "ds", **{"data.recordings": str(folder)}
+    )
+    path = datasets.ensure_prepared(config, processes=1)
+    assert datasets.ensure_prepared(config, allowed=False) == path
+    made_sessions.replace(folder / "nodes.csv", "2.25", "2.35")
+    with pytest.raises(input_pipeline.DatasetError, match=r"has changed since .* anew"):
+        datasets.ensure_prepared(config)
 
 
 def test_every_size_of_the_experiments_names_a_data_set():

@@ -40,8 +40,8 @@ def test_talkers_of_one_scene_differ_and_so_do_levels():
         levels.append(example.levels_db)
     levels = np.array(levels)
     assert (levels[:, 0] == 0).all()
-    assert np.abs(levels[:, 1]).max() <= simulation.LEVEL_RANGE_DB
-    assert np.ptp(levels[:, 1]) > simulation.LEVEL_RANGE_DB
+    assert np.abs(levels[:, 1]).max() <= scenes.LEVEL_RANGE_DB
+    assert np.ptp(levels[:, 1]) > scenes.LEVEL_RANGE_DB
 
 
 def test_training_has_a_wider_range_of_snr():

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from uld_jax import scenes, simulation
+from uld_jax import compact, scenes, simulation
 from uld_jax_data.simulated import configs
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 
@@ -149,3 +149,11 @@ def test_a_data_set_says_where_it_trains(tmp_path):
         assert json.loads(json.dumps(places)) == places
     builder = simulated.Builder(config="ad1_tiny", data_dir=str(tmp_path))
     assert "training_places" not in builder.info.metadata
+
+
+@pytest.mark.parametrize("name", ["twin_r1_tiny", "twin_r2_tiny_dev"])
+def test_its_compact_form_is_rendered_by_the_same_law(tmp_path, name):
+    builder = simulated.Builder(config=f"{name}_compact", data_dir=str(tmp_path))
+    stored = json.loads(json.dumps(dict(builder.info.metadata)))
+    law = next(config.law for config in configs.CONFIGS if config.name == name)
+    assert compact._law(stored) == law

@@ -110,11 +110,15 @@ class Material:
         """Return the talkers of a part of whom there is something to use."""
         return frozenset(u.talker for u in self.utterances[part])
 
-    def fingerprint(self) -> str:
-        """Return a short hash of what is there; it is the same in both layouts."""
+    def fingerprint(self, parts: Iterable[str] | None = None) -> str:
+        """Return a short hash of what is there; it is the same in both layouts.
+
+        Args:
+            parts: Of which parts; by default of all.
+        """
         return corpora.hash_lines(
             f"{part}/{u.position}/{u.name} {u.frames}"
-            for part in sorted(self.utterances)
+            for part in sorted(parts or self.utterances)
             for u in self.utterances[part]
         )
 

@@ -89,17 +89,12 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
                     _RESOLUTIONS,
                 )
             }
-            | places.tell(result, _no_places(data), of_cells=False),
+            | places.tell(result, [] if data.origin.get("room") else None, False),
             "times": {"seconds": seconds, "examples_per_second": len(test) / seconds},
             **evaluate.environment(),
         }
         records.write_json(workdir / records.FILE_NAME, record)
     return record
-
-
-def _no_places(data: run_data.RunData) -> list | None:
-    """Return that nothing was trained anywhere, of data whose places are told."""
-    return None if data.origin.get("training_places") is None else []
 
 
 def main(_) -> None:
@@ -109,7 +104,7 @@ def main(_) -> None:
     workdirs.check(workdir, settings_of(config, _METHOD.value))
     if num_sources := datasets.planned_sources(config):
         localizers.baseline(_METHOD.value, num_sources, _RESOLUTIONS[-1])
-    datasets.ensure_prepared(config, allowed=_PREPARE.value)
+    datasets.ensure_prepared(config, allowed=_PREPARE.value, splits=("test",))
     test = test_baseline(config, _METHOD.value, workdir)["test"]
     progress.say(
         f"Test: MAE {test['mae']:.3f} m, median {test['median']:.3f} m, 90th "

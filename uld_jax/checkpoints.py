@@ -88,14 +88,7 @@ class Checkpoints:
 
     def step_of_epoch(self, kind: str, epoch: int) -> int | None:
         """Return the step of the state whose note names an epoch; None without one."""
-        manager = self._managers[kind]
-        for step in manager.all_steps():
-            restored = manager.restore(
-                step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
-            )
-            if restored["note"]["epoch"] == epoch:
-                return step
-        return None
+        return _step_of_epoch(self._managers[kind], epoch)
 
 
 def read_arrays(
@@ -105,16 +98,18 @@ def read_arrays(
 
     None if there is no such state. Items that hold no arrays are empty.
     """
-    if not (workdir / "best").is_dir():
-        return None
-    with Checkpoints(workdir) as saved:
-        step = saved.step_of_epoch("best", epoch)
-    if step is None:
+    folder = (workdir / "best").resolve()
+    if not folder.is_dir():
         return None
     handlers = {name: ocp.StandardCheckpointHandler() for name in names}
     handlers["note"] = ocp.JsonCheckpointHandler()
-    folder = (workdir / "best").resolve()
-    with ocp.CheckpointManager(folder, item_handlers=handlers) as manager:
+    options = ocp.CheckpointManagerOptions(create=False, read_only=True)
+    with ocp.CheckpointManager(
+        folder, options=options, item_handlers=handlers
+    ) as manager:
+        step = _step_of_epoch(manager, epoch)
+        if step is None:
+            return None
         # An item that has no arrays was not saved.
         shapes = manager.item_metadata(step)
         like = {
@@ -128,6 +123,16 @@ def read_arrays(
             name: jax.device_get(restored[name]) if name in like else {}
             for name in names
         }
+
+
+def _step_of_epoch(manager: ocp.CheckpointManager, epoch: int) -> int | None:
+    for step in manager.all_steps():
+        restored = manager.restore(
+            step, args=ocp.args.Composite(note=ocp.args.JsonRestore())
+        )
+        if restored["note"]["epoch"] == epoch:
+            return step
+    return None
 
 
 def _on_this_device(leaf) -> jax.ShapeDtypeStruct:

@@ -1,12 +1,8 @@
 """Tables that set runs on the same data side by side, beyond those of the paper."""
 
-import math
-
 from uld_jax import captions, groups
 from uld_jax.groups import Group
 from uld_jax.markup import Table
-
-_SAME = 0.01  # Meters.
 
 
 def side_by_side(members: list[Group]) -> list[Table]:
@@ -26,8 +22,7 @@ def side_by_side(members: list[Group]) -> list[Table]:
             one.metric("cell_accuracy", 100.0, 2),
             one.metric("mae"),
             one.metric("median"),
-            one.spread(_best_losses(one, "train")),
-            one.spread(_best_losses(one, "validation")),
+            *(_best_losses(one, split) for split in ("train", "validation")),
             str(len(one.runs)),
         ]
         for alike in kinds.values()
@@ -45,13 +40,18 @@ def side_by_side(members: list[Group]) -> list[Table]:
     return [Table(f"{title}, tested alike.{base}", header, rows, notes)] * bool(rows)
 
 
-def _best_losses(one: Group, split: str) -> list[float]:
-    """Return each converged run's loss above its floor in its best epoch."""
-    return [
+def _best_losses(one: Group, split: str) -> str:
+    """Return the converged runs' loss above its floor in their best epoch.
+
+    Empty where nothing was trained.
+    """
+    found = [
         run["epochs"][run["best_epoch"] - 1][split]["kl"]
         for run in one.converged
         if run.get("best_epoch")
     ]
+    untrained = one.settings.get("train.epochs") == 0
+    return "" if untrained else one.spread(found)
 
 
 def places(members: list[Group]) -> list[Table]:
@@ -70,10 +70,7 @@ def places(members: list[Group]) -> list[Table]:
             row += _of_places(one, [test[name] for test in runs])
         for place in known:
             found = [
-                at
-                for test in runs
-                for at in test["places"]
-                if math.dist(at["place"], place) < _SAME
+                at for test in runs for at in test["places"] if at["place"] == place
             ]
             seen = "" if not found or found[0]["seen"] else "*"
             row.append(one.spread([at["mae"] for at in found]) + seen)
@@ -82,7 +79,7 @@ def places(members: list[Group]) -> list[Table]:
         f"**Places on `{members[0].data.name}`**, seen in training and unseen; on the "
         "right the MAE in m at each place (x, y)."
     )
-    notes = "A star marks a place that was not trained at, though others may have been."
+    notes = "A star marks a place that was not trained at."
     return [Table(caption, header, rows, notes)] * bool(rows)
 
 

@@ -21,6 +21,7 @@ from uld_jax import (
     perturbations,
     records,
     run_data,
+    tested_on,
 )
 
 _SEED = 2**31  # Of the perturbations; those of runs are smaller.
@@ -99,12 +100,13 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
 
 
 def check_name(run: dict, config) -> None:
-    """Raise if a run is of another data set than a configuration.
+    """Raise if a run was tested on another data set than a configuration's.
 
     Raises:
         localizers.LocalizerError: With both names.
     """
-    if run["settings"]["data"]["name"] != config.data.name:
+    names = run["settings"]["data"]["name"], config.data.name
+    if len({tested_on.split_name(name)[0] for name in names}) > 1:
         raise localizers.LocalizerError(
             f"{run['folder']!r} is a run on {run['settings']['data']['name']}; "
             f"--config names {config.data.name}"

@@ -20,6 +20,7 @@ from uld_jax import (
     input_pipeline,
     preparation,
     records,
+    sessions,
 )
 
 
@@ -28,6 +29,7 @@ def ensure_prepared(
     processes: int | None = None,
     allowed: bool = True,
     beam_options: str | None = None,
+    splits: tuple[str, ...] = (),
 ) -> pathlib.Path:
     """Return the folder of an experiment's data set, preparing a missing one.
 
@@ -40,10 +42,11 @@ def ensure_prepared(
         allowed: Whether a missing data set may be prepared.
         beam_options: Options of the Apache Beam pipeline that prepares it; without
             them, this machine's own processes do.
+        splits: Splits that are needed; what would lack one is not prepared.
 
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
-            prepared, is unknown, or was prepared from another corpus or by other
+            prepared, is unknown, lacks a split, or was prepared from another corpus or by other
             settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
         CorpusError, ArchiveError, SessionError, SignalError: If speech, noise or
@@ -61,7 +64,7 @@ def ensure_prepared(
             f"{data.source}, or leave --noprepare out"
         )
     maker = preparation.find(data.name)
-    preparation.prepare(config, maker, path, processes, beam_options)
+    preparation.prepare(config, maker, path, processes, beam_options, splits)
     return path
 
 
@@ -78,8 +81,8 @@ def prepared_path(config) -> pathlib.Path:
     if not config.data.name.startswith(f"{preparation.SIMULATED}/"):
         raise input_pipeline.DatasetError(
             f"{config.data.name} is made of recordings, which cannot be rendered "
-            f"{config.data.source}: say --config.data.source=prepared; worse conditions "
-            "are rendered, too"
+            f"{config.data.source}: say --config.data.source=prepared. Nor can they be "
+            "put to worse conditions"
         )
 
     def twin(ending):
@@ -173,13 +176,7 @@ def _check_origin(path: pathlib.Path, data) -> None:
         return pathlib.Path(name).expanduser().resolve().name
 
     if not data.name.startswith(f"{preparation.SIMULATED}/"):
-        recordings = speech.get("name")
-        if data.recordings and recordings != folder(data.recordings):
-            raise input_pipeline.DatasetError(
-                f"{str(path)!r} was prepared from the recordings {recordings!r}, not "
-                f"{folder(data.recordings)!r}; choose another --config.data.dir, or "
-                "another name, to prepare your own"
-            )
+        _check_recordings(path, speech, data)
         return
     facts = [
         ("speech", "corpus", speech.get("name"), folder(data.speech)),
@@ -210,6 +207,31 @@ def _check_origin(path: pathlib.Path, data) -> None:
     # What is stored may be of a builder that is no longer there.
     if data.name in (known := preparation.known()):
         _check_settings(path, stored, known[data.name].config, data)
+
+
+def _check_recordings(path: pathlib.Path, stored: dict, data) -> None:
+    """Raise if a data set was prepared from other recordings than are named.
+
+    Those of one's own may have been corrected since, so they are looked at again.
+    """
+    if not data.recordings:
+        return
+    folder = pathlib.Path(data.recordings).expanduser()
+    if stored.get("name") != folder.resolve().name:
+        raise input_pipeline.DatasetError(
+            f"{str(path)!r} was prepared from the recordings {stored.get('name')!r}, "
+            f"not {folder.resolve().name!r}; say --config.data.recordings="
+            f"{stored.get('name')} to use it, or choose another --config.data.dir to "
+            "prepare your own"
+        )
+    if not (data.name.startswith(f"{preparation.SESSIONS}/") and folder.is_dir()):
+        return
+    if sessions.open_session(folder).fingerprint() != stored.get("fingerprint"):
+        raise input_pipeline.DatasetError(
+            f"{str(folder)!r} has changed since {str(path)!r} was prepared from it; "
+            "remove that folder to prepare it anew, or choose another name "
+            f"{preparation.SESSIONS}/NAME:1.0.0"
+        )
 
 
 def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> None:

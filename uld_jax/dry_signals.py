@@ -15,7 +15,7 @@ from uld_jax import builtin_noise, builtin_speech, errors
 
 SAMPLE_RATE = builtin_speech.SAMPLE_RATE
 _FULL_SCALE = 32_767
-_ACTIVE_DB = -30.0
+ACTIVE_DB = -30.0
 _ACTIVE_HOP = 160
 _CACHED_BYTES = 500_000_000
 _CACHED_STARTS = 500
@@ -61,7 +61,7 @@ def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
     energy = total[starts + num_samples] - total[starts]
     if energy.max() <= 1e-12 * num_samples:
         raise CorpusError("silent")
-    return starts[energy >= energy.max() * 10 ** (_ACTIVE_DB / 10)]
+    return starts[energy >= energy.max() * 10 ** (ACTIVE_DB / 10)]
 
 
 @functools.lru_cache(maxsize=_CACHED_STARTS)

@@ -186,12 +186,15 @@ def distributions(
     graph: nnx.GraphDef, label: schemes.Label, params: dict, statistics: dict, batch
 ) -> np.ndarray:
     """Return the predicted planes [B, S, K, K] of a batch, rows y, for figures."""
-    model = nnx.merge(graph, params, statistics)
-    model.eval()
-    logits = model(*objective.network_inputs(label, batch))
-    return np.asarray(
-        jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(logits)
-    )
+
+    @jax.jit
+    def planes(params, statistics, batch):
+        model = nnx.merge(graph, params, statistics)
+        model.eval()
+        logits = model(*objective.network_inputs(label, batch))
+        return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(logits)
+
+    return np.asarray(planes(params, statistics, batch))
 
 
 def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:

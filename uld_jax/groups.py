@@ -176,8 +176,13 @@ def group(runs: list[dict]) -> list[Group]:
         _, trained_at = tested_on.split_name(run["data"]["name"])
         for key in tested_on.SETTINGS:
             settings.pop(key, None)
-        if trained_at and settings.get("train.epochs"):
+        if settings.get("train.epochs") == 0:
+            for key in variants.OF_TRAINING & settings.keys():
+                settings.pop(key)
+        elif trained_at:
             settings[variants.TRAINED_AT] = trained_at
+        if kind := (run.get("init") or {}).get("kind"):
+            settings[variants.BEGUN_KIND] = kind
         members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
         for other in members:
             if other["settings"].get("seed") == seed:
@@ -239,17 +244,16 @@ def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
 def representatives(groups: list[Group]) -> list[Group]:
     """Return what to draw of many groups: the baselines, and networks at one I each.
 
-    Of a scheme and variant, the I of least validation MAE is taken; a scheme of which
-    no run converged is left out.
+    Of a scheme and variant, the I of least validation MAE is taken; of networks that
+    were only tested, every I. A scheme of which no run converged is left out.
     """
     best = {}
     for one in groups:
         if not one.converged:
             continue
-        key = one.data, one.method, one.variant
         mae = one.validation_mae
-        least = best[key].validation_mae if key in best else None
-        if key not in best or (mae is not None and least is not None and mae < least):
+        key = one.data, one.method, one.variant, mae is None and one.resolution
+        if key not in best or (mae is not None and mae < best[key].validation_mae):
             best[key] = one
     return list(best.values())
 

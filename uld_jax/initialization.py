@@ -11,12 +11,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from uld_jax import checkpoints, errors, progress, records
+from uld_jax import (
+    checkpoints,
+    errors,
+    models,
+    preparation,
+    progress,
+    records,
+    workdirs,
+)
 from uld_jax import config as config_lib
 
 # Settings of a network that leave its parameters what they are.
 _FREE = frozenset({"model.dtype", "model.dropout", "model.remat"})
 _SHOWN = 5
+_ITEMS = ("params", "statistics")
 
 
 class InitError(errors.InputError):
@@ -36,9 +45,14 @@ def settle(
 
     Raises:
         ConfigError: If a setting cannot be used.
-        InitError: If the folder holds no finished run, or, unless partial, one with
-            another label or network, with the differences.
+        RecordError: If the folder holds no finished run of a network.
+        InitError: If only its record was kept, or, unless partial, if it has another
+            label or network, with the differences.
     """
+    if any(config.init.values()):
+        raise config_lib.ConfigError(
+            f"--config.init is {dict(config.init)}; say --init_from=FOLDER in its place"
+        )
     if folder is None:
         if partial:
             raise InitError("--init_partial is for --init_from, which is not given")
@@ -49,46 +63,52 @@ def settle(
                 "it is; name that run with --init_from"
             )
         return config
-    run = _read(pathlib.Path(folder).expanduser())
+    run = records.read_network(folder, "--init_from")
+    _saved(run)
     config = config.copy_and_resolve_references()
     config.init.folder, config.init.partial = folder, partial
     config.init.data = run["settings"]["data"]["name"]
     config = config_lib.resolve(config)
     if not partial:
         _check_same_network(run, config)
+    elif not config.train.epochs and not _same_label(run, config):
+        raise InitError(
+            f"--init_partial: of {folder!r}, of another label, a part begins anew; "
+            "train it, with --config.train.epochs above 0"
+        )
     return config
 
 
-def _read(folder: pathlib.Path) -> dict:
-    """Return the record of a finished run in a folder."""
-    if not (folder / records.FILE_NAME).exists():
-        below = sorted(path.parent.name for path in folder.glob("*/record.json"))
-        remedy = f"name one of its runs: {', '.join(below)}" if below else ""
-        if not folder.exists():
-            remedy = "it does not exist"
+def _saved(run: dict) -> dict[str, Any]:
+    """Return the network of a run's best epoch, on the host."""
+    saved = checkpoints.read_arrays(
+        pathlib.Path(run["folder"]), run["best_epoch"], _ITEMS
+    )
+    if saved is None:
         raise InitError(
-            f"--init_from: {str(folder)!r} is not the folder of a run; "
-            f"{remedy or 'it holds no ' + records.FILE_NAME}"
+            f"--init_from: {run['folder']!r} holds no network of epoch "
+            f"{run['best_epoch']}, its best; only its record was kept"
         )
-    (run,) = records.read([folder / records.FILE_NAME])
-    if run["status"] != "done" or "method" in run:
-        state = "of a baseline" if "method" in run else run["status"]
-        raise InitError(
-            f"--init_from: the run in {str(folder)!r} is {state}; name a finished "
-            "run of a network"
-        )
-    return run
+    return saved
+
+
+def _same_label(run: dict, config) -> bool:
+    return run["settings"]["label"] == config_lib.to_dict(config.label)
 
 
 def _check_same_network(run: dict, config) -> None:
-    """Raise if a run's label or network differs from that of settings."""
+    """Raise if a run's label, network or sources differ from those of settings."""
 
-    def parts(settings):
+    def parts(settings, num_sources):
         chosen = {key: settings[key] for key in ("label", "model")}
-        flat = records.identity(chosen)
+        flat = records.identity(chosen) | {"number of sources": num_sources}
         return {key: value for key, value in flat.items() if key not in _FREE}
 
-    old, new = parts(run["settings"]), parts(config_lib.to_dict(config))
+    maker = preparation.known().get(config.data.name)
+    wanted = maker.num_sources if maker else None
+    had = run["data"].get("law", {}).get("num_sources", wanted)
+    old = parts(run["settings"], had)
+    new = parts(config_lib.to_dict(config), had if wanted is None else wanted)
     lines = [
         f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
@@ -103,25 +123,25 @@ def _check_same_network(run: dict, config) -> None:
         )
 
 
-def load(init, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a network's items with another run's values, and facts for the record.
 
+    Of another label nothing is taken that means cells or grid points, even where it
+    has the same shape.
+
     Args:
-        init: The settings' part `init`.
+        config: Settings, as `settle` returns them.
         items: "params" and "statistics" of the network as it begins from scratch.
 
     Raises:
         InitError: If the run has kept no network, or, unless partial, one of another
             shape.
     """
-    folder = pathlib.Path(init.folder).expanduser()
-    run = _read(folder)
-    saved = checkpoints.read_arrays(folder, run["best_epoch"], tuple(items))
-    if saved is None:
-        raise InitError(
-            f"--init_from: {str(folder)!r} holds no network of epoch "
-            f"{run['best_epoch']}, its best; only its record was kept"
-        )
+    init = config.init
+    run = records.read_network(init.folder, "--init_from")
+    saved = _saved(run)
+    other_label = not _same_label(run, config)
+    of_label = models.OF_LABEL[config.model.name] if other_label else set()
     found, values, new = _by_name(saved), [], []
     for name, leaf in _by_name(items).items():
         other = found.pop(name, None)
@@ -129,12 +149,16 @@ def load(init, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             shape = "not there" if other is None else list(other.shape)
             new.append(f"{name}: {shape} -> {list(leaf.shape)}")
             other = leaf
+        elif name.split("/")[1] in of_label:
+            new.append(f"{name}: of another label")
+            other = leaf
         values.append(jax.numpy.asarray(other, leaf.dtype))
-    _tell_differences(folder, new, sorted(found), len(values), init.partial)
+    _tell_differences(run["folder"], new, sorted(found), len(values), init.partial)
     facts = {
-        "run": folder.name,
+        "run": pathlib.Path(run["folder"]).name,
         "data": run["data"]["name"],
-        "training_places": run["data"].get("training_places"),
+        "kind": _kind(run),
+        "trained_places": run.get("trained_places", {}),
         "epoch": run["best_epoch"],
         "seed": run.get("seed"),
         "commit": run.get("commit"),
@@ -142,6 +166,63 @@ def load(init, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         "begun_anew": new,
     }
     return jax.tree.unflatten(jax.tree.structure(items), values), facts
+
+
+def _kind(run: dict) -> str:
+    """Return a short hash of how a network came to be, its seed aside."""
+    settings = records.identity(run["settings"]) | {"seed": None}
+    before = (run.get("init") or {}).get("kind")
+    lines = [f"{key} {value}" for key, value in sorted(settings.items())]
+    return hashlib.sha256("\n".join([*lines, str(before)]).encode()).hexdigest()[:8]
+
+
+def check_begun_from(record: dict, config, workdir) -> None:
+    """Raise if a run has begun from another network than settings name.
+
+    One of which only the record was kept is taken for the same.
+
+    Raises:
+        RunConflictError: With both runs' names.
+        RecordError: If the folder holds no finished run of a network.
+    """
+    before = record.get("init") or {}
+    if config.init.folder is None or "parameters" not in before:
+        return
+    run = records.read_network(config.init.folder, "--init_from")
+    try:
+        now = digest(_saved(run))
+    except InitError:
+        return
+    if now != before["parameters"]:
+        raise workdirs.RunConflictError(
+            f"{str(workdir)!r} holds a run that has begun from another network, that of "
+            f"{before.get('run')!r} with the parameters {before['parameters']}, and "
+            f"{config.init.folder!r} has {now}; give another --workdir"
+        )
+
+
+def _tell_differences(
+    folder: str, new: list[str], left: list[str], count: int, partial: bool
+) -> None:
+    """Say what of a network begins anew; raise if nothing may, or all would."""
+    if not new and not left:
+        return
+    lines = new[:_SHOWN] + [f"{name}: not in this network" for name in left[:_SHOWN]]
+    more = len(new) + len(left) - len(lines)
+    text = "\n  ".join(lines) + (f"\n  and {more} more" if more > 0 else "")
+    if not partial:
+        raise InitError(
+            f"--init_from: the network in {folder!r} has other parameters:\n  "
+            f"{text}\nGive a network that fits, or --init_partial to take what does."
+        )
+    if len(new) == count:
+        raise InitError(
+            f"--init_from: nothing of the network in {folder!r} fits:\n  {text}"
+        )
+    progress.say(
+        f"{count - len(new)} of {count} arrays are taken from {folder}; these begin "
+        f"anew or are left:\n  {text}"
+    )
 
 
 def _by_name(items: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import numpy as np
 
 PARTS = ("train", "dev", "test")
 NUM_NODES = 40
+ROOM = "libri_adhoc40"  # What the room and its twins are called.
 
 _FILE = "libri_adhoc40.json"
 
@@ -38,6 +39,11 @@ class Part:
     nodes: np.ndarray
     positions: dict[int, np.ndarray]
     position_of: dict[str, int]
+
+    @property
+    def places(self) -> list[list[float]]:
+        """Where the loudspeaker stands, (x, y) in meters."""
+        return [[float(x), float(y)] for x, y, _ in self.positions.values()]
 
 
 @functools.cache

@@ -10,7 +10,15 @@ tests that as it is.
 
 from absl import flags
 
-from uld_jax import commands, datasets, initialization, progress, train, workdirs
+from uld_jax import (
+    commands,
+    datasets,
+    initialization,
+    progress,
+    run_data,
+    train,
+    workdirs,
+)
 from uld_jax import config as config_lib
 
 _CONFIG = commands.define_config()
@@ -31,7 +39,8 @@ def main(_) -> None:
     """Run the configuration, or go on with it."""
     config = initialization.settle(_CONFIG.value, _INIT_FROM.value, _INIT_PARTIAL.value)
     workdirs.check(_WORKDIR.value, config_lib.to_dict(config))
-    datasets.ensure_prepared(config, allowed=_PREPARE.value)
+    splits = run_data.needed_splits(config)
+    datasets.ensure_prepared(config, allowed=_PREPARE.value, splits=splits)
     seconds = None if _MINUTES.value is None else 60 * _MINUTES.value
     record = train.train_and_evaluate(config, _WORKDIR.value, seconds)
     if record["status"] != "done":

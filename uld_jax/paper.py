@@ -92,26 +92,27 @@ TABLE_4_2 = Printed(  # On Ad-r2.
     },
 )
 
-# The table that is about data whose configuration's name begins so: what it is called
-# here, and what the paper prints, by resolution.
+# By the beginning of a data set's name the table that is about such data: what it is
+# called here, and what the paper prints, by resolution.
+_TWIN = "Table 4 in a simulated twin of its room"
 _TABLES = (
-    ("l1", ("Table 1", None)),
-    ("ad1", ("Table 2", TABLE_2)),
-    ("ad2", ("Table 3", TABLE_3)),
-    ("ad_r1", ("Table 4", TABLE_4_1)),
-    ("ad_r2", ("Table 4", TABLE_4_2)),
-    ("twin_r1", ("Table 4 in a simulated twin of its room", TABLE_4_1)),
-    ("twin_r2", ("Table 4 in a simulated twin of its room", TABLE_4_2)),
+    ("simulated/l1", ("Table 1", None)),
+    ("simulated/ad1", ("Table 2", TABLE_2)),
+    ("simulated/ad2", ("Table 3", TABLE_3)),
+    ("libri_adhoc40/ad_r1", ("Table 4", TABLE_4_1)),
+    ("libri_adhoc40/ad_r2", ("Table 4", TABLE_4_2)),
+    ("simulated/twin_r1", (_TWIN, TABLE_4_1)),
+    ("simulated/twin_r2", (_TWIN, TABLE_4_2)),
 )
 
 
-def table_of(config: str) -> tuple[str, Printed | None] | None:
+def table_of(name: str) -> tuple[str, Printed | None] | None:
     """Return the name of the table on such data, and what is printed by resolution.
 
     None for other data; nothing is by resolution in Table 1.
 
     Args:
-        config: Name of the data set's configuration, such as "ad1_reduced".
+        name: Of the data set, such as "simulated/ad1_reduced:1.0.0".
     """
-    found = [table for start, table in _TABLES if config.startswith(start)]
+    found = [table for start, table in _TABLES if name.startswith(start)]
     return found[0] if found else None

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from uld_jax import evaluate, metrics
+from uld_jax import evaluate, metrics, scenes
 
-_MOST = 64
 _SAME = 0.01  # Meters.
 
 
@@ -38,7 +37,7 @@ def tell(
     truth = np.asarray(result.positions, np.float64).reshape(-1, 2)
     found = np.asarray(result.predicted, np.float64).reshape(-1, 2)
     known, place_of = np.unique(np.round(truth, 3), axis=0, return_inverse=True)
-    if len(known) > _MOST:
+    if len(known) > scenes.MOST_PLACES:
         return {}
     errors = np.linalg.norm(found - truth, axis=-1)
     correct = {"cell_accuracy": result.cell_correct, "accuracy": result.correct}

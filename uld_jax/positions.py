@@ -8,7 +8,6 @@ test on the data set finds.
 import csv
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Iterable, Iterator
 
 import jax
@@ -22,7 +21,6 @@ from uld_jax import (
     progress,
     recorded_signals,
     recordings,
-    records,
     sessions,
     simulation,
 )
@@ -66,39 +64,12 @@ class Located:
         return f"{self.recording.name}: {', '.join(facts)}"
 
 
-def read_run(folder: pathlib.Path) -> dict:
-    """Return the record of the finished run of a network in a folder.
-
-    Raises:
-        LocalizerError: If there is none.
-        records.RecordError: If its record cannot be used.
-    """
-    path = folder / records.FILE_NAME
-    if not path.exists():
-        below = sorted(file.parent.name for file in folder.glob(f"*/{path.name}"))
-        remedy = f"name one of its runs: {', '.join(below)}" if below else ""
-        raise localizers.LocalizerError(
-            f"--run: {str(folder)!r} is not the folder of a run; "
-            f"{remedy or f'it holds no {path.name}'}"
-        )
-    (run,) = records.read([path])
-    if "method" in run:
-        raise localizers.LocalizerError(
-            f"--run: {str(folder)!r} is a run of a baseline; say --method={run['method']}"
-        )
-    if run["status"] != "done":
-        raise localizers.LocalizerError(
-            f"--run: the run in {str(folder)!r} is {run['status']}; name a finished one"
-        )
-    return run
-
-
 def network(session: sessions.Session, run: dict) -> tuple[evaluate.Step, int]:
     """Return a run's network for a session, and how many sources it finds.
 
     Args:
         session: What is to be localized.
-        run: The record of `read_run`.
+        run: The record of `records.read_network`.
 
     Raises:
         LocalizerError: If it was trained for other numbers of sources or, where it
@@ -210,7 +181,7 @@ def _everywhere(session: sessions.Session, num_sources: int) -> sessions.Session
         else recording
         for recording in session.recordings
     )
-    return dataclasses.replace(session, recordings=known)
+    return dataclasses.replace(session, recordings=known, starts=None)
 
 
 def _geometry(session: sessions.Session, recording: sessions.Recording) -> dict:
@@ -265,7 +236,6 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
 
 def write_table(path: pathlib.Path, table: Iterable[tuple[str, ...]]) -> None:
     """Write rows below `COLUMNS` as CSV, in one piece."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     with partial.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *table])

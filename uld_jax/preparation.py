@@ -115,6 +115,7 @@ def prepare(
     path: pathlib.Path,
     processes: int | None,
     beam_options: str | None,
+    splits: tuple[str, ...],
 ) -> None:
     """Prepare the data set of an experiment.
 
@@ -125,6 +126,7 @@ def prepare(
         processes: Worker processes; one for each core by default.
         beam_options: Options of the Apache Beam pipeline that prepares it; without
             them, this machine's own processes do.
+        splits: Splits that it has to have.
 
     Raises:
         input_pipeline.DatasetError: If training would refuse it.
@@ -134,21 +136,37 @@ def prepare(
     from uld_jax_data import pool, shards
 
     processes = processes or len(os.sched_getaffinity(0))
+    make = _simulated if maker.simulated else _recorded
+    make_builder, made_of = make(config, maker)
+    builder = make_builder()
+    _check_splits(config, builder.size_of_split, splits)
     executor, how = pool.executor(processes), f"with {processes} processes"
     if beam_options is not None:
         from uld_jax_data import beam_pipeline
 
         executor = beam_pipeline.executor(beam_options, processes)
         how = "with Apache Beam"
-    make = _simulated if maker.simulated else _recorded
-    make_builder, made_of = make(config, maker, how, processes)
-    builder = make_builder()
+    elif maker.simulated:
+        seconds = builder.builder_config.core_seconds(config.data.engine)
+        how = f"about {max(1, round((seconds / processes + 10) / 60))} min {how}"
     progress.say(
         f"Preparing {maker.kind}/{builder.builder_config.name} in {path}: "
         f"{sum(builder.size_of_split.values()):,} examples, "
-        f"{builder.expected_bytes / 1e9:.2f} GB, {made_of}"
+        f"{builder.expected_bytes / 1e9:.2f} GB, {how}; {made_of}"
     )
     shards.prepare(make_builder, executor)
+
+
+def _check_splits(config, sizes: dict[str, int], splits: tuple[str, ...]) -> None:
+    """Raise if a split that is needed would have no example."""
+    if config.data.source == "fresh":
+        splits = tuple(split for split in splits if split != "train")
+    if missing := [split for split in splits if not sizes.get(split)]:
+        raise input_pipeline.DatasetError(
+            f"{config.data.name} would have no split {missing[0]!r}, only "
+            f"{', '.join(sizes)}: add recordings of it, or, without training, test a "
+            "network with --config.train.epochs=0 and --init_from"
+        )
 
 
 def _factory(maker: Maker, data, **more) -> functools.partial:
@@ -160,7 +178,7 @@ def _factory(maker: Maker, data, **more) -> functools.partial:
     )
 
 
-def _simulated(config, maker: Maker, how: str, processes: int):
+def _simulated(config, maker: Maker):
     """Return what makes the builder of a simulated data set, and of what, in words."""
     data, builder_config = config.data, maker.config
     law = builder_config.law
@@ -179,9 +197,6 @@ def _simulated(config, maker: Maker, how: str, processes: int):
         builder_config = builder_config.held_out()
     elif data.source == "compact":
         builder_config = builder_config.compact_form()
-    if "processes" in how:
-        seconds = builder_config.core_seconds(data.engine) / processes + 10
-        how = f"about {max(1, round(seconds / 60))} min {how}"
     speech, noise = open_corpora(data, builder_config)
     make_builder = _factory(
         maker,
@@ -193,11 +208,11 @@ def _simulated(config, maker: Maker, how: str, processes: int):
         engine=data.engine,
     )
     by = "" if data.source == "compact" else f"; engine: {data.engine}"
-    made_of = f"{how}; speech: {speech.name} ({len(speech.skipped)} files skipped)"
+    made_of = f"speech: {speech.name} ({len(speech.skipped)} files skipped)"
     return make_builder, made_of + (f"; noise: {noise.name}{by}" if noise else "")
 
 
-def _recorded(config, maker: Maker, how: str, _: int):
+def _recorded(config, maker: Maker):
     """Return what makes the builder of real recordings, and of what, in words."""
     data = config.data
     if not data.recordings:
@@ -228,7 +243,7 @@ def _recorded(config, maker: Maker, how: str, _: int):
         _check_size(config, train_size)
     if not train_size:
         progress.say(f"{data.name} has no training split: networks are tested on it")
-    return make_builder, f"{how}; recordings: {folder.resolve().name}"
+    return make_builder, f"recordings: {folder.resolve().name}"
 
 
 def check_epoch(config, builder_config) -> int:

@@ -12,7 +12,8 @@ import numpy as np
 
 from uld_jax import dry_signals, errors
 
-_PEAK = 30_000
+PEAK = 30_000  # Of the integers of a scene.
+
 _CLIPPED_SHARE = 1e-3
 _FULL_SCALE = 1 - 2**-14
 
@@ -125,5 +126,5 @@ def to_stored(signals: np.ndarray) -> tuple[np.ndarray, np.float32]:
 
     One gain for all nodes, so that what they hear keeps its level against the others.
     """
-    gain = np.float32(_PEAK / max(float(np.abs(signals).max()), 1e-9))
+    gain = np.float32(PEAK / max(float(np.abs(signals).max()), 1e-9))
     return np.round(signals * gain).astype(np.int16), gain

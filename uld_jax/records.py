@@ -210,6 +210,39 @@ def read_finished(
     return finished, others
 
 
+def read_network(folder: str | pathlib.Path, flag: str) -> dict:
+    """Return the record of the finished run of a network in a folder.
+
+    Args:
+        folder: Folder of the run.
+        flag: What named it, for messages.
+
+    Raises:
+        RecordError: If there is no such run.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    path = folder / FILE_NAME
+    if not path.exists():
+        below = sorted(file.parent.name for file in folder.glob(f"*/{FILE_NAME}"))
+        remedy = f"it holds no {FILE_NAME}" if folder.exists() else "it does not exist"
+        if below:
+            remedy = f"name one of its runs: {', '.join(below)}"
+        raise RecordError(
+            f"{flag}: {str(folder)!r} is not the folder of a run; {remedy}"
+        )
+    (run,) = read([path])
+    if "method" in run:
+        raise RecordError(
+            f"{flag}: {str(folder)!r} is a run of the baseline {run['method']}; name a "
+            "run of a network"
+        )
+    if run["status"] != "done":
+        raise RecordError(
+            f"{flag}: the run in {str(folder)!r} is {run['status']}; name a finished one"
+        )
+    return run
+
+
 def read_conditions(run: dict) -> dict | None:
     """Return what lies beside a record on worse conditions; None without such.
 

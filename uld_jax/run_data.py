@@ -10,6 +10,11 @@ from uld_jax import datasets, input_pipeline, perturbations
 _SPLITS = ("train", "validation", "test")
 
 
+def needed_splits(config) -> tuple[str, ...]:
+    """Return the splits of a run: without epochs, the test split alone."""
+    return _SPLITS if config.train.epochs else ("test",)
+
+
 class RunData:
     """The data of one run: opened at once, loaded by `load`.
 

@@ -20,6 +20,8 @@ ADHOC_SIDES = (4.0, 10.0)
 ADHOC_T60 = (0.2, 1.2)
 ADHOC_NODES = 30
 ADHOC_CELLS = 16  # Per axis, to keep what is placed apart.
+MOST_PLACES = 64  # That are told one by one.
+LEVEL_RANGE_DB = 2.5  # Of a second talker against the first (PROTOCOL 7).
 TRAIN_SNR_DB = (0.0, 50.0)
 TEST_SNR_DB = (10.0, 20.0)  # Of validation, too.
 
@@ -234,5 +236,4 @@ def training_places(rooms: str) -> list[list[float]]:
     _, places = TWINS[rooms]["train"]
     if places == ANYWHERE:
         return []
-    positions = libri_adhoc40.part(places).positions.values()
-    return [[float(x), float(y)] for x, y, _ in positions]
+    return libri_adhoc40.part(places).places

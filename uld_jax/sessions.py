@@ -19,7 +19,6 @@ NUM_SAMPLES = 2 * dry_signals.SAMPLE_RATE
 LOWEST_RATE = 8000
 
 _ENDINGS = (".wav", ".flac", ".ogg")
-_ACTIVE_DB = -30.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -199,7 +198,7 @@ def windows(signals: np.ndarray, num_samples: int) -> NDArray[np.integer]:
             f"holds no sound in whole windows of {num_samples} samples at 16 kHz; "
             f"leave it out of {session_tables.RECORDINGS}"
         )
-    return starts[energy >= energy.max() * 10 ** (_ACTIVE_DB / 10)]
+    return starts[energy >= energy.max() * 10 ** (dry_signals.ACTIVE_DB / 10)]
 
 
 def _read(recording: Recording, num_nodes: int) -> np.ndarray:

@@ -14,14 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int16
 
-from uld_jax import anechoic, corpora, rendering, scenes
-
-LEVEL_RANGE_DB = 2.5  # Of a second talker against the first (PROTOCOL 7).
+from uld_jax import anechoic, corpora, recorded_signals, rendering, scenes
 
 # From the number of a step and of its examples B to the nodes of each, [B, k].
 ChooseNodes = Callable[[int, int], np.ndarray | None]
 
-_PEAK = 30_000
 _ADHOC_BEFORE = 8000  # Half a second of speech that still reverberates.
 
 
@@ -158,7 +155,9 @@ class Law:
         if not self.noisy:
             return Drawn(scene, tuple(speech), None, _no_levels(self.num_sources), 0)
         noise = draw_noise(rng)
-        levels = rng.uniform(-LEVEL_RANGE_DB, LEVEL_RANGE_DB, self.num_sources)
+        levels = rng.uniform(
+            -scenes.LEVEL_RANGE_DB, scenes.LEVEL_RANGE_DB, self.num_sources
+        )
         levels[0] = 0.0
         seed = int(rng.integers(2**32))
         return Drawn(scene, tuple(speech), noise, levels.astype(np.float32), seed)
@@ -317,7 +316,7 @@ def to_stored(
 ) -> tuple[Int16[Array, "B M N"], Float[Array, " B"]]:
     """Return signals as data sets store them, each scene with a gain, and the gains."""
     peak = jnp.abs(signals).max(axis=(1, 2))
-    gain = _PEAK / jnp.maximum(peak, 1e-9)
+    gain = recorded_signals.PEAK / jnp.maximum(peak, 1e-9)
     return jnp.round(signals * gain[:, None, None]).astype(jnp.int16), gain
 
 

@@ -27,6 +27,7 @@ from uld_jax import (
     initialization,
     progress,
     records,
+    run_data,
     stopping,
     workdirs,
 )
@@ -170,15 +171,21 @@ def _integers(flag: str, values: list[str]) -> list[int | None]:
         ) from None
 
 
-def _status(workdir: pathlib.Path) -> str | None:
-    """Return the status of the run in a folder, or None where there is none."""
+def _status(workdir: pathlib.Path, config) -> str | None:
+    """Return the status of the run in a folder, or None where there is none.
+
+    Raises:
+        workdirs.RunConflictError: If it has begun from another network.
+    """
     path = workdir / records.FILE_NAME
     if not path.exists():
         return None
     try:
-        return records.read([path])[0]["status"]
+        (record,) = records.read([path])
     except ValueError:
         return "unreadable"
+    initialization.check_begun_from(record, config, workdir)
+    return record["status"]
 
 
 def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) -> int:
@@ -227,11 +234,13 @@ def main(_) -> None:
     deadline = math.inf
     if _MINUTES.value is not None:
         deadline = time.monotonic() + 60 * _MINUTES.value
-    datasets.ensure_prepared(config_lib.resolve(_CONFIG.value), allowed=_PREPARE.value)
+    config = config_lib.resolve(_CONFIG.value)
+    splits = run_data.needed_splits(config)
+    datasets.ensure_prepared(config, allowed=_PREPARE.value, splits=splits)
     failed = []
     for number, (name, (overrides, config)) in enumerate(runs.items(), start=1):
         workdir = base / name
-        status = _status(workdir)
+        status = _status(workdir, config)
         if status not in (None, "running"):
             progress.say(f"[{number}/{len(runs)}] {name}: {status} already")
             if status != "done":

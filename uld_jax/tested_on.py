@@ -25,35 +25,31 @@ class Data(NamedTuple):
     """
 
     name: str
-    speech: str  # Fingerprint of the corpus.
+    speech: str  # Fingerprint of the corpus, or of its test part.
     noise: str  # Likewise.
     noise_field: str
     engine: str
     test_size: int
 
     @property
-    def config(self) -> str:
-        """Name of the data set's configuration."""
-        return self.name.rpartition("/")[2].partition(":")[0]
-
-    @property
     def table(self) -> str | None:
         """Name of the paper's table on such data; None for other data."""
-        return (paper.table_of(self.config) or (None, None))[0]
+        return (paper.table_of(self.name) or (None, None))[0]
 
     @property
     def printed(self) -> paper.Printed | None:
         """What the paper prints about such data by resolution, if it does."""
-        return (paper.table_of(self.config) or (None, None))[1]
+        return (paper.table_of(self.name) or (None, None))[1]
 
     @classmethod
     def of(cls, run: dict) -> "Data":
         """Return what a run was tested on."""
         data, settings = run["data"], run["settings"].get("data", {})
         name, _ = split_name(data["name"])
+        corpus = data["corpus"]
         return cls(
             name=name,
-            speech=data["corpus"].get("fingerprint", ""),
+            speech=corpus.get("test_fingerprint", corpus.get("fingerprint", "")),
             noise=data.get("noise", {}).get("fingerprint", ""),
             noise_field=settings.get("noise_field", "point"),
             engine=settings.get("engine", "jax"),

@@ -111,17 +111,18 @@ def train_and_evaluate(
             f"{jax.process_count()} processes started; training runs in one"
         )
     record = workdirs.read_record(workdir)
-    if record and record["status"] != "running":
-        return record
+    if record:
+        initialization.check_begun_from(record, config, workdir)
+        if record["status"] != "running":
+            return record
     # The time limit counts from here: loading and compiling are part of it.
     with stopping.StopFlag(seconds) as stop_flag:
         run = _Run(config, workdir)
-        for what, now in (("data", run.data.origin), ("init", run.init)):
-            if record and record.get(what) != now:
-                raise workdirs.RunConflictError(
-                    f"{str(workdir)!r} holds a run on other {what}: "
-                    f"{record.get(what)} -> {now}"
-                )
+        if record and record["data"] != run.data.origin:
+            raise workdirs.RunConflictError(
+                f"{str(workdir)!r} holds a run on other data: "
+                f"{record['data']} -> {run.data.origin}"
+            )
         # Only now: what cannot be run leaves no folder behind.
         with locking.hold(workdir / locking.FILE_NAME):
             records.write_json(workdir / workdirs.SETTINGS_FILE, settings)
@@ -141,9 +142,7 @@ class _Run:
         self.history = _History()
         self.environment = evaluate.environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        tests_only = not config.train.epochs
-        splits = ("test",) if tests_only else ("train", "validation", "test")
-        self.data = run_data.RunData(config, splits)
+        self.data = run_data.RunData(config, run_data.needed_splits(config))
         try:
             model = models.for_label(
                 config_lib.to_dict(config.model),
@@ -167,7 +166,7 @@ class _Run:
         adamw = optimizer.adamw(self.rate, rules.weight_decay)
         self.graph, self.state = training_step.init_state(model, adamw)
         if config.init.folder is not None:
-            items, self.init = initialization.load(config.init, self._best_items())
+            items, self.init = initialization.load(config, self._best_items())
             self.state = self.state._replace(**items)
         self.data.load()
         invariant = config.train.permutation_invariant
@@ -205,16 +204,26 @@ class _Run:
         result = self._evaluate("test", **best)
         self._write_predictions(best, result)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
-        test |= places.tell(result, self._trained_places())
+        room = self.data.origin.get("room")
+        test |= places.tell(result, self._trained_places().get(room))
         return self._write_record("done", test)
 
-    def _trained_places(self) -> list | None:
-        """Return where sources stood in training, here and before; None if anywhere."""
-        here = self.data.origin.get("training_places")
-        if here is None:
-            return None
-        before = (self.init or {}).get("training_places") or []
-        return (here if self.config.train.epochs else []) + before
+    def _trained_places(self) -> dict[str, list | None]:
+        """Return by room the places it was trained at, here and before.
+
+        None of a room where they are too many to be told.
+        """
+        rooms = dict((self.init or {}).get("trained_places", {}))
+        if room := self.data.origin.get("room"):
+            here = self.data.origin.get("training_places")
+            before = rooms.get(room, [])
+            if not self.config.train.epochs:
+                rooms[room] = before
+            elif here is None or before is None:
+                rooms[room] = None
+            else:
+                rooms[room] = before + [at for at in here if at not in before]
+        return rooms
 
     def _tell_network(self) -> None:
         """Say how large the network is and what it costs."""
@@ -344,6 +353,7 @@ class _Run:
             "seed": self.config.seed,
             "data": self.data.origin,
             "init": self.init,
+            "trained_places": self._trained_places(),
             "network": self.network,
             "best_epoch": self.history.best_epoch,
             "epochs": self.history.epochs,

@@ -3,7 +3,16 @@
 import json
 
 BEGUN_FROM = "init.data"
+BEGUN_KIND = "init.kind"  # Hash of how that network came to be.
 TRAINED_AT = "data.trained_at"  # Said by the name of the data set.
+# What does not matter where nothing is trained.
+OF_TRAINING = frozenset(
+    {f"train.{key}" for key in ("batch_size", "learning_rate", "fine_tuning_rate")}
+    | {f"train.{key}" for key in ("schedule", "plateau_factor", "plateau_patience")}
+    | {f"train.{key}" for key in ("stop_patience", "weight_decay")}
+    | {f"data.{key}" for key in ("nodes_in_training", "clock_offset", "source")}
+    | {f"data.{key}" for key in ("position_error", "epoch_examples", "speech_hours")}
+)
 
 # Settings in words; others are told as they are.
 _WORDS = {
@@ -45,11 +54,13 @@ def choose_base(kinds: dict[str, int]) -> dict:
 
 
 def changed(own: dict, other: dict) -> set[str]:
-    """Return the keys of which settings have different values."""
+    """Return the keys of which settings have different values, as far as they matter."""
     missing = object()
+    tested_alone = 0 in (own.get("train.epochs"), other.get("train.epochs"))
+    ignored = OF_TRAINING if tested_alone else frozenset()
     return {
         key
-        for key in own.keys() | other.keys()
+        for key in (own.keys() | other.keys()) - ignored
         if own.get(key, missing) != other.get(key, missing)
     }
 
@@ -61,6 +72,11 @@ def differences(own: dict, others: list[dict]) -> str:
         if key == BEGUN_FROM:
             begun = own.get(key)
             words.append("from scratch" if begun is None else f"begun from {begun}")
+        elif key == BEGUN_KIND:
+            if own.get(key) and all(
+                o.get(BEGUN_FROM) == own[BEGUN_FROM] for o in others
+            ):
+                words.append(f"by the pre-training {own[key]}")
         elif key == TRAINED_AT:
             words += [f"trained at {own[key]}"] if own.get(key) else []
         elif key not in own:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from uld_jax import libri_adhoc40, records
+from uld_jax_data import scene_features
 
 SPLITS = ("train", "validation", "test")
 _SAID_BY = {
@@ -57,8 +58,7 @@ class LibriAdhoc40Config(tfds.core.BuilderConfig):
         """Places [(x, y)] of the training split's sources, in meters."""
         if "train" not in self.parts:
             return []
-        positions = libri_adhoc40.part(self.parts["train"]).positions.values()
-        return [[float(x), float(y)] for x, y, _ in positions]
+        return libri_adhoc40.part(self.parts["train"]).places
 
     def talkers(self, split: str) -> frozenset[str]:
         """Return who may speak in a split.
@@ -79,47 +79,31 @@ class LibriAdhoc40Config(tfds.core.BuilderConfig):
 
 def features(config: LibriAdhoc40Config) -> tfds.features.FeaturesDict:
     """Return what an example holds."""
-    tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
-    numbers = functools.partial(tensor, dtype=np.int32)
-    reals = functools.partial(tensor, dtype=np.float32)
-    M, S, N = config.num_nodes, config.num_sources, config.num_samples
+    numbers = functools.partial(scene_features.tensor, dtype=np.int32)
+    M, S = config.num_nodes, config.num_sources
+    own = {
+        "nodes": numbers(shape=(M,), doc="Numbers of the nodes, 1 to 40."),
+        "positions": numbers(
+            shape=(S,), doc="Numbers of the sources' loudspeaker positions."
+        ),
+        "utterances": tfds.features.Text(
+            doc="The sources' utterances, talker-chapter-number, one a line."
+        ),
+        "starts": numbers(
+            shape=(S,),
+            doc="Where the excerpt starts in each recording, in samples at 16 kHz.",
+        ),
+        "levels_db": scene_features.tensor(
+            shape=(S,),
+            dtype=np.float32,
+            doc="Mean power of the sources over all nodes, the first's at 0 dB.",
+        ),
+    }
     return tfds.features.FeaturesDict(
-        {
-            "audio": tensor(
-                shape=(M, N),
-                dtype=np.int16,
-                doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
-            ),
-            "gain": reals(
-                shape=(),
-                doc="Factor of the whole scene between the signals and `audio`.",
-            ),
-            "node_positions": reals(
-                shape=(M, 3), doc="(x, y, z) of the nodes in meters."
-            ),
-            "source_positions": reals(
-                shape=(S, 3), doc="(x, y, z) of the sources in meters."
-            ),
-            "room_size": reals(
-                shape=(3,), doc="Sides of the room's main rectangle in meters."
-            ),
-            "nodes": numbers(shape=(M,), doc="Numbers of the nodes, 1 to 40."),
-            "positions": numbers(
-                shape=(S,), doc="Numbers of the sources' loudspeaker positions."
-            ),
-            "utterances": tfds.features.Text(
-                doc="The sources' utterances, talker-chapter-number, one a line."
-            ),
-            "starts": numbers(
-                shape=(S,),
-                doc="Where the excerpt starts in each recording, in samples at 16 kHz.",
-            ),
-            "levels_db": reals(
-                shape=(S,),
-                doc="Mean power of the sources over all nodes, the first's at 0 dB.",
-            ),
-            "index": numbers(shape=(), doc="Number of the example in its split."),
-        }
+        scene_features.signals(M, config.num_samples)
+        | scene_features.geometry(M, S)
+        | own
+        | scene_features.index()
     )
 
 

@@ -26,11 +26,10 @@ from uld_jax import (
     libri_adhoc40,
     progress,
     recorded_signals,
+    scenes,
 )
 from uld_jax_data import shards
 from uld_jax_data.libri_adhoc40 import configs
-
-LEVEL_RANGE_DB = 2.5  # Of a second source against the first.
 
 _DESCRIPTION = """
 Libri-adhoc40: LibriSpeech, replayed by a loudspeaker in a real room of 9.8 x 10.3 x
@@ -104,14 +103,19 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _origin(self) -> dict:
         """Return what the content depends on, for the stored metadata."""
-        config = self.builder_config
+        config, corpus = self.builder_config, {}
+        if self._material and config.parts["test"] in self._material.utterances:
+            corpus = self._material.summary()
+            # Of data sets with the same test split, whatever else they have.
+            test = self._material.fingerprint([config.parts["test"]])
+            corpus["test_fingerprint"] = test
         return {
             "seed": config.seed,
             "sample_rate": dry_signals.SAMPLE_RATE,
-            "corpus": self._material.summary() if self._material else {},
+            "corpus": corpus,
             "parts": dict(config.parts),
             "training_places": config.training_places,
-            "room": "libri_adhoc40",
+            "room": libri_adhoc40.ROOM,
             "law": {
                 "num_sources": config.num_sources,
                 "num_nodes": config.num_nodes,
@@ -234,7 +238,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         power = (signals**2).mean()
         for _ in range(1, config.num_sources):
             utterance = self._elsewhere(split, utterances, rng)
-            level = rng.uniform(-LEVEL_RANGE_DB, LEVEL_RANGE_DB)
+            level = rng.uniform(-scenes.LEVEL_RANGE_DB, scenes.LEVEL_RANGE_DB)
             more, start = self._excerpt(utterance, nodes + 1, rng)
             scale = np.sqrt(power * 10 ** (level / 10) / (more**2).mean())
             signals = signals + scale * more

@@ -17,10 +17,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from uld_jax import dry_signals, progress, recorded_signals, sessions
-from uld_jax_data import shards
-
-_MOST_PLACES = 64
+from uld_jax import dry_signals, progress, recorded_signals, scenes, sessions
+from uld_jax_data import scene_features, shards
 
 _DESCRIPTION = """
 Recordings by scattered microphones on one clock in one room, at 16 kHz, in windows in
@@ -91,35 +89,20 @@ class Builder(tfds.core.ShardBasedBuilder):
             super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
-        positions = functools.partial(tensor, dtype=np.float32)
-        numbers = functools.partial(tensor, shape=(), dtype=np.int32)
         law = self._law()
         M, S, N = law["num_nodes"], law["num_sources"], law["num_samples"]
-        features = {
-            "audio": tensor(
-                shape=(M, N),
-                dtype=np.int16,
-                doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
-            ),
-            "gain": tensor(
-                shape=(),
-                dtype=np.float32,
-                doc="Factor of the whole scene between the signals and `audio`.",
-            ),
-            "node_positions": positions(
-                shape=(M, 3), doc="(x, y, z) of the nodes in meters."
-            ),
-            "source_positions": positions(
-                shape=(S, 3), doc="(x, y, z) of the sources in meters."
-            ),
-            "room_size": positions(shape=(3,), doc="Sides of the room in meters."),
+        own = {
             "recording": tfds.features.Text(
                 doc="Path of the recording below the session's folder."
             ),
-            "start": numbers(doc="Its first sample in the recording, at 16 kHz."),
-            "index": numbers(doc="Number of the example in its split."),
+            "start": scene_features.tensor(
+                shape=(),
+                dtype=np.int32,
+                doc="Its first sample in the recording, at 16 kHz.",
+            ),
         }
+        features = scene_features.signals(M, N) | scene_features.geometry(M, S)
+        features |= own | scene_features.index()
         return tfds.core.DatasetInfo(
             builder=self,
             description=_DESCRIPTION,
@@ -148,8 +131,9 @@ class Builder(tfds.core.ShardBasedBuilder):
             "law": self._law(),
         }
         if self._session:
+            origin["room"] = f"session {self._session.name}"
             places = self._training_places()
-            if len(places) <= _MOST_PLACES:
+            if len(places) <= scenes.MOST_PLACES:
                 origin["training_places"] = places
         return origin
 

@@ -29,8 +29,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 import uld_jax
-from uld_jax import acoustics, compact, corpora, dry_signals, simulation
-from uld_jax_data import shards
+from uld_jax import (
+    acoustics,
+    compact,
+    corpora,
+    dry_signals,
+    libri_adhoc40,
+    simulation,
+)
+from uld_jax_data import scene_features, shards
 from uld_jax_data.simulated.configs import CONFIGS, ENGINES, SPLITS
 
 _RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
@@ -115,8 +122,9 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
-        tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
+        tensor = scene_features.tensor
         M, S = config.law.num_nodes, config.law.num_sources
+        signals = scene_features.signals(M, config.law.num_samples)
         if config.compact:
             signals = {
                 "dry": tensor(
@@ -125,31 +133,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                     doc="Dry speech of the sources, 16 kHz, each with its own peak.",
                 )
             }
-        else:
-            signals = {
-                "audio": tensor(
-                    shape=(M, config.law.num_samples),
-                    dtype=np.int16,
-                    doc="Signals at the nodes, 16 kHz, on one clock; divide by `gain`.",
-                ),
-                "gain": tensor(
-                    shape=(),
-                    dtype=np.float32,
-                    doc="Factor of the whole scene between the signals and `audio`.",
-                ),
-            }
-        features = signals | {
-            "node_positions": tensor(
-                shape=(M, 3), dtype=np.float32, doc="(x, y, z) of the nodes in meters."
-            ),
-            "source_positions": tensor(
-                shape=(S, 3),
-                dtype=np.float32,
-                doc="(x, y, z) of the sources in meters.",
-            ),
-            "room_size": tensor(
-                shape=(3,), dtype=np.float32, doc="Sides of the room in meters."
-            ),
+        own = {
             "utterances": tfds.features.Text(
                 doc="The sources' dry files below the corpus folder, one a line."
             ),
@@ -158,10 +142,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                 dtype=np.int32,
                 doc="Where the segment starts in each utterance, in samples at 16 kHz.",
             ),
-            "index": tensor(
-                shape=(), dtype=np.int32, doc="Number of the example in its split."
-            ),
         }
+        features = signals | scene_features.geometry(M, S) | own
+        features |= scene_features.index()
         if config.law.noisy:
             scalar = functools.partial(tensor, shape=(), dtype=np.float32)
             features |= {
@@ -202,7 +185,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "corpus": self._corpus.summary() if self._corpus else {},
         }
         if (places := config.law.training_places) is not None:
-            origin["training_places"] = places
+            origin |= {"room": libri_adhoc40.ROOM, "training_places": places}
         if config.law.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:
