@@ -8,6 +8,7 @@ test on the data set finds.
 import csv
 import dataclasses
 import itertools
+import pathlib
 from collections.abc import Iterable, Iterator
 
 import jax
