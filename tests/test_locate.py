@@ -101,10 +101,13 @@ def free_lab(tmp_path_factory):
 
 
 def main(**values):
-    """Run the command's main function with flags."""
-    with flagsaver.flagsaver():
-        words = [f"--{name}={value}" for name, value in values.items()]
-        flags.FLAGS(["locate", *words])
+    """Run the command's main function with flags.
+
+    Others' flags are not parsed: in this process there may be those of other commands.
+    """
+    values = {k: v if isinstance(v, int) else str(v) for k, v in values.items()}
+    with flagsaver.flagsaver(**values):
+        flags.FLAGS.mark_as_parsed()
         locate.main([])
 
 
@@ -255,7 +258,7 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
         ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' is there already"),
         ({"method": "srp_phat", "out": "."}, r"--out: '\.' is a folder"),
         ({"method": "srp_phat", "out": "no/a.csv"}, "'no' is no folder"),
-        ({"run": "r"}, "'r' is not the folder of a run; it holds no record.json"),
+        ({"run": "r"}, "'r' is not the folder of a run; it does not exist"),
         ({"run": "runs"}, "'runs' is not the .* name one of its runs: uld"),
         ({"method": "srp_phat"}, "session folder 'no/lab' does not exist"),
     ],
