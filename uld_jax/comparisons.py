@@ -12,7 +12,7 @@ def side_by_side(members: list[Group]) -> list[Table]:
         if one.scheme:
             kinds.setdefault((one.scheme, one.resolution), []).append(one)
     header = ["Label", "I", "settings", "ACC %", "cell ACC %", "MAE m", "median m"]
-    header += ["training loss", "validation loss", "runs"]
+    header += ["training loss", "validation loss", "validation MAE m", "runs"]
     rows = [
         [
             one.title,
@@ -22,7 +22,14 @@ def side_by_side(members: list[Group]) -> list[Table]:
             one.metric("cell_accuracy", 100.0, 2),
             one.metric("mae"),
             one.metric("median"),
-            *(_best_losses(one, split) for split in ("train", "validation")),
+            *(
+                _of_best_epoch(one, split, key)
+                for split, key in (
+                    ("train", "kl"),
+                    ("validation", "kl"),
+                    ("validation", "mae"),
+                )
+            ),
             str(len(one.runs)),
         ]
         for alike in kinds.values()
@@ -40,13 +47,10 @@ def side_by_side(members: list[Group]) -> list[Table]:
     return [Table(f"{title}, tested alike.{base}", header, rows, notes)] * bool(rows)
 
 
-def _best_losses(one: Group, split: str) -> str:
-    """Return the converged runs' loss above its floor in their best epoch.
-
-    Empty where nothing was trained.
-    """
+def _of_best_epoch(one: Group, split: str, key: str) -> str:
+    """Return what the converged runs' best epoch had; empty without training."""
     found = [
-        run["epochs"][run["best_epoch"] - 1][split]["kl"]
+        run["epochs"][run["best_epoch"] - 1][split][key]
         for run in one.converged
         if run.get("best_epoch")
     ]
