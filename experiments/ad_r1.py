@@ -23,7 +23,7 @@ DATA = {
     "twin_dev": "simulated/twin_r1_dev",
     "twin_anywhere": "simulated/twin_r1_anywhere",
 }
-_SMALL = ("reduced", "tiny")  # Sizes of the twins.
+_SMALL = ("reduced", "tiny")  # Sizes of the networks, and of the twins.
 
 
 def get_config(size: str = "paper") -> config_lib.ConfigDict:
@@ -33,19 +33,19 @@ def get_config(size: str = "paper") -> config_lib.ConfigDict:
         size: "paper", all parts of the corpus; "dev", trained on its dev part; "test",
             tested on its test part alone; or a simulated twin of the room: "twin",
             trained at the loudspeakers of the training part, "twin_dev", at those of
-            the dev part, "twin_anywhere". A twin's name may end in "_reduced", for two
-            cores: 1,600 training utterances and the network of ad1.py:reduced; or in
-            "_tiny", to try the commands: a few short utterances from built-in signals.
+            the dev part, "twin_anywhere". Any of them may end in "_reduced", for the
+            network and training of ad1.py:reduced, or in "_tiny", to try the commands.
+            So ending, a twin has 1,600 training utterances, or a few short ones from
+            built-in signals; of recordings there are as many as without.
     """
-    twins = [name for name in DATA if name.startswith("twin")]
-    small = [f"{name}_{ending}" for name in twins for ending in _SMALL]
-    config_lib.check_size(size, (*DATA, *small))
+    kinds = [*DATA, *(f"{kind}_{ending}" for kind in DATA for ending in _SMALL)]
+    config_lib.check_size(size, tuple(kinds))
     kind, _, ending = size.rpartition("_")
     if ending not in _SMALL:
         kind, ending = size, ""
     config = ad1.get_config(ending or "full")
     name = DATA[kind]
-    if ending:
+    if ending:  # Recordings are as they are.
         name = name.replace("twin_r1", f"twin_r1_{ending}")
     config.data.name = f"{name}:1.0.0"
     config.data.recordings = "Libri-adhoc40"

@@ -61,6 +61,14 @@ def test_places_seen_and_unseen_stand_side_by_side_with_counts():
     assert other[11:] == ["0.010*", "0.020*"]
 
 
+def test_runs_that_did_not_converge_are_in_the_table_with_a_stroke():
+    lost = placed(room_record("one_hot", name="twin_r1")) | {"converged": False}
+    found = groups.group([lost, placed(room_record("uld", name="twin_r1"))])
+    (table,) = comparisons.places(found)
+    assert [row[0] for row in table.rows] == ["One-hot", "ULD"]
+    assert set(table.rows[0][3:]) == {"/"}
+
+
 def test_runs_whose_places_are_not_told_have_no_such_table():
     assert comparisons.places(groups.group([room_record("uld")])) == []
 
@@ -82,6 +90,7 @@ def test_what_a_network_began_from_tells_runs_apart():
     base = next(one for one in found if one.variant == "base")
     assert base.runs == (tuned,)
     assert "begun from simulated/ad1:1.0.0" in base.details
+    assert "fine-tuned" in base.details
 
 
 def test_networks_begun_from_runs_of_another_kind_are_kept_apart():

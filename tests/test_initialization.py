@@ -70,23 +70,6 @@ def test_fine_tuning_takes_parameters_alone(first, tiny_data_dir, tmp_path):
     assert facts["parameters"] == initialization.digest(saved)
 
 
-def test_a_fine_tuned_run_begins_where_the_other_ended(first, tiny_data_dir, tmp_path):
-    """A rate of next to nothing leaves the first run's validation as it was."""
-    config = settings(tiny_data_dir, **{"train.fine_tuning_rate": 1e-12})
-    tuned = train.train_and_evaluate(
-        initialization.settle(config, str(first)), tmp_path / "tuned"
-    )
-    before = read(first)
-    best = before["epochs"][before["best_epoch"] - 1]
-    scratch = before["epochs"][0]["train"]["loss"]
-    assert tuned["epochs"][0]["learning_rate"] == pytest.approx(1e-12)
-    # Running means go on, so it is near and not the same.
-    assert tuned["epochs"][0]["validation"]["loss"] == pytest.approx(
-        best["validation"]["loss"], rel=0.2
-    )
-    assert tuned["epochs"][0]["train"]["loss"] < scratch
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -206,6 +189,18 @@ def test_reading_a_network_leaves_its_folder_as_it_was(first):
     assert sorted(path for path in first.rglob("*")) == before
 
 
+def test_networks_are_of_a_kind_whose_seed_and_label_alone_differ(first):
+    record = read(first)
+    other = read(first)
+    other["settings"]["seed"] = 5
+    other["settings"]["label"] |= {"scheme": "one_hot", "resolution": 6}
+    assert initialization._kind(other) == initialization._kind(record)
+    other["settings"]["train"]["learning_rate"] = 0.5
+    assert initialization._kind(other) != initialization._kind(record)
+    begun = record | {"init": {"kind": "a"}}
+    assert initialization._kind(begun) != initialization._kind(record)
+
+
 def test_settings_of_the_beginning_are_not_said_by_hand(first, tiny_data_dir):
     for key, value in (("folder", str(first)), ("data", "x"), ("partial", True)):
         config = settings(tiny_data_dir, **{f"init.{key}": value})
@@ -278,7 +273,7 @@ def test_from_scratch_and_begun_are_different_runs(first, tiny_data_dir):
         initialization.settle(settings(tiny_data_dir), str(first))
     )
     assert records.differences(scratch, begun) == [
-        "init.data: None -> 'simulated/l1_tiny:1.0.0'"
+        "--init_from, trained on: None -> 'simulated/l1_tiny:1.0.0'"
     ]
     moved = begun | {"init": begun["init"] | {"folder": "elsewhere"}}
     assert records.differences(begun, moved) == []

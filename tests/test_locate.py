@@ -15,6 +15,7 @@ from whole_runs import run as run_command
 
 from uld_jax import (
     checkpoints,
+    commands,
     datasets,
     errors,
     evaluate,
@@ -24,7 +25,6 @@ from uld_jax import (
     models,
     optimizer,
     positions,
-    recorded_signals,
     records,
     schemes,
     sessions,
@@ -245,7 +245,7 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
     signals[1] = 0.0
     made_sessions.write_recording(folder, "five", signals)
     session = sessions.open_session(folder)
-    with pytest.raises(recorded_signals.SignalError, match=r"'five\.wav'.*node desk"):
+    with pytest.raises(sessions.SessionError, match=r"'five\.wav'.*node desk"):
         next(positions.locate(session, lambda _: 1 / 0, num_sources=1, batch_size=4))
 
 
@@ -270,6 +270,26 @@ def test_wrong_flags_are_told(tmp_path, monkeypatch, network, flags_given, messa
     with pytest.raises(errors.InputError, match=message):
         main(recordings="no/lab", **flags_given)
     assert (tmp_path / "there.csv").read_text() == "precious\n"
+
+
+def test_a_recording_that_cannot_be_right_does_not_keep_the_others(
+    lab, tmp_path, monkeypatch, capsys
+):
+    folder = shutil.copytree(lab, tmp_path / "lab")
+    signals = np.random.default_rng(0).normal(size=(3, 2 * N)) / 10
+    signals[1] = 0.0
+    made_sessions.write_recording(folder, "two", signals)
+    monkeypatch.setattr(positions, "baseline", lambda *_: (say, 1))
+    out = tmp_path / "positions.csv"
+    with pytest.raises(
+        commands.Failed,
+        match=r"Left out:\n  recording 'two\.wav': .*node desk is silent",
+    ):
+        main(recordings=folder, method="srp_phat", out=out)
+    assert {row["recording"] for row in read(out)} == {
+        *("one.wav", "three.wav", "four.wav", "five.wav")
+    }
+    assert "positions are in" in capsys.readouterr().out
 
 
 def test_a_table_is_written_anew_where_that_is_said(lab, tmp_path, monkeypatch):

@@ -76,3 +76,39 @@ def test_data_with_sources_anywhere_have_no_places():
         None, None, {}, many, many, np.ones((100, 1)), np.ones((100, 1))
     )
     assert places.tell(everywhere, []) == {}
+
+
+TWIN = {"room": "libri_adhoc40", "training_places": [[2.7, 1.2], [4.3, 1.2]]}
+TWIN_DEV = {"room": "libri_adhoc40", "training_places": [[2.7, 5.2], [4.3, 1.2]]}
+LAB = {"room": "session lab"}  # Of more places than are told.
+
+
+def test_what_was_trained_at_is_kept_from_network_to_network():
+    """However often one begins from another, and whatever was tested between."""
+    rooms = {}
+    for origin, trained_here in (
+        ({"name": "simulated/ad1:1.0.0"}, True),  # No room of a name.
+        (TWIN, True),
+        (TWIN_DEV, False),
+        (TWIN_DEV, True),
+        (TWIN, False),
+        (LAB, False),
+    ):
+        rooms = places.trained(rooms, origin, trained_here)
+    assert rooms == {
+        "libri_adhoc40": [[2.7, 1.2], [4.3, 1.2], [2.7, 5.2]],
+        "session lab": [],
+    }
+
+
+def test_what_was_only_tested_has_seen_nothing():
+    rooms = places.trained(places.trained({}, TWIN, False), TWIN, False)
+    assert rooms == {"libri_adhoc40": []}
+
+
+def test_too_many_places_stay_unknown():
+    rooms = places.trained({}, LAB, True)
+    assert rooms == {"session lab": None}
+    few = LAB | {"training_places": [[1.0, 1.0]]}
+    assert places.trained(rooms, few, True) == {"session lab": None}
+    assert places.trained({}, few, True) == {"session lab": [[1.0, 1.0]]}

@@ -25,7 +25,7 @@ REFUSED_TABLES = {
         "nodes.csv",
         "node,x",
         "node,height,x",
-        "unknown column 'height'; its first line is node,x,y,z$",
+        "unknown column 'height' in its first line, 'node,height,x,y,z'; write node,x",
     ),
     "column twice": ("nodes.csv", "node,x,y,z", "node,x,y,z,z", "twice the column 'z'"),
     "half a talker": (
@@ -191,6 +191,14 @@ def test_a_table_that_cannot_be_right_is_refused(folder, case):
     assert str(folder / table) in str(told.value)
     assert "\n" not in str(told.value)
     assert isinstance(told.value, errors.InputError)
+
+
+def test_semicolons_are_told(folder):
+    (folder / "room.csv").write_text("x;y;z\n6,2;4,8;2,7\n")
+    with pytest.raises(
+        sessions.SessionError, match="first line, 'x;y;z'; write x,y,z, with commas"
+    ):
+        open_session(folder)
 
 
 def test_a_table_in_another_code_is_refused(folder):

@@ -352,8 +352,22 @@ def test_signals_that_cannot_be_right_are_refused(folder, change, message):
         recorded_signals.SignalError, match=f"recording 'one.wav': the signal {message}"
     ):
         session.load(session.recordings[0])
-    with pytest.raises(recorded_signals.SignalError, match=message):
+    with pytest.raises(sessions.SessionError, match=f"{message}.*record it anew"):
         session.listed()
+    left_out = []
+    rest = session.listed(left_out)
+    assert len(left_out) == 1
+    assert re.search(message, left_out[0])
+    assert rest.starts.keys() == {"two.wav", "three.wav", "four.wav"}
+    names = [recording.name for recording in rest.recordings]
+    assert names == ["two.wav", "three.wav", "four.wav", "five.wav"]
+
+
+def test_where_nothing_is_left_it_is_an_error(folder):
+    for name in RECORDINGS:
+        spoiled(folder / f"{name}.wav", lambda signals: signals * 0)
+    with pytest.raises(sessions.SessionError, match="4 problems in"):
+        open_session(folder).listed([])
 
 
 def test_sound_after_the_last_whole_window_is_no_example(folder):

@@ -234,6 +234,11 @@ def _check_unpacked(folder: pathlib.Path, part: str) -> None:
     root = folder / _folder_name(part)
     if root.is_dir():
         return
+    if folder.resolve().name == root.name:
+        raise ArchiveError(
+            f"{str(folder)!r} is the folder of a part; give the one above it, "
+            f"{str(folder.resolve().parent)!r}"
+        )
     if packed := _still_packed(folder, part):
         raise ArchiveError(
             f"{packed!r} is still packed; unpack it, so that there is {str(root)!r}"

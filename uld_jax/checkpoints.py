@@ -103,7 +103,7 @@ def read_arrays(
         return None
     handlers = {name: ocp.StandardCheckpointHandler() for name in names}
     handlers["note"] = ocp.JsonCheckpointHandler()
-    options = ocp.CheckpointManagerOptions(create=False, read_only=True)
+    options = ocp.CheckpointManagerOptions(create=False)
     with ocp.CheckpointManager(
         folder, options=options, item_handlers=handlers
     ) as manager:

@@ -60,8 +60,15 @@ def _of_best_epoch(one: Group, split: str, key: str) -> str:
 
 def places(members: list[Group]) -> list[Table]:
     """Return a table of the places that were tested at, seen in training and unseen."""
-    tested = [one for one in members if any(map(_places, one.converged))]
-    known = [at["place"] for at in _places(tested[0].converged[0])] if tested else []
+    tested = [one for one in members if any(map(_places, one.runs))]
+    known = sorted(
+        {
+            tuple(at["place"])
+            for one in tested
+            for run in one.runs
+            for at in _places(run)
+        }
+    )
     header = ["Label", "I", "settings"]
     for name in ("seen", "unseen"):
         header += [f"{name}: places", "sources", "ACC %", "MAE m"]
@@ -74,7 +81,10 @@ def places(members: list[Group]) -> list[Table]:
             row += _of_places(one, [test[name] for test in runs])
         for place in known:
             found = [
-                at for test in runs for at in test["places"] if at["place"] == place
+                at
+                for test in runs
+                for at in test["places"]
+                if tuple(at["place"]) == place
             ]
             seen = "" if not found or found[0]["seen"] else "*"
             row.append(one.spread([at["mae"] for at in found]) + seen)
@@ -94,6 +104,8 @@ def _places(run: dict) -> list[dict]:
 def _of_places(one: Group, found: list[dict | None]) -> list[str]:
     """Return places, sources, ACC and MAE of the seen or the unseen ones."""
     there = [facts for facts in found if facts]
+    if not one.converged:
+        return ["/"] * 4
     if not there:
         return ["0", "0", "", ""]
     accuracies = [100 * facts["accuracy"] for facts in there if "accuracy" in facts]

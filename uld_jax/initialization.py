@@ -119,7 +119,9 @@ def _check_same_network(run: dict, config) -> None:
             f"--init_from: the run in {run['folder']!r} has another label or network:"
             "\n  "
             + "\n  ".join(lines)
-            + "\nGive the same, or --init_partial to take what fits of its parameters."
+            + "\nGive the same by --config.label..., and the size of the experiment, as in "
+            "ad_r1.py:twin_reduced or own.py:reduced; or --init_partial to take what "
+            "fits of its parameters and train the rest."
         )
 
 
@@ -169,10 +171,14 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
 
 
 def _kind(run: dict) -> str:
-    """Return a short hash of how a network came to be, its seed aside."""
-    settings = records.identity(run["settings"]) | {"seed": None}
+    """Return a short hash of how a network came to be, its seed and label aside."""
+    settings = records.identity(run["settings"])
     before = (run.get("init") or {}).get("kind")
-    lines = [f"{key} {value}" for key, value in sorted(settings.items())]
+    lines = [
+        f"{key} {value}"
+        for key, value in sorted(settings.items())
+        if key != "seed" and not key.startswith("label.")
+    ]
     return hashlib.sha256("\n".join([*lines, str(before)]).encode()).hexdigest()[:8]
 
 

@@ -78,9 +78,13 @@ class Split:
         builder = tfds.builder_from_directory(path)
         if name not in builder.info.splits:
             there = ", ".join(builder.info.splits)
+            remedy = "add examples of it and prepare it anew, in place of that folder"
+            if name != "test":
+                remedy += (
+                    "; or test a network by --config.train.epochs=0 and --init_from"
+                )
             raise DatasetError(
-                f"{str(path)!r} has no split {name!r}; it has {there}. Without training, "
-                "--config.train.epochs=0 and --init_from test a network as it is"
+                f"{str(path)!r} has no split {name!r}; it has {there}: {remedy}"
             )
         self._features = features = builder.info.features
         if missing := [field for field in fields if field not in features]:

@@ -90,13 +90,19 @@ def main(_) -> None:
             session, _METHOD.value, _NUM_SOURCES.value
         )
     batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
-    table = []
-    for found in positions.locate(session, step, num_sources, batch_size):
+    if run and run.get("converged") is False:
+        progress.say(
+            f"The run {_RUN.value} did not converge: it does not find talkers."
+        )
+    table, left_out = [], []
+    for found in positions.locate(session, step, num_sources, batch_size, left_out):
         progress.say(found.summary())
         table += positions.rows(found)
     if out:
         positions.write_table(out, table)
         progress.say(f"{len(table):,} positions are in {out}")
+    if left_out:
+        raise commands.Failed("Left out:\n  " + "\n  ".join(left_out))
 
 
 if __name__ == "__main__":

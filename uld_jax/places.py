@@ -65,3 +65,28 @@ def tell(
             chosen = np.isin(place_of, numbers)
             results[name] = {"places": len(numbers), **statistics(chosen)}
     return results
+
+
+def trained(
+    before: dict[str, list | None], origin: dict[str, Any], trained_here: bool
+) -> dict[str, list | None]:
+    """Return the places that a network was trained at, by the name of the room.
+
+    None of a room in which they are too many to be told.
+
+    Args:
+        before: The same of the network that it began from.
+        origin: Facts of the data set: its `room`, if that is one room, and the
+            `training_places` (x, y) there, if they are few.
+        trained_here: Whether it was trained on these data.
+    """
+    rooms = dict(before)
+    if room := origin.get("room"):
+        here, earlier = origin.get("training_places"), rooms.get(room, [])
+        if not trained_here:
+            rooms[room] = earlier
+        elif here is None or earlier is None:
+            rooms[room] = None
+        else:
+            rooms[room] = earlier + [at for at in here if at not in earlier]
+    return rooms

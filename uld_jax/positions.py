@@ -141,6 +141,7 @@ def locate(
     step: evaluate.Step,
     num_sources: int,
     batch_size: int,
+    left_out: list[str] | None = None,
 ) -> Iterator[Located]:
     """Yield what is found in each recording, labeled or not, in the order of the table.
 
@@ -151,17 +152,21 @@ def locate(
         step: A network or a baseline.
         num_sources: How many sources it finds.
         batch_size: Windows handled at once.
+        left_out: Gets what is wrong with recordings that are left out; by default such
+            are errors.
 
     Raises:
-        session_tables.SessionError, recorded_signals.SignalError: If a recording cannot
-            be used.
+        session_tables.SessionError: If a recording cannot be used, or none.
         FloatingPointError: If a position is not finite.
     """
-    whole = _everywhere(session, num_sources).listed()
+    whole = _everywhere(session, num_sources).listed(left_out)
     count = sum(map(len, whole.starts.values()))
     predicted = _predict(whole, step, min(batch_size, count))
     with progress.Progress("Localizing", len(session.recordings), "recordings") as bar:
         for recording in session.recordings:
+            if recording.name not in whole.starts:
+                bar.update()
+                continue
             starts = np.array(whole.starts[recording.name])
             found = np.stack(list(itertools.islice(predicted, len(starts))))
             if not np.isfinite(found).all():

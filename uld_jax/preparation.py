@@ -137,7 +137,7 @@ def prepare(
 
     processes = processes or len(os.sched_getaffinity(0))
     make = _simulated if maker.simulated else _recorded
-    make_builder, made_of = make(config, maker)
+    make_builder, made_of = make(config, maker, splits)
     builder = make_builder()
     _check_splits(config, builder.size_of_split, splits)
     executor, how = pool.executor(processes), f"with {processes} processes"
@@ -178,7 +178,7 @@ def _factory(maker: Maker, data, **more) -> functools.partial:
     )
 
 
-def _simulated(config, maker: Maker):
+def _simulated(config, maker: Maker, _: tuple[str, ...]):
     """Return what makes the builder of a simulated data set, and of what, in words."""
     data, builder_config = config.data, maker.config
     law = builder_config.law
@@ -212,7 +212,7 @@ def _simulated(config, maker: Maker):
     return make_builder, made_of + (f"; noise: {noise.name}{by}" if noise else "")
 
 
-def _recorded(config, maker: Maker):
+def _recorded(config, maker: Maker, splits: tuple[str, ...]):
     """Return what makes the builder of real recordings, and of what, in words."""
     data = config.data
     if not data.recordings:
@@ -238,11 +238,14 @@ def _recorded(config, maker: Maker):
     )
     for sentence in builder.shortfall():
         progress.say(sentence)
-    train_size = builder.size_of_split.get("train")
-    if train_size and config.train.epochs:
-        _check_size(config, train_size)
-    if not train_size:
-        progress.say(f"{data.name} has no training split: networks are tested on it")
+    sizes = builder.size_of_split
+    if "train" in splits and "train" in sizes:
+        _check_size(config, sizes["train"])
+    if lacking := [split for split in sessions.SPLITS if not sizes.get(split)]:
+        progress.say(
+            f"{data.name} has no split {', '.join(lacking)}: networks are trained on "
+            "train and validation, and tested on test"
+        )
     return make_builder, f"recordings: {folder.resolve().name}"
 
 

@@ -88,6 +88,10 @@ _ADDED = {
 }
 _ADDED_TO_NETWORK = {"adhoc": {"mask_average": "plain"}}
 
+_SAID_BY = {
+    "init.data": "--init_from, trained on",
+    "init.partial": "--init_partial",
+}
 _SECTIONS = ("data", "model", "train")  # There from the first record on.
 _NEEDED = ("status", "settings", "data")  # In every record.
 _FOLDERS = ("dir", "recordings", "speech", "noise")  # Settings of the data.
@@ -148,7 +152,7 @@ def differences(old: dict, new: dict) -> list[str]:
     """Return the settings that make another run, as "key: old -> new" lines."""
     before, after = identity(old), identity(new)
     return [
-        f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
+        f"{_SAID_BY.get(key, key)}: {before.get(key)!r} -> {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]

@@ -117,7 +117,12 @@ def _read_rows(path: pathlib.Path, columns_of: _Columns, problems: list[str]) ->
         header.pop()
     columns = columns_of(header)
     if wrong := _wrong_columns(header, columns):
-        problems.append(f"{str(path)!r} {wrong}; its first line is {','.join(columns)}")
+        remedy = f"write {','.join(columns)}"
+        if len(header) == 1 and {";", "\t"} & set(header[0]):
+            remedy += ", with commas"
+        problems.append(
+            f"{str(path)!r} {wrong} in its first line, {','.join(header)!r}; {remedy}"
+        )
     elif len(lines) == 1:
         problems.append(f"{str(path)!r} has no rows below its first line; add them")
     else:

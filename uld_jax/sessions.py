@@ -18,6 +18,7 @@ from uld_jax.session_tables import SPLITS, SessionError
 NUM_SAMPLES = 2 * dry_signals.SAMPLE_RATE
 LOWEST_RATE = 8000
 
+_OUT = f"record it anew, or leave it out of {session_tables.RECORDINGS}"
 _ENDINGS = (".wav", ".flac", ".ogg")
 
 
@@ -131,16 +132,20 @@ class Session:
         at_16_khz = np.stack([_resample(signal, recording.rate) for signal in signals])
         return at_16_khz - at_16_khz.mean(axis=1, keepdims=True)
 
-    def listed(self) -> "Session":
+    def listed(self, left_out: list[str] | None = None) -> "Session":
         """Return the session with its examples listed, for which all is read once.
 
+        Args:
+            left_out: Gets what is wrong with recordings that are left out; by default
+                such are errors.
+
         Raises:
-            SessionError: If there is nothing to list.
-            recorded_signals.SignalError: If a recording cannot be used.
+            SessionError: If there is nothing to list, or a recording cannot be used.
         """
         if self.starts is not None:
             return self
         labeled, starts = self.labeled(), {}
+        problems: list[str] = []
         if not labeled:
             raise SessionError(
                 f"no recording of {str(self.folder)!r} says where its talkers are; fill "
@@ -150,13 +155,22 @@ class Session:
             for recording in labeled:
                 try:
                     found = windows(self.load(recording), self.num_samples)
+                    starts[recording.name] = tuple(map(int, found))
                 except SessionError as error:
-                    raise SessionError(
-                        f"recording {recording.name!r} {error}"
-                    ) from None
-                starts[recording.name] = tuple(map(int, found))
+                    problems.append(f"recording {recording.name!r} {error}")
+                except recorded_signals.SignalError as error:
+                    problems.append(f"{error}; {_OUT}")
                 bar.update()
-        return dataclasses.replace(self, starts=starts)
+        if left_out is None or not starts:
+            session_tables.raise_any(self.folder, problems)
+        else:
+            left_out += problems
+        kept = tuple(
+            recording
+            for recording in self.recordings
+            if recording.name in starts or recording.source_positions is None
+        )
+        return dataclasses.replace(self, recordings=kept, starts=starts)
 
     def examples(self, split: str) -> list[tuple[Recording, int]]:
         """Return recording and start, in samples at 16 kHz, of a split's examples.
@@ -195,8 +209,7 @@ def windows(signals: np.ndarray, num_samples: int) -> NDArray[np.integer]:
     )
     if not len(starts) or energy.max() <= 1e-12 * num_samples:
         raise SessionError(
-            f"holds no sound in whole windows of {num_samples} samples at 16 kHz; "
-            f"leave it out of {session_tables.RECORDINGS}"
+            f"holds no sound in whole windows of {num_samples} samples at 16 kHz; {_OUT}"
         )
     return starts[energy >= energy.max() * 10 ** (dry_signals.ACTIVE_DB / 10)]
 

@@ -168,6 +168,9 @@ class _Run:
         if config.init.folder is not None:
             items, self.init = initialization.load(config, self._best_items())
             self.state = self.state._replace(**items)
+        before = (self.init or {}).get("trained_places", {})
+        trained_here = config.train.epochs > 0
+        self.trained_places = places.trained(before, self.data.origin, trained_here)
         self.data.load()
         invariant = config.train.permutation_invariant
         self.train_step = training_step.make_train_step(
@@ -205,25 +208,8 @@ class _Run:
         self._write_predictions(best, result)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
         room = self.data.origin.get("room")
-        test |= places.tell(result, self._trained_places().get(room))
+        test |= places.tell(result, self.trained_places.get(room))
         return self._write_record("done", test)
-
-    def _trained_places(self) -> dict[str, list | None]:
-        """Return by room the places it was trained at, here and before.
-
-        None of a room where they are too many to be told.
-        """
-        rooms = dict((self.init or {}).get("trained_places", {}))
-        if room := self.data.origin.get("room"):
-            here = self.data.origin.get("training_places")
-            before = rooms.get(room, [])
-            if not self.config.train.epochs:
-                rooms[room] = before
-            elif here is None or before is None:
-                rooms[room] = None
-            else:
-                rooms[room] = before + [at for at in here if at not in before]
-        return rooms
 
     def _tell_network(self) -> None:
         """Say how large the network is and what it costs."""
@@ -353,7 +339,7 @@ class _Run:
             "seed": self.config.seed,
             "data": self.data.origin,
             "init": self.init,
-            "trained_places": self._trained_places(),
+            "trained_places": self.trained_places,
             "network": self.network,
             "best_epoch": self.history.best_epoch,
             "epochs": self.history.epochs,

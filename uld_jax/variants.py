@@ -3,6 +3,7 @@
 import json
 
 BEGUN_FROM = "init.data"
+EPOCHS = "train.epochs"
 BEGUN_KIND = "init.kind"  # Hash of how that network came to be.
 TRAINED_AT = "data.trained_at"  # Said by the name of the data set.
 # What does not matter where nothing is trained.
@@ -56,7 +57,7 @@ def choose_base(kinds: dict[str, int]) -> dict:
 def changed(own: dict, other: dict) -> set[str]:
     """Return the keys of which settings have different values, as far as they matter."""
     missing = object()
-    tested_alone = 0 in (own.get("train.epochs"), other.get("train.epochs"))
+    tested_alone = 0 in (own.get(EPOCHS), other.get(EPOCHS))
     ignored = OF_TRAINING if tested_alone else frozenset()
     return {
         key
@@ -77,6 +78,8 @@ def differences(own: dict, others: list[dict]) -> str:
                 o.get(BEGUN_FROM) == own[BEGUN_FROM] for o in others
             ):
                 words.append(f"by the pre-training {own[key]}")
+        elif key == EPOCHS and own[key] and not _trained_otherwise(own, others):
+            words.append("trained" if own.get(BEGUN_FROM) is None else "fine-tuned")
         elif key == TRAINED_AT:
             words += [f"trained at {own[key]}"] if own.get(key) else []
         elif key not in own:
@@ -86,3 +89,8 @@ def differences(own: dict, others: list[dict]) -> str:
         else:
             words.append(f"{key} {'unset' if own[key] is None else own[key]}")
     return ", ".join(words)
+
+
+def _trained_otherwise(own: dict, others: list[dict]) -> bool:
+    """Return whether others were trained, too, over another number of epochs."""
+    return any(other.get(EPOCHS) not in (0, own[EPOCHS]) for other in others)
