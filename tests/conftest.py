@@ -32,6 +32,16 @@ def prepare_tiny(data_dir, processes=1):
     )
 
 
+_LONGEST = ("resumption", "end_to_end", "real_rooms", "initialization", "simulated")
+_LONGEST += ("libri_adhoc40", "compact", "rendering_accuracy", "locate")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that none is left to one process."""
+    first = {f"test_{name}.py" for name in _LONGEST}
+    items.sort(key=lambda item: item.path.name not in first)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once(tmp_path_factory):
     """Let the commands that tests start share what they compile.

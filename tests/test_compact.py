@@ -122,6 +122,7 @@ def test_what_is_stored_is_said(rooms_path):
         "num_sources": 2,
         "num_nodes": 4,
         "num_samples": 8000,
+        "rooms": "random",
     }
     assert info.metadata["late_fields"]["validation"] == "full"
     assert "audio" not in info.features
