@@ -21,14 +21,14 @@ noise=${NOISE:-.carry/noise}
 data=(--config.data.source=compact --config.data.speech="$speech"
   --config.data.noise="$noise")
 
-# One run, unless it is done: its folder, then the flags of uld_jax.main.
+# One run, unless it is done: its folder, its experiment, then the flags of uld_jax.main.
 run() {
   local workdir=$runs/$1 minutes
   grep -qs '"status": "\(done\|diverged\)"' "$workdir/record.json" && return 0
   minutes=$(minutes_left 25)
   [ "$(python3 -c "print($minutes < 0.5)")" = False ] || return 75
-  python3 -m uld_jax.main "${data[@]}" "${@:2}" "${more[@]}" --workdir="$workdir" \
-    --minutes="$minutes"
+  python3 -m uld_jax.main --config="$2" "${data[@]}" "${@:3}" "${more[@]}" \
+    --workdir="$workdir" --minutes="$minutes"
 }
 
 more=("$@")
@@ -40,10 +40,10 @@ for cell in ${CELLS:-uld:16 one_hot:16 uld:8 one_hot:8}; do
   from=(--init_from="$runs/ad1/$name")
   grep -qs '"status": "done"' "$runs/twin_r1/tuned/$name/record.json" && continue
   [ -d "$runs/ad1/$name/best" ] || rm -rf "$runs/ad1/$name"  # Only its record came.
-  run "ad1/$name" --config="experiments/ad1.py${size/_/:}" "${label[@]}" &&
-    run "twin_r1/as_it_is/$name" --config="$twin" "${label[@]}" "${from[@]}" \
+  run "ad1/$name" "experiments/ad1.py${size/_/:}" "${label[@]}" &&
+    run "twin_r1/as_it_is/$name" "$twin" "${label[@]}" "${from[@]}" \
       --config.train.epochs=0 &&
-    run "twin_r1/tuned/$name" --config="$twin" "${label[@]}" "${from[@]}" ||
+    run "twin_r1/tuned/$name" "$twin" "${label[@]}" "${from[@]}" ||
     status=$?
   [ "$status" = 0 ] || break
 done

@@ -239,6 +239,7 @@ def test_other_test_examples_are_refused():
         (["ad1"], SCATTERED, ["training", "conditions"]),
         (["ad2"], SCATTERED, tables.KINDS),
         (["ad1_front_ends"], SCATTERED, ["training"]),
+        (["twin_r1"], "docs/real_rooms.md", tables.KINDS),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):
