@@ -239,28 +239,6 @@ def _by_name(items: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tell_differences(folder, new, left, count: int, partial: bool) -> None:
-    """Say what of a network begins anew; raise if nothing may, or all would."""
-    if not new and not left:
-        return
-    lines = new[:_SHOWN] + [f"{name}: not in this network" for name in left[:_SHOWN]]
-    more = len(new) + len(left) - len(lines)
-    text = "\n  ".join(lines) + (f"\n  and {more} more" if more > 0 else "")
-    if not partial:
-        raise InitError(
-            f"--init_from: the network in {str(folder)!r} has other parameters:\n  "
-            f"{text}\nGive a network that fits, or --init_partial to take what does."
-        )
-    if len(new) == count:
-        raise InitError(
-            f"--init_from: nothing of the network in {str(folder)!r} fits:\n  {text}"
-        )
-    progress.say(
-        f"{count - len(new)} of {count} arrays are taken from {folder}; these begin "
-        f"anew or are left:\n  {text}"
-    )
-
-
 def digest(items: dict[str, Any]) -> str:
     """Return a short hash of all arrays: names, types, shapes and bits."""
     total = hashlib.sha256()
