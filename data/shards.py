@@ -10,6 +10,7 @@ Who writes the shards is open: `pool` does it in processes of this machine,
 
 import ctypes
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -72,6 +73,14 @@ def shard_range(builder, split: str, shard: int) -> range:
     per_shard = builder.builder_config.examples_per_shard
     first = shard * per_shard
     return range(first, min(first + per_shard, builder.size_of_split[split]))
+
+
+def iterators(builder) -> dict[str, list[Callable]]:
+    """Return one generator a shard by split, as TFDS's own way to build wants them."""
+    return {
+        split: [functools.partial(builder.shard, split, s) for s in range(count)]
+        for split, count in num_shards(builder).items()
+    }
 
 
 def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:

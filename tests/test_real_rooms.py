@@ -272,7 +272,7 @@ def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path
             **{"data.recordings": str(archives), "train.epochs": int(size == "dev")},
         )
         make_builder, _ = preparation._recorded(
-            config, preparation.find(config.data.name), ()
+            config, preparation.find(config.data.name)
         )
         builder = make_builder()
         run = {

@@ -46,8 +46,8 @@ def ensure_prepared(
 
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
-            prepared, is unknown, lacks a split, or was prepared from another corpus or by other
-            settings of its builder.
+            prepared, is unknown, lacks a split, or was prepared from another corpus
+            or by other settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
         CorpusError, ArchiveError, SessionError, SignalError: If speech, noise or
             recordings cannot be used.
@@ -78,7 +78,7 @@ def prepared_path(config) -> pathlib.Path:
     path = input_pipeline.dataset_path(config.data.name, config.data.dir)
     if config.data.source == "prepared":
         return path
-    if not config.data.name.startswith(f"{preparation.SIMULATED}/"):
+    if not _is_of(preparation.SIMULATED, config.data):
         raise input_pipeline.DatasetError(
             f"{config.data.name} is made of recordings, which cannot be rendered "
             f"{config.data.source}: say --config.data.source=prepared. Nor can they be "
@@ -167,6 +167,11 @@ def examples_per_epoch(config) -> int:
     return preparation.check_epoch(config, preparation.find(config.data.name).config)
 
 
+def _is_of(kind: str, data) -> bool:
+    """Return whether a data set is by its name of a kind of builder."""
+    return data.name.startswith(f"{kind}/")
+
+
 def _check_origin(path: pathlib.Path, data) -> None:
     """Raise if a data set was prepared from other signals than are asked for."""
     stored = input_pipeline.describe(path)
@@ -175,7 +180,7 @@ def _check_origin(path: pathlib.Path, data) -> None:
     def folder(name):
         return pathlib.Path(name).expanduser().resolve().name
 
-    if not data.name.startswith(f"{preparation.SIMULATED}/"):
+    if not _is_of(preparation.SIMULATED, data):
         _check_recordings(path, speech, data)
         return
     facts = [
@@ -224,7 +229,7 @@ def _check_recordings(path: pathlib.Path, stored: dict, data) -> None:
             f"{stored.get('name')} to use it, or choose another --config.data.dir to "
             "prepare your own"
         )
-    if not (data.name.startswith(f"{preparation.SESSIONS}/") and folder.is_dir()):
+    if not (_is_of(preparation.SESSIONS, data) and folder.is_dir()):
         return
     if sessions.open_session(folder).fingerprint() != stored.get("fingerprint"):
         raise input_pipeline.DatasetError(

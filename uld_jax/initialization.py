@@ -109,12 +109,7 @@ def _check_same_network(run: dict, config) -> None:
     had = run["data"].get("law", {}).get("num_sources", wanted)
     old = parts(run["settings"], had)
     new = parts(config_lib.to_dict(config), had if wanted is None else wanted)
-    lines = [
-        f"{key}: {old.get(key)!r} -> {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    if lines:
+    if lines := records.changes(old, new):
         raise InitError(
             f"--init_from: the run in {run['folder']!r} has another label or network:"
             "\n  "

@@ -137,9 +137,11 @@ def prepare(
 
     processes = processes or len(os.sched_getaffinity(0))
     make = _simulated if maker.simulated else _recorded
-    make_builder, made_of = make(config, maker, splits)
+    make_builder, made_of = make(config, maker)
     builder = make_builder()
     _check_splits(config, builder.size_of_split, splits)
+    if "train" in splits and not maker.simulated:
+        _check_size(config, builder.size_of_split["train"])
     executor, how = pool.executor(processes), f"with {processes} processes"
     if beam_options is not None:
         from uld_jax_data import beam_pipeline
@@ -178,7 +180,7 @@ def _factory(maker: Maker, data, **more) -> functools.partial:
     )
 
 
-def _simulated(config, maker: Maker, _: tuple[str, ...]):
+def _simulated(config, maker: Maker):
     """Return what makes the builder of a simulated data set, and of what, in words."""
     data, builder_config = config.data, maker.config
     law = builder_config.law
@@ -212,7 +214,7 @@ def _simulated(config, maker: Maker, _: tuple[str, ...]):
     return make_builder, made_of + (f"; noise: {noise.name}{by}" if noise else "")
 
 
-def _recorded(config, maker: Maker, splits: tuple[str, ...]):
+def _recorded(config, maker: Maker):
     """Return what makes the builder of real recordings, and of what, in words."""
     data = config.data
     if not data.recordings:
@@ -239,8 +241,6 @@ def _recorded(config, maker: Maker, splits: tuple[str, ...]):
     for sentence in builder.shortfall():
         progress.say(sentence)
     sizes = builder.size_of_split
-    if "train" in splits and "train" in sizes:
-        _check_size(config, sizes["train"])
     if lacking := [split for split in sessions.SPLITS if not sizes.get(split)]:
         progress.say(
             f"{data.name} has no split {', '.join(lacking)}: networks are trained on "

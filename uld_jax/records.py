@@ -150,7 +150,11 @@ def completed(settings: dict) -> dict:
 
 def differences(old: dict, new: dict) -> list[str]:
     """Return the settings that make another run, as "key: old -> new" lines."""
-    before, after = identity(old), identity(new)
+    return changes(identity(old), identity(new))
+
+
+def changes(before: dict, after: dict) -> list[str]:
+    """Return what differs between two dictionaries, as "key: old -> new" lines."""
     return [
         f"{_SAID_BY.get(key, key)}: {before.get(key)!r} -> {after.get(key)!r}"
         for key in sorted(before.keys() | after.keys())

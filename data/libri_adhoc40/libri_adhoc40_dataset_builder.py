@@ -133,10 +133,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         for sentence in self.shortfall():
             progress.say(sentence)
         self.info.metadata.update(self._origin())
-        return {
-            split: [functools.partial(self.shard, split, s) for s in range(count)]
-            for split, count in shards.num_shards(self).items()
-        }
+        return shards.iterators(self)
 
     def _check(self) -> None:
         """Raise unless every split has something to be made of."""

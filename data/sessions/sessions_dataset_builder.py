@@ -9,7 +9,6 @@ split depends on the recordings alone.
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 from collections.abc import Iterator
 
@@ -158,10 +157,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         for sentence in self.shortfall():
             progress.say(sentence)
         self.info.metadata.update(self._origin())
-        return {
-            split: [functools.partial(self.shard, split, s) for s in range(count)]
-            for split, count in shards.num_shards(self).items()
-        }
+        return shards.iterators(self)
 
     @property
     def size_of_split(self) -> dict[str, int]:

@@ -214,10 +214,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             self._noise = corpora.open_noise(corpora.BUILTIN)
         self.info.metadata.update(self._origin())
         self.write_beside(self.data_path)
-        return {
-            split: [functools.partial(self.shard, split, s) for s in range(count)]
-            for split, count in shards.num_shards(self).items()
-        }
+        return shards.iterators(self)
 
     @property
     def size_of_split(self) -> dict[str, int]:
