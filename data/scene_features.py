@@ -5,6 +5,8 @@ import functools
 import numpy as np
 import tensorflow_datasets as tfds
 
+from uld_jax import stored_data
+
 tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
 
 
@@ -40,5 +42,5 @@ def geometry(num_nodes: int, num_sources: int) -> dict[str, tfds.features.Tensor
 
 def index() -> dict[str, tfds.features.Tensor]:
     """Return the feature of which example it is."""
-    doc = "Number of the example in its split."
+    doc = stored_data.INDEX_DOC
     return {"index": tensor(shape=(), dtype=np.int32, doc=doc)}

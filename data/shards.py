@@ -2,7 +2,8 @@
 
 Finished shards lie in a folder whose name ends in `.incomplete` until all are
 there and counted; then the metadata is written and the folder renamed, so that
-a data set is either whole or not there. A stopped build goes on where it was.
+a data set is either whole or not there. A stopped build goes on where it was. The
+sums of all files are the last that is written.
 
 Who writes the shards is open: `pool` does it in processes of this machine,
 `beam_pipeline` wherever Apache Beam runs. Both give an executor to `prepare`.
@@ -27,7 +28,7 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
 import uld_jax
-from uld_jax import errors, input_pipeline, locking, progress
+from uld_jax import checksums, errors, locking, progress, stored_data
 
 WORKER_DIED = (
     "a worker process died, perhaps for lack of memory; finished shards are kept: run "
@@ -86,6 +87,8 @@ def iterators(builder) -> dict[str, list[Callable]]:
 def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
     """Build a data set unless it is there; return its folder.
 
+    Where another process builds the same, this one waits, and finds it done.
+
     Args:
         make_builder: Makes the builder; it is sent to the workers.
         executor: Writes the missing shards: `pool.executor()`, for example.
@@ -93,17 +96,13 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
     Raises:
         PrepareError: If the disk is too small, the folder holds something else, or
             shards have the wrong number of examples.
-        locking.LockedError: If another process builds the same data set.
+        locking.LockedError: If the file system has no locks.
         CorpusError: If the corpus has no usable speech.
     """
     builder = make_builder()
     final = pathlib.Path(builder.data_dir)
-    if input_pipeline.is_prepared(final):
+    if _is_there(final):
         return final
-    if final.exists():
-        raise PrepareError(
-            f"{str(final)!r} holds no whole data set; remove it and prepare it anew"
-        )
     work = final.with_name(final.name + ".incomplete")
     try:
         work.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +111,9 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
             f"{str(work.parent)!r} cannot be made: {error.strerror}; choose another "
             "--config.data.dir"
         ) from None
-    with locking.hold(work.with_suffix(".lock")):
+    with locking.hold(work.with_suffix(".lock"), wait=True):
+        if _is_there(final):  # Of another process.
+            return final
         _open_work_folder(work, builder)
         shards = list_shards(builder, work)
         missing = [shard for shard in shards if not shard.path.exists()]
@@ -122,13 +123,34 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
         builder.write_beside(work)
         _write_metadata(builder, work, shards)
         work.rename(final)
+        checksums.sync_folder(final.parent)
+        _aside(work).unlink()
     return final
+
+
+def _is_there(final: pathlib.Path) -> bool:
+    """Return whether a data set is there; raise if something else is."""
+    if stored_data.is_prepared(final):
+        return True
+    if final.exists():
+        raise PrepareError(
+            f"{str(final)!r} holds no whole data set; remove it and prepare it anew"
+        )
+    return False
+
+
+def _aside(work: pathlib.Path) -> pathlib.Path:
+    """Return where the fingerprint is from when the folder is whole until it is named.
+
+    A data set and its sums are without it, and who is killed then goes on with it.
+    """
+    return work.with_suffix(f".{_FINGERPRINT}")
 
 
 def _open_work_folder(work: pathlib.Path, builder) -> None:
     """Go on with an earlier try of the same build; refuse shards of another."""
     marker = work / _FINGERPRINT
-    if work.exists() and not _belongs_to(builder, work):
+    if work.exists() and not _belongs_to(builder, work, _aside(work)):
         if any(not path.name.endswith(".part") for path in work.glob("*-of-*")):
             raise PrepareError(
                 f"{str(work)!r} holds an unfinished build of other content: other "
@@ -154,11 +176,12 @@ def check_folder(builder, work: pathlib.Path) -> None:
         )
 
 
-def _belongs_to(builder, work: pathlib.Path) -> bool:
-    try:
-        return (work / _FINGERPRINT).read_text() == _fingerprint(builder)
-    except FileNotFoundError:
-        return False
+def _belongs_to(builder, work: pathlib.Path, *others: pathlib.Path) -> bool:
+    """Return whether a folder has the fingerprint of a builder, or else another file."""
+    for marker in (work / _FINGERPRINT, *others):
+        if marker.exists():
+            return marker.read_text() == _fingerprint(builder)
+    return False
 
 
 def _fingerprint(builder) -> str:
@@ -297,14 +320,18 @@ def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:
         )
     builder.info.set_splits(tfds.core.splits.SplitDict(infos))
     builder.info.write_to_directory(work)
-    for leftover in (work / _FINGERPRINT, *work.glob("*.part")):
+    for leftover in work.glob("*.part"):
         leftover.unlink()
+    (work / _FINGERPRINT).rename(_aside(work))
+    stored_data.write_sums(work)
 
 
-def num_records(path: pathlib.Path) -> int:
-    """Return the number of examples in a shard's file."""
+def num_records(path: pathlib.Path) -> int | None:
+    """Return the number of examples in a shard's file; None if it is damaged."""
     reader = array_record_module.ArrayRecordReader(str(path))
+    count = reader.num_records()
     try:
-        return reader.num_records()
-    finally:
         reader.close()
+    except RuntimeError:  # The count was of nothing.
+        return None
+    return count

@@ -38,7 +38,10 @@ def test_the_papers_settings_are_the_default():
     [
         ("label.scheme", "onehot", "--config.label: no label scheme 'onehot'"),
         ("label.resolution", 0, "--config.label: resolution is 0"),
+        ("label.resolution", -3, "--config.label: resolution is -3"),
+        ("label.resolution", 1001, "resolution is 1001; it must be at most 1000"),
         ("label.outputs_per_axis", 1, "--config.label: resolution is 0"),
+        ("label.outputs_per_axis", 10**6, "resolution is 999999; it must be at most"),
         ("model.name", "cnn", "--config.model.name is 'cnn'; there are enc"),
         ("model.average_frames", "no", "--config.model.average_frames is 'no'"),
         ("model.width", 1, "--config.model.width is 1; it must be from 2"),
@@ -51,16 +54,62 @@ def test_the_papers_settings_are_the_default():
         ("train.epochs", -1, "--config.train.epochs is -1"),
         ("train.fine_tuning_rate", 0.0, "--config.train.fine_tuning_rate is 0.0"),
         ("train.learning_rate", float("nan"), "--config.train.learning_rate is nan"),
+        ("train.learning_rate", -1e-3, "--config.train.learning_rate is -0.001"),
         ("train.learning_rate", 0.0, "--config.train.learning_rate is 0.0"),
         ("train.learning_rate", float("inf"), "--config.train.learning_rate is inf"),
         ("train.plateau_factor", 7.0, "--config.train.plateau_factor is 7.0"),
         ("train.weight_decay", -5.0, "--config.train.weight_decay is -5.0"),
         ("seed", -1, "--config.seed is -1; it must be from 0"),
+        ("seed", None, "--config.seed is None; it must be a whole number"),
+        ("train.epochs", True, "--config.train.epochs is True; it must be a whole"),
+        ("train.learning_rate", None, "--config.train.learning_rate is None; it must"),
+        ("model.width", True, "--config.model.width is True; it must be a whole num"),
+        ("data.name", None, "--config.data.name is None; it must be text"),
+        ("data.speech_splits", ("a", "b"), "must be three texts, as in"),
+        ("data.speech_splits", (1, 2, 3), "must be three texts, as in"),
+        ("label", None, "--config.label is None; it must hold settings"),
     ],
 )
 def test_bad_settings_are_named(key, value, message):
     with pytest.raises(config_lib.ConfigError, match=message):
         resolved(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.epochs", "three"),
+        ("train.epochs", 2.5),
+        ("train.learning_rate", "fast"),
+        ("label.resolution", "4"),
+        ("data.on_device", 1),
+        ("data.dir", 5),
+        ("train", 5),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused_with_their_key(key, value):
+    """Commands tell it as a bad flag."""
+    with pytest.raises(TypeError, match=f"{key.rpartition('.')[2]}.*{value}"):
+        resolved(**{key: value})
+
+
+def test_settings_of_each_network_have_their_type():
+    config = config_lib.default("adhoc")
+    config.model.dropout = None
+    message = "--config.model.dropout is None; it must be a number"
+    with pytest.raises(config_lib.ConfigError, match=message):
+        config_lib.resolve(config)
+
+
+@pytest.mark.parametrize("scheme", ["one_hot", "heat_map", "refined_grid"])
+def test_one_cell_is_for_uld_alone(scheme):
+    assert resolved(**{"label.resolution": 1}).label.outputs_per_axis == 2
+    with pytest.raises(config_lib.ConfigError, match=f"is 1; with one cell {scheme}"):
+        resolved(**{"label.scheme": scheme, "label.resolution": 1})
+
+
+def test_the_finest_grid_is_not_refused():
+    assert resolved(**{"label.resolution": 1000}).label.outputs_per_axis == 1001
 
 
 def test_differences_name_the_keys():

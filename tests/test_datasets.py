@@ -8,7 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import tiny_config
 
-from uld_jax import datasets, input_pipeline
+from uld_jax import config as config_lib
+from uld_jax import datasets, errors, input_pipeline, stored_data, train
 
 ROOMS = {
     "data.name": "simulated/ad1_tiny:1.0.0",
@@ -67,7 +68,7 @@ def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message
         ({"law": {"num_sources": 2}}, "law.num_sources 2, .* has 1"),
         ({"law": {"num_nodes": 30}}, "law.num_nodes 30, .* has 4"),
         ({"law": {"num_samples": 32_000}}, "law.num_samples 32000, .* has 8000"),
-        ({"sample_rate": 8000}, "sample_rate 8000, .* has 16000"),
+        ({"sample_rate": 8000}, "sample_rate 8000, and networks hear 16000 Hz"),
     ],
 )
 def test_rooms_prepared_by_other_settings_are_refused(
@@ -78,6 +79,7 @@ def test_rooms_prepared_by_other_settings_are_refused(
     file = datasets.prepared_path(config) / "metadata.json"
     stored = json.loads(file.read_text())
     file.write_text(json.dumps(stored | change))
+    stored_data.write_sums(file.parent)
     with pytest.raises(input_pipeline.DatasetError, match=message):
         datasets.ensure_prepared(config)
 
@@ -90,6 +92,138 @@ def test_a_data_set_of_an_unknown_builder_is_used_as_it_is(rooms_dir, tmp_path):
     changes = {"data.name": "simulated/ad9:1.0.0", "data.source": "fresh"}
     config = tiny_config(tmp_path, **ROOMS | changes)
     assert datasets.ensure_prepared(config) == place / "ad9_held_out" / "1.0.0"
+
+
+@pytest.fixture
+def own(tiny_path, tmp_path):
+    """Return what makes settings of a data set whose builder nobody knows.
+
+    It changes one of its files of JSON, as if the data set had been prepared so.
+    """
+    path = tmp_path / "mine" / "lab" / "1.0.0"
+    shutil.copytree(tiny_path, path)
+
+    def changed(name, change, **settings):
+        content = json.loads((path / name).read_text())
+        change(content)
+        (path / name).write_text(json.dumps(content))
+        stored_data.write_sums(path)
+        return tiny_config(tmp_path, **{"data.name": "mine/lab:1.0.0"} | settings)
+
+    return changed
+
+
+def assert_refused(config, tmp_path, message):
+    """Neither preparing nor training does anything; training says why."""
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(errors.InputError, match=message):
+        datasets.ensure_prepared(config)
+        train.train_and_evaluate(config, tmp_path / "run")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["mine/lab:1.0.0", "sessions/lab:1.0.0"])
+def test_any_data_set_of_another_sample_rate_is_refused(own, tmp_path, name):
+    """Of a builder that nobody knows, and of recordings of one's own."""
+    config = own(
+        "metadata.json",
+        lambda stored: stored.update(sample_rate=44_100),
+        **{"data.name": name},
+    )
+    if name.startswith("sessions"):
+        (tmp_path / "mine").rename(tmp_path / "sessions")
+    path = input_pipeline.dataset_path(name, tmp_path)
+    message = "sample_rate 44100, and networks hear 16000 Hz; remove that folder"
+    assert_refused(config, tmp_path, message)
+    with pytest.raises(input_pipeline.DatasetError, match=message):
+        input_pipeline.Split(path, "test")
+
+
+def test_an_unknown_builder_need_not_say_its_sample_rate(own):
+    config = own("metadata.json", lambda stored: stored.pop("sample_rate"))
+    path = datasets.ensure_prepared(config)
+    assert len(input_pipeline.Split(path, "train").load()["audio"]) == 48
+
+
+def tensor(stored, field):
+    return stored["featuresDict"]["features"][field]["tensor"]
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        (
+            "audio",
+            {"dtype": "float32"},
+            r"audio of .* is \[8, 2560\] float32, and read",
+        ),
+        ("audio", {"shape": ["20480"]}, r"is \[20480\] int16, and read is \[M, N\]"),
+        ("audio", {"shape": ["80", "256"]}, r"audio of .* is \[80, 256\] int16"),
+        ("audio", {"shape": ["8", "256"]}, "256 samples is too short for the STFT"),
+        ("node_positions", {"shape": ["8", "2"]}, r"is \[8, 2\] float32.*\[M, 3\]"),
+        ("source_positions", {"shape": ["3"]}, r"is \[3\] float32, and read is \[S,"),
+        ("source_positions", {"dtype": "int32"}, r"is \[1, 3\] int32, and read is"),
+        ("room_size", {"shape": ["2"]}, r"room_size of .* is \[2\] float32, and read"),
+    ],
+)
+def test_another_layout_than_is_read_is_refused(own, tmp_path, field, change, message):
+    def changed(stored):
+        if shape := change.get("shape"):
+            tensor(stored, field)["shape"] = {"dimensions": shape}
+        else:
+            tensor(stored, field).update(change)
+
+    assert_refused(own("features.json", changed), tmp_path, message)
+
+
+def test_another_length_than_its_features_say_is_damage(own, tmp_path):
+    """It is long enough to be heard, but not what is stored."""
+    shape = {"dimensions": ["8", "2561"]}
+    own("features.json", lambda stored: tensor(stored, "audio").update(shape=shape))
+    split = input_pipeline.Split(tmp_path / "mine" / "lab" / "1.0.0", "train")
+    with pytest.raises(input_pipeline.DatasetError, match="example 0 of split 'train'"):
+        split.load()
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "missing"])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_without_examples_is_refused(own, tmp_path, split, empty):
+    def changed(stored):
+        for one in stored["splits"]:
+            if one["name"] == split:
+                one.update(shardLengths=[], numBytes="0")
+        if not empty:
+            kept = [one for one in stored["splits"] if one["name"] != split]
+            stored["splits"] = kept
+
+    config = own("dataset_info.json", changed)
+    assert_refused(config, tmp_path, f"has no split '{split}'; it has (?!.*{split}, )")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.batch_size": 49}, "batch size 49 is larger than the 48 training"),
+        (
+            {"data.nodes_in_training": 9, "model.name": "adhoc"},
+            "9 nodes are to be heard and the data set has 8; lower --config.data.nodes",
+        ),
+        ({"model.num_encoders": 3}, "8 nodes .*cannot be divided"),
+    ],
+)
+def test_what_a_data_set_cannot_give_is_refused(
+    tiny_data_dir, tmp_path, changes, message
+):
+    """Where it is there, and, before any of it is made, where it is not."""
+    changes = {"model.width": 8, "train.batch_size": 8} | changes
+    for data_dir in (tiny_data_dir, tmp_path):
+        config = config_lib.default(changes.get("model.name", "encoder_decoder"))
+        config.data.update(
+            name="simulated/l1_tiny:1.0.0", dir=str(data_dir), speech="builtin"
+        )
+        config.update_from_flattened_dict(changes)
+        config = config_lib.resolve(config)
+        assert_refused(config, tmp_path, message)
 
 
 def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, capsys):

@@ -3,13 +3,17 @@
 import functools
 import hashlib
 import json
+import shutil
+import signal
+import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from conftest import prepare_tiny
+from conftest import ROOT, prepare_tiny
+from test_locking import child
 
 from uld_jax import acoustics, corpora, dry_signals, locking, scenes
 from uld_jax_data import pool, shards
@@ -22,6 +26,10 @@ def hashes(folder):
         for path in folder.iterdir()
         if "array_record" in path.name
     }
+
+
+def everything(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +90,7 @@ def test_splits_use_their_own_talkers(tiny_path):
 
 def test_the_bytes_do_not_depend_on_the_number_of_processes(tiny_path, tmp_path):
     """The shared data set was built by two processes."""
-    assert hashes(prepare_tiny(tmp_path, processes=1)) == hashes(tiny_path)
+    assert everything(prepare_tiny(tmp_path, processes=1)) == everything(tiny_path)
 
 
 def test_tfds_own_way_gives_the_same_examples(tiny_path, tmp_path):
@@ -163,6 +171,19 @@ def factory(cls, data_dir, **changes):
     )
 
 
+def copy_from(tiny_path, at_most=9):
+    """Return what writes shards quickly, from a data set that is there, or fails."""
+
+    def write(make_builder, missing, bar):
+        for shard in missing[:at_most]:
+            shutil.copy(tiny_path / shard.path.name, shard.path)
+        if len(missing) > at_most:
+            raise RuntimeError("the disk fell over")
+        return {}
+
+    return write
+
+
 def test_an_interrupted_build_goes_on(tiny_path, tmp_path):
     with pytest.raises(RuntimeError, match="fell over"):
         shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
@@ -182,7 +203,7 @@ def test_an_interrupted_build_goes_on(tiny_path, tmp_path):
     for path, written in finished.items():
         kept = final / path.name
         assert kept.stat().st_mtime_ns == written
-    assert not work.exists()
+    assert {path.name for path in final.parent.iterdir()} == {"1.0.0", "1.0.0.lock"}
     assert not list(final.glob("*.part"))
 
 
@@ -199,25 +220,29 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 
 def test_shards_of_another_build_are_kept_and_refused(tiny_path, tmp_path):
+    make_builder = factory(simulated.Builder, tmp_path)
     with pytest.raises(RuntimeError, match="fell over"):
-        shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
+        shards.prepare(make_builder, copy_from(tiny_path, 1))
     work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
     build = json.loads((work / "build.json").read_text())
     build["origin"]["seed"] = 1
     (work / "build.json").write_text(json.dumps(build))
     with pytest.raises(shards.PrepareError, match="unfinished build of other content"):
-        prepare_tiny(tmp_path)
+        shards.prepare(make_builder, copy_from(tiny_path))
     assert list(work.glob("*-of-*"))
     for path in work.glob("*-of-*"):
         path.unlink()
     # A shard that was never whole is nothing to keep.
     (work / "simulated-train.array_record-00000-of-00003.0a1b.part").write_text("")
-    assert hashes(prepare_tiny(tmp_path)) == hashes(tiny_path)
+    assert hashes(shards.prepare(make_builder, copy_from(tiny_path))) == hashes(
+        tiny_path
+    )
 
 
 def test_a_shard_with_too_few_examples_is_noticed(tiny_path, tmp_path):
+    make_builder = factory(simulated.Builder, tmp_path)
     with pytest.raises(RuntimeError, match="fell over"):
-        shards.prepare(factory(Breaks, tmp_path), pool.executor(1))
+        shards.prepare(make_builder, copy_from(tiny_path, 1))
     work = tmp_path / "simulated" / "l1_tiny" / "1.0.0.incomplete"
     short = tiny_path / "simulated-validation.array_record-00000-of-00001"
     (work / "simulated-train.array_record-00001-of-00003").write_bytes(
@@ -226,8 +251,10 @@ def test_a_shard_with_too_few_examples_is_noticed(tiny_path, tmp_path):
     with pytest.raises(
         shards.PrepareError, match=r"1 shards of split 'train'.*run again"
     ):
-        prepare_tiny(tmp_path)
-    assert hashes(prepare_tiny(tmp_path)) == hashes(tiny_path)
+        shards.prepare(make_builder, copy_from(tiny_path))
+    assert hashes(shards.prepare(make_builder, copy_from(tiny_path))) == hashes(
+        tiny_path
+    )
 
 
 def test_a_worker_writes_only_into_a_build_of_its_content(tmp_path):
@@ -270,14 +297,113 @@ def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
         prepare_tiny(tmp_path)
 
 
-def test_two_builds_at_once_are_refused(tmp_path):
-    folder = tmp_path / "simulated" / "l1_tiny"
-    folder.mkdir(parents=True)
-    with (
-        locking.hold(folder / "1.0.0.lock"),
-        pytest.raises(locking.LockedError, match="another process"),
-    ):
-        prepare_tiny(tmp_path)
+def test_a_second_build_waits_and_finds_the_work_done(tiny_path, tmp_path, monkeypatch):
+    """Many workers may start on the same data set at once."""
+    final = tmp_path / "simulated" / "l1_tiny" / "1.0.0"
+    final.parent.mkdir(parents=True)
+
+    def first_is_done(message):
+        said.append(message)
+        shutil.copytree(tiny_path, final)
+        first.stdin.close()
+
+    said = []
+    monkeypatch.setattr(locking.progress, "say", first_is_done)
+    with child(final.with_name("1.0.0.lock")) as first:
+        assert first.stdout.readline() == "held\n"
+        assert shards.prepare(factory(Breaks, tmp_path), pool.executor(1)) == final
+    assert len(said) == 1
+    assert f"Waiting for a process at work in {str(final.parent)!r} (process" in said[0]
+    assert everything(final) == everything(tiny_path)
+    assert {path.name for path in final.parent.iterdir()} == {"1.0.0", "1.0.0.lock"}
+
+
+class Killed(BaseException):
+    """What nothing here catches, as it catches no SIGKILL."""
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("_write_metadata", False),
+        ("num_records", True),
+        ("stored_data.write_sums", False),
+        ("stored_data.write_sums", True),
+        ("checksums.sync_folder", False),
+    ],
+)
+def test_a_build_killed_at_its_end_is_gone_on_with(
+    tiny_path, tmp_path, monkeypatch, name, after
+):
+    """Whatever was done last: counting, describing, summing, renaming."""
+    final = tmp_path / "simulated" / "l1_tiny" / "1.0.0"
+    *module, function = name.split(".")
+    holder = getattr(shards, module[0]) if module else shards
+    whole = getattr(holder, function)
+
+    def killed(*arguments):
+        inside = function == "sync_folder" and arguments != (final.parent,)
+        if after or inside:
+            whole(*arguments)
+        if not inside:
+            raise Killed
+
+    make_builder = factory(simulated.Builder, tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(holder, function, killed)
+        shards.prepare(make_builder, copy_from(tiny_path))
+    assert final.exists() == (function == "sync_folder")
+
+    def write_no_more(*_):
+        raise AssertionError("a shard was written again")
+
+    assert shards.prepare(make_builder, write_no_more) == final
+    assert everything(final) == everything(tiny_path)
+
+
+KILL_MIDWAY = """
+import os, pathlib, shutil, signal, sys
+sys.path.insert(0, "tests")
+import test_simulated
+from uld_jax_data import shards
+from uld_jax_data.simulated import simulated_dataset_builder as simulated
+
+tiny_path, data_dir = map(pathlib.Path, sys.argv[1:])
+
+def write(make_builder, missing, bar):
+    for shard in missing[:2]:
+        shutil.copy(tiny_path / shard.path.name, shard.path)
+    builder = make_builder()
+    whole = builder.shard
+    def shard(*place):
+        examples = iter(whole(*place))
+        yield next(examples)
+        os.kill(os.getpid(), signal.SIGKILL)
+    builder.shard = shard
+    shards.write_shard(builder, missing[2])
+
+shards.prepare(test_simulated.factory(simulated.Builder, data_dir), write)
+"""
+
+
+def test_after_sigkill_the_same_command_makes_the_same_bytes(tiny_path, tmp_path):
+    killed = subprocess.run(
+        [sys.executable, "-c", KILL_MIDWAY, tiny_path, tmp_path], cwd=ROOT, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    final = tmp_path / "simulated" / "l1_tiny" / "1.0.0"
+    work = final.with_name("1.0.0.incomplete")
+    assert len(list(work.glob("*.part"))) == 1
+    finished = {p.name: p.stat().st_mtime_ns for p in work.glob("*-of-0000?")}
+    assert len(finished) == 2
+    (work / min(finished)).write_bytes(b"")  # And one was never on the disk.
+    executor = copy_from(tiny_path)
+    with pytest.raises(shards.PrepareError, match=r"1 shards of .* removed; run again"):
+        shards.prepare(factory(simulated.Builder, tmp_path), executor)
+    shards.prepare(factory(simulated.Builder, tmp_path), executor)
+    assert everything(final) == everything(tiny_path)
+    kept = max(finished)
+    assert (final / kept).stat().st_mtime_ns == finished[kept]
 
 
 def test_shared_speech_makes_a_data_set(shared_audio):

@@ -116,7 +116,10 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
             "train": {
                 # 0: what --init_from names is tested as it is.
                 "epochs": 50,
+                # Over all devices and processes.
                 "batch_size": 128,
+                # Examples evaluated at once, at least. Unset: as many.
+                "evaluation_batch_size": config_dict.placeholder(int),
                 "learning_rate": 1e-3,
                 # In its place where the network begins from another run's.
                 "fine_tuning_rate": 1e-4,
@@ -138,6 +141,9 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
 
 
 _LARGEST = 2**31 - 1
+# Cells of a centimeter in the largest room of ten meters. A layer from 5,120 features
+# to more outputs would be larger than the memory of any device.
+_FINEST = 1000
 _RANGES = (
     ("seed", 0, _LARGEST),
     ("data.prefetch_batches", 1, _LARGEST),
@@ -155,6 +161,7 @@ _RANGES = (
     ("model.dropout", 0.0, 0.99),
     ("train.epochs", 0, _LARGEST),
     ("train.batch_size", 1, _LARGEST),
+    ("train.evaluation_batch_size", 1, _LARGEST),
     ("train.learning_rate", 1e-12, 1e3),
     ("train.fine_tuning_rate", 1e-12, 1e3),
     ("train.plateau_factor", 1e-6, 1.0),
@@ -186,6 +193,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
         ConfigError: If a setting cannot be used.
     """
     config = config.copy_and_resolve_references()
+    _check_types(config, default())
     label = config.label
     try:
         if label.resolution is None:
@@ -197,11 +205,22 @@ def resolve(config: ConfigDict) -> ConfigDict:
         ).outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
+    if label.resolution > _FINEST:
+        raise ConfigError(
+            f"--config.label.resolution is {label.resolution}; it must be at most "
+            f"{_FINEST} cells per axis, of a centimeter in the largest rooms"
+        )
+    if not schemes.is_feasible(label.scheme, label.resolution):
+        raise ConfigError(
+            f"--config.label.resolution is {label.resolution}; with one cell "
+            f"{label.scheme} has nothing to choose: it must be at least 2"
+        )
     model = config.model
     if model.name not in _MODELS:
         raise ConfigError(
             f"--config.model.name is {model.name!r}; there are {', '.join(_MODELS)}"
         )
+    _check_types(model, default(model.name).model, "--config.model")
     if _MODELS[model.name].keys() != set(model) - {"name", "dtype"}:
         raise ConfigError(
             f"--config.model.name is {model.name!r} and the other settings are not "
@@ -250,6 +269,38 @@ def resolve(config: ConfigDict) -> ConfigDict:
             f"the {model.num_heads} heads"
         )
     return config_dict.FrozenConfigDict(config)
+
+
+_TYPES = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple: "three texts, as in ('train', 'dev', 'test')",
+}
+
+
+def _check_types(given: ConfigDict, known: ConfigDict, flag: str = "--config") -> None:
+    """Raise if settings that an experiment has are of other types than they can be.
+
+    A flag's type is checked where it is parsed, but a file may also say None or True.
+    """
+    for key in filter(given.__contains__, known):
+        value, here, kind = given[key], f"{flag}.{key}", known.get_type(key)
+        if isinstance(known[key], ConfigDict):
+            if not isinstance(value, ConfigDict):
+                raise ConfigError(f"{here} is {value!r}; it must hold settings")
+            _check_types(value, known[key], here)
+        elif not _is_of_type(value, kind) and not value is known[key] is None:
+            raise ConfigError(f"{here} is {value!r}; it must be {_TYPES[kind]}")
+
+
+def _is_of_type(value: object, kind: type) -> bool:
+    if kind is tuple:
+        return isinstance(value, tuple | list) and [*map(type, value)] == 3 * [str]
+    if isinstance(value, bool) or kind is bool:
+        return type(value) is kind
+    return isinstance(value, int | float if kind is float else kind)
 
 
 def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:

@@ -10,10 +10,10 @@ are drawn anew for every training step, with held-out splits of the data set ("f
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from uld_jax import (
-    acoustics,
     compact,
     corpora,
     fresh,
@@ -21,6 +21,7 @@ from uld_jax import (
     preparation,
     records,
     sessions,
+    stored_data,
 )
 
 
@@ -46,8 +47,8 @@ def ensure_prepared(
 
     Raises:
         input_pipeline.DatasetError: If the data set is missing and may not be
-            prepared, is unknown, lacks a split, or was prepared from another corpus
-            or by other settings of its builder.
+            prepared, is unknown, is damaged, lacks a split, has another sample rate,
+            or was prepared from another corpus or by other settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
         CorpusError, ArchiveError, SessionError, SignalError: If speech, noise or
             recordings cannot be used.
@@ -126,15 +127,14 @@ def open_split(config, name: str) -> input_pipeline.Split:
     return input_pipeline.Split(path, name)
 
 
-def open_data(config, split: input_pipeline.Split):
-    """Return a split's data in the way the settings ask for.
+def open_data(config, split: input_pipeline.Split, devices: Sequence) -> list:
+    """Return a split's data for each of some devices, in the way the settings ask for.
 
     Raises:
         input_pipeline.DatasetError: If it is damaged.
     """
-    if config.data.source == "compact":
-        return compact.open_data(split, config.data)
-    return input_pipeline.open_data(split, config.data)
+    module = compact if config.data.source == "compact" else input_pipeline
+    return module.open_data(split, config.data, devices)
 
 
 def open_fresh(config) -> fresh.FreshRooms:
@@ -175,6 +175,7 @@ def _is_of(kind: str, data) -> bool:
 def _check_origin(path: pathlib.Path, data) -> None:
     """Raise if a data set was prepared from other signals than are asked for."""
     stored = input_pipeline.describe(path)
+    stored_data.check_sample_rate(path, stored)
     speech, noise = stored.get("corpus") or {}, stored.get("noise") or {}
 
     def folder(name):
@@ -246,7 +247,6 @@ def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> N
     late_fields = stored.get("late_fields", {})
     wanted_late = builder_config.late_fields_by(data.engine)
     facts = [
-        ("sample_rate", stored.get("sample_rate"), acoustics.SAMPLE_RATE),
         *(
             (f"law.{key}", law.get(key), wanted_law[key])
             for key in ("kind", "num_sources", "num_nodes", "num_samples", "rooms")

@@ -1,0 +1,177 @@
+"""Tell whether runs and prepared data sets are intact, down to the last bit.
+
+    python -m uld_jax.verify runs/l1 datasets/simulated/l1/1.0.0
+
+Each path is the folder of a run or of a data set, or one above several. Of a run all
+checkpoints are compared with their sums and read; of a data set all files are compared
+with theirs, and all examples read. Nothing is changed. Exit codes: 0 all is intact,
+1 something is damaged, 2 a path is neither.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator
+
+from uld_jax import (
+    checkpoints,
+    checksums,
+    compact,
+    errors,
+    progress,
+    records,
+    stored_data,
+    workdirs,
+)
+
+_OF_DATA = ("dataset_info.json", "features.json")
+_OF_RUN = (workdirs.SETTINGS_FILE, records.FILE_NAME, "last", "best")
+_DEEPEST = 5  # Folders below a path; who links folders in a circle gets out of it.
+_READ_AT_ONCE = 100
+
+# What is good about a thing, in words, and a line for each damage of it.
+Findings = tuple[str, list[str]]
+
+
+class VerifyError(errors.InputError):
+    """A path that holds nothing to verify."""
+
+
+def find(path: pathlib.Path, depth: int = _DEEPEST) -> Iterator[pathlib.Path]:
+    """Yield the folders of runs and of data sets at or below a path."""
+    if _is(path, _OF_DATA) or _is(path, _OF_RUN):
+        yield path
+    elif depth and path.is_dir():
+        for below in sorted(path.iterdir()):
+            # What is being prepared is no data set yet.
+            if below.is_dir() and below.suffix != ".incomplete":
+                yield from find(below, depth - 1)
+
+
+def _is(path: pathlib.Path, names: Iterable[str]) -> bool:
+    return any((path / name).exists() for name in names)
+
+
+def verify(path: pathlib.Path) -> Findings:
+    """Return what there is to say of the folder of a run or of a data set."""
+    look = _verify_data if _is(path, _OF_DATA) else _verify_run
+    try:
+        return look(path)
+    except (errors.InputError, OSError) as error:
+        return "", [str(error)]
+
+
+def _verify_run(path: pathlib.Path) -> Findings:
+    # A run under way deletes steps meanwhile: what is wrong is looked at twice.
+    lines = checkpoints.check(path) and checkpoints.check(path)
+    count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))
+    return f"{count} checkpoints", lines
+
+
+def _verify_data(path: pathlib.Path) -> Findings:
+    lines, by_sums = [], "no sums, as it was prepared by an early uld_jax"
+    if (path / checksums.FILE_NAME).exists():
+        lines, by_sums = _by_sums(path), "all files by their sums"
+    try:
+        splits = stored_data.describe(path)["sizes"]
+    except stored_data.DatasetError as error:
+        return "", lines or [str(error)]
+    for split, size in splits.items():
+        if size:
+            lines += _by_reading(path, split, told=bool(lines))
+    for file in sorted(path.glob(compact.noise_file("*"))):
+        try:
+            compact.Noises(file)
+        except stored_data.DatasetError as error:
+            lines += [] if lines else [str(error)]
+    return f"{sum(splits.values()):,} examples; {by_sums}", lines
+
+
+def _by_sums(path: pathlib.Path) -> list[str]:
+    """Return a line for each file of a data set that is not what was written."""
+    lines = []
+    total = sum(file.stat().st_size for file in path.iterdir()) // 10**6
+    with progress.Progress(f"Summing {path}", total, "MB") as bar:
+        for size, found in stored_data.damages(path):
+            lines += found
+            bar.update(size // 10**6)
+    return lines
+
+
+def _by_reading(path: pathlib.Path, split: str, told: bool) -> list[str]:
+    """Return how many examples of a split cannot be read, and the first of them.
+
+    Args:
+        path: Folder of the data set.
+        split: Which split.
+        told: Whether it was said already which files are damaged.
+    """
+    try:
+        examples = stored_data.Records(path, split)
+    except stored_data.DatasetError as error:
+        return [] if told else [str(error)]
+    bad = []
+    with progress.Progress(f"Reading {split}", len(examples), "examples") as bar:
+        for first in range(0, len(examples), _READ_AT_ONCE):
+            block = range(first, min(first + _READ_AT_ONCE, len(examples)))
+            bad += _unreadable(examples, block)
+            bar.update(len(block))
+    return [f"{len(bad)} of {len(examples)} {split} examples: {bad[0]}"] if bad else []
+
+
+def _unreadable(examples: stored_data.Records, block: range) -> list[str]:
+    """Return what is said of each example of a block that cannot be read."""
+    try:
+        examples.__getitems__(block)
+        return []
+    except stored_data.DatasetError:
+        said = []
+    for index in block:
+        try:
+            examples[index]
+        except stored_data.DatasetError as error:
+            said.append(str(error))
+    return said
+
+
+def verify_all(paths: Iterable[str]) -> list[str]:
+    """Tell of all runs and data sets at or below some paths; return the damaged ones.
+
+    Raises:
+        VerifyError: If there is none at one of the paths.
+    """
+    found = {}
+    for path in map(pathlib.Path, paths):
+        below = list(find(path.expanduser()))
+        if not below:
+            raise VerifyError(
+                f"{str(path)!r} is the folder of no run and of no prepared data set, "
+                "and has none in it; name one, or a folder of several"
+            )
+        found |= dict.fromkeys(below)
+    damaged = []
+    for path in found:
+        good, lines = verify(path)
+        progress.say(
+            "\n".join(f"{path}: damaged: {line}" for line in lines)
+            if lines
+            else f"{path}: good ({good})"
+        )
+        damaged += [str(path)] if lines else []
+    return damaged
+
+
+def main() -> None:
+    """Verify all that is named on the command line."""
+    parser = argparse.ArgumentParser(description="Verify runs and prepared data sets.")
+    parser.add_argument("paths", nargs="+", help="folders of them, or above them")
+    try:
+        damaged = verify_all(parser.parse_args().paths)
+    except VerifyError as error:
+        parser.error(str(error))
+    if damaged:
+        sys.exit(f"{len(damaged)} damaged: {', '.join(damaged)}")
+
+
+if __name__ == "__main__":
+    main()
