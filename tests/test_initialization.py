@@ -7,10 +7,22 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT, tiny_config, tiny_settings
+from flax import nnx
 from made_records import baseline_record, write
 
 from uld_jax import config as config_lib
-from uld_jax import initialization, models, records, schemes, sweep, train, workdirs
+from uld_jax import (
+    devices,
+    initialization,
+    models,
+    records,
+    schemes,
+    stopping,
+    sweep,
+    train,
+    training_run,
+    workdirs,
+)
 from uld_jax_experiments import l1
 
 
@@ -25,6 +37,10 @@ def first(tiny_data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "uld_I5_seed0"
     train.train_and_evaluate(tiny_config(tiny_data_dir), workdir)
     return workdir
+
+
+def new_run(config, workdir):
+    return training_run.Run(config, workdir, devices.one(), stopping.StopFlag())
 
 
 def read(workdir):
@@ -55,7 +71,7 @@ def test_tested_as_it_is_a_network_does_as_well_as_before(
 
 def test_fine_tuning_takes_parameters_alone(first, tiny_data_dir, tmp_path):
     config = initialization.settle(settings(tiny_data_dir), str(first))
-    run = train._Run(config, tmp_path)
+    run = new_run(config, tmp_path)
     saved, facts = initialization.load(config, run._best_items())
     for mine, other in zip(
         jax.tree.leaves(run._best_items()), jax.tree.leaves(saved), strict=True
@@ -214,7 +230,7 @@ def test_of_another_label_no_part_that_means_cells_is_taken(
     """ULD at I = 5 and one-hot at I = 6 have arrays of the same shapes."""
     config = settings(tiny_data_dir, **{"label.scheme": "one_hot"})
     config = initialization.settle(config, str(first), partial=True)
-    run = train._Run(config, tmp_path)
+    run = new_run(config, tmp_path)
     anew = {line.split("/")[1] for line in run.init["begun_anew"]}
     assert anew == models.OF_LABEL["encoder_decoder"]
     as_it_is = settings(tiny_data_dir, **{"label.scheme": "one_hot", "train.epochs": 0})
@@ -227,9 +243,7 @@ def test_parts_of_the_label_are_parts_of_the_networks():
         settings = config_lib.to_dict(config_lib.default(name).model)
         settings |= {"width": 8, "num_blocks": 1}
         network = models.for_label(settings, schemes.Label("uld", 4), 4, 1, seed=0)
-        _, params, _ = train.training_step.nnx.split(
-            network, train.training_step.nnx.Param, ...
-        )
+        _, params, _ = nnx.split(network, nnx.Param, ...)
         assert parts <= set(params.keys())
 
 

@@ -1,11 +1,13 @@
 """A network that begins from another run's: fine-tuning and zero-shot tests (Sec. 3.3).
 
 Parameters alone are taken, of the run's best epoch, with the running means of layers
-that have such: optimizer, learning rate and counters begin anew.
+that have such: optimizer, learning rate and counters begin anew. Shared weights are as
+good as the run that they are from.
 """
 
 import hashlib
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -18,6 +20,7 @@ from uld_jax import (
     preparation,
     progress,
     records,
+    weights,
     workdirs,
 )
 from uld_jax import config as config_lib
@@ -39,13 +42,15 @@ def settle(
 
     Args:
         config: Settings before they are resolved.
-        folder: Folder of the run to begin from; None to begin from scratch.
+        folder: Folder of the run to begin from, or of its shared weights; None to begin
+            from scratch.
         partial: Whether parameters that do not fit begin anew. Otherwise label scheme,
             resolution and network have to be the same.
 
     Raises:
         ConfigError: If a setting cannot be used.
         RecordError: If the folder holds no finished run of a network.
+        WeightsError: If it holds shared weights that are damaged.
         InitError: If only its record was kept, or, unless partial, if it has another
             label or network, with the differences.
     """
@@ -63,7 +68,7 @@ def settle(
                 "it is; name that run with --init_from"
             )
         return config
-    run = records.read_network(folder, "--init_from")
+    run = weights.read_network(folder, "--init_from")
     _saved(run)
     config = config.copy_and_resolve_references()
     config.init.folder, config.init.partial = folder, partial
@@ -79,11 +84,35 @@ def settle(
     return config
 
 
-def _saved(run: dict) -> dict[str, Any]:
-    """Return the network of a run's best epoch, on the host."""
-    saved = checkpoints.read_arrays(
-        pathlib.Path(run["folder"]), run["best_epoch"], _ITEMS
-    )
+def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
+    """Return the arrays of a run's best network by name, on the host.
+
+    None if only the run's record was kept.
+
+    Args:
+        run: The record of `weights.read_network`.
+
+    Raises:
+        CheckpointError: If they are damaged.
+        WeightsError: If shared ones are.
+    """
+    folder = pathlib.Path(run["folder"])
+    if "card" not in run:
+        saved = checkpoints.read_arrays(folder, run["best_epoch"], _ITEMS)
+        return None if saved is None else _by_name(saved)
+    arrays = weights.read(folder, run["card"])
+    told = run["card"]["hashes"]["parameters"]
+    if (found := digest(arrays)) != told:
+        raise weights.WeightsError(
+            f"{run['folder']!r} has the parameters {found}, and its card says {told}; "
+            "let whoever made it share it anew"
+        )
+    return arrays
+
+
+def _saved(run: dict) -> dict[str, np.ndarray]:
+    """Return a run's arrays; raise if only its record was kept."""
+    saved = arrays_of(run)
     if saved is None:
         raise InitError(
             f"--init_from: {run['folder']!r} holds no network of epoch "
@@ -131,28 +160,19 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         items: "params" and "statistics" of the network as it begins from scratch.
 
     Raises:
-        InitError: If the run has kept no network, or, unless partial, one of another
-            shape.
+        InitError: If the run has kept no network, or, unless partial, one of other
+            shapes or types.
     """
     init = config.init
-    run = records.read_network(init.folder, "--init_from")
+    run = weights.read_network(init.folder, "--init_from")
     saved = _saved(run)
     other_label = not _same_label(run, config)
     of_label = models.OF_LABEL[config.model.name] if other_label else set()
-    found, values, new = _by_name(saved), [], []
-    for name, leaf in _by_name(items).items():
-        other = found.pop(name, None)
-        if other is None or other.shape != leaf.shape:
-            shape = "not there" if other is None else list(other.shape)
-            new.append(f"{name}: {shape} -> {list(leaf.shape)}")
-            other = leaf
-        elif name.split("/")[1] in of_label:
-            new.append(f"{name}: of another label")
-            other = leaf
-        values.append(jax.numpy.asarray(other, leaf.dtype))
-    _tell_differences(run["folder"], new, sorted(found), len(values), init.partial)
+    items, new, left = put(items, saved, of_label)
+    count = len(jax.tree.leaves(items))
+    _tell_differences(run["folder"], new, left, count, init.partial)
     facts = {
-        "run": pathlib.Path(run["folder"]).name,
+        "run": run.get("card", {}).get("name", pathlib.Path(run["folder"]).name),
         "data": run["data"]["name"],
         "kind": _kind(run),
         "trained_places": run.get("trained_places", {}),
@@ -162,7 +182,48 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         "parameters": digest(saved),
         "begun_anew": new,
     }
-    return jax.tree.unflatten(jax.tree.structure(items), values), facts
+    return items, facts
+
+
+def put(
+    items: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    of_label: Collection[str] = (),
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Return a network's items with the arrays of the same names, types and shapes.
+
+    Args:
+        items: "params" and "statistics" of a network.
+        arrays: Those of another by name.
+        of_label: Parts of the network that are left as they are.
+
+    Returns:
+        The items; a line on each array of them that is left as it is; and the names of
+        the other network's arrays that this one lacks.
+    """
+    values, as_before, others = [], [], dict(arrays)
+    for name, leaf in _by_name(items).items():
+        other = others.pop(name, None)
+        if line := _misfit(other, leaf):
+            as_before.append(f"{name}: {line}")
+        elif name.split("/")[1] in of_label:
+            as_before.append(f"{name}: of another label")
+        else:
+            leaf = other
+        values.append(jax.numpy.array(leaf))
+    whole = jax.tree.unflatten(jax.tree.structure(items), values)
+    return whole, as_before, sorted(others)
+
+
+def _misfit(other: np.ndarray | None, leaf: jax.Array | np.ndarray) -> str:
+    """Return why an array cannot stand in another's place; nothing if it can."""
+    if other is None:
+        return f"not there -> {list(leaf.shape)}"
+    if other.dtype != leaf.dtype:
+        return f"{other.dtype} {list(other.shape)} -> {leaf.dtype} {list(leaf.shape)}"
+    if other.shape != leaf.shape:
+        return f"{list(other.shape)} -> {list(leaf.shape)}"
+    return ""
 
 
 def _kind(run: dict) -> str:
@@ -189,7 +250,7 @@ def check_begun_from(record: dict, config, workdir) -> None:
     before = record.get("init") or {}
     if config.init.folder is None or "parameters" not in before:
         return
-    run = records.read_network(config.init.folder, "--init_from")
+    run = weights.read_network(config.init.folder, "--init_from")
     try:
         now = digest(_saved(run))
     except InitError:

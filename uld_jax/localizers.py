@@ -3,21 +3,24 @@
 Each is an `evaluate.Step`: a batch in, by example what was predicted out.
 """
 
+import dataclasses
 import functools
-import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 
+import uld_jax
 from uld_jax import (
     baselines,
-    checkpoints,
     errors,
     evaluate,
+    initialization,
     metrics,
     models,
     optimizer,
     schemes,
+    simulation,
     training_step,
 )
 
@@ -26,39 +29,60 @@ class LocalizerError(errors.InputError):
     """A network or a baseline that cannot be had, with the reason."""
 
 
+def law(run: dict) -> dict[str, Any]:
+    """Return the law of the data that a run was trained on: nodes, sources, samples.
+
+    Records of anechoic data name none; there is one.
+    """
+    data = run["data"]
+    return data.get("rendering", data).get("law") or dataclasses.asdict(simulation.L1)
+
+
 def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
     """Return the network that a run was tested with: that of its best epoch.
 
     Args:
-        run: Its record.
+        run: Its record, or that of its shared weights.
         num_nodes: Nodes of the data it was trained on.
         num_sources: Sources of the data it is to be tested on.
 
     Raises:
-        LocalizerError: If the run has saved none, or for another number of sources.
+        LocalizerError: If the run has saved none, or for another number of sources, or
+            if it cannot be built.
+        CheckpointError: If it is damaged.
+        WeightsError: If shared weights are.
     """
-    workdir, settings = pathlib.Path(run["folder"]), run["settings"]
-    label = schemes.Label(settings["label"]["scheme"], settings["label"]["resolution"])
-    model = models.for_label(settings["model"], label, num_nodes, num_sources, seed=0)
+    folder, settings = run["folder"], run["settings"]
+    arrays = initialization.arrays_of(run)
+    if arrays is None:
+        raise LocalizerError(
+            f"{folder!r} holds no network of epoch {run['best_epoch']}, its best; only "
+            "its record was kept"
+        )
+    try:
+        label = schemes.Label(
+            settings["label"]["scheme"], settings["label"]["resolution"]
+        )
+        model = models.for_label(
+            settings["model"], label, num_nodes, num_sources, seed=0
+        )
+    except (TypeError, ValueError) as error:
+        raise LocalizerError(
+            f"the network in {folder!r} cannot be built by uld_jax "
+            f"{uld_jax.__version__}: {error}; it was made by "
+            f"{run.get('versions', {}).get('uld-jax')}"
+        ) from None
     graph, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
     like = {"params": state.params, "statistics": state.statistics}
-    with checkpoints.Checkpoints(workdir) as saved:
-        step = saved.step_of_epoch("best", run["best_epoch"])
-        if step is None:
-            raise LocalizerError(
-                f"{str(workdir)!r} holds no network of epoch {run['best_epoch']}, its "
-                "best; only its record was kept"
-            )
-        try:
-            restored, _ = saved.restore("best", like, step)
-        except ValueError as error:
-            raise LocalizerError(
-                f"the network in {str(workdir)!r} does not fit {num_sources} sources "
-                f"and its settings: {str(error).splitlines()[0]}"
-            ) from None
+    items, lines, left = initialization.put(like, arrays)
+    if lines := lines + [f"{name}: not in this network" for name in left]:
+        raise LocalizerError(
+            f"the network in {folder!r} does not fit {num_sources} sources and its "
+            f"settings in {len(lines)} arrays, as {lines[0]}"
+        )
     invariant = settings["train"]["permutation_invariant"]
     evaluate_batch = evaluate.make_eval_step(graph, label, invariant)
-    return functools.partial(evaluate_batch, restored["params"], restored["statistics"])
+    return functools.partial(evaluate_batch, items["params"], items["statistics"])
 
 
 def baseline(name: str, num_sources: int, resolution: int) -> evaluate.Step:

@@ -19,14 +19,16 @@ from uld_jax import (
     errors,
     positions,
     progress,
-    records,
     sessions,
+    weights,
 )
 
 _RECORDINGS = flags.DEFINE_string(
     "recordings", None, "Folder of the recordings and their tables.", required=True
 )
-_RUN = flags.DEFINE_string("run", None, "Folder of the run of a trained network.")
+_RUN = flags.DEFINE_string(
+    "run", None, "Folder of the run of a trained network, or of its shared weights."
+)
 _METHOD = flags.DEFINE_enum(
     "method", None, list(baselines.BASELINES), "Baseline, in place of a network."
 )
@@ -81,7 +83,7 @@ def main(_) -> None:
     out = _check_flags()
     run = None
     if _RUN.value:
-        run = records.read_network(_RUN.value, "--run")
+        run = weights.read_network(_RUN.value, "--run")
     session = sessions.open_session(_RECORDINGS.value)
     if run:
         step, num_sources = positions.network(session, run)

@@ -18,6 +18,7 @@ from uld_jax import errors
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
 CONDITIONS_FILE = "conditions.json"
+CARD_FILE = "card.json"  # In place of a record, in a folder of `weights`.
 HELD_OUT = "_held_out"  # Ends the name of a data set without a training split,
 COMPACT = "_compact"  # and this one's, of which dry speech is stored.
 # Data sets of one room that differ in where they train, and share their test split.
@@ -31,9 +32,13 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 def write_json(path: pathlib.Path, content: dict) -> None:
     """Write a JSON file in one piece: a reader sees the old one or the new one."""
     partial = path.with_name(path.name + ".part")
-    text = json.dumps(_jsonable(content), indent=1, allow_nan=False)
-    partial.write_text(text + "\n")
+    partial.write_text(as_text(content))
     partial.replace(path)
+
+
+def as_text(content: dict) -> str:
+    """Return what a JSON file of some content holds."""
+    return json.dumps(_jsonable(content), indent=1, allow_nan=False) + "\n"
 
 
 def _jsonable(value):
@@ -60,6 +65,7 @@ _FREE_TO_CHANGE = frozenset(
         "data.prefetch_batches",
         "data.read_threads",
         "train.checkpoint_steps",
+        "train.evaluation_batch_size",
     }
 )
 
@@ -80,6 +86,7 @@ _ADDED = {
     },
     "model": {"dtype": "float32"},
     "train": {
+        "evaluation_batch_size": None,
         "fine_tuning_rate": 1e-4,
         "permutation_invariant": True,
         "schedule": "plateau",
@@ -231,8 +238,13 @@ def read_network(folder: str | pathlib.Path, flag: str) -> dict:
     folder = pathlib.Path(folder).expanduser()
     path = folder / FILE_NAME
     if not path.exists():
-        below = sorted(file.parent.name for file in folder.glob(f"*/{FILE_NAME}"))
-        remedy = f"it holds no {FILE_NAME}" if folder.exists() else "it does not exist"
+        files = (FILE_NAME, CARD_FILE)
+        below = sorted(
+            file.parent.name for name in files for file in folder.glob(f"*/{name}")
+        )
+        remedy = "it does not exist"
+        if folder.exists():
+            remedy = f"it holds no {FILE_NAME}, nor the {CARD_FILE} of shared weights"
         if below:
             remedy = f"name one of its runs: {', '.join(below)}"
         raise RecordError(
