@@ -177,11 +177,17 @@ def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     stopped = run("-m", "uld_jax.sweep", *flags, "--minutes=0.0001", check=False)
     assert stopped.returncode == 75
     assert "goes on with it" in stopped.stderr
-    # A run that cannot be gone on with does not lose the others.
+    # A run that another process is at work on is left to it.
     with locking.hold(tmp_path / "one_hot_I6_seed0" / locking.FILE_NAME):
-        half = run("-m", "uld_jax.sweep", *flags, check=False)
-    assert half.returncode == 1
-    assert "1 of 2 runs failed: one_hot_I6_seed0 (exit code 2)" in half.stderr
+        half = run("-m", "uld_jax.sweep", *flags)
+        main = (
+            *flags_of(tiny_data_dir, tmp_path / "one_hot_I6_seed0"),
+            "--config.label.scheme=one_hot",
+        )
+        locked = run("-m", "uld_jax.main", *main, check=False)
+    assert "1 of 2 runs are still at work elsewhere: one_hot_I6_seed0" in half.stdout
+    assert "another process is at work" in locked.stderr
+    assert locked.returncode == 3
     whole = run("-m", "uld_jax.sweep", *flags)
     assert "heat_map_I6_seed0: done already" in whole.stdout
     other = run("-m", "uld_jax.sweep", *flags, "--config.train.epochs=4", check=False)

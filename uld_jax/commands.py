@@ -11,10 +11,11 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from uld_jax import config as config_lib
-from uld_jax import errors, stopping
+from uld_jax import errors, locking, stopping
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_LOCKED = 3  # Another process is at work there.
 EXIT_STOPPED = 75  # "Try again later": the run is saved and can be gone on with.
 _BAD_FLAG = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
 
@@ -72,7 +73,8 @@ def _experiment(path: str) -> str:
 def run(main: Callable) -> None:
     """Run a command's main function with parsed flags; exit by its outcome.
 
-    Exit codes: 0 done, 1 failed, 2 bad input, 75 stopped and saved.
+    Exit codes: 0 done, 1 failed, 2 bad input, 3 another process is at work in the
+    folder, 75 stopped and saved.
     """
 
     def told(arguments):
@@ -92,6 +94,8 @@ def run(main: Callable) -> None:
             _exit(f"stopped: {stop}; the same command goes on with it", EXIT_STOPPED)
         except Failed as failure:
             _exit(str(failure), EXIT_FAILED)
+        except locking.LockedError as error:
+            _exit(f"error: {error}", EXIT_LOCKED)
         except (errors.InputError, OSError) as error:
             _exit(f"error: {error}", EXIT_BAD_INPUT)
         except KeyboardInterrupt:

@@ -7,8 +7,13 @@ Each run is a process of its own in a folder of its own, so that a bad one does
 not lose the others. Finished runs are left alone, interrupted ones gone on with.
 What --scheme or --resolution do not say, the experiment's `sweep` does. With
 --init_from=FOLDER each run begins from the network of the run of its name in that folder.
+
+The same command may be started many times, on one machine or on many that see one
+folder. These workers share the runs: each takes the first that is free, passes over
+what another is at work on, and looks at that again later.
 """
 
+import functools
 import itertools
 import math
 import pathlib
@@ -24,6 +29,7 @@ from ml_collections import config_flags
 from uld_jax import (
     commands,
     datasets,
+    elastic,
     initialization,
     progress,
     records,
@@ -49,6 +55,11 @@ _INIT_FROM = flags.DEFINE_string(
 _INIT_PARTIAL = flags.DEFINE_bool(
     "init_partial", False, "Take what fits of their parameters; the rest begins anew."
 )
+_WAIT = flags.DEFINE_bool(
+    "wait", False, "Stay until runs at work elsewhere are over; take up what is left."
+)
+_DEBUG_NANS = flags.DEFINE_bool("debug_nans", False, "As of uld_jax.main, of each run.")
+_PROFILE = flags.DEFINE_bool("profile", False, "As of uld_jax.main, of each run.")
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _NAMED = frozenset({"label.scheme", "label.resolution", "seed"})
@@ -188,20 +199,27 @@ def _status(workdir: pathlib.Path, config) -> str | None:
     return record["status"]
 
 
-def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) -> int:
-    """Run one configuration in a process of its own; return its exit code."""
+def _command(
+    workdir: pathlib.Path, overrides: dict, init, seconds: float | None
+) -> list[str]:
+    """Return the command line of one run."""
+    experiment = config_flags.get_config_filename(flags.FLAGS["config"])
     given = config_flags.get_override_values(flags.FLAGS["config"])
     words = [f"--config.{key}={value}" for key, value in (given | overrides).items()]
     if seconds is not None:
         words.append(f"--minutes={seconds / 60}")
     if init.folder is not None:
         words += [f"--init_from={init.folder}", f"--init_partial={init.partial}"]
-    experiment = config_flags.get_config_filename(flags.FLAGS["config"])
+    words += [f"--{flag.name}" for flag in (_DEBUG_NANS, _PROFILE) if flag.value]
     command = [sys.executable, "-m", "uld_jax.main", f"--config={experiment}"]
+    return [*command, *words, f"--workdir={workdir}", "--noprepare"]
+
+
+def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) -> int:
+    """Run one configuration in a process of its own; return its exit code."""
     # In a session of its own, so that Ctrl-C reaches it through us, and once.
     process = subprocess.Popen(
-        [*command, *words, f"--workdir={workdir}", "--noprepare"],
-        start_new_session=True,
+        _command(workdir, overrides, init, seconds), start_new_session=True
     )
     with stopping.StopFlag() as stop_flag:
         while True:
@@ -215,7 +233,7 @@ def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) ->
 
 
 def main(_) -> None:
-    """Run what is missing, one after the other; report what failed."""
+    """Run what is missing and free; report what failed or is at work elsewhere."""
     experiment = config_flags.get_config_filename(flags.FLAGS["config"])
     runs = plan(
         _CONFIG.value,
@@ -237,30 +255,15 @@ def main(_) -> None:
     config = config_lib.resolve(_CONFIG.value)
     splits = run_data.needed_splits(config)
     datasets.ensure_prepared(config, allowed=_PREPARE.value, splits=splits)
-    failed = []
-    for number, (name, (overrides, config)) in enumerate(runs.items(), start=1):
-        workdir = base / name
-        status = _status(workdir, config)
-        if status not in (None, "running"):
-            progress.say(f"[{number}/{len(runs)}] {name}: {status} already")
-            if status != "done":
-                failed.append(f"{name} ({status})")
-            continue
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise stopping.Stopped("the time given is up")
-        progress.say(f"[{number}/{len(runs)}] {name}")
-        seconds = left if math.isfinite(left) else None
-        code = _run(workdir, overrides, config.init, seconds)
-        if code == commands.EXIT_STOPPED:
-            raise stopping.Stopped("the run was stopped")
-        if code:
-            failed.append(f"{name} (exit code {code})")
-    if failed:
-        others = "; the others are done" if len(failed) < len(runs) else ""
-        raise commands.Failed(
-            f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}{others}"
+    shared = {
+        name: elastic.Run(
+            base / name,
+            functools.partial(_status, base / name, config),
+            functools.partial(_run, base / name, overrides, config.init),
         )
+        for name, (overrides, config) in runs.items()
+    }
+    elastic.tell(elastic.work_off(shared, deadline, _WAIT.value))
 
 
 if __name__ == "__main__":
