@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 
+import jax
 import jaxtyping
 import numpy as np
 import pytest
@@ -43,17 +44,22 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Let the commands that tests start share what they compile.
+def compiled_once(tmp_path_factory, worker_id):
+    """Let the tests, and the commands that they start, share what they compile.
 
-    Most of a tiny run's time is compilation. Set in the environment alone: the process
-    of the tests has read it already.
+    Most of a tiny run's time is compilation.
     """
-    os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent  # Of both processes.
+    settings = {
+        "jax_compilation_cache_dir": str(folder / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
     }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 @pytest.fixture(scope="session")

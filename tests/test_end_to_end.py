@@ -276,7 +276,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_record(tiny_data_dir, tmp
     config = tiny_config(tiny_data_dir, **rates)
     record = train.train_and_evaluate(config, tmp_path)
     assert record["status"] == "diverged"
+    assert "3 steps in a row" in record["reason"]
     assert record["test"] is None
+    assert len(json.loads((tmp_path / "skipped_steps.json").read_text())) == 3
 
 
 def test_the_wheel_brings_builders_and_experiments(tiny_data_dir, tmp_path):

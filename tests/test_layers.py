@@ -16,8 +16,12 @@ LAYERS = {
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
     | {"builtin_noise", "stopping", "errors", "paper", "markup", "libri_adhoc40"}
-    | {"recorded_signals", "variants"},
+    | {"recorded_signals", "variants", "checksums", "step_folders"}
+    | {"saved_states", "stored_data"},
     1: {
+        "devices",
+        "history",
+        "profiling",
         "tested_on",
         "session_tables",
         "adhoc40_archives",
@@ -25,6 +29,7 @@ LAYERS = {
         "metrics",
         "input_pipeline",
         "locking",
+        "weights",
         "workdirs",
         "rooms",
         "anechoic",
@@ -40,19 +45,21 @@ LAYERS = {
         "training_step",
         "simulation",
     },
-    4: {"condition_plots", "floor_plans", "comparisons", "places"}
+    4: {"skipped_steps", "condition_plots", "floor_plans", "comparisons", "places"}
     | {"config", "fresh", "compact", "preparation"},
     5: {"datasets", "initialization"},
     6: {"run_data", "localizers"},
-    7: {"train", "conditions", "positions"},
-    8: {"commands"},
+    7: {"training_run", "conditions", "positions", "sharing"},
+    8: {"train", "commands"},
     9: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
-    | {"locate"},
+    | {"elastic", "locate", "share", "verify"},
 }
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
     "acoustics": {"errors"},
     "baselines": {"srp_phat", "tdoa"},
+    "checkpoints": {"checksums", "errors", "progress", "saved_states", "step_folders"},
+    "checksums": {"errors"},
     "builtin_noise": {"builtin_speech"},
     "corpora": {"builtin_noise", "builtin_speech", "dry_signals"},
     "dry_signals": {"builtin_noise", "builtin_speech", "errors"},
@@ -61,6 +68,10 @@ ALSO_ALLOWED = {
     "records": {"errors"},
     "recorded_signals": {"dry_signals", "errors"},
     "scenes": {"errors", "libri_adhoc40"},
+    "stored_data": {"acoustics", "checksums", "errors"},
+    "saved_states": {"checksums", "step_folders"},
+    "step_folders": {"checksums"},
+    "sweep": {"elastic"},
 }
 ONLY = {
     "tested_on": {"paper", "records"},
@@ -77,14 +88,15 @@ ONLY = {
 SOLE_USERS = {
     "grain": {"input_pipeline"},
     "orbax": {"checkpoints"},
-    "tensorflow_datasets": {"input_pipeline"},
+    "safetensors": {"weights"},
+    "tensorflow_datasets": {"stored_data"},
     "matplotlib": {"drawing"},
     "uld_jax_data": {"preparation"},
 }
 NO_JAX = {"acoustics", "scenes", "corpora", "builtin_speech", "records"}
 NO_JAX |= {"builtin_noise", "dry_signals", "paper", *ONLY, "markup"}
 NO_JAX |= {"adhoc40_archives", "libri_adhoc40", "recorded_signals"}
-NO_JAX |= {"session_tables", "sessions"}
+NO_JAX |= {"session_tables", "sessions", "checksums", "step_folders", "weights"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent
@@ -123,7 +135,7 @@ def test_imports_go_down(name):
 
 
 @pytest.mark.parametrize(
-    "command", ["main", "sweep", "baseline", "robustness", "locate"]
+    "command", ["main", "sweep", "baseline", "robustness", "locate", "share"]
 )
 def test_training_imports_no_simulator_no_tensorflow_no_plots(command):
     code = f"import sys, uld_jax.{command}; "

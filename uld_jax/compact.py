@@ -9,22 +9,19 @@ import dataclasses
 import pathlib
 import uuid
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 import uld_jax
-from uld_jax import dry_signals, input_pipeline, simulation
+from uld_jax import dry_signals, input_pipeline, simulation, stored_data
 
 # Of an example, where a law has no noise and where it has. The signals come first.
 _FIELDS = ("dry", "node_positions", "source_positions", "room_size")
 _NOISE_FIELDS = ("noise_position", "noise", "noise_start")
 _NOISE_FIELDS += ("t60", "snr_db", "levels_db", "seed")
-
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError)
 
 
 def noise_file(split: str) -> str:
@@ -67,15 +64,21 @@ class Noises:
     """
 
     def __init__(self, path: pathlib.Path):
-        remedy = "copy the data set again, or remove its folder and prepare it anew"
+        remedy = stored_data.REMEDY
+        if path.exists():
+            stored_data.check_files(path.parent, (path.name,))
         try:
+            # NumPy stops short of a file's own sums where its header is damaged.
+            with zipfile.ZipFile(path) as file:
+                if bad := file.testzip():
+                    raise ValueError(f"Bad CRC of {bad}")
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in ("names", "lengths", "samples")}
         except FileNotFoundError:
             raise input_pipeline.DatasetError(
                 f"the noises {str(path)!r} are missing; {remedy}"
             ) from None
-        except (*_UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
+        except Exception as error:  # Whatever NumPy and zipfile make of damage.
             raise input_pipeline.DatasetError(
                 f"the noises {str(path)!r} are damaged ({error}); {remedy}"
             ) from None
@@ -128,6 +131,8 @@ class CompactData:
             for all of them, so that it is rendered once.
         prefetch_batches: Batches that Grain reads ahead.
         read_threads: Threads that read.
+        device: Where to render; by default on the first.
+        facts: Its examples, where they are loaded already.
     """
 
     def __init__(
@@ -141,7 +146,10 @@ class CompactData:
         keep: bool = False,
         prefetch_batches: int = 4,
         read_threads: int = 4,
+        device: jax.Device | None = None,
+        facts: input_pipeline.Batch | None = None,
     ):
+        self._device = device
         self._law, self._noises, self._late = law, noises, late
         self._size = len(split)
         self._take = jax.jit(lambda array, rows: array[rows])
@@ -152,8 +160,8 @@ class CompactData:
         self._is_kept = np.zeros(self._size, bool)
         self._facts = self._disk = None
         if on_device:
-            self._facts = split.load()
-            self._dry = jax.device_put(self._facts.pop("dry"))
+            self._facts = dict(facts or split.load())
+            self._dry = jax.device_put(self._facts.pop("dry"), device)
         else:
             self._disk = input_pipeline.DiskData(
                 split, prefetch_batches=prefetch_batches, read_threads=read_threads
@@ -199,9 +207,10 @@ class CompactData:
                 fields = {key: facts[key] for key in input_pipeline.FIELDS[1:]}
                 yield {"audio": self._take(self._kept, rows)} | fields
                 continue
-            batch = self._render(rows, facts, chosen, snr_db, late)
-            if own and self._keep:
-                self._keep_rows(rows, batch["audio"])
+            with jax.default_device(self._device):
+                batch = self._render(rows, facts, chosen, snr_db, late)
+                if own and self._keep:
+                    self._keep_rows(rows, batch["audio"])
             yield batch
 
     def _read(
@@ -235,10 +244,10 @@ class CompactData:
         if self._noises:
             starts = facts["noise_start"] - law.margins[0]
             noise = self._noises.cut(facts["noise"], starts, law.num_dry)
-            noise = dry_signals.to_float(jax.device_put(noise))
+            noise = dry_signals.to_float(jax.device_put(noise, self._device))
         batch = law.batch(
             drawn,
-            dry_signals.to_float(jax.device_put(dry)),
+            dry_signals.to_float(jax.device_put(dry, self._device)),
             noise,
             nodes=chosen,
             late=late,
@@ -269,23 +278,32 @@ def open_split(path: pathlib.Path, name: str) -> input_pipeline.Split:
     return input_pipeline.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
 
 
-def open_data(split: input_pipeline.Split, data_config) -> CompactData:
-    """Return a split in the way the settings ask for.
+def open_data(
+    split: input_pipeline.Split, data_config, devices: Sequence[jax.Device | None]
+) -> list[CompactData]:
+    """Return a split for each of some devices, in the way the settings ask for.
 
     Raises:
         input_pipeline.DatasetError: If the data set is damaged.
     """
     law = _law(split.metadata, data_config.noise_field)
-    return CompactData(
-        split,
-        law,
-        Noises(split.path / noise_file(split.name)) if law.noisy else None,
-        late=split.metadata["late_fields"][split.name],
-        on_device=data_config.on_device,
-        keep=split.name != "train",
-        prefetch_batches=data_config.prefetch_batches,
-        read_threads=data_config.read_threads,
-    )
+    noises = Noises(split.path / noise_file(split.name)) if law.noisy else None
+    facts = split.load() if data_config.on_device else None
+    return [
+        CompactData(
+            split,
+            law,
+            noises,
+            late=split.metadata["late_fields"][split.name],
+            on_device=data_config.on_device,
+            keep=split.name != "train",
+            prefetch_batches=data_config.prefetch_batches,
+            read_threads=max(1, data_config.read_threads // len(devices)),
+            device=device,
+            facts=facts,
+        )
+        for device in devices
+    ]
 
 
 def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:

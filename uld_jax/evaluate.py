@@ -10,7 +10,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from uld_jax import devices as devices_lib
 from uld_jax import labels, metrics, objective, progress, records, schemes
+
+_AT_ONCE = 8  # Examples that a network is shown together.
+_LEAST_GROUPS = 2  # Of one, XLA makes no loop, and other last bits.
+ROWS = _AT_ONCE * _LEAST_GROUPS  # Of a batch on a device: a multiple wastes none.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,11 +66,20 @@ def judge(
 
 
 def make_eval_step(
-    graph: nnx.GraphDef, label: schemes.Label, permutation_invariant: bool = True
+    graph: nnx.GraphDef,
+    label: schemes.Label,
+    permutation_invariant: bool = True,
+    devices: devices_lib.Devices | None = None,
 ) -> Callable:
     """Return a jitted function (params, statistics, batch) to per-example results.
 
     The permutation of least distance decides metrics, whatever the loss takes.
+
+    Args:
+        graph: Graph of the network.
+        label: Scheme and resolution.
+        permutation_invariant: See `objective.losses`.
+        devices: What a batch is divided among; by default one device.
     """
 
     def one_example(logits, target, positions, room_size):
@@ -77,8 +91,9 @@ def make_eval_step(
             "correct": said == jax.vmap(label.classify)(target),
         }
 
-    @jax.jit
-    def eval_step(params, statistics, batch):
+    devices = devices or devices_lib.one()
+
+    def some_rows(params, statistics, batch):
         model = nnx.merge(graph, params, statistics)
         model.eval()
         logits = model(*objective.network_inputs(label, batch))
@@ -91,7 +106,28 @@ def make_eval_step(
         )
         return results | {"loss": loss, "kl": kl}
 
-    return eval_step
+    def eval_step(params, statistics, batch):
+        judge_rows = functools.partial(some_rows, params, statistics)
+        return devices.by_rows(functools.partial(_in_groups, judge_rows))(batch)
+
+    return devices.jit(eval_step)
+
+
+def _in_groups(function: Callable, batch: dict) -> dict:
+    """Return a function of a batch, computed for a few rows at a time.
+
+    Always for as many, so that an example's last bits do not depend on the batch.
+    """
+    num_rows = len(batch["audio"])
+    num_groups = max(-(-num_rows // _AT_ONCE), _LEAST_GROUPS)
+    rows = np.minimum(np.arange(num_groups * _AT_ONCE), num_rows - 1)
+    groups = jax.tree.map(
+        lambda array: array[rows].reshape(-1, _AT_ONCE, *array.shape[1:]), batch
+    )
+    results = jax.lax.map(function, groups)
+    return jax.tree.map(
+        lambda array: array.reshape(-1, *array.shape[2:])[:num_rows], results
+    )
 
 
 def evaluate(
@@ -183,18 +219,23 @@ def at_resolutions(
 
 
 def distributions(
-    graph: nnx.GraphDef, label: schemes.Label, params: dict, statistics: dict, batch
+    graph: nnx.GraphDef,
+    label: schemes.Label,
+    params: dict,
+    statistics: dict,
+    batch: dict,
+    devices: devices_lib.Devices | None = None,
 ) -> np.ndarray:
     """Return the predicted planes [B, S, K, K] of a batch, rows y, for figures."""
+    devices = devices or devices_lib.one()
 
-    @jax.jit
     def planes(params, statistics, batch):
         model = nnx.merge(graph, params, statistics)
         model.eval()
-        logits = model(*objective.network_inputs(label, batch))
+        logits = model(*objective.network_inputs(label, batch, devices.by_rows))
         return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(logits)
 
-    return np.asarray(planes(params, statistics, batch))
+    return np.asarray(devices.jit(planes)(params, statistics, batch))
 
 
 def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:

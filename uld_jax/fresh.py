@@ -4,6 +4,7 @@ What step n trains on depends on the seed and n alone: a resumed run sees the ro
 that an unbroken one would have seen.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
@@ -96,6 +97,12 @@ class Bank:
                 offset = int(starts[rng.integers(len(starts))])
                 return BankExcerpt(self.utterances[number], offset)
 
+    def on(self, device: jax.Device) -> "Bank":
+        """Return the same bank, held on another device."""
+        other = copy.copy(self)
+        other._samples = jax.device_put(self._samples, device)
+        return other
+
     def describe(self) -> dict[str, Any]:
         """Return what is held in a few facts."""
         return {
@@ -167,7 +174,16 @@ class FreshRooms:
         self._law, self._speech, self._noise = law, speech, noise
         # Accelerators add in no fixed order, and some add floats slowly.
         self._deterministic = jax.default_backend() != "cpu"
-        self._seed, self._batch_size = seed, batch_size
+        self._seed, self._rows = seed, range(batch_size)
+        self._device = None
+
+    def on(self, device: jax.Device, rows: range) -> "FreshRooms":
+        """Return what makes some rows of each batch, on a device of its own."""
+        part = copy.copy(self)
+        part._device, part._rows = device, rows
+        part._speech = self._speech.on(device)
+        part._noise = self._noise and self._noise.on(device)
+        return part
 
     def describe(self) -> dict[str, Any]:
         """Return what is trained on in a few facts, for a run's record."""
@@ -200,7 +216,11 @@ class FreshRooms:
             nodes: From the step and B to the nodes to render, [B, k]: see
                 `simulation.Law.batch`. By default, and for None, all.
         """
-        drawn = [self.draw(step, row) for row in range(self._batch_size)]
+        with jax.default_device(self._device):
+            return self._batch(step, nodes)
+
+    def _batch(self, step: int, nodes: simulation.ChooseNodes | None) -> dict[str, Any]:
+        drawn = [self.draw(step, row) for row in self._rows]
         offsets = [[excerpt.offset for excerpt in example.speech] for example in drawn]
         noise = None
         if self._noise:

@@ -6,15 +6,15 @@ and the epoch, and any step of it can be the first.
 
 import collections
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import grain
 import jax
 import numpy as np
-import tensorflow_datasets as tfds
 
-from uld_jax import errors, labels, progress
+from uld_jax import features as features_lib
+from uld_jax import labels, progress, stored_data
 
 FIELDS = ("audio", "node_positions", "source_positions", "room_size")
 _ROOM_FACTS = ("t60", "snr_db")
@@ -25,8 +25,10 @@ Order = grain.MapDataset  # Of batches of example indices, each a [B] array.
 _READ_AT_ONCE = 500
 
 
-class DatasetError(errors.InputError):
-    """A data set that is not there or cannot be used, with the remedy."""
+# Known to all that reads data by the name of this module.
+DatasetError = stored_data.DatasetError
+is_prepared = stored_data.is_prepared
+describe = stored_data.describe
 
 
 def dataset_path(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
@@ -44,21 +46,6 @@ def dataset_path(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(data_dir).expanduser() / path / version
 
 
-def is_prepared(path: pathlib.Path) -> bool:
-    """Return whether a whole data set is in a folder."""
-    return (path / "dataset_info.json").exists()
-
-
-def describe(path: pathlib.Path) -> dict:
-    """Return a data set's name, sizes and origin, for a run's record."""
-    info = tfds.builder_from_directory(path).info
-    return {
-        "name": f"{info.name}/{info.config_name}:{info.version}",
-        "sizes": {split: info.splits[split].num_examples for split in info.splits},
-        **{key: value for key, value in (info.metadata or {}).items()},
-    }
-
-
 class Split:
     """One split of a prepared data set, example by example, without its builder.
 
@@ -68,32 +55,22 @@ class Split:
         fields: What to read of each example, the signals first.
 
     Raises:
-        DatasetError: If the data set or the split is not there, or holds no such
-            fields.
+        DatasetError: If the data set or the split is not there, is damaged or empty,
+            or holds no such fields, or none of a layout or sample rate that is read.
     """
 
     def __init__(self, path: pathlib.Path, name: str, fields: tuple[str, ...] = FIELDS):
-        if not is_prepared(path):
-            raise DatasetError(f"no prepared data set in {str(path)!r}")
-        builder = tfds.builder_from_directory(path)
-        if name not in builder.info.splits:
-            there = ", ".join(builder.info.splits)
-            remedy = "add examples of it and prepare it anew, in place of that folder"
-            if name != "test":
-                remedy += (
-                    "; or test a network by --config.train.epochs=0 and --init_from"
-                )
-            raise DatasetError(
-                f"{str(path)!r} has no split {name!r}; it has {there}: {remedy}"
-            )
-        self._features = features = builder.info.features
+        self._source = source = stored_data.Records(path, name)
+        self._features = features = source.features
         if missing := [field for field in fields if field not in features]:
             raise DatasetError(
                 f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
                 "is named without its ending and read with --config.data.source=compact"
             )
         self.path, self.name, self.fields = path, name, fields
-        self.metadata = dict(builder.info.metadata or {})
+        self.metadata = source.metadata
+        stored_data.check_sample_rate(path, self.metadata)
+        _check_layout(path, {field: features[field] for field in fields})
         self.shape = features[fields[0]].shape  # Of an example's signals: [M, N].
         self.num_nodes = features["node_positions"].shape[0]
         self.num_sources = features["source_positions"].shape[0]
@@ -102,12 +79,17 @@ class Split:
             if "audio" in features
             else self.metadata["law"]["num_samples"]
         )
-        self._source = builder.as_data_source(name)
+        _check_length(path, self.num_samples)
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> Batch:
+        """Return one example.
+
+        Raises:
+            DatasetError: If it is damaged, with its place.
+        """
         example = self._source[index]
         return {field: example[field] for field in self.fields}
 
@@ -124,7 +106,8 @@ class Split:
         """Return all examples, stacked by field; texts are an array of objects.
 
         Raises:
-            DatasetError: If a position lies outside its room.
+            DatasetError: If an example is damaged, or a position lies outside its
+                room.
         """
         arrays = {}
         with progress.Progress(f"Loading {self.name}", len(self), "examples") as bar:
@@ -139,6 +122,34 @@ class Split:
                 bar.update(len(indices))
         check_geometry(self.name, arrays)
         return arrays
+
+
+def _check_layout(path: pathlib.Path, features: dict[str, Any]) -> None:
+    """Raise unless a data set's fields are arrays as they are read here."""
+    nodes = features["node_positions"].shape[:1]
+    needed = {
+        "audio": ("[M, N] int16", 2, nodes, np.int16),
+        "node_positions": ("[M, 3] float32", 2, nodes, np.float32),
+        "source_positions": ("[S, 3] float32", 2, (), np.float32),
+        "room_size": ("[3] float32", 1, (3,), np.float32),
+    }
+    for field in features.keys() & needed.keys():
+        layout, rank, first, kind = needed[field]
+        shape, dtype = features[field].shape, features[field].np_dtype
+        right = len(shape) == rank and shape[: len(first)] == first and dtype == kind
+        if not right or None in shape or ("positions" in field and shape[1] != 3):
+            raise DatasetError(
+                f"{field} of {str(path)!r} is {list(shape)} {np.dtype(dtype).name}, "
+                f"and read is {layout}; prepare it anew so"
+            )
+
+
+def _check_length(path: pathlib.Path, num_samples: int) -> None:
+    """Raise if signals are too short to be heard."""
+    try:
+        features_lib.num_frames(num_samples)
+    except ValueError as error:
+        raise DatasetError(f"{str(path)!r}: {error}; prepare longer ones") from None
 
 
 def _stack(examples: list[Batch], fields: Iterable[str]) -> Batch:
@@ -194,12 +205,7 @@ def check_geometry(name: str, arrays: Batch) -> None:
 
 
 def epoch_order(
-    num_examples: int,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    process: tuple[int, int] = (0, 1),
+    num_examples: int, batch_size: int, *, seed: int, epoch: int
 ) -> grain.MapDataset:
     """Return an epoch's batches of example indices, each a [B] array.
 
@@ -208,37 +214,45 @@ def epoch_order(
 
     Args:
         num_examples: Size of the split.
-        batch_size: Examples a step, over all processes.
+        batch_size: Examples a step, over all devices and processes.
         seed: Seed of the run.
         epoch: Number of the epoch; each has an order of its own.
-        process: Number of this process, and how many there are. Process p of n
-            takes every n-th example of the common order.
 
     Raises:
-        DatasetError: If a batch is larger than the split or cannot be divided.
+        DatasetError: If a batch is larger than the split.
     """
-    index, count = process
     if batch_size > num_examples:
         raise DatasetError(
             f"batch size {batch_size} is larger than the {num_examples} training "
             "examples; lower --config.train.batch_size"
         )
-    if batch_size % count:
-        raise DatasetError(
-            f"batch size {batch_size} is not a multiple of {count} processes"
-        )
     order_seed = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
     order = grain.MapDataset.range(num_examples).seed(order_seed).shuffle()
     steps = num_examples // batch_size
-    mine = order[: steps * batch_size][index::count]
-    return mine.batch(batch_size // count)
+    return order[: steps * batch_size].batch(batch_size)
+
+
+def rows_of(order: Order, rows: range) -> Order:
+    """Return an order of which one device has some of each batch's rows."""
+    return order.map(lambda indices: indices[rows.start : rows.stop])
 
 
 class DeviceData:
-    """A split held on the device, its audio as int16."""
+    """A split held on the device, its audio as int16.
 
-    def __init__(self, split: Split):
-        self._arrays = jax.device_put(split.load())
+    Args:
+        split: What to hold.
+        device: Where; by default on the first.
+        arrays: Its examples, where they are loaded already.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        device: jax.Device | None = None,
+        arrays: Batch | None = None,
+    ):
+        self._arrays = jax.device_put(arrays or split.load(), device)
         self._take = jax.jit(
             lambda arrays, rows: {k: v[rows] for k, v in arrays.items()}
         )
@@ -282,10 +296,18 @@ class DiskData:
         split: What to read.
         prefetch_batches: Batches held in memory ahead.
         read_threads: Threads that read.
+        device: Where batches go; by default to the first.
     """
 
-    def __init__(self, split: Split, *, prefetch_batches: int, read_threads: int):
-        self._split = split
+    def __init__(
+        self,
+        split: Split,
+        *,
+        prefetch_batches: int,
+        read_threads: int,
+        device: jax.Device | None = None,
+    ):
+        self._split, self._device = split, device
         self._options = grain.ReadOptions(
             num_threads=read_threads, prefetch_buffer_size=prefetch_batches
         )
@@ -308,21 +330,28 @@ class DiskData:
         """Yield the batches of an order from a step on."""
         on_device = collections.deque()
         for batch in self.on_host(order, first_step):
-            on_device.append(jax.device_put(batch))
+            on_device.append(jax.device_put(batch, self._device))
             if len(on_device) > 1:
                 yield on_device.popleft()
         yield from on_device
 
 
-def open_data(split: Split, data_config) -> DeviceData | DiskData:
-    """Return a split in the way the settings ask for."""
+def open_data(
+    split: Split, data_config, devices: Sequence[jax.Device | None]
+) -> list[DeviceData | DiskData]:
+    """Return a split for each of some devices, in the way the settings ask for."""
     if data_config.on_device:
-        return DeviceData(split)
-    return DiskData(
-        split,
-        prefetch_batches=data_config.prefetch_batches,
-        read_threads=data_config.read_threads,
-    )
+        arrays = split.load()
+        return [DeviceData(split, device, arrays) for device in devices]
+    return [
+        DiskData(
+            split,
+            prefetch_batches=data_config.prefetch_batches,
+            read_threads=max(1, data_config.read_threads // len(devices)),
+            device=device,
+        )
+        for device in devices
+    ]
 
 
 def in_order(num_examples: int, batch_size: int) -> grain.MapDataset:

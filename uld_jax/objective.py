@@ -1,5 +1,7 @@
 """From a batch of a data set to network inputs, targets and losses."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -11,12 +13,17 @@ Batch = dict[str, Array]
 
 
 def network_inputs(
-    label: schemes.Label, batch: Batch
+    label: schemes.Label, batch: Batch, by_rows: Callable = lambda function: function
 ) -> tuple[Float[Array, "B M T 512"], Float[Array, "B M D"], Bool[Array, "B M"] | None]:
     """Return the spectra of all nodes, the codes of their positions, and a mask.
 
     The mask says which nodes are there; None, where a batch has none, says all.
     What absent nodes hold does not matter, not a number included.
+
+    Args:
+        label: Scheme and resolution.
+        batch: A batch.
+        by_rows: `devices.Devices.by_rows`, where rows are on several devices.
     """
     mask = batch.get("node_mask")
     audio = batch["audio"].astype(jnp.float32)
@@ -24,7 +31,7 @@ def network_inputs(
     if mask is not None:
         places = jnp.where(mask[..., None], places, 0.0)
         audio = jnp.where(mask[..., None], audio, 0.0)
-    spectra = jax.vmap(features.spectral_features)(audio, mask)
+    spectra = by_rows(jax.vmap(features.spectral_features))(audio, mask)
     encode = jax.vmap(jax.vmap(label.encode_node, (0, None)))
     codes = encode(places, batch["room_size"][:, :2])
     return spectra, codes, mask

@@ -8,10 +8,20 @@ import tqdm
 _SECONDS_BETWEEN_LINES = 20.0
 
 
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Show nothing from now on: another process of the same work does."""
+    global _quiet
+    _quiet = True
+
+
 def say(message: str) -> None:
     """Print a line, above any progress bar."""
-    tqdm.tqdm.write(message)
-    sys.stdout.flush()
+    if not _quiet:
+        tqdm.tqdm.write(message)
+        sys.stdout.flush()
 
 
 class Progress:
@@ -29,7 +39,7 @@ class Progress:
         self._done = self._done_before = done
         self._started = self._last_line = time.monotonic()
         self._bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not _quiet:
             self._bar = tqdm.tqdm(
                 desc=title,
                 total=total,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from uld_jax import datasets, input_pipeline, perturbations
+from uld_jax import devices as devices_lib
 
 _SPLITS = ("train", "validation", "test")
 
@@ -21,6 +22,7 @@ class RunData:
     Args:
         config: Settings, as `config.resolve` returns them.
         splits: What is needed; the training split may be fresh rooms.
+        devices: What batches are divided among; by default one device.
 
     Attributes:
         origin: Where the data come from, for the record.
@@ -36,8 +38,13 @@ class RunData:
         perturbations.PerturbationError: If more nodes are to be heard than there are.
     """
 
-    def __init__(self, config, splits: tuple[str, ...] = _SPLITS):
-        self._config = config
+    def __init__(
+        self,
+        config,
+        splits: tuple[str, ...] = _SPLITS,
+        devices: devices_lib.Devices | None = None,
+    ):
+        self._config, self._devices = config, devices or devices_lib.one()
         self._perturbation = perturbations.Perturbation(
             config.data.nodes_in_training,
             config.data.clock_offset,
@@ -77,12 +84,20 @@ class RunData:
         """
         if self._config.data.on_device:
             input_pipeline.check_fits(self._splits.values())
+        here = self._devices.here
         opened = {
-            name: datasets.open_data(self._config, split)
+            name: datasets.open_data(self._config, split, here)
             for name, split in self._splits.items()
         }
-        self._train = opened.pop("train", None)
-        self.held_out = opened
+        if self._fresh:
+            rows = self._devices.rows(self._config.train.batch_size)
+            pairs = zip(here, rows, strict=True)
+            self._train = [self._fresh.on(*pair) for pair in pairs]
+        else:
+            self._train = opened.pop("train", None)
+        self.held_out = {
+            name: Divided(parts, self._devices) for name, parts in opened.items()
+        }
 
     def facts(self, split: str) -> input_pipeline.Batch:
         """Return where everything is in a split's examples, and T60 and SNR."""
@@ -96,29 +111,76 @@ class RunData:
             epoch=epoch,
         )
 
+    def example_ids(self, epoch: int, step: int) -> list:
+        """Return what the rows of a training batch are, for who looks for the cause.
+
+        Indices in the training split; of fresh rooms the streams they are drawn by.
+        """
+        if self._fresh:
+            number = epoch * self.steps_per_epoch + step
+            return [
+                [self._config.seed, number, row]
+                for row in range(self._config.train.batch_size)
+            ]
+        return np.asarray(self._order(epoch)[step]).tolist()
+
     def training_batches(
         self, epoch: int, first: int
     ) -> Iterator[input_pipeline.Batch]:
         """Yield the training batches of an epoch from a step on, perturbed."""
+        rows = self._devices.rows(self._config.train.batch_size)
+        parts = [
+            self._training_part(data, mine, epoch, first)
+            for data, mine in zip(self._train, rows, strict=True)
+        ]
+        yield from map(self._devices.assemble, zip(*parts, strict=True))
+
+    def _training_part(
+        self, data, rows: range, epoch: int, first: int
+    ) -> Iterator[input_pipeline.Batch]:
+        """Yield the rows of one device."""
         law, start = self._perturbation, epoch * self.steps_per_epoch
-        size = self._config.train.batch_size
 
         @functools.lru_cache(maxsize=1)  # The nodes of a step are asked for first.
         def draws(step: int) -> perturbations.Draws:
             seed, number = self._config.seed, start + step
-            return law.draw(
-                [(seed, number, row) for row in range(size)], self.num_nodes
-            )
+            return law.draw([(seed, number, row) for row in rows], self.num_nodes)
 
         def nodes(step: int, _: int) -> np.ndarray | None:
             return None if law.num_nodes is None else draws(step).nodes
 
         if self._fresh:
             steps = range(start + first, start + self.steps_per_epoch)
-            batches = self._fresh.batches(steps, lambda step, B: nodes(step - start, B))
-        elif self._config.data.source == "compact":
-            batches = self._train.batches(self._order(epoch), first, nodes)
+            batches = data.batches(steps, lambda step, B: nodes(step - start, B))
         else:
-            batches = self._train.batches(self._order(epoch), first)
+            order = input_pipeline.rows_of(self._order(epoch), rows)
+            chosen = (nodes,) if self._config.data.source == "compact" else ()
+            batches = data.batches(order, first, *chosen)
         for step, batch in enumerate(batches, first):
             yield perturbations.apply(law, batch, draws(step)) if law else batch
+
+
+class Divided:
+    """A split whose batches are divided among devices.
+
+    Args:
+        parts: Its data, for each device of this process.
+        devices: The devices.
+    """
+
+    def __init__(self, parts: list, devices: devices_lib.Devices):
+        self._parts, self._devices = parts, devices
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def batches(
+        self, order: input_pipeline.Order, **changes
+    ) -> Iterator[input_pipeline.Batch]:
+        """Yield the batches of an order, of `changes` that the data can be had with."""
+        rows = self._devices.rows(len(order[0]))
+        parts = [
+            data.batches(input_pipeline.rows_of(order, mine), **changes)
+            for data, mine in zip(self._parts, rows, strict=True)
+        ]
+        yield from map(self._devices.assemble, zip(*parts, strict=True))

@@ -1,4 +1,7 @@
-"""The training step: state in, state out, all of it jitted (Sec. 3.3)."""
+"""The training step: state in, state out, all of it jitted (Sec. 3.3).
+
+A step whose loss or gradient is not finite is not applied, but counted and noted.
+"""
 
 import functools
 from collections.abc import Callable
@@ -9,7 +12,11 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from uld_jax import devices as devices_lib
 from uld_jax import objective, schemes
+
+MOST_IN_A_ROW = 3  # Skipped steps, with which a run ends.
+NOTED_STEPS = 32  # Skipped steps that are remembered; more than come between two looks.
 
 
 class TrainState(NamedTuple):
@@ -20,7 +27,9 @@ class TrainState(NamedTuple):
         params: Parameters of the network.
         statistics: Its other variables, such as running means.
         opt_state: State of the optimizer, the learning rate in it.
-        sums: Sums over the steps of this epoch.
+        sums: Sums over the applied steps of this epoch.
+        skipped: Which steps were not applied: `total` and `in_a_row`, and of the
+            latest, as a ring, their `steps`, `losses` and `grad_norms`.
     """
 
     step: jax.Array
@@ -28,11 +37,19 @@ class TrainState(NamedTuple):
     statistics: dict
     opt_state: Any
     sums: dict[str, jax.Array]
+    skipped: dict[str, jax.Array]
 
 
 def no_sums() -> dict[str, jax.Array]:
     """Return the sums before the first step of an epoch."""
-    return {key: jnp.zeros(()) for key in ("loss", "kl", "grad_norm")}
+    return {key: jnp.zeros(()) for key in ("loss", "kl", "grad_norm", "applied")}
+
+
+def nothing_skipped() -> dict[str, jax.Array]:
+    """Return what is noted of skipped steps before there is one."""
+    counts = {key: jnp.zeros((), jnp.int32) for key in ("total", "in_a_row")}
+    notes = {key: jnp.zeros(NOTED_STEPS) for key in ("losses", "grad_norms")}
+    return counts | notes | {"steps": jnp.zeros(NOTED_STEPS, jnp.int32)}
 
 
 def init_state(
@@ -42,7 +59,12 @@ def init_state(
     graph, params, statistics = nnx.split(model, nnx.Param, ...)
     params, statistics = nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)
     state = TrainState(
-        jnp.zeros((), jnp.int32), params, statistics, adamw.init(params), no_sums()
+        jnp.zeros((), jnp.int32),
+        params,
+        statistics,
+        adamw.init(params),
+        no_sums(),
+        nothing_skipped(),
     )
     return graph, state
 
@@ -53,17 +75,28 @@ def make_train_step(
     label: schemes.Label,
     seed: int,
     permutation_invariant: bool = True,
+    devices: devices_lib.Devices | None = None,
 ) -> Callable[[TrainState, objective.Batch], TrainState]:
     """Return the training step: STFT, network, loss, gradient and update, jitted.
 
     The state is donated. Whatever is random in a step depends on the seed and
     the step's number alone, so that a resumed run equals an unbroken one.
-    """
 
-    @functools.partial(jax.jit, donate_argnames="state")
+    Args:
+        graph: Graph of the network.
+        adamw: Optimizer.
+        label: Scheme and resolution.
+        seed: Of dropout.
+        permutation_invariant: See `objective.losses`.
+        devices: What a batch is divided among; by default one device.
+    """
+    # What looks for the origin of a NaN runs a step again, with what it was given.
+    donated = () if jax.config.jax_debug_nans else ("state",)
+    devices = devices or devices_lib.one()
+
     def train_step(state: TrainState, batch: objective.Batch) -> TrainState:
         dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
-        inputs = objective.network_inputs(label, batch)
+        inputs = objective.network_inputs(label, batch, devices.by_rows)
 
         def mean_loss(params):
             model = nnx.merge(graph, params, state.statistics)
@@ -78,21 +111,42 @@ def make_train_step(
         )
         updates, opt_state = adamw.update(grads, state.opt_state, state.params)
         new = {"loss": loss, "kl": kl, "grad_norm": optax.tree.norm(grads)}
+        finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"])
+        # Too many in a row end the run, at the same state whenever that is noticed.
+        applied = finite & (state.skipped["in_a_row"] < MOST_IN_A_ROW)
+        new["applied"] = 1.0
+        sums = {key: state.sums[key] + value for key, value in new.items()}
+        params = optax.apply_updates(state.params, updates)
+        before = (state.params, state.statistics, state.opt_state, state.sums)
+        after = jax.tree.map(
+            functools.partial(jnp.where, applied),
+            (params, statistics, opt_state, sums),
+            before,
+        )
         return TrainState(
-            state.step + 1,
-            optax.apply_updates(state.params, updates),
-            statistics,
-            opt_state,
-            {key: state.sums[key] + value for key, value in new.items()},
+            state.step + 1, *after, _note(state.skipped, state.step, finite, new)
         )
 
-    return train_step
+    return devices.jit(train_step, donate_argnames=donated)
+
+
+def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
+    """Return what is noted of skipped steps after one more step."""
+    over = skipped["in_a_row"] >= MOST_IN_A_ROW
+    place = skipped["total"] % NOTED_STEPS
+    values = {"steps": step, "losses": new["loss"], "grad_norms": new["grad_norm"]}
+    noted = {key: skipped[key].at[place].set(value) for key, value in values.items()}
+    noted |= {key: skipped[key] + 1 for key in ("total", "in_a_row")}
+    good = skipped | {"in_a_row": jnp.zeros((), jnp.int32)}
+    noted = jax.tree.map(functools.partial(jnp.where, finite), good, noted)
+    return jax.tree.map(functools.partial(jnp.where, over), skipped, noted)
 
 
 def to_items(state: TrainState) -> dict:
     """Return a state as the items of a checkpoint, none of them a single array."""
     items = state._asdict()
-    return items | {"counts": {key: items.pop(key) for key in ("step", "sums")}}
+    counts = {key: items.pop(key) for key in ("step", "sums", "skipped")}
+    return items | {"counts": counts}
 
 
 def from_items(items: dict) -> TrainState:
