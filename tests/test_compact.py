@@ -58,7 +58,8 @@ def open_data(path, split="train", on_device=True, noise_field="point"):
     settings = types.SimpleNamespace(
         noise_field=noise_field, on_device=on_device, prefetch_batches=2, read_threads=2
     )
-    return compact.open_data(compact.open_split(path, split), settings)
+    (data,) = compact.open_data(compact.open_split(path, split), settings, [None])
+    return data
 
 
 @pytest.fixture(scope="module")

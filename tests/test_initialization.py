@@ -15,12 +15,14 @@ from uld_jax import (
     devices,
     initialization,
     models,
+    optimizer,
     records,
     schemes,
     stopping,
     sweep,
     train,
     training_run,
+    training_step,
     workdirs,
 )
 from uld_jax_experiments import l1
@@ -118,7 +120,7 @@ def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
     scratch = models.for_label(
         config_lib.to_dict(config.model), schemes.Label("uld", 6), 8, 1, config.seed
     )
-    _, state = train.training_step.init_state(scratch, train.optimizer.adamw(1e-3, 0.0))
+    _, state = training_step.init_state(scratch, optimizer.adamw(1e-3, 0.0))
     items = {"params": state.params, "statistics": state.statistics}
     loaded, facts = initialization.load(config, items)
     old = initialization.checkpoints.read_arrays(
@@ -147,7 +149,7 @@ def test_a_network_of_other_shapes_is_refused_though_settings_agree(
     one = models.for_label(
         config_lib.to_dict(config.model), schemes.Label("uld", 8), 8, 1, seed=0
     )
-    _, state = train.training_step.init_state(one, train.optimizer.adamw(1e-3, 0.0))
+    _, state = training_step.init_state(one, optimizer.adamw(1e-3, 0.0))
     items = {"params": state.params, "statistics": state.statistics}
     with pytest.raises(
         initialization.InitError, match=r"other parameters:\n  params/.*\[.*\] -> \["

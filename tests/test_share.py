@@ -29,6 +29,7 @@ from uld_jax import (
     sessions,
     sharing,
     training_step,
+    verify,
     weights,
 )
 from uld_jax import config as config_lib
@@ -315,6 +316,20 @@ def test_damaged_weights_are_no_beginning(pair):
     (folder / "card.json").write_text(text_of(card_of(folder) | {"license": "MIT"}))
     with pytest.raises(weights.WeightsError, match=r"--init_from: .*card\.json"):
         initialization.settle(settings("encoder_decoder"), str(folder))
+
+
+def test_verify_tells_good_weights_from_damaged_ones(pair):
+    _, shared = pair
+    good, lines = verify.verify(shared)
+    assert not lines
+    assert re.fullmatch(r"\d+ arrays of shared weights", good)
+    assert list(verify.find(shared.parent)) == [shared]
+    path = shared / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    _, (line,) = verify.verify(shared)
+    assert "weights.safetensors" in line
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_settings_that_cannot_be_read_are_told(tmp_path, text):
         workdirs.check(tmp_path, SETTINGS)
 
 
+def test_the_folder_of_shared_weights_is_no_runs(tmp_path):
+    (tmp_path / records.CARD_FILE).write_text("{}")
+    with pytest.raises(workdirs.RunConflictError, match="holds shared weights; name"):
+        workdirs.check(tmp_path, SETTINGS)
+
+
 def test_a_runs_folder_is_not_that_of_many(tmp_path):
     workdirs.check_for_many(tmp_path)
     (tmp_path / "one").mkdir()

@@ -2,9 +2,10 @@
 
     python -m uld_jax.verify runs/l1 datasets/simulated/l1/1.0.0
 
-Each path is the folder of a run or of a data set, or one above several. Of a run all
-checkpoints are compared with their sums and read; of a data set all files are compared
-with theirs, and all examples read. Nothing is changed. Exit codes: 0 all is intact,
+Each path is the folder of a run, of shared weights or of a data set, or one above
+several. Of a run all checkpoints are compared with their sums and read, and so are
+weights; of a data set all files are compared with theirs, and all examples read. Nothing
+is changed. Exit codes: 0 all is intact,
 1 something is damaged, 2 a path is neither.
 """
 
@@ -18,13 +19,16 @@ from uld_jax import (
     checksums,
     compact,
     errors,
+    initialization,
     progress,
     records,
     stored_data,
+    weights,
     workdirs,
 )
 
 _OF_DATA = ("dataset_info.json", "features.json")
+_OF_WEIGHTS = (records.CARD_FILE,)
 _OF_RUN = (workdirs.SETTINGS_FILE, records.FILE_NAME, "last", "best")
 _DEEPEST = 5  # Folders below a path; who links folders in a circle gets out of it.
 _READ_AT_ONCE = 100
@@ -38,8 +42,8 @@ class VerifyError(errors.InputError):
 
 
 def find(path: pathlib.Path, depth: int = _DEEPEST) -> Iterator[pathlib.Path]:
-    """Yield the folders of runs and of data sets at or below a path."""
-    if _is(path, _OF_DATA) or _is(path, _OF_RUN):
+    """Yield the folders of runs, weights and data sets at or below a path."""
+    if any(_is(path, names) for names in (_OF_DATA, _OF_WEIGHTS, _OF_RUN)):
         yield path
     elif depth and path.is_dir():
         for below in sorted(path.iterdir()):
@@ -53,8 +57,10 @@ def _is(path: pathlib.Path, names: Iterable[str]) -> bool:
 
 
 def verify(path: pathlib.Path) -> Findings:
-    """Return what there is to say of the folder of a run or of a data set."""
+    """Return what there is to say of the folder of a run, weights or a data set."""
     look = _verify_data if _is(path, _OF_DATA) else _verify_run
+    if _is(path, _OF_WEIGHTS):
+        look = _verify_weights
     try:
         return look(path)
     except (errors.InputError, OSError) as error:
@@ -66,6 +72,11 @@ def _verify_run(path: pathlib.Path) -> Findings:
     lines = checkpoints.check(path) and checkpoints.check(path)
     count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))
     return f"{count} checkpoints", lines
+
+
+def _verify_weights(path: pathlib.Path) -> Findings:
+    arrays = initialization.arrays_of(weights.read_network(path, "verify"))
+    return f"{len(arrays or {})} arrays of shared weights", []
 
 
 def _verify_data(path: pathlib.Path) -> Findings:

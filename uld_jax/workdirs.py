@@ -79,6 +79,10 @@ def _check_place(folder: pathlib.Path) -> None:
         raise RunConflictError(
             f"--workdir: {str(there)!r} cannot be written; name another folder"
         )
+    if (folder / records.CARD_FILE).exists():
+        raise RunConflictError(
+            f"--workdir: {str(folder)!r} holds shared weights; name another folder"
+        )
 
 
 def _check_above_no_run(folder: pathlib.Path) -> None:
