@@ -3,7 +3,8 @@ r"""Compare the training and evaluation steps with those of an earlier commit, i
     python benchmarks/step_time.py --against=864dc7f
 
 Both take turns on the same batch, and the ratio of each pair of turns is kept: other work
-on the machine slows both. Printed is the median of the ratios, with the quartiles.
+on the machine slows both. Printed is the median of the ratios, with the quartiles; of
+evaluation by example, since batches are now a multiple of `evaluate.ROWS`.
 """
 
 import argparse
@@ -104,20 +105,24 @@ def main() -> None:
         label = schemes.Label("uld", 5)
         adamw = optimizer.adamw(1e-3, 0.01)
         batch = batch_of(num_nodes, num_samples, size)
+        more = -(-size // evaluate.ROWS) * evaluate.ROWS
+        whole = batch_of(num_nodes, num_samples, more)
         steps, evaluations = [], []
-        for module, judge in ((old_step, old_evaluate), (training_step, evaluate)):
+        both = (old_step, old_evaluate, batch), (training_step, evaluate, whole)
+        for module, judge, evaluated in both:
             model = models.for_label(settings, label, num_nodes, 1, 0)
             graph, state = module.init_state(model, adamw)
             kept = jax.tree.map(jax.numpy.array, (state.params, state.statistics))
             eval_step = judge.make_eval_step(graph, label)
             steps.append(stepper(module, graph, state, adamw, label, batch))
             evaluations.append(
-                lambda eval_step=eval_step, kept=kept, batch=batch: (
-                    jax.block_until_ready(eval_step(*kept, batch))
+                lambda eval_step=eval_step, kept=kept, evaluated=evaluated: (
+                    jax.block_until_ready(eval_step(*kept, evaluated))
                 )
             )
-        for what, pair in (("training", steps), ("evaluation", evaluations)):
-            found = ratios(*pair, arguments.turns, arguments.steps)
+        kinds = ("training", steps, 1.0), ("evaluation", evaluations, size / more)
+        for what, pair, share in kinds:
+            found = share * ratios(*pair, arguments.turns, arguments.steps)
             low, middle, high = np.percentile(found, (25, 50, 75))
             print(
                 f"{kind}, {what} step: {middle:.3f} ({low:.3f} to {high:.3f})",
