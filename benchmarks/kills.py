@@ -1,6 +1,6 @@
 r"""Kill runs by SIGKILL at random points, go on with them, and compare with unbroken ones.
 
-    python benchmarks/kills.py --out=docs/kills.md
+    python benchmarks/kills.py --lives=4
 
 Each run lives in a folder of its own and is killed several times: in the middle of
 preparing its data, of a step, of saving, of evaluating, and between two epochs, in an
@@ -199,8 +199,8 @@ def _draws(rng: random.Random, counts: dict, phases: list[str]) -> list[str]:
     """Return at what to kill a run, in order, as PHASE:NUMBER."""
     if "preparing data" in phases:  # It is over once the data are there.
         phases = ["preparing data", *(p for p in phases if p != "preparing data")]
-    # A share of what is left, so that later kills find something to break.
-    return [f"{p}:{rng.randint(1, max(1, counts[p] // len(phases)))}" for p in phases]
+    # A part of what there is, so that later kills find something to break.
+    return [f"{p}:{rng.randint(1, max(2, counts[p] // 3))}" for p in phases]
 
 
 def main() -> None:
@@ -209,7 +209,6 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=4, help="Runs that are killed.")
     parser.add_argument("--seed", type=int, default=0, help="Of the points.")
     parser.add_argument("--phases", default=",".join(PHASES), help="Where to kill.")
-    parser.add_argument("--out", type=pathlib.Path, help="Markdown file to write.")
     arguments = parser.parse_args()
     phases = arguments.phases.split(",")
     started = time.monotonic()
@@ -230,8 +229,6 @@ def main() -> None:
     ]
     total = f"{killed} kills in {len(lines)} runs, {seconds:.0f} s"
     print("\n".join([*table, "", total]), flush=True)
-    if arguments.out:
-        arguments.out.write_text(_page(table, total))
     sys.exit(not same)
 
 
@@ -270,32 +267,6 @@ def _lives(base: pathlib.Path, fresh: bool, arguments, phases: list[str]) -> lis
         print(lines[-1], flush=True)
         shutil.rmtree(folder)
     return lines
-
-
-def _page(table: list[str], total: str) -> str:
-    from uld_jax import records
-
-    facts = records.environment()
-    versions = ", ".join(f"{k} {v}" for k, v in facts["versions"].items() if v)
-    return "\n".join(
-        [
-            "# Runs that were killed",
-            "",
-            "Made by `python benchmarks/kills.py`: "
-            f"{facts['hardware']['processor']}, {facts['hardware']['cores']} cores; "
-            f"{versions}; commit {facts['commit']}.",
-            "",
-            "Compared are all arrays of the last and the best state (parameters, running",
-            "means, optimizer, counters) by their SHA-256, the notes beside them (plateau",
-            "and early-stop counters, every epoch), the record but for times, the",
-            "predictions, and every file of the data set.",
-            "",
-            *table,
-            "",
-            total + ".",
-            "",
-        ]
-    )
 
 
 if __name__ == "__main__":

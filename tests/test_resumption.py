@@ -12,7 +12,15 @@ import pytest
 from conftest import ROOT
 from whole_runs import FRESH, flags_of, run
 
-from uld_jax import checkpoints, locking, models, optimizer, schemes, training_step
+from uld_jax import (
+    checkpoints,
+    locking,
+    models,
+    optimizer,
+    records,
+    schemes,
+    training_step,
+)
 
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
@@ -59,6 +67,7 @@ def adhoc_flags_of(data_dir, workdir, *more):
 
 def without_times(record):
     record = {k: v for k, v in record.items() if k not in ("times", "commit")}
+    record["settings"] = records.identity(record["settings"])
     for epoch in record["epochs"]:
         epoch.pop("seconds")
     return record
@@ -97,6 +106,23 @@ def unbroken_adhoc(tiny_data_dir, tmp_path_factory):
     return workdir
 
 
+def assert_same_end(folder, unbroken):
+    """Compare parameters bit for bit, records and predictions with an unbroken run's."""
+    jax.tree.map(
+        np.testing.assert_array_equal, last_state(folder), last_state(unbroken)
+    )
+    resumed, whole = (
+        without_times(json.loads((run / "record.json").read_text()))
+        for run in (folder, unbroken)
+    )
+    assert resumed == whole
+    mine, other = (
+        dict(np.load(run / "predictions.npz", allow_pickle=False))
+        for run in (folder, unbroken)
+    )
+    jax.tree.map(np.testing.assert_array_equal, mine, other)
+
+
 @pytest.mark.parametrize(
     ("name", "code", "kind"),
     [
@@ -125,29 +151,40 @@ def test_a_killed_run_goes_on_to_the_same_end(
     resumed = run("-m", "uld_jax.main", *flags)
     assert "going on at epoch 2" in resumed.stdout
     assert "Epoch 1:" not in resumed.stdout
-    jax.tree.map(
-        np.testing.assert_array_equal, last_state(tmp_path), last_state(unbroken)
-    )
-    resumed, whole = (
-        without_times(json.loads((folder / "record.json").read_text()))
-        for folder in (tmp_path, unbroken)
-    )
-    assert resumed == whole
-    mine, other = (
-        dict(np.load(folder / "predictions.npz", allow_pickle=False))
-        for folder in (tmp_path, unbroken)
-    )
-    jax.tree.map(np.testing.assert_array_equal, mine, other)
+    assert_same_end(tmp_path, unbroken)
 
 
-def test_the_data_from_disk_trains_to_the_same_parameters(
+def test_a_run_that_is_killed_again_and_again_goes_on_to_the_same_end(
     unbroken, tiny_data_dir, tmp_path
 ):
-    flags = flags_of(tiny_data_dir, tmp_path, "--config.data.on_device=False")
+    """As benchmarks/kills.py does at points drawn by chance."""
+    workdir = tmp_path / "run"
+    flags = flags_of(tiny_data_dir, workdir)
+    for kill in ("saving:40", "evaluating:2", "between epochs:5"):
+        killed = run(
+            ROOT / "benchmarks" / "kills.py",
+            *("--child", *flags),
+            check=False,
+            env={"KILL_AT": kill},
+        )
+        assert killed.returncode == -signal.SIGKILL, kill
     run("-m", "uld_jax.main", *flags)
-    jax.tree.map(
-        np.testing.assert_array_equal, last_state(tmp_path), last_state(unbroken)
+    assert_same_end(workdir, unbroken)
+
+
+def test_how_data_are_read_and_evaluated_at_once_changes_nothing(
+    unbroken, tiny_data_dir, tmp_path
+):
+    flags = flags_of(
+        tiny_data_dir,
+        tmp_path,
+        "--config.data.on_device=False",
+        "--config.data.read_threads=3",
+        "--config.data.prefetch_batches=1",
+        "--config.train.evaluation_batch_size=50",
     )
+    run("-m", "uld_jax.main", *flags)
+    assert_same_end(tmp_path, unbroken)
 
 
 def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
