@@ -212,35 +212,36 @@ def main() -> None:
     arguments = parser.parse_args()
     phases = arguments.phases.split(",")
     started = time.monotonic()
-    lines, same = [], True
+    found = []
     with tempfile.TemporaryDirectory() as name:
         for fresh in (False, True):
             if fresh and arguments.lives < 2:
                 continue
-            found = _lives(pathlib.Path(name), fresh, arguments, phases)
-            lines += found
-    same = all("the same" in line for line in lines)
-    killed = sum(line.count(":") for line in lines)
+            found += _lives(pathlib.Path(name), fresh, arguments, phases)
+    lines, same, kills = zip(*found, strict=True)
+    killed, wanted = sum(kills), arguments.lives * len(phases)
     seconds = time.monotonic() - started
     table = [
         "| run | killed in, at event number | afterwards |",
         "|---|---|---|",
         *lines,
     ]
-    total = f"{killed} kills in {len(lines)} runs, {seconds:.0f} s"
+    total = f"{killed} of {wanted} kills in {len(lines)} runs, {seconds:.0f} s"
     print("\n".join([*table, "", total]), flush=True)
-    sys.exit(not same)
+    sys.exit(not all(same) or killed < wanted)
 
 
-def _lives(base: pathlib.Path, fresh: bool, arguments, phases: list[str]) -> list[str]:
-    """Return a line of the table for each run of one kind."""
+def _lives(
+    base: pathlib.Path, fresh: bool, arguments, phases: list[str]
+) -> list[tuple[str, bool, int]]:
+    """Return a line of the table, whether all was the same, and kills of each run."""
     kind = "Ad-2, fresh rooms" if fresh else "L-1, prepared"
     unbroken = base / f"unbroken_{fresh}"
     unbroken.mkdir()
     path = unbroken / "counts.json"
     start(unbroken, fresh, **{_COUNTS: str(path)})
     counts, expected = json.loads(path.read_text()), left_behind(unbroken)
-    lines = []
+    found = []
     num_lives = arguments.lives // 2 if fresh else -(-arguments.lives // 2)
     for number in range(num_lives):
         folder = base / f"killed_{fresh}_{number}"
@@ -263,10 +264,11 @@ def _lives(base: pathlib.Path, fresh: bool, arguments, phases: list[str]) -> lis
         end = f"{len(expected)} of {len(expected)} the same"
         if differ:
             end = f"differs: {', '.join(differ[:5])}"
-        lines.append(f"| {kind} | {', '.join(kills)} | {end} |")
-        print(lines[-1], flush=True)
+        line = f"| {kind} | {', '.join(kills)} | {end} |"
+        found.append((line, not differ, len(kills)))
+        print(line, flush=True)
         shutil.rmtree(folder)
-    return lines
+    return found
 
 
 if __name__ == "__main__":

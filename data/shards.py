@@ -159,7 +159,9 @@ def _open_work_folder(work: pathlib.Path, builder) -> None:
             )
         shutil.rmtree(work)
     work.mkdir(exist_ok=True)
-    marker.write_text(_fingerprint(builder))
+    partial = marker.with_suffix(".part")  # A kill leaves the old one or the new one.
+    partial.write_text(_fingerprint(builder))
+    partial.replace(marker)
 
 
 def check_folder(builder, work: pathlib.Path) -> None:

@@ -140,13 +140,13 @@ def free_port():
         return one.getsockname()[1]
 
 
-def start_two(flags, **options):
-    """Start two processes that train one run together."""
+def start_two(*flags_of_each):
+    """Start two processes that train one run together, each with its flags."""
     port = free_port()
     return [
         subprocess.Popen(
             [
-                *(sys.executable, "-m", "uld_jax.main", *flags),
+                *(sys.executable, "-m", "uld_jax.main", *flags_of_each[number]),
                 *(f"--coordinator=localhost:{port}", "--num_processes=2"),
                 f"--process_id={number}",
             ],
@@ -154,7 +154,6 @@ def start_two(flags, **options):
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            **options,
         )
         for number in range(2)
     ]
@@ -164,9 +163,9 @@ def test_two_processes_train_one_run_and_a_killed_one_leaves_it_resumable(
     tiny_data_dir, tmp_path
 ):
     """The second does not need the folder; one process finishes what two began."""
-    workdir = tmp_path / "together"
+    workdir, unused = tmp_path / "together", tmp_path / "unused"
     flags = flags_of(tiny_data_dir, workdir)
-    first, second = start_two(flags)
+    first, second = start_two(flags, flags_of(tiny_data_dir, unused))
     said = []
     for line in first.stdout:
         said.append(line)
@@ -182,6 +181,7 @@ def test_two_processes_train_one_run_and_a_killed_one_leaves_it_resumable(
     assert "Devices: 2 x cpu in 2 processes" in said
     assert "start all of them again" in said
     assert json.loads((workdir / "record.json").read_text())["status"] == "running"
+    assert not unused.exists()
     alone = run("-m", "uld_jax.main", *flags).stdout
     assert "going on at epoch" in alone
     record = json.loads((workdir / "record.json").read_text())
@@ -190,3 +190,23 @@ def test_two_processes_train_one_run_and_a_killed_one_leaves_it_resumable(
     other = json.loads((tmp_path / "alone" / "record.json").read_text())
     for mine, theirs in zip(record["epochs"], other["epochs"], strict=True):
         assert mine["train"]["loss"] == pytest.approx(theirs["train"]["loss"], rel=1e-3)
+
+
+def test_an_error_or_other_flags_end_all_processes(tiny_data_dir, tmp_path):
+    """None waits for another that is not there."""
+    flags = flags_of(tiny_data_dir, tmp_path)
+    both = start_two(flags, [*flags, "--config.seed=1"])
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [2, 2], said
+    for text in said:
+        assert "the processes have not all the same flags" in text
+    alone, other = start_two(
+        flags, [*flags, "--config.data.dir=nowhere", "--noprepare"]
+    )
+    said = other.communicate()[0]
+    assert other.returncode == 2
+    assert "nowhere" in said
+    said = alone.communicate()[0]
+    assert alone.returncode == 75, said
+    assert "another of the 2 processes has ended" in said
+    assert not list(tmp_path.iterdir())

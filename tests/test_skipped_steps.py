@@ -9,12 +9,13 @@ from uld_jax import skipped_steps, training_step
 def noted(steps, in_a_row=0):
     """Return a training state's notes after skipping some steps."""
     size = training_step.NOTED_STEPS
-    arrays = {"steps": np.zeros(size, np.int32), "losses": np.zeros(size)}
-    arrays["grad_norms"] = np.zeros(size)
+    arrays = {"steps": np.zeros(size, np.int32), "losses": np.zeros(size, np.float32)}
+    arrays["grad_norms"] = np.zeros(size, np.float32)
     for number, step in enumerate(steps):
         arrays["steps"][number % size] = step
         arrays["losses"][number % size] = np.nan
         arrays["grad_norms"][number % size] = np.inf
+    arrays = {key: values.view(np.int32) for key, values in arrays.items()}
     return arrays | {"total": np.int32(len(steps)), "in_a_row": np.int32(in_a_row)}
 
 

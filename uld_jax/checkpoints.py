@@ -91,6 +91,11 @@ class Checkpoints:
             # Whoever finds the last state must find the best one it speaks of.
             self.wait()
 
+    def steps(self, kind: str) -> list[int]:
+        """Return the steps that there are, the newest first, damaged or not."""
+        self.wait()
+        return sorted(step_folders.steps(self._workdir / kind), reverse=True)
+
     def newest_good(self, kind: str) -> int | None:
         """Return the newest step that is as it was written; None if there are none.
 

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Callable
 
 import jax
@@ -11,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from uld_jax import config as config_lib
-from uld_jax import errors, locking, stopping
+from uld_jax import devices, errors, locking, stopping
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -100,6 +101,10 @@ def run(main: Callable) -> None:
             _exit(f"error: {error}", EXIT_BAD_INPUT)
         except KeyboardInterrupt:
             _exit("interrupted; start again with the same command", 130)
+        except Exception:
+            if devices.is_one_of_many():
+                _exit(traceback.format_exc(), EXIT_FAILED)
+            raise
 
     def parsed(arguments):
         try:
@@ -143,5 +148,8 @@ def _exit(message: str, code: int) -> None:
     print(message, file=sys.stderr)
     sys.stderr.flush()
     sys.stdout.flush()
-    # Threads of the input pipeline must not keep a finished process.
-    os._exit(code) if code == EXIT_STOPPED else sys.exit(code)
+    # Threads of the input pipeline must not keep a finished process, nor one of many
+    # wait for others that wait for it.
+    if code == EXIT_STOPPED or devices.is_one_of_many():
+        os._exit(code)
+    sys.exit(code)

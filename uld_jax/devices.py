@@ -6,6 +6,7 @@ batches are the same whatever the number of devices and processes.
 """
 
 import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,8 @@ from jax.experimental import multihost_utils
 from uld_jax import errors, progress, stopping
 
 _AXIS = "data"
+# What is said of a process that has ended, by XLA and what it sends by.
+_LOST = r"^(UNAVAILABLE|ABORTED|DEADLINE_EXCEEDED|CANCELLED)\b|Gloo|NCCL|[Cc]onnection"
 _LONGEST = 64  # Letters that processes tell each other in one go.
 
 
@@ -70,6 +73,11 @@ def join_processes(
         ) from None
     if jax.process_index():
         progress.be_quiet()
+
+
+def is_one_of_many() -> bool:
+    """Return whether this process has joined others."""
+    return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 class Devices:
@@ -192,6 +200,26 @@ class Devices:
             check_vma=False,  # It wants each loop's first value to be divided, too.
         )
 
+    def check_same(self, facts: Any) -> None:
+        """Raise in all processes unless all of them say the same.
+
+        Args:
+            facts: What JSON can hold.
+
+        Raises:
+            DeviceError: With the facts of this process.
+        """
+        if self.is_only:
+            return
+        text = json.dumps(facts, sort_keys=True, default=str)
+        digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+        said = multihost_utils.process_allgather(digest)
+        if (said != said[0]).any():  # Which all of them see.
+            raise DeviceError(
+                "the processes have not all the same flags, data and versions; this one "
+                f"has {text}"
+            )
+
     def agree(self, value: str | None) -> str | None:
         """Return what the first process that has a text says; None if none has."""
         if self._count == 1:
@@ -216,7 +244,7 @@ class Devices:
             raise
         except (jax.errors.JaxRuntimeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0]
-            if self.is_only or not re.match(r"[A-Z_]+: ", reason):
+            if self.is_only or not re.search(_LOST, reason):
                 raise
             raise stopping.Stopped(
                 f"another of the {self._count} processes has ended, or could not be "
@@ -245,7 +273,7 @@ class Devices:
                 result = function()
             except (errors.InputError, OSError) as raised:
                 error = raised
-        message = self.told_by_first(error and str(error))
+        message = self.told_by_first(error and (str(error) or type(error).__name__))
         if error:
             raise error
         if message:

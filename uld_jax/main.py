@@ -68,7 +68,8 @@ def main(_) -> None:
 
 def _main() -> None:
     config = initialization.settle(_CONFIG.value, _INIT_FROM.value, _INIT_PARTIAL.value)
-    workdirs.check(_WORKDIR.value, config_lib.to_dict(config))
+    if not devices.is_one_of_many() or jax.process_index() == 0:
+        workdirs.check(_WORKDIR.value, config_lib.to_dict(config))
     splits = run_data.needed_splits(config)
     datasets.ensure_prepared(config, allowed=_PREPARE.value, splits=splits)
     seconds = None if _MINUTES.value is None else 60 * _MINUTES.value

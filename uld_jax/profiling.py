@@ -39,7 +39,11 @@ class Profiler:
             return contextlib.nullcontext()
         self._steps += 1
         if self._steps == _FIRST:
-            jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # Its calls would fill the trace.
+            jax.profiler.start_trace(
+                str(self._folder), create_perfetto_trace=True, profiler_options=options
+            )
             self._running = True
         elif self._steps > _LAST:
             self._stop()

@@ -32,7 +32,10 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 def write_json(path: pathlib.Path, content: dict) -> None:
     """Write a JSON file in one piece: a reader sees the old one or the new one."""
     partial = path.with_name(path.name + ".part")
-    partial.write_text(as_text(content))
+    with partial.open("w") as file:
+        file.write(as_text(content))
+        file.flush()
+        os.fsync(file.fileno())  # After a power cut, too.
     partial.replace(path)
 
 

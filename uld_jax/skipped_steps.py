@@ -55,8 +55,8 @@ class SkippedSteps:
             place = number % training_step.NOTED_STEPS
             self.note(
                 int(skipped["steps"][place]),
-                float(skipped["losses"][place]),
-                float(skipped["grad_norms"][place]),
+                float(skipped["losses"].view(np.float32)[place]),
+                float(skipped["grad_norms"].view(np.float32)[place]),
             )
         self._told = total
         if (count := int(skipped["in_a_row"])) >= training_step.MOST_IN_A_ROW:

@@ -217,11 +217,11 @@ def _command(
 
 def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) -> int:
     """Run one configuration in a process of its own; return its exit code."""
-    # In a session of its own, so that Ctrl-C reaches it through us, and once.
-    process = subprocess.Popen(
-        _command(workdir, overrides, init, seconds), start_new_session=True
-    )
     with stopping.StopFlag() as stop_flag:
+        # In a session of its own, so that Ctrl-C reaches it through us, and once.
+        process = subprocess.Popen(
+            _command(workdir, overrides, init, seconds), start_new_session=True
+        )
         while True:
             try:
                 return process.wait(timeout=_SECONDS_BETWEEN_LOOKS)

@@ -52,24 +52,38 @@ def train_and_evaluate(
     workdir = pathlib.Path(workdir).expanduser()
     devices = devices_lib.Devices(config.train.batch_size)
     devices.tell()
-    record = devices.by_first(lambda: _begun(config, workdir))
-    if record and record["status"] != "running":
-        return record
     # The time limit counts from here: loading and compiling are part of it.
-    with stopping.StopFlag(seconds) as stop_flag, contextlib.ExitStack() as held:
+    with (
+        devices.together(),
+        stopping.StopFlag(seconds) as stop_flag,
+        contextlib.ExitStack() as held,
+    ):
+        record = devices.by_first(lambda: _begun(config, workdir))
+        if record and record["status"] != "running":
+            return record
         run = training_run.Run(config, workdir, devices, stop_flag)
         if record and record["data"] != run.data.origin:
             raise workdirs.RunConflictError(
                 f"{str(workdir)!r} holds a run on other data: "
                 f"{record['data']} -> {run.data.origin}"
             )
+        devices.check_same(
+            {
+                "settings": records.identity(config_lib.to_dict(config)),
+                "data": run.data.origin,
+                "versions": run.environment["versions"],
+            }
+        )
         # Only now: what cannot be run leaves no folder behind.
         saved = devices.by_first(lambda: _hold(config, workdir, held), told=False)
+        if devices.told_by_first(saved is None and devices.is_first):
+            return devices.by_first(lambda: workdirs.read_record(workdir))
         board = tensorboardX.SummaryWriter(
             str(workdir / "tensorboard"), write_to_disk=devices.is_first
         )
+        profile = profile and devices.is_first
         profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
-        with board, profiler, devices.together():
+        with board, profiler:
             return run.complete(saved, board, profiler)
 
 
@@ -84,9 +98,15 @@ def _begun(config, workdir: pathlib.Path) -> dict | None:
 
 def _hold(
     config, workdir: pathlib.Path, held: contextlib.ExitStack
-) -> checkpoints.Checkpoints:
-    """Lock a run's folder, note its settings there, and return its checkpoints."""
+) -> checkpoints.Checkpoints | None:
+    """Lock a run's folder, note its settings there, and return its checkpoints.
+
+    None if another process has ended the run meanwhile.
+    """
     held.enter_context(locking.hold(workdir / locking.FILE_NAME))
+    record = _begun(config, workdir)  # As it is now.
+    if record and record["status"] != "running":
+        return None
     settings = config_lib.to_dict(config)
     records.write_json(workdir / workdirs.SETTINGS_FILE, settings)
     return held.enter_context(checkpoints.Checkpoints(workdir))

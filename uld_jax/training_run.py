@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import jax
 
-from uld_jax import config as config_lib
-from uld_jax import devices as devices_lib
 from uld_jax import (
+    checkpoints,
     evaluate,
     features,
     history,
@@ -28,6 +27,8 @@ from uld_jax import (
     stopping,
     training_step,
 )
+from uld_jax import config as config_lib
+from uld_jax import devices as devices_lib
 
 _STEPS_BETWEEN_SYNCS = 20
 _SHOWN_EXAMPLES = 8
@@ -129,17 +130,16 @@ class Run:
                 finite any more.
         """
         save = functools.partial(self._save_last, saved)
-        save = functools.partial(self._save_last, saved)
         rules, so_far = self.config.train, self.history
         while so_far.epoch < rules.epochs and not so_far.plateau.stops(
             rules.stop_patience
         ):
-            self._train_epoch(save, profiler)
+            self._train_epoch(saved, save, profiler)
             self._end_epoch(saved)
             save()
             self._write_board(board)
             self._write_record("running")
-            self._check_stop(lambda: None)  # It has just been saved.
+            self._check_stop(saved, lambda: None)  # It has just been saved.
 
     def _tell_network(self) -> None:
         """Say how large the network is and what it costs."""
@@ -155,7 +155,7 @@ class Run:
         """Go on from the last checkpoint, if there is one."""
         items = training_step.to_items(self.state)
         restored = self.devices.by_first(
-            lambda: saved.restore("last", items), told=False
+            lambda: self._last_with_best(saved, items), told=False
         )
         note = self.devices.told_by_first(restored and restored[1])
         if note is not None:
@@ -164,6 +164,32 @@ class Run:
             progress.say(f"{self.workdir}: going on at epoch {self.history.epoch + 1}")
         self.state = self.devices.replicate(training_step.from_items(items))
         self.skipped.begin(jax.device_get(self.state.skipped))
+
+    def _last_with_best(self, saved, items: dict) -> tuple[dict, dict] | None:
+        """Return the newest state that is good, as the best one it speaks of is.
+
+        Raises:
+            CheckpointError: If there are states and none is.
+        """
+        restored = saved.restore("last", items)
+        older = iter(saved.steps("last")[1:])
+        bad = None
+        while restored and (error := self._bad_best(saved, restored[1])):
+            progress.say(f"{self.workdir}: {error}")
+            bad = bad or error
+            if (step := next(older, None)) is None:
+                raise bad
+            restored = saved.restore("last", items, step)
+        return restored
+
+    def _bad_best(self, saved, note: dict) -> checkpoints.CheckpointError | None:
+        """Return what is wrong with the best state that a note speaks of, if so."""
+        try:
+            if note["best_mae"] is not None:
+                saved.restore("best", self._best_items(), note["best_step"])
+        except checkpoints.CheckpointError as error:
+            return error
+        return None
 
     def _best(self, saved) -> dict:
         """Return the best network, on all devices."""
@@ -174,6 +200,7 @@ class Run:
         return self.devices.replicate(restored[0] if restored else like)
 
     def _save_last(self, saved) -> None:
+        self._look()  # Or what was skipped since the last look would be taken as noted.
         if saved:
             items = training_step.to_items(self.state)
             saved.save("last", int(self.state.step), items, self.history.note())
@@ -181,7 +208,7 @@ class Run:
     def _best_items(self) -> dict:
         return {"params": self.state.params, "statistics": self.state.statistics}
 
-    def _train_epoch(self, save: Callable, profiler: profiling.Profiler) -> None:
+    def _train_epoch(self, saved, save: Callable, profiler: profiling.Profiler) -> None:
         """Do the rest of an epoch, from the state's step on."""
         so_far = self.history
         num_steps, batch_size = self.data.steps_per_epoch, self.config.train.batch_size
@@ -198,11 +225,11 @@ class Run:
                     self.state = self._step(batch, before + step - 1)
                 saves = step % self.config.train.checkpoint_steps == 0
                 in_step = step % _STEPS_BETWEEN_SYNCS == 0 or step == num_steps
-                note = self._look() if in_step or saves else ""
+                note = self._look() if in_step else ""
                 bar.update(batch_size, note)
                 so_far.epoch_seconds = time.monotonic() - started
                 if step < num_steps:
-                    self._check_stop(save, in_step)
+                    self._check_stop(saved, save, in_step)
                     if saves:
                         save()
 
@@ -218,12 +245,13 @@ class Run:
         """Return how the epoch goes; note the steps that were skipped."""
         sums, skipped = jax.device_get((self.state.sums, self.state.skipped))
         self.skipped.look(skipped)
-        return f"loss {sums['loss'] / max(sums['applied'], 1):.3f}"
+        return f"loss {_mean(sums, 'loss'):.3f}"
 
-    def _check_stop(self, save: Callable, in_step: bool = True) -> None:
+    def _check_stop(self, saved, save: Callable, in_step: bool = True) -> None:
         """Save and raise if it is time to stop.
 
         Args:
+            saved: Checkpoints.
             save: Saves the state.
             in_step: Whether all processes ask after the same step.
         """
@@ -231,6 +259,8 @@ class Run:
             reason = self.devices.agree(self.stop_flag.reason())
             if reason:
                 save()
+                if saved:
+                    saved.wait()  # The other processes leave after this one.
                 raise stopping.Stopped(reason)
 
     def _evaluate(self, split: str, params, statistics) -> evaluate.Evaluation:
@@ -251,9 +281,8 @@ class Run:
         rules, so_far, state = self.config.train, self.history, self.state
         started = time.monotonic()
         sums = {key: float(value) for key, value in state.sums.items()}
-        applied = sums.pop("applied")
-        means = {key: value / max(applied, 1) for key, value in sums.items()}
-        means["skipped"] = self.data.steps_per_epoch - int(applied)
+        means = {key: _mean(sums, key) for key in sums if key != "applied"}
+        means["skipped"] = self.data.steps_per_epoch - int(sums["applied"])
         validation = self._evaluate("validation", **self._best_items())
         rate = float(state.opt_state.hyperparams["learning_rate"])
         seconds = so_far.epoch_seconds
@@ -350,3 +379,8 @@ class Run:
             evaluate.write_predictions(
                 self.workdir, result, facts, planes=planes[:shown]
             )
+
+
+def _mean(sums: dict, key: str) -> float:
+    """Return a mean over the applied steps of an epoch; NaN without any."""
+    return float(sums[key]) / float(sums["applied"]) if sums["applied"] else math.nan

@@ -29,7 +29,8 @@ class TrainState(NamedTuple):
         opt_state: State of the optimizer, the learning rate in it.
         sums: Sums over the applied steps of this epoch.
         skipped: Which steps were not applied: `total` and `in_a_row`, and of the
-            latest, as a ring, their `steps`, `losses` and `grad_norms`.
+            latest, as a ring, their `steps`, `losses` and `grad_norms`, these as the
+            integers of the same bits: --debug_nans looks for NaN in all there is.
     """
 
     step: jax.Array
@@ -48,8 +49,8 @@ def no_sums() -> dict[str, jax.Array]:
 def nothing_skipped() -> dict[str, jax.Array]:
     """Return what is noted of skipped steps before there is one."""
     counts = {key: jnp.zeros((), jnp.int32) for key in ("total", "in_a_row")}
-    notes = {key: jnp.zeros(NOTED_STEPS) for key in ("losses", "grad_norms")}
-    return counts | notes | {"steps": jnp.zeros(NOTED_STEPS, jnp.int32)}
+    noted = ("steps", "losses", "grad_norms")
+    return counts | {key: jnp.zeros(NOTED_STEPS, jnp.int32) for key in noted}
 
 
 def init_state(
@@ -90,8 +91,10 @@ def make_train_step(
         permutation_invariant: See `objective.losses`.
         devices: What a batch is divided among; by default one device.
     """
-    # What looks for the origin of a NaN runs a step again, with what it was given.
-    donated = () if jax.config.jax_debug_nans else ("state",)
+    # What looks for the origin of a NaN has to see it, and runs a step again with what
+    # it was given.
+    guarded = not jax.config.jax_debug_nans
+    donated = ("state",) if guarded else ()
     devices = devices or devices_lib.one()
 
     def train_step(state: TrainState, batch: objective.Batch) -> TrainState:
@@ -111,7 +114,7 @@ def make_train_step(
         )
         updates, opt_state = adamw.update(grads, state.opt_state, state.params)
         new = {"loss": loss, "kl": kl, "grad_norm": optax.tree.norm(grads)}
-        finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"])
+        finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"]) | (not guarded)
         # Too many in a row end the run, at the same state whenever that is noticed.
         applied = finite & (state.skipped["in_a_row"] < MOST_IN_A_ROW)
         new["applied"] = 1.0
@@ -134,7 +137,9 @@ def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
     """Return what is noted of skipped steps after one more step."""
     over = skipped["in_a_row"] >= MOST_IN_A_ROW
     place = skipped["total"] % NOTED_STEPS
-    values = {"steps": step, "losses": new["loss"], "grad_norms": new["grad_norm"]}
+    bits = functools.partial(jax.lax.bitcast_convert_type, new_dtype=jnp.int32)
+    values = {"losses": bits(new["loss"]), "grad_norms": bits(new["grad_norm"])}
+    values |= {"steps": step}
     noted = {key: skipped[key].at[place].set(value) for key, value in values.items()}
     noted |= {key: skipped[key] + 1 for key in ("total", "in_a_row")}
     good = skipped | {"in_a_row": jnp.zeros((), jnp.int32)}

@@ -68,9 +68,16 @@ def verify(path: pathlib.Path) -> Findings:
 
 
 def _verify_run(path: pathlib.Path) -> Findings:
+    record = workdirs.read(path)
     # A run under way deletes steps meanwhile: what is wrong is looked at twice.
     lines = checkpoints.check(path) and checkpoints.check(path)
     count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))
+    if not count:
+        return "no checkpoints: only its record was kept", lines
+    if record and record["status"] == "done" and not lines:
+        best = checkpoints.read_arrays(path, record["best_epoch"], ("params",))
+        if best is None:
+            lines = [f"best: the state of epoch {record['best_epoch']} is not there"]
     return f"{count} checkpoints", lines
 
 

@@ -94,16 +94,23 @@ def _check_above_no_run(folder: pathlib.Path) -> None:
         )
 
 
+def read(workdir: pathlib.Path) -> dict | None:
+    """Return the record in a run's folder if there is one.
+
+    Raises:
+        records.RecordError: If it cannot be used.
+    """
+    path = workdir / records.FILE_NAME
+    return records.read([path])[0] if path.exists() else None
+
+
 def read_record(workdir: pathlib.Path) -> dict | None:
     """Return the record in a run's folder if there is one; say so if the run is over.
 
     Raises:
         records.RecordError: If it cannot be used.
     """
-    path = workdir / records.FILE_NAME
-    if not path.exists():
-        return None
-    (record,) = records.read([path])
-    if record["status"] != "running":
+    record = read(workdir)
+    if record and record["status"] != "running":
         progress.say(f"{workdir}: this run is {record['status']} already")
     return record
