@@ -15,7 +15,7 @@ mkdir -p .carry/wheels
 bash "$wheel_tool" .carry/wheels
 rm -f .carry/wheels/pyroomacoustics-*
 python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
-  --dest .carry/wheels jaxtyping wadler-lindig
+  --dest .carry/wheels jaxtyping safetensors wadler-lindig
 .venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation \
   --wheel-dir .carry/wheels .
 rm -rf build

@@ -365,7 +365,7 @@ def test_another_license_is_said_by_sharing_once_more(runs, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"status": "running"}, "is running; name a finished one"),
+        ({"status": "running"}, "is running; name a finished one, or end it by"),
         ({"status": "diverged"}, "is diverged; name a finished one"),
         ({"best_epoch": 3}, "no network of epoch 3, its best; only its record"),
         ({"method": "srp_phat"}, "is a run of the baseline srp_phat"),

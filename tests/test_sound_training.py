@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import types
 
 import jax
@@ -49,7 +50,7 @@ def test_a_bad_batch_is_noted_and_the_run_goes_on_and_is_traced(
     assert noted["7"]["examples"] == order.tolist()
     assert noted["7"]["seed"] == config.seed
     # Steps 10 to 20 of 24 were traced.
-    assert "trace of 11 steps" in capsys.readouterr().out
+    assert "trace of steps 10 to 20" in capsys.readouterr().out
     (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
     assert trace.stat().st_size
     assert list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
@@ -82,6 +83,15 @@ def test_what_is_skipped_before_a_stop_is_noted_and_not_blamed_on_others(
         patched.setattr(stopping.StopFlag, "reason", lambda self: next(asked))
         train.train_and_evaluate(config, tmp_path)
     assert list(json.loads((tmp_path / "skipped_steps.json").read_text())) == ["2"]
+    written = json.loads((tmp_path / "record.json").read_text())
+    shutil.copytree(tmp_path, tmp_path / "lost")
+    shutil.rmtree(tmp_path / "lost" / "last")
+    record = written | {"epochs": [{}, {}]}
+    (tmp_path / "lost" / "record.json").write_text(json.dumps(record))
+    with pytest.raises(
+        checkpoints.CheckpointError, match="though the run has finished 2"
+    ):
+        train.train_and_evaluate(config, tmp_path / "lost")
     with jax.debug_nans(True):
         record = train.train_and_evaluate(config, tmp_path)
     assert record["status"] == "done"

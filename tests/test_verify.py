@@ -1,12 +1,13 @@
 """The command that tells what is intact, and its exit codes."""
 
+import functools
 import os
 import shutil
 
 import numpy as np
 import pytest
 
-from uld_jax import checkpoints, checksums, compact, verify
+from uld_jax import checkpoints, checksums, compact, records, verify
 
 TEST = "simulated-test.array_record-00000-of-00002"
 
@@ -31,6 +32,29 @@ def originals(tiny_path, tmp_path_factory):
 def folder(originals, tmp_path):
     shutil.copytree(originals, tmp_path / "all")
     return tmp_path / "all"
+
+
+def test_what_a_run_cannot_go_on_without_is_missed(folder):
+    run = folder / "runs" / "one"
+    with checkpoints.Checkpoints(run) as saved:
+        params = {"w": np.zeros(3, np.float32)}
+        saved.save("best", 1, {"params": params}, {"epoch": 1})
+    record = {"status": "running", "settings": {}, "data": {}, "best_epoch": 1}
+    write = functools.partial(records.write_json, run / "record.json")
+    write(record | {"epochs": [{}, {}]})
+    assert verify.verify(run) == ("3 checkpoints", [])
+    write(record | {"epochs": [{}, {}], "best_epoch": 2})
+    _, (line,) = verify.verify(run)
+    assert line == "best: the state of epoch 2 is not there"
+    write(record | {"epochs": [{}, {}]})
+    shutil.rmtree(run / "last")
+    assert verify.verify(run)[1] == ["last: no state is there"]
+    for name in ("record.json", "settings.json"):
+        (run / name).write_text("{")
+        _, (line,) = verify.verify(run)
+        assert name in line
+        assert "remove this file" in line
+        (run / name).unlink()
 
 
 def data_set(folder):

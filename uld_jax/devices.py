@@ -6,7 +6,6 @@ batches are the same whatever the number of devices and processes.
 """
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from uld_jax import errors, progress, stopping
+from uld_jax import errors, progress, records, stopping
 
 _AXIS = "data"
 # What is said of a process that has ended, by XLA and what it sends by.
@@ -200,24 +199,25 @@ class Devices:
             check_vma=False,  # It wants each loop's first value to be divided, too.
         )
 
-    def check_same(self, facts: Any) -> None:
+    def check_same(self, facts: dict[str, Any]) -> None:
         """Raise in all processes unless all of them say the same.
 
         Args:
-            facts: What JSON can hold.
+            facts: By name, what JSON can hold.
 
         Raises:
-            DeviceError: With the facts of this process.
+            DeviceError: With what differs here from process 0.
         """
         if self.is_only:
             return
-        text = json.dumps(facts, sort_keys=True, default=str)
-        digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-        said = multihost_utils.process_allgather(digest)
-        if (said != said[0]).any():  # Which all of them see.
+        mine = json.loads(json.dumps(facts, default=str))
+        lines = records.changes(self.told_by_first(mine), mine)
+        if multihost_utils.process_allgather(np.int32(len(lines))).any():
+            where = "here, against process 0:\n  " + "\n  ".join(lines)
             raise DeviceError(
-                "the processes have not all the same flags, data and versions; this one "
-                f"has {text}"
+                "the processes have not all the same flags, data and versions; give the "
+                "same command to all but for --process_id. "
+                + (where if lines else "The others say what differs.")
             )
 
     def agree(self, value: str | None) -> str | None:

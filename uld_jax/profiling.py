@@ -54,6 +54,6 @@ class Profiler:
             self._running = False
             jax.profiler.stop_trace()
             progress.say(
-                f"{self._folder}: trace of {min(self._steps, _LAST) - _FIRST + 1} "
-                "steps, for xprof or, perfetto_trace.json.gz, for ui.perfetto.dev"
+                f"{self._folder}: trace of steps {_FIRST} to "
+                f"{min(self._steps, _LAST)}, for xprof or, perfetto_trace.json.gz, for ui.perfetto.dev"
             )

@@ -260,8 +260,12 @@ def read_network(folder: str | pathlib.Path, flag: str) -> dict:
             "run of a network"
         )
     if run["status"] != "done":
+        more = ""
+        if run["status"] == "running":
+            more = ", or end it by the command it was begun with"
         raise RecordError(
             f"{flag}: the run in {str(folder)!r} is {run['status']}; name a finished one"
+            + more
         )
     return run
 

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 
+import jax
 import tensorboardX
 
 from uld_jax import (
@@ -67,13 +68,7 @@ def train_and_evaluate(
                 f"{str(workdir)!r} holds a run on other data: "
                 f"{record['data']} -> {run.data.origin}"
             )
-        devices.check_same(
-            {
-                "settings": records.identity(config_lib.to_dict(config)),
-                "data": run.data.origin,
-                "versions": run.environment["versions"],
-            }
-        )
+        devices.check_same(_meant(config, run))
         # Only now: what cannot be run leaves no folder behind.
         saved = devices.by_first(lambda: _hold(config, workdir, held), told=False)
         if devices.told_by_first(saved is None and devices.is_first):
@@ -85,6 +80,18 @@ def train_and_evaluate(
         profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
         with board, profiler:
             return run.complete(saved, board, profiler)
+
+
+def _meant(config, run: training_run.Run) -> dict:
+    """Return what all processes of a run have to have in common."""
+    rules = config.train
+    return records.identity(config_lib.to_dict(config)) | {
+        "--debug_nans": bool(jax.config.jax_debug_nans),
+        "train.checkpoint_steps": rules.checkpoint_steps,
+        "train.evaluation_batch_size": rules.evaluation_batch_size,
+        "data": run.data.origin,
+        "versions": run.environment["versions"],
+    }
 
 
 def _begun(config, workdir: pathlib.Path) -> dict | None:
@@ -108,5 +115,13 @@ def _hold(
     if record and record["status"] != "running":
         return None
     settings = config_lib.to_dict(config)
+    saved = held.enter_context(checkpoints.Checkpoints(workdir))
+    # The first state may not have been there yet when the run was killed.
+    if record and len(record["epochs"]) > 1 and not saved.steps("last"):
+        raise checkpoints.CheckpointError(
+            f"{str(workdir / 'last')!r} holds no state, though the run has finished "
+            f"{len(record['epochs'])} epochs; copy it again from where it is whole, or "
+            "train anew in another --workdir"
+        )
     records.write_json(workdir / workdirs.SETTINGS_FILE, settings)
-    return held.enter_context(checkpoints.Checkpoints(workdir))
+    return saved

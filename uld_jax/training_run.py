@@ -172,14 +172,20 @@ class Run:
             CheckpointError: If there are states and none is.
         """
         restored = saved.restore("last", items)
-        older = iter(saved.steps("last")[1:])
+        newest, *older = saved.steps("last") or [None]
         bad = None
         while restored and (error := self._bad_best(saved, restored[1])):
-            progress.say(f"{self.workdir}: {error}")
             bad = bad or error
-            if (step := next(older, None)) is None:
-                raise bad
-            restored = saved.restore("last", items, step)
+            if not older:
+                raise checkpoints.CheckpointError(
+                    f"{bad}\nNo state in {str(self.workdir / 'last')!r} speaks of a good "
+                    f"best one: copy {str(self.workdir / 'best')!r} again from where it "
+                    "is whole, or train anew in another --workdir"
+                )
+            newest, *older = older
+            restored = saved.restore("last", items, newest)
+        if bad:
+            progress.say(f"{bad}\nGoing back to last/{newest}, which speaks of another")
         return restored
 
     def _bad_best(self, saved, note: dict) -> checkpoints.CheckpointError | None:

@@ -68,13 +68,16 @@ def verify(path: pathlib.Path) -> Findings:
 
 
 def _verify_run(path: pathlib.Path) -> Findings:
-    record = workdirs.read(path)
+    workdirs.settings_in(path)  # Which raises.
+    record = workdirs.read(path) or {"status": "", "epochs": [], "best_epoch": 0}
     # A run under way deletes steps meanwhile: what is wrong is looked at twice.
     lines = checkpoints.check(path) and checkpoints.check(path)
     count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))
     if not count:
         return "no checkpoints: only its record was kept", lines
-    if record and record["status"] == "done" and not lines:
+    if record["status"] == "running" and len(record["epochs"]) > 1:
+        lines += [] if any(path.glob("last/[0-9]*")) else ["last: no state is there"]
+    if record["best_epoch"] and not lines:
         best = checkpoints.read_arrays(path, record["best_epoch"], ("params",))
         if best is None:
             lines = [f"best: the state of epoch {record['best_epoch']} is not there"]

@@ -23,7 +23,7 @@ def check(workdir: str | pathlib.Path, settings: dict) -> None:
     """
     folder = pathlib.Path(workdir).expanduser()
     _check_place(folder)
-    old = _settings_in(folder)
+    old = settings_in(folder)
     if old is None:
         _check_above_no_run(folder)
         return
@@ -44,23 +44,28 @@ def check_for_many(workdir: str | pathlib.Path) -> None:
     """
     folder = pathlib.Path(workdir).expanduser()
     _check_place(folder)
-    if _settings_in(folder) is not None:
+    if settings_in(folder) is not None:
         raise RunConflictError(
             f"--workdir: {str(folder)!r} is the folder of one run; name another for "
             "the folders of several"
         )
 
 
-def _settings_in(folder: pathlib.Path) -> dict | None:
-    """Return the settings of the run that a folder holds; None where it holds none."""
+def settings_in(folder: pathlib.Path) -> dict | None:
+    """Return the settings of the run that a folder holds; None where it holds none.
+
+    Raises:
+        RunConflictError: If they cannot be read.
+        records.RecordError: If its record cannot be used.
+    """
     path = folder / SETTINGS_FILE
     if path.exists():
         try:
             return records.completed(json.loads(path.read_text()))
         except (ValueError, TypeError, AttributeError) as error:
             raise RunConflictError(
-                f"{str(path)!r} cannot be read: {error}; remove the folder, or give "
-                "another --workdir"
+                f"{str(path)!r} cannot be read: {error}; remove this file to go on with "
+                "the run by the command it was begun with, or give another --workdir"
             ) from None
     path = folder / records.FILE_NAME  # Of what others have run, only this is kept.
     return records.read([path])[0]["settings"] if path.exists() else None
@@ -101,7 +106,12 @@ def read(workdir: pathlib.Path) -> dict | None:
         records.RecordError: If it cannot be used.
     """
     path = workdir / records.FILE_NAME
-    return records.read([path])[0] if path.exists() else None
+    try:
+        return records.read([path])[0] if path.exists() else None
+    except records.RecordError as error:
+        raise records.RecordError(
+            f"{error}; remove this file to go on from the states that were saved"
+        ) from None
 
 
 def read_record(workdir: pathlib.Path) -> dict | None:
