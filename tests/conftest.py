@@ -33,8 +33,9 @@ def prepare_tiny(data_dir, processes=1):
     )
 
 
-_LONGEST = ("resumption", "end_to_end", "real_rooms", "initialization", "simulated")
-_LONGEST += ("libri_adhoc40", "compact", "rendering_accuracy", "locate")
+_LONGEST = ("resumption", "end_to_end", "devices", "real_rooms", "initialization")
+_LONGEST += ("simulated", "libri_adhoc40", "compact", "rendering_accuracy", "locate")
+_LONGEST += ("elastic_sweep", "conditions", "sound_training", "share")
 
 
 def pytest_collection_modifyitems(items):

@@ -112,20 +112,22 @@ def make_train_step(
         (loss, (kl, statistics)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
             state.params
         )
-        updates, opt_state = adamw.update(grads, state.opt_state, state.params)
         new = {"loss": loss, "kl": kl, "grad_norm": optax.tree.norm(grads)}
         finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"]) | (not guarded)
         # Too many in a row end the run, at the same state whenever that is noticed.
         applied = finite & (state.skipped["in_a_row"] < MOST_IN_A_ROW)
-        new["applied"] = 1.0
-        sums = {key: state.sums[key] + value for key, value in new.items()}
-        params = optax.apply_updates(state.params, updates)
-        before = (state.params, state.statistics, state.opt_state, state.sums)
-        after = jax.tree.map(
-            functools.partial(jnp.where, applied),
-            (params, statistics, opt_state, sums),
-            before,
-        )
+
+        def apply():
+            updates, opt_state = adamw.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            values = new | {"applied": 1.0}
+            sums = {key: state.sums[key] + value for key, value in values.items()}
+            return params, statistics, opt_state, sums
+
+        def keep():
+            return state.params, state.statistics, state.opt_state, state.sums
+
+        after = jax.lax.cond(applied, apply, keep)
         return TrainState(
             state.step + 1, *after, _note(state.skipped, state.step, finite, new)
         )
