@@ -126,7 +126,7 @@ def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
     old = initialization.checkpoints.read_arrays(
         first, read(first)["best_epoch"], tuple(items)
     )
-    by_name = initialization._by_name
+    by_name = initialization.saved_states.by_name
     olds, news, scratches = by_name(old), by_name(loaded), by_name(items)
     anew = {line.split(":")[0] for line in facts["begun_anew"]}
     assert anew

@@ -289,7 +289,12 @@ def test_what_fails_leaves_nothing(tmp_path, monkeypatch, failing):
             raise OSError(28, "No space left on device")
         write_file(path, *data)
 
-    monkeypatch.setattr(weights, "_sync" if failing == "sync" else "_write_file", fail)
+    place = (
+        (weights.checksums, "sync_folder")
+        if failing == "sync"
+        else (weights, "_write_file")
+    )
+    monkeypatch.setattr(*place, fail)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path / "shared")
     assert not list(tmp_path.iterdir())

@@ -107,13 +107,12 @@ class Devices:
                 f"in {count} processes it must be a multiple of {len(found)}"
             )
         self.num = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
-        self.is_first = jax.process_index() == 0
+        me = jax.process_index()
+        self.is_first = me == 0
         self.is_only = count == 1
         self._among, self._count = found[: self.num], count
-        me = jax.process_index()
-        numbers = [n for n, d in enumerate(self._among) if d.process_index == me]
-        self._numbers = numbers
-        self.here = [self._among[number] for number in numbers]
+        self._numbers = [n for n, d in enumerate(self._among) if d.process_index == me]
+        self.here = [self._among[number] for number in self._numbers]
         mesh = jax.sharding.Mesh(np.array(self._among), (_AXIS,))
         spec = jax.sharding.PartitionSpec
         self._replicated = jax.sharding.NamedSharding(mesh, spec())
@@ -164,7 +163,7 @@ class Devices:
 
     def replicate(self, tree: Any) -> Any:
         """Return arrays that all devices hold; process 0 says what they are."""
-        if self._count > 1:
+        if not self.is_only:
             tree = _share(jax.device_get(tree))
         if self.num == 1:
             return jax.device_put(tree, self.here[0])
@@ -222,7 +221,7 @@ class Devices:
 
     def agree(self, value: str | None) -> str | None:
         """Return what the first process that has a text says; None if none has."""
-        if self._count == 1:
+        if self.is_only:
             return value
         letters = (value or "").encode()[:_LONGEST].ljust(_LONGEST)
         said = multihost_utils.process_allgather(np.frombuffer(letters, np.uint8))

@@ -20,6 +20,7 @@ from uld_jax import (
     preparation,
     progress,
     records,
+    saved_states,
     weights,
     workdirs,
 )
@@ -99,7 +100,7 @@ def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
     folder = pathlib.Path(run["folder"])
     if "card" not in run:
         saved = checkpoints.read_arrays(folder, run["best_epoch"], _ITEMS)
-        return None if saved is None else _by_name(saved)
+        return None if saved is None else saved_states.by_name(saved)
     arrays = weights.read(folder, run["card"])
     told = run["card"]["hashes"]["parameters"]
     if (found := digest(arrays)) != told:
@@ -202,7 +203,7 @@ def put(
         the other network's arrays that this one lacks.
     """
     values, as_before, others = [], [], dict(arrays)
-    for name, leaf in _by_name(items).items():
+    for name, leaf in saved_states.by_name(items).items():
         other = others.pop(name, None)
         if line := _misfit(other, leaf):
             as_before.append(f"{name}: {line}")
@@ -287,18 +288,10 @@ def _tell_differences(
     )
 
 
-def _by_name(items: dict[str, Any]) -> dict[str, Any]:
-    """Return all arrays by the keys that lead to them; files have no whole numbers."""
-    return {
-        "/".join(str(entry.key) for entry in path): leaf
-        for path, leaf in jax.tree.flatten_with_path(items)[0]
-    }
-
-
 def digest(items: dict[str, Any]) -> str:
     """Return a short hash of all arrays: names, types, shapes and bits."""
     total = hashlib.sha256()
-    for name, leaf in sorted(_by_name(items).items()):
+    for name, leaf in sorted(saved_states.by_name(items).items()):
         array = np.asarray(leaf)
         total.update(f"{name} {array.dtype} {array.shape}".encode())
         total.update(array.tobytes())

@@ -23,7 +23,6 @@ from uld_jax import (
     recorded_signals,
     recordings,
     sessions,
-    simulation,
 )
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
@@ -76,9 +75,7 @@ def network(session: sessions.Session, run: dict) -> tuple[evaluate.Step, int]:
         LocalizerError: If it was trained for other numbers of sources or, where it
             cannot do with any, nodes; or if the run has kept no network.
     """
-    data = run["data"]
-    # Records of anechoic data name no law; there is one.
-    law = data.get("rendering", data).get("law") or dataclasses.asdict(simulation.L1)
+    law = localizers.law(run)
     _check_sources(session, law["num_sources"], f"the network in {run['folder']!r}")
     name = run["settings"]["model"]["name"]
     if name not in models.ANY_NODES and len(session.nodes) != law["num_nodes"]:

@@ -45,7 +45,7 @@ def facts(folder: pathlib.Path, step: int, state: dict) -> dict[str, Any]:
     """
     arrays = {
         name: {"array": _described(leaf), "sha256": _digest(leaf)}
-        for name, leaf in _by_name(state).items()
+        for name, leaf in by_name(state).items()
     }
     return {"of": f"{folder.name}/{step}", "arrays": arrays}
 
@@ -83,7 +83,7 @@ def verified(path: pathlib.Path, like: dict | None = None, below: str = "") -> d
 def _differences(saved: dict, like: dict) -> list[str]:
     """Return the arrays of some items that differ, as "name: old -> new" lines."""
     old = {k: v["array"] for k, v in saved.items() if k.split("/")[0] in like}
-    new = {k: _described(v) for k, v in _by_name(like).items()}
+    new = {k: _described(v) for k, v in by_name(like).items()}
     return [
         f"{name}: {old.get(name, 'not there')} -> {new.get(name, 'not there')}"
         for name in sorted(old.keys() | new.keys())
@@ -101,7 +101,7 @@ def check(wanted: dict[str, dict], trees: dict[str, Any]) -> None:
     Raises:
         UnusableError: With the reason.
     """
-    arrays = _by_name(trees)
+    arrays = by_name(trees)
     if arrays.keys() != wanted.keys() or any(
         _digest(arrays[name]) != facts["sha256"] for name, facts in wanted.items()
     ):
@@ -116,13 +116,13 @@ def check(wanted: dict[str, dict], trees: dict[str, Any]) -> None:
 
 def shaped(like, tree):
     """Return the arrays of a tree in the structure of another of the same names."""
-    arrays = _by_name(tree)
+    arrays = by_name(tree)
     return jax.tree.unflatten(
-        jax.tree.structure(like), [arrays[name] for name in _by_name(like)]
+        jax.tree.structure(like), [arrays[name] for name in by_name(like)]
     )
 
 
-def _by_name(tree) -> dict[str, Any]:
+def by_name(tree) -> dict[str, Any]:
     """Return all arrays by the keys that lead to them."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf

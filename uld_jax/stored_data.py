@@ -65,7 +65,8 @@ def open_builder(path: pathlib.Path) -> Any:
     if not is_prepared(path):
         raise DatasetError(f"no prepared data set in {str(path)!r}")
     sums = _sums(path)
-    check_files(path, [name for name in _FACTS_FILES if sums and name in sums["files"]])
+    written = [name for name in _FACTS_FILES if sums and name in sums["files"]]
+    _check_files(path, written, sums)
     try:
         builder = tfds.builder_from_directory(path)
         dict(builder.info.metadata or {})  # Read when it is first asked for.
@@ -84,7 +85,12 @@ def check_files(path: pathlib.Path, names: Iterable[str]) -> None:
     Raises:
         DatasetError: With the first file that is not.
     """
-    sums = _sums(path)
+    _check_files(path, names, _sums(path))
+
+
+def _check_files(
+    path: pathlib.Path, names: Iterable[str], sums: dict[str, Any] | None
+) -> None:
     for name in names:
         if wrong := _wrong_at_first_sight(path / name, sums):
             raise DatasetError(f"{str(path / name)!r}: {wrong}; {REMEDY}")

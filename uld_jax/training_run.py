@@ -4,7 +4,6 @@ import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable
 
 import jax
 
@@ -129,17 +128,16 @@ class Run:
             Diverged, FloatingPointError: If the loss, or what the network says, is not
                 finite any more.
         """
-        save = functools.partial(self._save_last, saved)
         rules, so_far = self.config.train, self.history
         while so_far.epoch < rules.epochs and not so_far.plateau.stops(
             rules.stop_patience
         ):
-            self._train_epoch(saved, save, profiler)
+            self._train_epoch(saved, profiler)
             self._end_epoch(saved)
-            save()
+            self._save_last(saved)
             self._write_board(board)
             self._write_record("running")
-            self._check_stop(saved, lambda: None)  # It has just been saved.
+            self._check_stop(saved, is_saved=True)
 
     def _tell_network(self) -> None:
         """Say how large the network is and what it costs."""
@@ -214,7 +212,7 @@ class Run:
     def _best_items(self) -> dict:
         return {"params": self.state.params, "statistics": self.state.statistics}
 
-    def _train_epoch(self, saved, save: Callable, profiler: profiling.Profiler) -> None:
+    def _train_epoch(self, saved, profiler: profiling.Profiler) -> None:
         """Do the rest of an epoch, from the state's step on."""
         so_far = self.history
         num_steps, batch_size = self.data.steps_per_epoch, self.config.train.batch_size
@@ -235,9 +233,9 @@ class Run:
                 bar.update(batch_size, note)
                 so_far.epoch_seconds = time.monotonic() - started
                 if step < num_steps:
-                    self._check_stop(saved, save, in_step)
+                    self._check_stop(saved, in_step=in_step)
                     if saves:
-                        save()
+                        self._save_last(saved)
 
     def _step(self, batch, number: int) -> training_step.TrainState:
         """Return the state after one more step; note the batch if it cannot be done."""
@@ -253,18 +251,19 @@ class Run:
         self.skipped.look(skipped)
         return f"loss {_mean(sums, 'loss'):.3f}"
 
-    def _check_stop(self, saved, save: Callable, in_step: bool = True) -> None:
+    def _check_stop(self, saved, is_saved: bool = False, in_step: bool = True) -> None:
         """Save and raise if it is time to stop.
 
         Args:
             saved: Checkpoints.
-            save: Saves the state.
+            is_saved: Whether they hold the state already.
             in_step: Whether all processes ask after the same step.
         """
         if self.devices.is_only or in_step:
             reason = self.devices.agree(self.stop_flag.reason())
             if reason:
-                save()
+                if not is_saved:
+                    self._save_last(saved)
                 if saved:
                     saved.wait()  # The other processes leave after this one.
                 raise stopping.Stopped(reason)

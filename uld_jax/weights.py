@@ -18,7 +18,7 @@ import safetensors
 import safetensors.numpy
 
 import uld_jax
-from uld_jax import errors, records
+from uld_jax import checksums, errors, records
 
 FILE_NAME = "weights.safetensors"
 README_FILE = "README.md"
@@ -98,12 +98,12 @@ def write(
         partial.mkdir()
         for name, text in files.items():
             _write_file(partial / name, text)
-        _sync(partial)
+        checksums.sync_folder(partial)
         partial.rename(out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _sync(out.parent)
+    checksums.sync_folder(out.parent)
     return sum(map(len, files.values()))
 
 
@@ -241,12 +241,3 @@ def _write_file(path: pathlib.Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: pathlib.Path) -> None:
-    """Let a folder's entries be on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
