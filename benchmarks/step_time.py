@@ -2,49 +2,63 @@ r"""Compare the training and evaluation steps with those of an earlier commit, i
 
     python benchmarks/step_time.py --against=864dc7f
 
-Both take turns on the same batch, and the ratio of each pair of turns is kept: other work
-on the machine slows both. Printed is the median of the ratios, with the quartiles; of
-evaluation by example, since batches are now a multiple of `evaluate.ROWS`.
+The whole package of that commit is loaded beside this one. Both take turns on the same batch,
+and the ratio of each pair of turns is kept: other work on the machine slows both. Printed
+is the median of the ratios, with the quartiles.
 """
 
 import argparse
-import importlib.util
+import importlib
+import io
 import pathlib
+import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from uld_jax import config as config_lib
-from uld_jax import evaluate, models, optimizer, schemes, training_step
+from uld_jax import evaluate
 
+_BEFORE = "uld_jax_before"
+_STEPS = ("training", "evaluation")
 # Network, nodes, samples, batch size, what differs from its full size.
 KINDS = {
     "L-1 reduced": ("encoder_decoder", 8, 2560, 128, {"width": 64, "num_blocks": 2}),
-    "Ad-1 reduced": ("adhoc", 15, 32000, 8, {"width": 64, "num_blocks": 1}),
+    "Ad-1 reduced": (
+        "adhoc",
+        15,
+        32000,
+        8,
+        {"width": 64, "frames_per_step": 6, "num_temporal_blocks": 1},
+    ),
+    "L-1": ("encoder_decoder", 8, 2560, 32, {}),
+    "Ad-1": ("adhoc", 15, 32000, 2, {}),
 }
 
 
-def before(commit: str, name: str):
-    """Return a module of the package as it was at a commit; what it imports is new."""
-    source = subprocess.run(
-        ["git", "show", f"{commit}:uld_jax/{name}.py"],
+def before(commit: str) -> Callable:
+    """Return how to import a module of the package as it was at a commit."""
+    root = pathlib.Path(__file__).parents[1]
+    packed = subprocess.run(
+        ["git", "archive", commit, "uld_jax"],
         capture_output=True,
-        text=True,
         check=True,
-        cwd=pathlib.Path(__file__).parent,
+        cwd=root,
     ).stdout
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / f"{name}_before.py"
-        path.write_text(source)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module  # Where dataclasses look.
-        spec.loader.exec_module(module)
-    return module
+    folder = pathlib.Path(tempfile.mkdtemp())
+    with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+        files.extractall(folder, filter="data")
+    package = (folder / "uld_jax").rename(folder / _BEFORE)
+    for path in package.glob("*.py"):
+        path.write_text(re.sub(r"\buld_jax\b", _BEFORE, path.read_text()))
+    sys.path.insert(0, str(folder))
+    return lambda name: importlib.import_module(f"{_BEFORE}.{name}")
 
 
 def batch_of(num_nodes: int, num_samples: int, size: int) -> dict:
@@ -60,74 +74,80 @@ def batch_of(num_nodes: int, num_samples: int, size: int) -> dict:
     return jax.device_put({"audio": audio, "room_size": room, **places})
 
 
-def ratios(old, new, turns: int, steps: int) -> np.ndarray:
-    """Return how many times as long the new one takes, for each pair of turns."""
-    found = []
+def ratios(old, new, turns: int, steps: int) -> dict[str, np.ndarray]:
+    """Return how many times as long the new one takes, for each pair of turns.
+
+    By the clock, and by the processor time of this process, which other work on the
+    machine disturbs less.
+    """
     for function in (old, new):
         function()
+    clocks = {"clock": time.perf_counter, "processor": time.process_time}
+    found = {name: [] for name in clocks}
     for turn in range(turns):
         seconds = {}
-        order = (old, new) if turn % 2 else (new, old)
-        for function in order:
-            started = time.perf_counter()
+        for function in (old, new) if turn % 2 else (new, old):
+            started = {name: clock() for name, clock in clocks.items()}
             for _ in range(steps):
                 function()
-            seconds[function] = time.perf_counter() - started
-        found.append(seconds[new] / seconds[old])
-    return np.array(found)
+            seconds[function] = {n: clock() - started[n] for n, clock in clocks.items()}
+        for name, values in found.items():
+            values.append(seconds[new][name] / seconds[old][name])
+    return {name: np.array(values) for name, values in found.items()}
 
 
-def stepper(module, graph, state, adamw, label, batch):
-    """Return a function that does one training step of a module."""
-    step = module.make_train_step(graph, adamw, label, 0)
+def contestants(module: Callable, network: tuple, batch: dict, evaluated: dict):
+    """Return a training step and an evaluation by the modules of one package."""
+    settings, num_nodes = network
+    training_step, evaluate = module("training_step"), module("evaluate")
+    label = module("schemes").Label("uld", 5)
+    adamw = module("optimizer").adamw(1e-3, 0.01)
+    model = module("models").for_label(settings, label, num_nodes, 1, 0)
+    graph, state = training_step.init_state(model, adamw)
+    kept = jax.tree.map(jax.numpy.array, (state.params, state.statistics))
+    step = training_step.make_train_step(graph, adamw, label, 0)
+    eval_step = evaluate.make_eval_step(graph, label)
     holder = [state]
 
-    def once():
+    def train():
         holder[0] = step(holder[0], batch)
         jax.block_until_ready(holder[0].params)
 
-    return once
+    return train, lambda: jax.block_until_ready(eval_step(*kept, evaluated))
 
 
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--against", required=True, help="Commit to compare with.")
-    parser.add_argument("--turns", type=int, default=30, help="Pairs of turns.")
-    parser.add_argument("--steps", type=int, default=4, help="Steps in a turn.")
+    parser.add_argument("--turns", type=int, default=20, help="Pairs of turns.")
+    parser.add_argument("--steps", type=int, default=2, help="Steps in a turn.")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="Names, by commas.")
     arguments = parser.parse_args()
     jax.config.update("jax_cpu_enable_async_dispatch", False)  # As the commands do.
-    old_step = before(arguments.against, "training_step")
-    old_evaluate = before(arguments.against, "evaluate")
+    packages = (
+        before(arguments.against),
+        lambda name: importlib.import_module(f"uld_jax.{name}"),
+    )
     print(f"Time now over time at {arguments.against}, median (quartiles)")
-    for kind, (name, num_nodes, num_samples, size, changes) in KINDS.items():
+    for kind in arguments.kinds.split(","):
+        name, num_nodes, num_samples, size, changes = KINDS[kind]
         settings = config_lib.to_dict(config_lib.default(name).model) | changes
-        label = schemes.Label("uld", 5)
-        adamw = optimizer.adamw(1e-3, 0.01)
         batch = batch_of(num_nodes, num_samples, size)
         more = -(-size // evaluate.ROWS) * evaluate.ROWS
-        whole = batch_of(num_nodes, num_samples, more)
-        steps, evaluations = [], []
-        both = (old_step, old_evaluate, batch), (training_step, evaluate, whole)
-        for module, judge, evaluated in both:
-            model = models.for_label(settings, label, num_nodes, 1, 0)
-            graph, state = module.init_state(model, adamw)
-            kept = jax.tree.map(jax.numpy.array, (state.params, state.statistics))
-            eval_step = judge.make_eval_step(graph, label)
-            steps.append(stepper(module, graph, state, adamw, label, batch))
-            evaluations.append(
-                lambda eval_step=eval_step, kept=kept, evaluated=evaluated: (
-                    jax.block_until_ready(eval_step(*kept, evaluated))
+        evaluated = batch_of(num_nodes, num_samples, more)
+        both = [
+            contestants(package, (settings, num_nodes), batch, evaluated)
+            for package in packages
+        ]
+        for what, pair in zip(_STEPS, zip(*both, strict=True), strict=True):
+            for clock, found in ratios(*pair, arguments.turns, arguments.steps).items():
+                low, middle, high = np.percentile(found, (25, 50, 75))
+                print(
+                    f"{kind}, {what} step, {clock} time: "
+                    f"{middle:.3f} ({low:.3f} to {high:.3f})",
+                    flush=True,
                 )
-            )
-        kinds = ("training", steps, 1.0), ("evaluation", evaluations, size / more)
-        for what, pair, share in kinds:
-            found = share * ratios(*pair, arguments.turns, arguments.steps)
-            low, middle, high = np.percentile(found, (25, 50, 75))
-            print(
-                f"{kind}, {what} step: {middle:.3f} ({low:.3f} to {high:.3f})",
-                flush=True,
-            )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,10 @@ def spectra():
     return jnp.asarray(rng.normal(size=(2, 4, 7, 512)) * levels, jnp.float32)
 
 
+def fed(name, spectra, mask):
+    return jnp.concatenate(front_ends.pieces(name, spectra, mask), axis=-1)
+
+
 def as_complex(spectra):
     real, imaginary = np.split(np.asarray(spectra, np.float64), 2, axis=-1)
     return real + 1j * imaginary
@@ -22,31 +26,31 @@ def as_complex(spectra):
 
 def test_log_magnitude(spectra):
     truth = np.abs(as_complex(spectra))
-    found = np.asarray(front_ends.parts("log_magnitude", spectra, None))
+    found = np.asarray(fed("log_magnitude", spectra, None))
     large = truth > 0.3
     np.testing.assert_allclose(found[large], np.log(truth[large]), atol=1e-3)
-    silent = front_ends.parts("log_magnitude", jnp.zeros((1, 1, 1, 512)), None)
+    silent = fed("log_magnitude", jnp.zeros((1, 1, 1, 512)), None)
     np.testing.assert_allclose(silent, 0.5 * np.log(1e-4), rtol=1e-5)
 
 
 def test_relative_levels_leave_out_what_is_said(spectra):
-    found = front_ends.parts("relative_level", spectra, None)
+    found = fed("relative_level", spectra, None)
     np.testing.assert_allclose(found.mean(axis=1), 0.0, atol=1e-5)
     said = np.exp(np.random.default_rng(2).normal(size=(2, 1, 7, 256)))
     said = jnp.asarray(np.concatenate([said, said], axis=-1), jnp.float32)
-    louder = front_ends.parts("relative_level", 30 * spectra * said, None)
-    plain = front_ends.parts("relative_level", 30 * spectra, None)
+    louder = fed("relative_level", 30 * spectra * said, None)
+    plain = fed("relative_level", 30 * spectra, None)
     assert jnp.abs(louder - plain).mean() < 1e-3
     truth = np.log(np.abs(as_complex(spectra)))[:, [0, 1, 3]]
     mask = jnp.asarray([[True, True, False, True]] * 2)
-    found = front_ends.parts("relative_level", spectra, mask)[:, jnp.array([0, 1, 3])]
+    found = fed("relative_level", spectra, mask)[:, jnp.array([0, 1, 3])]
     error = np.abs(found - (truth - truth.mean(axis=1, keepdims=True)))
     assert np.median(error) < 1e-3
 
 
 def test_compression_keeps_the_phase(spectra):
     truth = as_complex(spectra)
-    found = as_complex(front_ends.parts("compressed", spectra, None))
+    found = as_complex(fed("compressed", spectra, None))
     large = np.abs(truth) > 0.3
     expected = np.abs(truth) ** 0.3 * np.exp(1j * np.angle(truth))
     np.testing.assert_allclose(found[large], expected[large], rtol=2e-3)
@@ -62,7 +66,7 @@ def test_phases_are_those_against_the_loudest_node(spectra, mask, loudest):
     expected = np.exp(
         1j * (np.angle(truth) - np.angle(truth[:, loudest : loudest + 1]))
     )
-    found = front_ends.parts("cross_spectrum", spectra, mask)[..., 256:]
+    found = fed("cross_spectrum", spectra, mask)[..., 256:]
     certain = np.abs(truth * truth[:, loudest : loudest + 1]) > 0.1
     np.testing.assert_allclose(as_complex(found)[certain], expected[certain], atol=2e-3)
 
@@ -74,9 +78,7 @@ def test_a_delay_is_linear_in_the_phases():
     omega = 2 * np.pi * np.arange(1, 257) / 512
     heard = np.concatenate([2 * said, said * np.exp(-5j * omega)], axis=1)
     stacked = np.concatenate([heard.real, heard.imag], axis=-1).astype(np.float32)
-    found = front_ends.parts("cross_spectrum", jnp.asarray(stacked), None)[
-        0, 1, :, 256:
-    ]
+    found = fed("cross_spectrum", jnp.asarray(stacked), None)[0, 1, :, 256:]
     lags = np.arange(-8, 9)
     weights = np.concatenate(
         [np.cos(omega[:, None] * lags), -np.sin(omega[:, None] * lags)]

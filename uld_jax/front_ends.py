@@ -18,21 +18,21 @@ _FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
 _COMPRESSION = 0.3
 
 
-def _powers(spectra: Float[Array, "B M T 512"]) -> Float[Array, "B M T 256"]:
-    real, imaginary = jnp.split(spectra, 2, axis=-1)
-    return real**2 + imaginary**2
+Spectra = tuple[Float[Array, "B M T F"], Float[Array, "B M T F"]]
+Mask = Bool[Array, "B M"] | None
 
 
-def _log_magnitude(spectra, mask):
-    return 0.5 * jnp.log(_powers(spectra) + _FLOOR)
+def _log_magnitude(spectra: Spectra) -> Float[Array, "B M T F"]:
+    real, imaginary = spectra
+    return 0.5 * jnp.log(real**2 + imaginary**2 + _FLOOR)
 
 
-def _relative_level(spectra, mask):
+def _relative_level(spectra: Spectra, mask: Mask) -> Float[Array, "B M T F"]:
     """Return the log magnitudes above their mean over the nodes.
 
     What is said, and how loudly, is common to all nodes and so disappears.
     """
-    levels = _log_magnitude(spectra, mask)
+    levels = _log_magnitude(spectra)
     if mask is None:
         return levels - levels.mean(axis=1, keepdims=True)
     there = mask[:, :, None, None]
@@ -40,53 +40,61 @@ def _relative_level(spectra, mask):
     return levels - mean / jnp.maximum(there.sum(axis=1, keepdims=True), 1)
 
 
-def _compressed(spectra, mask):
-    gain = (_powers(spectra) + _FLOOR) ** ((_COMPRESSION - 1) / 2)
-    return spectra * jnp.concatenate([gain, gain], axis=-1)
+def _compressed(spectra: Spectra) -> Spectra:
+    # By the logarithm, which the levels need too: a power costs CPUs more.
+    gain = jnp.exp((_COMPRESSION - 1) * _log_magnitude(spectra))
+    real, imaginary = spectra
+    return real * gain, imaginary * gain
 
 
-def _phase_differences(spectra, mask):
+def _phase_differences(spectra: Spectra, mask: Mask) -> Spectra:
     """Return cosine and sine of each node's phase against the loudest node's.
 
     A linear map of these can be a whitened cross-correlation at any lag.
     """
-    powers = _powers(spectra)
-    levels = powers.sum(axis=(2, 3))
+    real, imaginary = spectra
+    levels = (real**2 + imaginary**2).sum(axis=(2, 3))
     if mask is not None:
         levels = jnp.where(mask, levels, -1.0)
     loudest = jnp.argmax(levels, axis=1)[:, None, None, None]
-    reference = jnp.take_along_axis(spectra, loudest, axis=1)
-    real, imaginary = jnp.split(spectra, 2, axis=-1)
-    real_0, imaginary_0 = jnp.split(reference, 2, axis=-1)
+    real_0, imaginary_0 = (
+        jnp.take_along_axis(part, loudest, axis=1) for part in spectra
+    )
     cosine = real * real_0 + imaginary * imaginary_0
     sine = imaginary * real_0 - real * imaginary_0
     gain = jax.lax.rsqrt(cosine**2 + sine**2 + _FLOOR**2)
-    return jnp.concatenate([cosine * gain, sine * gain], axis=-1)
+    return cosine * gain, sine * gain
 
 
-_PARTS = {
-    "real_imaginary": (lambda spectra, mask: spectra,),
-    "log_magnitude": (_log_magnitude,),
-    "relative_level": (_relative_level,),
-    "compressed": (_compressed,),
-    "level_compressed": (_relative_level, _compressed),
-    "cross_spectrum": (_relative_level, _phase_differences),
+_PIECES = {
+    "real_imaginary": lambda spectra, mask: spectra,
+    "log_magnitude": lambda spectra, mask: (_log_magnitude(spectra),),
+    "relative_level": lambda spectra, mask: (_relative_level(spectra, mask),),
+    "compressed": lambda spectra, mask: _compressed(spectra),
+    "level_compressed": lambda spectra, mask: (
+        _relative_level(spectra, mask),
+        *_compressed(spectra),
+    ),
+    "cross_spectrum": lambda spectra, mask: (
+        _relative_level(spectra, mask),
+        *_phase_differences(spectra, mask),
+    ),
 }
 _CONVOLUTION = "convolution"
-NAMES = (*_PARTS, _CONVOLUTION)
+NAMES = (*_PIECES, _CONVOLUTION)
 
 
-def parts(
-    name: str, spectra: Float[Array, "B M T 512"], mask: Bool[Array, "B M"] | None
-) -> Float[Array, "B M T C"]:
-    """Return what a front end feeds to its first linear layer.
+def pieces(
+    name: str, spectra: Float[Array, "B M T 512"], mask: Mask = None
+) -> tuple[Float[Array, "B M T 256"], ...]:
+    """Return what a front end feeds to its first linear layer, one after the other.
 
     Args:
         name: One of `NAMES` but "convolution".
         spectra: Real, then imaginary parts of the scene's spectra, of unit level.
         mask: Which nodes are there; None for all.
     """
-    return jnp.concatenate([part(spectra, mask) for part in _PARTS[name]], axis=-1)
+    return _PIECES[name](tuple(jnp.split(spectra, 2, axis=-1)), mask)
 
 
 class FrontEnd(nnx.Module):
@@ -136,7 +144,8 @@ class FrontEnd(nnx.Module):
             num_inputs = 2 * narrow * bands
         else:
             probe = jax.ShapeDtypeStruct((1, 1, 1, num_inputs), jnp.float32)
-            num_inputs = jax.eval_shape(lambda s: parts(name, s, None), probe).shape[-1]
+            fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
+            num_inputs = sum(piece.shape[-1] for piece in fed)
         self.project = nnx.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
         self.mix = (
             nnx.Linear(width, width, dtype=dtype, rngs=rngs)
@@ -160,15 +169,25 @@ class FrontEnd(nnx.Module):
             )
         spectra = spectra[:, :, : steps * self.frames_per_step]
         if self.name == _CONVOLUTION:
-            h = parts("compressed", spectra, mask).astype(self.dtype)
-            h = jnp.moveaxis(h.reshape(*h.shape[:3], 2, -1), 3, 4)
+            h = jnp.stack(pieces("compressed", spectra), axis=-1).astype(self.dtype)
             for conv in self.convs:
                 h = nnx.gelu(conv(h))
-            h = h.reshape(*h.shape[:3], -1)
+            h = self.project(h.reshape(*h.shape[:3], -1))
         else:
-            h = parts(self.name, spectra, mask).astype(self.dtype)
-        h = self.project(h)
+            h = self._project(pieces(self.name, spectra, mask))
         if self.mix is None:
             return h
         h = nnx.gelu(h).reshape(B, M, steps, self.frames_per_step, -1)
         return self.mix(h.mean(axis=3))
+
+    def _project(
+        self, fed: tuple[Float[Array, "B M T 256"], ...]
+    ) -> Float[Array, "B M T D"]:
+        """Return the first layer's output, without joining what it is fed in memory."""
+        kernel = self.project.kernel[...].astype(self.dtype)
+        h, first = self.project.bias[...].astype(self.dtype), 0
+        for piece in fed:
+            rows = kernel[first : first + piece.shape[-1]]
+            h = h + piece.astype(self.dtype) @ rows
+            first += piece.shape[-1]
+        return h

@@ -26,11 +26,11 @@ def network_inputs(
         by_rows: `devices.Devices.by_rows`, where rows are on several devices.
     """
     mask = batch.get("node_mask")
-    audio = batch["audio"].astype(jnp.float32)
+    audio = batch["audio"]
     places = batch["node_positions"][..., :2]
     if mask is not None:
         places = jnp.where(mask[..., None], places, 0.0)
-        audio = jnp.where(mask[..., None], audio, 0.0)
+        audio = jnp.where(mask[..., None], audio, 0)
     spectra = by_rows(jax.vmap(features.spectral_features))(audio, mask)
     encode = jax.vmap(jax.vmap(label.encode_node, (0, None)))
     codes = encode(places, batch["room_size"][:, :2])
