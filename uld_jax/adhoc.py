@@ -15,6 +15,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from uld_jax import dropout as dropout_lib
 from uld_jax import front_ends
 
 FUSIONS = ("mean", "attention")
@@ -85,7 +86,7 @@ class Attention(nnx.Module):
         self.forward_norm = nnx.LayerNorm(width, **layer)
         self.expand = nnx.Linear(width, 4 * width, **layer)
         self.contract = nnx.Linear(4 * width, width, **layer)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = dropout_lib.Dropout(dropout)
 
     def __call__(
         self,
@@ -306,7 +307,7 @@ class AdHoc(nnx.Module):
             else None
         )
         self.third = nnx.Linear(width, num_outputs, kernel_init=logits_init, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout)
+        self.dropout = dropout_lib.Dropout(dropout)
 
     def __call__(
         self,
