@@ -27,18 +27,15 @@ from uld_jax import evaluate
 
 _BEFORE = "uld_jax_before"
 _STEPS = ("training", "evaluation")
-# Network, nodes, samples, batch size, what differs from its full size.
+_REDUCED = {"width": 64, "frames_per_step": 6, "num_temporal_blocks": 1}
+# Network, nodes, sources, samples, batch size, what differs from its full size.
 KINDS = {
-    "L-1 reduced": ("encoder_decoder", 8, 2560, 128, {"width": 64, "num_blocks": 2}),
-    "Ad-1 reduced": (
-        "adhoc",
-        15,
-        32000,
-        8,
-        {"width": 64, "frames_per_step": 6, "num_temporal_blocks": 1},
-    ),
-    "L-1": ("encoder_decoder", 8, 2560, 32, {}),
-    "Ad-1": ("adhoc", 15, 32000, 2, {}),
+    "L-1 reduced": ("encoder_decoder", 8, 1, 2560, 128, {"width": 64, "num_blocks": 2}),
+    "Ad-1 reduced": ("adhoc", 15, 1, 32000, 8, _REDUCED),
+    "Ad-2 reduced": ("adhoc", 15, 2, 32000, 8, _REDUCED),
+    "L-1": ("encoder_decoder", 8, 1, 2560, 32, {}),
+    "Ad-1": ("adhoc", 15, 1, 32000, 2, {}),
+    "Ad-2": ("adhoc", 15, 2, 32000, 2, {}),
 }
 
 
@@ -61,11 +58,11 @@ def before(commit: str) -> Callable:
     return lambda name: importlib.import_module(f"{_BEFORE}.{name}")
 
 
-def batch_of(num_nodes: int, num_samples: int, size: int) -> dict:
+def batch_of(num_nodes: int, num_sources: int, num_samples: int, size: int) -> dict:
     """Return a batch of noise."""
     rng = np.random.default_rng(0)
     room = np.tile(np.float32([6.0, 5.0, 3.0]), (size, 1))
-    shapes = {"node_positions": num_nodes, "source_positions": 1}
+    shapes = {"node_positions": num_nodes, "source_positions": num_sources}
     places = {
         key: np.float32(rng.uniform(size=(size, number, 3)) * room[:, None])
         for key, number in shapes.items()
@@ -98,11 +95,11 @@ def ratios(old, new, turns: int, steps: int) -> dict[str, np.ndarray]:
 
 def contestants(module: Callable, network: tuple, batch: dict, evaluated: dict):
     """Return a training step and an evaluation by the modules of one package."""
-    settings, num_nodes = network
+    settings, num_nodes, num_sources = network
     training_step, evaluate = module("training_step"), module("evaluate")
     label = module("schemes").Label("uld", 5)
     adamw = module("optimizer").adamw(1e-3, 0.01)
-    model = module("models").for_label(settings, label, num_nodes, 1, 0)
+    model = module("models").for_label(settings, label, num_nodes, num_sources, 0)
     graph, state = training_step.init_state(model, adamw)
     kept = jax.tree.map(jax.numpy.array, (state.params, state.statistics))
     step = training_step.make_train_step(graph, adamw, label, 0)
@@ -131,13 +128,14 @@ def main() -> None:
     )
     print(f"Time now over time at {arguments.against}, median (quartiles)")
     for kind in arguments.kinds.split(","):
-        name, num_nodes, num_samples, size, changes = KINDS[kind]
+        name, num_nodes, num_sources, num_samples, size, changes = KINDS[kind]
         settings = config_lib.to_dict(config_lib.default(name).model) | changes
-        batch = batch_of(num_nodes, num_samples, size)
+        law = (num_nodes, num_sources, num_samples)
+        batch = batch_of(*law, size)
         more = -(-size // evaluate.ROWS) * evaluate.ROWS
-        evaluated = batch_of(num_nodes, num_samples, more)
+        evaluated = batch_of(*law, more)
         both = [
-            contestants(package, (settings, num_nodes), batch, evaluated)
+            contestants(package, (settings, *law[:2]), batch, evaluated)
             for package in packages
         ]
         for what, pair in zip(_STEPS, zip(*both, strict=True), strict=True):

@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from uld_jax import dropout as dropout_lib
-from uld_jax import front_ends
+from uld_jax import front_ends, lstm
 
 FUSIONS = ("mean", "attention")
 SPLITS = ("sigmoid", "softmax", "complement")
@@ -159,7 +159,7 @@ class Splitter(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.split, self.mask_average = split, mask_average
-        self.width, self.dtype = width, dtype
+        self.dtype = dtype
         num_networks = 1 if split == "complement" else num_sources
 
         def one_way():
@@ -175,10 +175,7 @@ class Splitter(nnx.Module):
 
     def __call__(self, h: Float[Array, "B U D"]) -> Float[Array, "B S D"]:
         """Return the masked averages over time of each source."""
-        zeros = (jnp.zeros((len(h), self.width // 2), self.dtype),) * 2
-        odds = jnp.stack(
-            [network(h, initial_carry=(zeros, zeros)) for network in self.networks], 1
-        ).astype(jnp.float32)
+        odds = lstm.run(self.networks, h, self.dtype).astype(jnp.float32)
         if self.split == "softmax":
             masks = jax.nn.softmax(odds, axis=1)
         elif self.split == "complement":
