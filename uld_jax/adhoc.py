@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from uld_jax import dropout as dropout_lib
-from uld_jax import front_ends, lstm
+from uld_jax import front_ends, linear, lstm
 
 FUSIONS = ("mean", "attention")
 SPLITS = ("sigmoid", "softmax", "complement")
@@ -81,11 +81,11 @@ class Attention(nnx.Module):
         self.num_heads = num_heads
         layer = {"dtype": dtype, "rngs": rngs}
         self.attention_norm = nnx.LayerNorm(width, **layer)
-        self.queries_keys_values = nnx.Linear(width, 3 * width, **layer)
-        self.output = nnx.Linear(width, width, **layer)
+        self.queries_keys_values = linear.Linear(width, 3 * width, **layer)
+        self.output = linear.Linear(width, width, **layer)
         self.forward_norm = nnx.LayerNorm(width, **layer)
-        self.expand = nnx.Linear(width, 4 * width, **layer)
-        self.contract = nnx.Linear(4 * width, width, **layer)
+        self.expand = linear.Linear(width, 4 * width, **layer)
+        self.contract = linear.Linear(4 * width, width, **layer)
         self.dropout = dropout_lib.Dropout(dropout)
 
     def __call__(
@@ -284,26 +284,28 @@ class AdHoc(nnx.Module):
             def logits_init(key, shape, dtype):
                 return codes_init(key, shape, dtype).T / math.sqrt(width)
 
-        self.embed_position = nnx.Linear(
+        self.embed_position = linear.Linear(
             num_outputs, width, kernel_init=codes_init, **layer
         )
         self.input_norm = nnx.LayerNorm(width, **layer)
         self.blocks = nnx.List([Block(*block, **layer) for _ in range(num_blocks)])
         self.fusion_norm = nnx.LayerNorm(width, **layer)
         self.relevance = (
-            nnx.Linear(width, 1, **layer) if fusion == "attention" else None
+            linear.Linear(width, 1, **layer) if fusion == "attention" else None
         )
         self.temporal_blocks = nnx.List(
             [Attention(*block, **layer) for _ in range(num_temporal_blocks)]
         )
-        self.first = nnx.Linear(width, width, **layer)
-        self.second = nnx.Linear(width, width, **layer) if num_sources == 1 else None
+        self.first = linear.Linear(width, width, **layer)
+        self.second = linear.Linear(width, width, **layer) if num_sources == 1 else None
         self.splitter = (
             Splitter(width, num_sources, split, mask_average, **layer)
             if num_sources > 1
             else None
         )
-        self.third = nnx.Linear(width, num_outputs, kernel_init=logits_init, rngs=rngs)
+        self.third = linear.Linear(
+            width, num_outputs, kernel_init=logits_init, rngs=rngs
+        )
         self.dropout = dropout_lib.Dropout(dropout)
 
     def __call__(

@@ -5,7 +5,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from uld_jax import features
+from uld_jax import features, linear
 
 _BATCH_NORM_MOMENTUM = 0.9
 
@@ -33,7 +33,7 @@ class FrequencyConv(nnx.Module):
     ):
         self.kernel = kernel
         self.stride = stride
-        self.linear = nnx.Linear(kernel * in_width, width, dtype=dtype, rngs=rngs)
+        self.linear = linear.Linear(kernel * in_width, width, dtype=dtype, rngs=rngs)
 
     def num_outputs(self, num_bins: int) -> int:
         """Return the length of the result along frequency; nothing is padded."""
@@ -88,7 +88,7 @@ class SpectrumEncoder(nnx.Module):
             [ResidualBlock(width, **layer) for _ in range(num_blocks)]
         )
         bands = self.second.num_outputs(self.first.num_outputs(features.NUM_BINS))
-        self.code = nnx.Linear(bands * width, 4 * width, **layer)
+        self.code = linear.Linear(bands * width, 4 * width, **layer)
 
     def __call__(self, spectra: Float[Array, "B M T 512"]) -> Float[Array, "B C"]:
         """Return one code for each scene."""
@@ -156,7 +156,9 @@ class EncoderDecoder(nnx.Module):
         )
         self.start = -(-outputs_per_axis // 2)
         self.width = width
-        self.plan = nnx.Linear(4 * width * num_encoders, width * self.start**2, **layer)
+        self.plan = linear.Linear(
+            4 * width * num_encoders, width * self.start**2, **layer
+        )
         self.grow = nnx.ConvTranspose(
             width, width // 2, (4, 4), strides=(2, 2), padding="SAME", **layer
         )

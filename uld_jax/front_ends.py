@@ -12,7 +12,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from uld_jax import encoder_decoder, features
+from uld_jax import encoder_decoder, features, linear
 
 _FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
 _COMPRESSION = 0.3
@@ -146,9 +146,9 @@ class FrontEnd(nnx.Module):
             probe = jax.ShapeDtypeStruct((1, 1, 1, num_inputs), jnp.float32)
             fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
             num_inputs = sum(piece.shape[-1] for piece in fed)
-        self.project = nnx.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
+        self.project = linear.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
         self.mix = (
-            nnx.Linear(width, width, dtype=dtype, rngs=rngs)
+            linear.Linear(width, width, dtype=dtype, rngs=rngs)
             if frames_per_step > 1
             else None
         )
@@ -174,20 +174,8 @@ class FrontEnd(nnx.Module):
                 h = nnx.gelu(conv(h))
             h = self.project(h.reshape(*h.shape[:3], -1))
         else:
-            h = self._project(pieces(self.name, spectra, mask))
+            h = linear.concatenated(self.project, pieces(self.name, spectra, mask))
         if self.mix is None:
             return h
         h = nnx.gelu(h).reshape(B, M, steps, self.frames_per_step, -1)
         return self.mix(h.mean(axis=3))
-
-    def _project(
-        self, fed: tuple[Float[Array, "B M T 256"], ...]
-    ) -> Float[Array, "B M T D"]:
-        """Return the first layer's output, without joining what it is fed in memory."""
-        kernel = self.project.kernel[...].astype(self.dtype)
-        h, first = self.project.bias[...].astype(self.dtype), 0
-        for piece in fed:
-            rows = kernel[first : first + piece.shape[-1]]
-            h = h + piece.astype(self.dtype) @ rows
-            first += piece.shape[-1]
-        return h
