@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from uld_jax import config as config_lib
-from uld_jax import devices, errors, locking, stopping
+from uld_jax import devices, errors, host_memory, locking, stopping
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -84,6 +84,7 @@ def run(main: Callable) -> None:
             logging.set_verbosity(logging.WARNING)
         # Fresh rooms and a training step would transform at once: `rendering._after`.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
+        host_memory.keep()
         if len(arguments) > 1:
             remedy = "see --help"
             if ".py" in arguments[1]:

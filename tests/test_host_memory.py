@@ -1,0 +1,32 @@
+import subprocess
+import sys
+
+from conftest import ROOT
+
+# Pages that 20 pieces of 64 MiB cost, each filled and freed before the next.
+FAULTS = """
+import resource, sys
+import numpy as np
+from uld_jax import host_memory
+if sys.argv[1] == "keep":
+    print(host_memory.keep(), end=" ")
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(2**23)
+before = faults()
+for _ in range(20):
+    np.ones(2**23)
+print(faults() - before)
+"""
+
+
+def faults(how):
+    words = [sys.executable, "-c", FAULTS, how]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.split()
+
+
+def test_what_is_freed_is_there_for_the_next():
+    kept, count = faults("keep")
+    (usual,) = faults("leave")
+    assert kept == "True"
+    assert int(count) < int(usual) / 20
