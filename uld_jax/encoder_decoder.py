@@ -5,7 +5,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from uld_jax import features, linear
+from uld_jax import features, grid_convs, linear
 
 _BATCH_NORM_MOMENTUM = 0.9
 
@@ -159,13 +159,11 @@ class EncoderDecoder(nnx.Module):
         self.plan = linear.Linear(
             4 * width * num_encoders, width * self.start**2, **layer
         )
-        self.grow = nnx.ConvTranspose(
-            width, width // 2, (4, 4), strides=(2, 2), padding="SAME", **layer
-        )
+        self.grow = grid_convs.Doubling(width, width // 2, **layer)
         self.grow_norm = _batch_norm(width // 2, layer)
-        self.refine = nnx.Conv(width // 2, width // 2, (3, 3), **layer)
+        self.refine = grid_convs.Conv(width // 2, width // 2, (3, 3), **layer)
         self.refine_norm = _batch_norm(width // 2, layer)
-        self.head = nnx.Conv(width // 2, num_channels, (1, 1), rngs=rngs)
+        self.head = grid_convs.Conv(width // 2, num_channels, (1, 1), rngs=rngs)
 
     def __call__(
         self,
