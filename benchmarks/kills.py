@@ -95,7 +95,7 @@ def child(flags: list[str]) -> None:
     progress.Progress.update = updated
     _watch_batches(run_data.RunData, "training_batches", "a step", happens)
     _watch_batches(run_data.Divided, "batches", "evaluating", happens)
-    for name in ("_end_epoch", "_save_last", "_write_board", "_write_record"):
+    for name in ("_end_epoch", "save_last", "_write_board", "_write_record"):
         _watch_call(training_run.Run, name, happens)
     sys.addaudithook(audit)
     sys.argv[1:] = flags

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Collect what `benchmarks/l1_gpu.sh` and `benchmarks/adhoc_gpu.sh` need on an offline
-# machine with Python 3.12 and jax 0.11.2 into .carry: wheels, this project's own among
-# them, and recoded speech and noise. Usage, with the project's .venv made:
+# Collect what `benchmarks/full_tables.sh` and its like need on an offline machine with
+# Python 3.12 and jax 0.11.2 into .carry: wheels, this project's own among them, and recoded
+# speech and noise. Usage, with the project's .venv made:
 #   benchmarks/pack_offline.sh [SPEECH [WHEEL_TOOL [NOISE]]]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,0 +1,208 @@
+"""How long one utterance takes to be localized: 2 s at 30 nodes, on two cores.
+
+    python benchmarks/latency.py --out=docs/latency_cpu.md
+    python benchmarks/latency.py --small --seconds=5
+
+Each contestant is a process of its own, so that start, first call and memory are told
+apart: from signals (int16, as data are stored) and places to positions, one utterance at
+a time. A network is called as `uld_jax.locate` calls it, and once more "in groups", as
+validation and tests do, which always compute groups of examples, for a single one
+sixteen. Baselines stand beside. `--small` leaves the full-size network out.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+_CORES = 2
+_NODES = 30
+_CALLS = 300  # At most, after the first.
+_LEAST = 5
+_GROUPS = " in groups"
+_NETWORKS = ("reduced", f"reduced{_GROUPS}", "full", f"full{_GROUPS}")
+_BASELINES = ("srp_phat", "tdoa_ls")
+_CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+def main() -> None:
+    """Measure and write the table, or be one of the contestants."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=pathlib.Path, help="Markdown file to write")
+    parser.add_argument("--small", action="store_true", help="no full-size network")
+    parser.add_argument(
+        "--seconds", type=float, default=40.0, help="for the calls of one contestant"
+    )
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.contestant:
+        measured = contestant(options.contestant, options.seconds, options.started)
+        print(json.dumps(measured))
+        return
+    names = [
+        name
+        for name in (*_NETWORKS, *_BASELINES)
+        if not (options.small and name.startswith("full"))
+    ]
+    rows, starts = [], []
+    for name in names:
+        once, again = _both_starts(name, options.seconds)
+        rows.append(_row(name, once))
+        starts.append(_start(name, once, again))
+    import report
+
+    note = f"2 s of sound at {_NODES} nodes, float32, {_CORES} cores; milliseconds."
+    tables = [("Latency of one utterance.", note, rows), _starts_table(starts)]
+    report.write("latency.py", tables, options.out)
+
+
+def _both_starts(name: str, seconds: float) -> tuple[dict, dict]:
+    """Return what a contestant measured, and once more with what was compiled kept."""
+    with tempfile.TemporaryDirectory() as cache:
+        print(name, end="", file=sys.stderr, flush=True)
+        once = _process(name, seconds, cache)
+        print(" ...", file=sys.stderr, flush=True)
+        return once, _process(name, 0.0, cache)
+
+
+def _process(name: str, seconds: float, cache: str) -> dict:
+    script = pathlib.Path(__file__)
+    words = [f"--contestant={name}", f"--seconds={seconds}"]
+    settings = {
+        _CACHE: cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), *words, f"--started={time.time()}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=os.environ | settings,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def contestant(name: str, seconds: float, started: float) -> dict:
+    """Localize one utterance again and again; return what was measured.
+
+    Args:
+        name: A network's size and how it is called, or a baseline.
+        seconds: How long, at most; not before a few calls are done.
+        started: When the process was started, by the system's clock.
+    """
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
+    import jax
+    import numpy as np
+
+    from uld_jax import localizers
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    imported = time.time()
+    if name in _BASELINES:
+        step = localizers.baseline(name, 1, resolution=1)
+    else:
+        size = name.removesuffix(_GROUPS)
+        step = _network(size, at_once=size == name)
+    example = _example(np.random.default_rng(0))
+    built = time.time()
+    times = []
+    while len(times) <= _LEAST or (sum(times[1:]) < seconds and len(times) <= _CALLS):
+        begun = time.perf_counter()
+        # As positions._predict does it: a batch of one made of an example.
+        batch = {key: np.stack([value]) for key, value in example.items()}
+        found = jax.device_get(step(batch)["predicted"])
+        times.append(time.perf_counter() - begun)
+    assert found.shape == (1, 1, 2), found.shape
+    return {
+        "import": imported - started,
+        "build": built - imported,
+        "first": times[0],
+        "calls": times[1:],
+        "memory": _most_memory(),
+    }
+
+
+def _network(size: str, at_once: bool):
+    """Return an evaluation step of Ad-1's network with fresh parameters."""
+    import functools
+
+    from uld_jax import config as config_lib
+    from uld_jax import evaluate, models, optimizer, schemes, training_step
+    from uld_jax_experiments import ad1
+
+    config = config_lib.resolve(ad1.get_config(size))
+    label = schemes.Label(config.label.scheme, config.label.resolution)
+    model = models.for_label(config_lib.to_dict(config.model), label, _NODES, 1, 0)
+    graph, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
+    step = evaluate.make_eval_step(graph, label, at_once=at_once)
+    return functools.partial(step, state.params, state.statistics)
+
+
+def _example(rng) -> dict:
+    """Return noise at nodes of a room, as a data set stores it."""
+    import numpy as np
+
+    from uld_jax import scenes
+
+    scene = scenes.draw_adhoc(rng, 1, scenes.TEST_SNR_DB, num_nodes=_NODES)
+    return {
+        "audio": rng.integers(-9999, 9999, (_NODES, 32_000), np.int16),
+        "node_positions": np.float32(scene.node_positions),
+        "source_positions": np.float32(scene.source_positions),
+        "room_size": np.float32(scene.room_size),
+    }
+
+
+def _most_memory() -> int:
+    """Return the most bytes that this process has held."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    return 0
+
+
+def _row(name: str, measured: dict) -> dict:
+    import numpy as np
+
+    times = 1e3 * np.array(measured["calls"])
+    p50, p90, p99 = np.percentile(times, (50, 90, 99))
+    return {
+        "localizer": name,
+        "p50": float(p50),
+        "p90": float(p90),
+        "p99": float(p99),
+        "max": float(times.max()),
+        "calls": len(times),
+        "2 s over p50": 2e3 / float(p50),
+        "memory MB": 1e-6 * measured["memory"],
+    }
+
+
+def _start(name: str, once: dict, again: dict) -> dict:
+    return {
+        "localizer": name,
+        "start and imports": once["import"],
+        "network made": once["build"],
+        "first call": once["first"],
+        "first call, compiled before": again["first"],
+        "all, compiled before": again["import"] + again["build"] + again["first"],
+    }
+
+
+def _starts_table(rows: list[dict]) -> tuple:
+    return (
+        "Until the first position.",
+        "Seconds. The first call compiles; compiled before means by an earlier process "
+        f"that left it in the folder {_CACHE} names.",
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
