@@ -32,6 +32,9 @@ def main() -> None:
     )
     parser.add_argument("--small", action="store_true", help="a quick version")
     parser.add_argument("--rooms", type=int, help="rooms to compare on")
+    parser.add_argument(
+        "--compare", action="store_true", help="against pyroomacoustics, no more"
+    )
     options = parser.parse_args()
     if not options.device:
         os.environ["XLA_FLAGS"] = _THREADS
@@ -46,7 +49,8 @@ def main() -> None:
 
 
 def _cpu(options) -> list:
-    return [*_against_pyroomacoustics(options), *_costs(options)]
+    compared = _against_pyroomacoustics(options)
+    return compared if options.compare else [*compared, *_costs(options)]
 
 
 def _draw(count: int, num_nodes: int = 30, num_sources: int = 1, seed: int = 0):
