@@ -12,12 +12,12 @@ import uld_jax
 
 LAYERS = {
     0: {"labels", "features", "losses", "optimizer", "scenes", "corpora", "dry_signals"}
-    | {"encoder_decoder"}
+    | {"encoder_decoder", "dropout", "lstm", "linear", "host_memory", "grid_convs"}
     | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
     | {"gridding", "image_source"}
     | {"builtin_noise", "stopping", "errors", "paper", "markup", "libri_adhoc40"}
     | {"recorded_signals", "variants", "checksums", "step_folders"}
-    | {"saved_states", "stored_data"},
+    | {"saved_states", "stored_data", "padding"},
     1: {
         "devices",
         "history",
@@ -45,14 +45,23 @@ LAYERS = {
         "training_step",
         "simulation",
     },
-    4: {"skipped_steps", "condition_plots", "floor_plans", "comparisons", "places"}
+    4: {
+        "skipped_steps",
+        "together_step",
+        "condition_plots",
+        "floor_plans",
+        "comparisons",
+        "places",
+    }
     | {"config", "fresh", "compact", "preparation"},
     5: {"datasets", "initialization"},
     6: {"run_data", "localizers"},
     7: {"training_run", "conditions", "positions", "sharing"},
-    8: {"train", "commands"},
-    9: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
-    | {"elastic", "locate", "share", "verify"},
+    8: {"commands", "together_program", "training_loop"},
+    9: {"together_loop", "train"},
+    10: {"train_together"},
+    11: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
+    | {"elastic", "locate", "share", "together", "verify"},
 }
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {
@@ -63,7 +72,8 @@ ALSO_ALLOWED = {
     "builtin_noise": {"builtin_speech"},
     "corpora": {"builtin_noise", "builtin_speech", "dry_signals"},
     "dry_signals": {"builtin_noise", "builtin_speech", "errors"},
-    "encoder_decoder": {"features"},
+    "encoder_decoder": {"features", "grid_convs", "linear"},
+    "grid_convs": {"linear"},
     "plots": {"tables"},
     "records": {"errors"},
     "recorded_signals": {"dry_signals", "errors"},

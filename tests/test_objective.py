@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+import tiny_networks
 from flax import nnx
 
 from uld_jax import (
@@ -197,3 +198,15 @@ def test_padding_at_the_end_does_not_count(batch):
     losses, _ = objective.losses(label, logits, batch)
     expected = (losses.sum() + losses[0]) / 4
     np.testing.assert_allclose(padded.loss, expected, rtol=1e-5)
+
+
+def test_a_single_example_at_once_is_computed_alone():
+    graph, state = tiny_networks.network("one_talker")
+    arguments = state.params, state.statistics, tiny_networks.batch("one_talker", 1)
+    alone, among_others = (
+        evaluate.make_eval_step(graph, tiny_networks.LABEL, at_once=at_once)
+        .lower(*arguments)
+        .cost_analysis()["flops"]
+        for at_once in (True, False)
+    )
+    assert alone < among_others / 6

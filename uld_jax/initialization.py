@@ -194,7 +194,7 @@ def put(
     """Return a network's items with the arrays of the same names, types and shapes.
 
     Args:
-        items: "params" and "statistics" of a network.
+        items: "params" and "statistics" of a network, or their shapes alone.
         arrays: Those of another by name.
         of_label: Parts of the network that are left as they are.
 
@@ -211,12 +211,15 @@ def put(
             as_before.append(f"{name}: of another label")
         else:
             leaf = other
-        values.append(jax.numpy.array(leaf))
+        is_shape = isinstance(leaf, jax.ShapeDtypeStruct)
+        values.append(leaf if is_shape else jax.numpy.array(leaf))
     whole = jax.tree.unflatten(jax.tree.structure(items), values)
     return whole, as_before, sorted(others)
 
 
-def _misfit(other: np.ndarray | None, leaf: jax.Array | np.ndarray) -> str:
+def _misfit(
+    other: np.ndarray | None, leaf: jax.Array | np.ndarray | jax.ShapeDtypeStruct
+) -> str:
     """Return why an array cannot stand in another's place; nothing if it can."""
     if other is None:
         return f"not there -> {list(leaf.shape)}"

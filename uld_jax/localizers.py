@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import nnx
 
 import uld_jax
 from uld_jax import (
@@ -18,10 +19,8 @@ from uld_jax import (
     initialization,
     metrics,
     models,
-    optimizer,
     schemes,
     simulation,
-    training_step,
 )
 
 
@@ -38,13 +37,16 @@ def law(run: dict) -> dict[str, Any]:
     return data.get("rendering", data).get("law") or dataclasses.asdict(simulation.L1)
 
 
-def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
+def network(
+    run: dict, num_nodes: int, num_sources: int, at_once: bool = False
+) -> evaluate.Step:
     """Return the network that a run was tested with: that of its best epoch.
 
     Args:
         run: Its record, or that of its shared weights.
         num_nodes: Nodes of the data it was trained on.
         num_sources: Sources of the data it is to be tested on.
+        at_once: See `evaluate.make_eval_step`.
 
     Raises:
         LocalizerError: If the run has saved none, or for another number of sources, or
@@ -63,8 +65,11 @@ def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
         label = schemes.Label(
             settings["label"]["scheme"], settings["label"]["resolution"]
         )
-        model = models.for_label(
-            settings["model"], label, num_nodes, num_sources, seed=0
+        # Shapes alone: its own parameters would be drawn only to be replaced.
+        model = nnx.eval_shape(
+            lambda: models.for_label(
+                settings["model"], label, num_nodes, num_sources, seed=0
+            )
         )
     except (TypeError, ValueError) as error:
         raise LocalizerError(
@@ -72,8 +77,10 @@ def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
             f"{uld_jax.__version__}: {error}; it was made by "
             f"{run.get('versions', {}).get('uld-jax')}"
         ) from None
-    graph, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
-    like = {"params": state.params, "statistics": state.statistics}
+    graph, *parts = nnx.split(model, nnx.Param, ...)
+    like = dict(
+        zip(("params", "statistics"), map(nnx.to_pure_dict, parts), strict=True)
+    )
     items, lines, left = initialization.put(like, arrays)
     if lines := lines + [f"{name}: not in this network" for name in left]:
         raise LocalizerError(
@@ -81,7 +88,7 @@ def network(run: dict, num_nodes: int, num_sources: int) -> evaluate.Step:
             f"settings in {len(lines)} arrays, as {lines[0]}"
         )
     invariant = settings["train"]["permutation_invariant"]
-    evaluate_batch = evaluate.make_eval_step(graph, label, invariant)
+    evaluate_batch = evaluate.make_eval_step(graph, label, invariant, at_once=at_once)
     return functools.partial(evaluate_batch, items["params"], items["statistics"])
 
 

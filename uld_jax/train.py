@@ -13,6 +13,7 @@ from uld_jax import (
     profiling,
     records,
     stopping,
+    training_loop,
     training_run,
     workdirs,
 )
@@ -59,18 +60,14 @@ def train_and_evaluate(
         stopping.StopFlag(seconds) as stop_flag,
         contextlib.ExitStack() as held,
     ):
-        record = devices.by_first(lambda: _begun(config, workdir))
+        record = devices.by_first(lambda: begun(config, workdir))
         if record and record["status"] != "running":
             return record
         run = training_run.Run(config, workdir, devices, stop_flag)
-        if record and record["data"] != run.data.origin:
-            raise workdirs.RunConflictError(
-                f"{str(workdir)!r} holds a run on other data: "
-                f"{record['data']} -> {run.data.origin}"
-            )
+        check_data(record, run)
         devices.check_same(_meant(config, run))
         # Only now: what cannot be run leaves no folder behind.
-        saved = devices.by_first(lambda: _hold(config, workdir, held), told=False)
+        saved = devices.by_first(lambda: hold(config, workdir, held), told=False)
         if devices.told_by_first(saved is None and devices.is_first):
             return devices.by_first(lambda: workdirs.read_record(workdir))
         board = tensorboardX.SummaryWriter(
@@ -79,7 +76,7 @@ def train_and_evaluate(
         profile = profile and devices.is_first
         profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
         with board, profiler:
-            return run.complete(saved, board, profiler)
+            return training_loop.Training(run, saved, board, profiler).complete()
 
 
 def _meant(config, run: training_run.Run) -> dict:
@@ -94,7 +91,20 @@ def _meant(config, run: training_run.Run) -> dict:
     }
 
 
-def _begun(config, workdir: pathlib.Path) -> dict | None:
+def check_data(record: dict | None, run: training_run.Run) -> None:
+    """Raise if a run that has begun is on other data.
+
+    Raises:
+        RunConflictError: With both.
+    """
+    if record and record["data"] != run.data.origin:
+        raise workdirs.RunConflictError(
+            f"{str(run.workdir)!r} holds a run on other data: "
+            f"{record['data']} -> {run.data.origin}"
+        )
+
+
+def begun(config, workdir: pathlib.Path) -> dict | None:
     """Return the record in a run's folder, if it is this run's and there is one."""
     workdirs.check(workdir, config_lib.to_dict(config))
     record = workdirs.read_record(workdir)
@@ -103,7 +113,7 @@ def _begun(config, workdir: pathlib.Path) -> dict | None:
     return record
 
 
-def _hold(
+def hold(
     config, workdir: pathlib.Path, held: contextlib.ExitStack
 ) -> checkpoints.Checkpoints | None:
     """Lock a run's folder, note its settings there, and return its checkpoints.
@@ -111,7 +121,7 @@ def _hold(
     None if another process has ended the run meanwhile.
     """
     held.enter_context(locking.hold(workdir / locking.FILE_NAME))
-    record = _begun(config, workdir)  # As it is now.
+    record = begun(config, workdir)  # As it is now.
     if record and record["status"] != "running":
         return None
     settings = config_lib.to_dict(config)
