@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test bench install clean
+.PHONY: demo test test-race bench torch install clean
 
 install: $(VENV)/installed
 
@@ -26,11 +26,20 @@ test: install
 	$(BIN)/python -m pytest
 
 # Without PyTorch there is no race, and the rest is shown.
-bench: install
-	$(BIN)/python -c 'import torch' 2>/dev/null || \
-	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,race]' || \
-	  echo "PyTorch could not be installed: no race"
+bench: torch
 	$(BIN)/python benchmarks/bench.py
+
+# The tests of the race, which `make test` skips where there is no PyTorch.
+test-race: torch
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "no PyTorch: nothing to test"; exit 1; }
+	$(BIN)/python -m pytest tests/test_race.py
+
+torch: install
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { \
+	  echo "Installing PyTorch into $(VENV): several GB where pip takes the build with CUDA from"; \
+	  echo "its default index; 0.2 GB for a CPU if PIP_EXTRA_INDEX_URL names PyTorch's CPU index."; \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,race]' || \
+	  echo "PyTorch could not be installed: no race"; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

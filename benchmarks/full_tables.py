@@ -14,7 +14,9 @@ one-hot at fine grids, then the rest. After each cell --out gets
 
 States stay in --runs: on a fresh machine a cell that was interrupted begins anew, unless
 --states packs those that fit into --out as states.tgz, and the next call finds that file
-as --states_from. What jax has compiled is kept in --runs, too.
+as --states_from. At full size one of Ad-1 has about 80 MiB, one of L-1 about 115, and
+--states_mib says how much may be packed. What jax has compiled is kept in --runs, too.
+Cells that have failed come last.
 """
 
 import argparse
@@ -42,8 +44,9 @@ _TABLES_2_AND_3 = (
     *(("refined_grid", 2), ("heat_map", 2), ("uld", 1), ("heat_map", 16)),
 )
 _EXPERIMENTS = {1: "l1", 2: "ad1", 3: "ad2"}
-_RESERVE = 25.0  # Seconds of a call for packing and tables.
-_LEAST = 30.0  # With less left, no cell is begun.
+_RESERVE = 25.0  # Seconds of a call for packing and tables, besides a validation's.
+_LEAST = 90.0  # With less left no cell is begun, until a start has been measured.
+_SOON = 20.0  # Nor is one if so little is left after its start.
 _SPENT = "spent.json"
 
 
@@ -56,33 +59,69 @@ def main() -> None:
     options.runs.mkdir(parents=True, exist_ok=True)
     cache = options.runs.resolve() / "compiled"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    jobs = list(_jobs(options))
+    ledger = timetable.Ledger(options.runs / _SPENT)
     if options.states_from and options.states_from.exists():
         packing.unpack_states(options.states_from, options.runs)
+    jobs = list(_jobs(options))
     _forget_unfinished(jobs, options)
     if options.limits:
         _limits(options)
-    _report(jobs, options)
-    failed = set()
-    for job in jobs:
+    _report(jobs, ledger, options)
+
+    def has_failed(job):
+        return any(_has_failed(cell, ledger, options) for cell in job)
+
+    for job in sorted(jobs, key=has_failed):
         if _is_over(job, options):
             continue
-        left = deadline - time.monotonic()
-        code = commands.EXIT_STOPPED if left < _LEAST else _run(job, options, left)
-        _report(jobs, options)
+        left, least = _seconds_left(job, jobs, ledger, options, deadline)
+        if left < least:
+            break
+        started = time.monotonic()
+        code = _run(job, options, left)
+        ledger.add(job, time.monotonic() - started)
+        if code not in (0, commands.EXIT_STOPPED):
+            for cell in (cell for cell in job if not _is_over([cell], options)):
+                ledger.fail(cell, timetable.read(_folder(cell, options)))
+        _report(jobs, ledger, options, job[0].experiment)
         if code == commands.EXIT_STOPPED:
             break
-        if code:
-            failed |= set(job)
-    _end(jobs, failed, options)
+    _end(jobs, ledger, options)
 
 
-def _end(jobs, failed: set[Cell], options) -> None:
+def _seconds_left(
+    job: list[Cell], jobs, ledger: timetable.Ledger, options, deadline: float
+) -> tuple[float, float]:
+    """Return the seconds that a job may take, and how many it takes to be of use.
+
+    A validation is not interrupted: one as long as the longest so far is left room.
+    Neither takes more than a part of a call, or nothing would ever be begun.
+    """
+    call = 60 * options.minutes
+    records = {
+        cell: timetable.read(_folder(cell, options)) for other in jobs for cell in other
+    }
+    longest = max(
+        timetable.validation(record)
+        for cell, record in records.items()
+        if cell.experiment == job[0].experiment
+    )
+    left = deadline - time.monotonic() - min(longest, call / 4)
+    start = timetable.start(job[0], records, ledger)
+    least = _LEAST if start is None else len(job) * start + _SOON
+    return left, min(least, call / 2)
+
+
+def _has_failed(cell: Cell, ledger: timetable.Ledger, options) -> bool:
+    return ledger.has_failed(cell, timetable.read(_folder(cell, options)))
+
+
+def _end(jobs, ledger: timetable.Ledger, options) -> None:
     """Say what is left, and exit by it."""
     left = [cell for job in jobs for cell in job if not _is_over([cell], options)]
     if not left:
         print("all cells are done", flush=True)
-    elif failed >= set(left):
+    elif all(_has_failed(cell, ledger, options) for cell in left):
         names = ", ".join(map(timetable.key, left))
         print(f"failed: {names}; the others are done", flush=True)
         sys.exit(commands.EXIT_FAILED)
@@ -124,7 +163,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--states_from", type=pathlib.Path, help="an earlier states.tgz"
     )
-    parser.add_argument("--states_mib", type=float, default=60.0, help="at most")
+    parser.add_argument(
+        "--states_mib",
+        type=float,
+        default=60.0,
+        help="at most; a full-size run of Ad-1 has about 80, of L-1 115",
+    )
     parser.add_argument(
         "--sweep_flags", nargs=argparse.REMAINDER, default=[], help="of uld_jax.sweep"
     )
@@ -198,32 +242,25 @@ def _command(job: list[Cell], options, seconds: float) -> list[str]:
 
 
 def _run(job: list[Cell], options, seconds: float) -> int:
-    """Do a job until it is over or the time is up; return the exit code."""
+    """Do a job until it is over or the time is up; return the exit code.
+
+    The sweep counts its minutes once it has started, and what it starts does so, too:
+    it is stopped here when the time is up by our clock.
+    """
     print(f"{', '.join(map(timetable.key, job))}: {seconds:.0f} s are left", flush=True)
-    started = time.monotonic()
+    end = time.monotonic() + seconds
     with stopping.StopFlag() as stop_flag:
         process = subprocess.Popen(
             _command(job, options, seconds), start_new_session=True
         )
         while (code := process.poll()) is None:
-            if stop_flag.reason():
+            if stop_flag.reason() or time.monotonic() > end:
                 process.terminate()  # It saves its state, then exits.
                 process.wait()
                 code = commands.EXIT_STOPPED
                 break
             time.sleep(0.2)
-    spent = _spent(options)
-    share = (time.monotonic() - started) / len(job)
-    for cell in job:
-        name = timetable.key(cell)
-        spent[name] = spent.get(name, 0.0) + share
-    (options.runs / _SPENT).write_text(json.dumps(spent, indent=1))
     return code
-
-
-def _spent(options) -> dict[str, float]:
-    path = options.runs / _SPENT
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _limits(options) -> None:
@@ -253,12 +290,17 @@ def _forget_unfinished(jobs, options) -> None:
             shutil.rmtree(folder)
 
 
-def _report(jobs, options) -> None:
-    """Write what is to be brought back: records, tables, timetable, states."""
+def _report(
+    jobs, ledger: timetable.Ledger, options, experiment: str | None = None
+) -> None:
+    """Write what is to be brought back: records, tables, timetable, states.
+
+    Tables are kept in --runs; those of an experiment that has had a cell are made anew.
+    """
     cells = [cell for job in jobs for cell in job]
     read = {cell: timetable.read(_folder(cell, options)) for cell in cells}
     call, lease = 60 * options.minutes, 60 * options.lease
-    table = timetable.rows(cells, read, _spent(options))
+    table = timetable.rows(cells, read, ledger.seconds)
     sums = timetable.totals(table, call, lease)
     text = timetable.markdown(table, sums, call, lease)
     (options.out / "timetable.md").write_text(text)
@@ -267,11 +309,11 @@ def _report(jobs, options) -> None:
     print(text.split("\n\n")[1], flush=True)
     over = [cell for cell in cells if timetable.is_over(read[cell])]
     places = [_folder(cell, options) for cell in over]
-    if (options.runs / _SPENT).exists():
-        places.append(options.runs / _SPENT)
+    if ledger.path.exists():
+        places.append(ledger.path)
     packing.pack_records(options.out / "runs.tgz", options.runs, places)
-    for experiment in dict.fromkeys(cell.experiment for cell in over):
-        _table(experiment, options)
+    for one in dict.fromkeys(cell.experiment for cell in over):
+        _table(one, options, anew=one == experiment)
     if options.states:
         begun = [_folder(c, options) for c in cells if read[c] and c not in over]
         path = options.out / "states.tgz"
@@ -279,15 +321,23 @@ def _report(jobs, options) -> None:
             print(f"{line}: too large to be packed", flush=True)
 
 
-def _table(experiment: str, options) -> None:
+def _table(experiment: str, options, anew: bool) -> None:
+    """Write the table of an experiment, made before unless it is to be made anew."""
     number = next(n for n, name in _EXPERIMENTS.items() if name == experiment)
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "uld_jax.tables", str(_group(experiment, options))),
-            f"--markdown={options.out / f'table{number}.md'}",
-        ],
-        stdout=subprocess.DEVNULL,
-    )
+    path = options.runs / f"table{number}.md"
+    if anew or not path.exists():
+        words = [str(_group(experiment, options)), f"--markdown={path}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "uld_jax.tables", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            why = done.stderr.strip().rpartition("\n")[2] or done.returncode
+            print(f"{path.name} cannot be made: {why}", flush=True)
+    if path.exists():
+        shutil.copy(path, options.out)
 
 
 if __name__ == "__main__":

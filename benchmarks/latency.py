@@ -5,9 +5,9 @@
 
 Each contestant is a process of its own, so that start, first call and memory are told
 apart: from signals (int16, as data are stored) and places to positions, one utterance at
-a time. A network is called as `uld_jax.locate` calls it, and once more "in groups", as
-validation and tests do, which always compute groups of examples, for a single one
-sixteen. Baselines stand beside. `--small` leaves the full-size network out.
+a time. A network, with fresh parameters, is saved beforehand as a run's, read and called
+as `uld_jax.locate` does it, and once more "in groups", as validation and tests do, which
+always compute groups of examples, for a single one sixteen. Baselines stand beside. `--small` leaves the full-size network out.
 """
 
 import argparse
@@ -26,6 +26,7 @@ _LEAST = 5
 _GROUPS = " in groups"
 _NETWORKS = ("reduced", f"reduced{_GROUPS}", "full", f"full{_GROUPS}")
 _BASELINES = ("srp_phat", "tdoa_ls")
+_RUN = "run.json"
 _CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 
@@ -39,10 +40,15 @@ def main() -> None:
     )
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=pathlib.Path, help=argparse.SUPPRESS)
+    parser.add_argument("--save", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.save:
+        _save(options.save, options.run)
+        return
     if options.contestant:
-        measured = contestant(options.contestant, options.seconds, options.started)
-        print(json.dumps(measured))
+        words = options.contestant, options.seconds, options.started, options.run
+        print(json.dumps(contestant(*words)))
         return
     names = [
         name
@@ -63,16 +69,22 @@ def main() -> None:
 
 def _both_starts(name: str, seconds: float) -> tuple[dict, dict]:
     """Return what a contestant measured, and once more with what was compiled kept."""
-    with tempfile.TemporaryDirectory() as cache:
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        tempfile.TemporaryDirectory() as run,
+    ):
         print(name, end="", file=sys.stderr, flush=True)
-        once = _process(name, seconds, cache)
+        if name not in _BASELINES:
+            words = [f"--save={name.removesuffix(_GROUPS)}", f"--run={run}"]
+            subprocess.run([sys.executable, __file__, *words], check=True)
+        once = _process(name, seconds, cache, run)
         print(" ...", file=sys.stderr, flush=True)
-        return once, _process(name, 0.0, cache)
+        return once, _process(name, 0.0, cache, run)
 
 
-def _process(name: str, seconds: float, cache: str) -> dict:
+def _process(name: str, seconds: float, cache: str, run: str) -> dict:
     script = pathlib.Path(__file__)
-    words = [f"--contestant={name}", f"--seconds={seconds}"]
+    words = [f"--contestant={name}", f"--seconds={seconds}", f"--run={run}"]
     settings = {
         _CACHE: cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -88,27 +100,30 @@ def _process(name: str, seconds: float, cache: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def contestant(name: str, seconds: float, started: float) -> dict:
+def contestant(name: str, seconds: float, started: float, run: pathlib.Path) -> dict:
     """Localize one utterance again and again; return what was measured.
 
     Args:
         name: A network's size and how it is called, or a baseline.
         seconds: How long, at most; not before a few calls are done.
         started: When the process was started, by the system's clock.
+        run: Folder of the network's run; not looked at for a baseline.
     """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
     import jax
     import numpy as np
 
-    from uld_jax import localizers
+    from uld_jax import host_memory, localizers
 
+    # As the commands do.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    host_memory.keep()
     imported = time.time()
     if name in _BASELINES:
         step = localizers.baseline(name, 1, resolution=1)
     else:
-        size = name.removesuffix(_GROUPS)
-        step = _network(size, at_once=size == name)
+        content = json.loads((run / _RUN).read_text()) | {"folder": str(run)}
+        step = localizers.network(content, _NODES, 1, at_once=_GROUPS not in name)
     example = _example(np.random.default_rng(0))
     built = time.time()
     times = []
@@ -128,20 +143,22 @@ def contestant(name: str, seconds: float, started: float) -> dict:
     }
 
 
-def _network(size: str, at_once: bool):
-    """Return an evaluation step of Ad-1's network with fresh parameters."""
-    import functools
-
+def _save(size: str, run: pathlib.Path) -> None:
+    """Save Ad-1's network with fresh parameters as that of a run's first epoch."""
+    from uld_jax import checkpoints, models, optimizer, schemes, training_step
     from uld_jax import config as config_lib
-    from uld_jax import evaluate, models, optimizer, schemes, training_step
     from uld_jax_experiments import ad1
 
     config = config_lib.resolve(ad1.get_config(size))
     label = schemes.Label(config.label.scheme, config.label.resolution)
-    model = models.for_label(config_lib.to_dict(config.model), label, _NODES, 1, 0)
-    graph, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
-    step = evaluate.make_eval_step(graph, label, at_once=at_once)
-    return functools.partial(step, state.params, state.statistics)
+    settings = config_lib.to_dict(config)
+    model = models.for_label(settings["model"], label, _NODES, 1, 0)
+    _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
+    items = {"params": state.params, "statistics": state.statistics}
+    with checkpoints.Checkpoints(run) as saved:
+        saved.save("best", 1, items, {"epoch": 1})
+    content = {"settings": settings, "best_epoch": 1}
+    (run / _RUN).write_text(json.dumps(content))
 
 
 def _example(rng) -> dict:

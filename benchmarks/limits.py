@@ -94,10 +94,15 @@ def work_of(training: trainings.Training) -> list[counting.Work]:
     return counting.step(config_lib.to_dict(training.config.model), shapes_of(training))
 
 
+def word_of(training: trainings.Training) -> int:
+    """Return the bytes of a number that a training keeps for its backward pass."""
+    return jnp.dtype(training.config.model.dtype).itemsize
+
+
 def bytes_of(training: trainings.Training) -> dict[str, float]:
     """Return the least bytes of a training's step, by what they are."""
-    word = jnp.dtype(training.config.model.dtype).itemsize
-    return counting.least_bytes(work_of(training), shapes_of(training), word)
+    work, shapes = work_of(training), shapes_of(training)
+    return counting.least_bytes(work, shapes, word_of(training))
 
 
 def _counted(steps: dict) -> tuple:
@@ -135,7 +140,7 @@ def _by_part(steps: dict) -> list[tuple]:
                 "forward MFLOP": 1e-6 * one.forward,
                 "backward MFLOP": 1e-6 * one.backward,
                 "% of all": 100 * one.flops / total,
-                "kept MB": 4e-6 * one.stored,
+                "kept MB": 1e-6 * word_of(training) * one.stored,
             }
             for one in counting.by_part(work).values()
         ]

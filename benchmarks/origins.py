@@ -24,7 +24,7 @@ _OPCODE = re.compile(r"(?<=[\s)}\]])([a-z][a-z0-9-]*)\(")
 _ARRAY = re.compile(r"\b(pred|bf|[a-z])(\d*)\w*\[([\d,]*)\]")
 _OPERANDS = re.compile(r"%([\w.-]+)")
 _CALLEE = re.compile(r"(?:self\.)?([A-Za-z_][\w.]*)\(")
-_THIN = frozenset({"linear.py", "dropout.py"})
+_THIN = frozenset({"linear.py", "dropout.py", "grid_convs.py", "lstm.py"})
 _FEW = 5  # Instructions without a name of their own that are passed through.
 
 

@@ -9,11 +9,14 @@ from origins import Origin
 # First that fits; names of functions, or of what they call.
 _PARTS = (
     ("optimizer", {"apply", "adamw"}),
-    ("guard, notes of steps", {"_note", "keep", "tree.norm", "tree_norm"}),
+    (
+        "guard, notes of steps",
+        {"_note", "keep", "tree.norm", "tree_norm"} | {"apply_gradient"},
+    ),
     ("loss, targets", {"losses", "targets"}),
     ("position codes", {"encode_node", "embed_position"}),
     ("spectra", {"network_inputs", "spectral_features", "stft"}),
-    ("front end", {"front_end", "FrontEnd.__call__", "parts", "input_norm"}),
+    ("front end", {"front_end", "FrontEnd.__call__", "pieces", "input_norm"}),
     ("attention over frames", {"over_frames"}),
     ("attention over nodes", {"over_nodes"}),
     ("blocks over frames after fusion", {"temporal_blocks", "Attention.__call__"}),
@@ -22,6 +25,7 @@ _PARTS = (
     ("encoder, residual blocks", {"ResidualBlock.__call__"}),
     ("encoder", {"SpectrumEncoder.__call__"}),
     ("decoder", {"plan", "grow", "grow_norm", "refine", "refine_norm", "head"}),
+    ("decoder", {"EncoderDecoder.__call__"}),  # What is between its layers.
     ("layers before the logits", {"first", "second", "third"}),
 )
 _KINDS = (

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from uld_jax import config as config_lib
-from uld_jax import evaluate
+from uld_jax import evaluate, host_memory
 
 _BEFORE = "uld_jax_before"
 _STEPS = ("training", "evaluation")
@@ -39,8 +39,13 @@ KINDS = {
 }
 
 
-def before(commit: str) -> Callable:
-    """Return how to import a module of the package as it was at a commit."""
+def before(commit: str, folder: pathlib.Path) -> Callable:
+    """Return how to import a module of the package as it was at a commit.
+
+    Args:
+        commit: The commit.
+        folder: An empty folder to put the package into.
+    """
     root = pathlib.Path(__file__).parents[1]
     packed = subprocess.run(
         ["git", "archive", commit, "uld_jax"],
@@ -48,7 +53,6 @@ def before(commit: str) -> Callable:
         check=True,
         cwd=root,
     ).stdout
-    folder = pathlib.Path(tempfile.mkdtemp())
     with tarfile.open(fileobj=io.BytesIO(packed)) as files:
         files.extractall(folder, filter="data")
     package = (folder / "uld_jax").rename(folder / _BEFORE)
@@ -121,11 +125,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="Steps in a turn.")
     parser.add_argument("--kinds", default=",".join(KINDS), help="Names, by commas.")
     arguments = parser.parse_args()
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # As the commands do.
-    packages = (
-        before(arguments.against),
-        lambda name: importlib.import_module(f"uld_jax.{name}"),
-    )
+    # As the commands do.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    host_memory.keep()
+    with tempfile.TemporaryDirectory() as folder:
+        packages = (
+            before(arguments.against, pathlib.Path(folder)),
+            lambda name: importlib.import_module(f"uld_jax.{name}"),
+        )
+        _compare(packages, arguments)
+
+
+def _compare(packages: tuple[Callable, Callable], arguments) -> None:
+    """Print the ratios of each kind."""
     print(f"Time now over time at {arguments.against}, median (quartiles)")
     for kind in arguments.kinds.split(","):
         name, num_nodes, num_sources, num_samples, size, changes = KINDS[kind]

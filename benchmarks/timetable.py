@@ -51,7 +51,8 @@ def rows(cells: list[Cell], records: dict, spent: dict[str, float]) -> list[dict
 
     A cell to come is taken to train all its epochs, at the pace of its experiment's
     cells so far after their first epoch, and to need as much besides: start, compilation,
-    test. Training that stops early takes less. Ad-2 is as Ad-1 until it has a cell.
+    test. Training that stops early takes less. Ad-2 is as Ad-1 until it has a cell. Of
+    cells that were trained together each has its share of the time.
 
     Args:
         cells: In their order.
@@ -62,7 +63,7 @@ def rows(cells: list[Cell], records: dict, spent: dict[str, float]) -> list[dict
     found = []
     for cell in cells:
         record, pace = records.get(cell), paces.get(cell.experiment)
-        trained = len(record["epochs"]) if record else 0
+        trained = _trained(record)
         state = record["status"] if record else "to come"
         if state == "running":
             state = f"{trained} epochs done"
@@ -96,8 +97,13 @@ def key(cell: Cell) -> str:
 
 def _spent(cell: Cell, record: dict | None, spent: dict[str, float]) -> float:
     # A run of another machine's, of which the record alone came, says what it trained.
-    told = ((record or {}).get("times") or {}).get("seconds") or 0.0
-    return max(spent.get(key(cell), 0.0), told)
+    return max(spent.get(key(cell), 0.0), _told_seconds(record))
+
+
+def _told_seconds(record: dict | None) -> float:
+    """Return the seconds by a run's record: its share of those of its program."""
+    times = (record or {}).get("times") or {}
+    return (times.get("seconds") or 0.0) / times.get("together", 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,10 +118,11 @@ class _Pace:
 
 def _pace(cell: Cell, record: dict, spent: dict[str, float]) -> _Pace:
     """Return the pace of a cell that has trained; the first epoch compiles."""
-    trained, times = record["epochs"], record.get("times") or {}
-    seconds = [epoch["seconds"] for epoch in trained]
+    trained = record["epochs"]
+    # Of runs that share a program each is told the seconds of all.
+    seconds = [epoch["seconds"] / epoch.get("together", 1) for epoch in trained]
     training = statistics.median(seconds[1:] or seconds)
-    validation = (times.get("seconds") or sum(seconds)) - sum(seconds)
+    validation = (_told_seconds(record) or sum(seconds)) - sum(seconds)
     epoch = training + max(validation, 0.0) / len(trained)
     return _Pace(
         epoch,
@@ -145,6 +152,82 @@ def _paces(cells, records, spent) -> dict[str, _Pace]:
         if name not in found and like in found:
             found[name] = found[like]
     return found
+
+
+def validation(record: dict | None) -> float:
+    """Return the seconds of a validation, of all runs of the program; 0 if not known."""
+    told = ((record or {}).get("times") or {}).get("seconds") or 0.0
+    epochs = (record or {}).get("epochs") or [{"seconds": told}]
+    return max(told - sum(epoch["seconds"] for epoch in epochs), 0.0) / len(epochs)
+
+
+def start(cell: Cell, records: dict, ledger: "Ledger") -> float | None:
+    """Return the seconds besides training that a process has spent on a cell.
+
+    Those of its experiment's median cell, or its like's: start, data, compilation, and
+    what else is no epoch. None if nothing is known.
+
+    Args:
+        cell: The cell.
+        records: By cell; None where there is none.
+        ledger: What was spent so far.
+    """
+    for experiment in (cell.experiment, _LIKE.get(cell.experiment)):
+        found = [
+            _pace(one, record, ledger.seconds).besides / ledger.processes[key(one)]
+            for one, record in records.items()
+            if one.experiment == experiment and record and record["epochs"]
+            if ledger.processes.get(key(one))
+        ]
+        if found:
+            return statistics.median(found)
+    return None
+
+
+class Ledger:
+    """What was spent on cells so far, by `key`, kept in a file.
+
+    Attributes:
+        seconds: Seconds of work.
+        processes: How many processes were at work.
+        failed: Epochs that a cell had trained when it failed.
+
+    Args:
+        path: The file; it is not there before something is noted.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        told = json.loads(path.read_text()) if path.exists() else {}
+        self.seconds: dict[str, float] = told.get("seconds", {})
+        self.processes: dict[str, int] = told.get("processes", {})
+        self.failed: dict[str, int] = told.get("failed", {})
+
+    def add(self, job: list[Cell], seconds: float) -> None:
+        """Note the seconds of a process that was at work on some cells."""
+        for name in map(key, job):
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds / len(job)
+            self.processes[name] = self.processes.get(name, 0) + 1
+        self._write()
+
+    def fail(self, cell: Cell, record: dict | None) -> None:
+        """Note that a cell has failed."""
+        self.failed[key(cell)] = _trained(record)
+        self._write()
+
+    def has_failed(self, cell: Cell, record: dict | None) -> bool:
+        """Return whether a cell has failed and trained no epoch since."""
+        return _trained(record) <= self.failed.get(key(cell), -1)
+
+    def _write(self) -> None:
+        told = {name: vars(self)[name] for name in ("seconds", "processes", "failed")}
+        partial = self.path.with_name(self.path.name + ".part")
+        partial.write_text(json.dumps(told, indent=1))
+        partial.rename(self.path)
+
+
+def _trained(record: dict | None) -> int:
+    return len(record["epochs"]) if record else 0
 
 
 def totals(table: list[dict], call: float, lease: float) -> list[dict]:

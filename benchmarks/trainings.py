@@ -11,6 +11,7 @@ import numpy as np
 
 from uld_jax import config as config_lib
 from uld_jax import (
+    host_memory,
     models,
     objective,
     optimizer,
@@ -61,7 +62,7 @@ def batch(
 
 
 class Training:
-    """A network in training, its step `compiled`; `step` does one.
+    """A network in training, its step `function`, `compiled`; `step` does one.
 
     `before` is the cost analysis of what XLA was given.
 
@@ -107,9 +108,9 @@ class Training:
         )
         adamw = optimizer.adamw(1e-3, 0.01)
         graph, self.state = training_step.init_state(network, adamw)
-        step = training_step.make_train_step(graph, adamw, self.label, 0)
+        self.function = training_step.make_train_step(graph, adamw, self.label, 0)
         started = time.perf_counter()
-        lowered = step.lower(self.state, self.batch)
+        lowered = self.function.lower(self.state, self.batch)
         self.compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - started
         self.before = lowered.cost_analysis()
@@ -177,6 +178,7 @@ def add_flags(parser) -> None:
 
 def set_up() -> None:
     """Let JAX run programs as the commands do."""
+    host_memory.keep()
     # Of the programs on a CPU none may run beside another: `rendering._after`.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     # Or a program from the cache would tell lines of sources that have changed since.

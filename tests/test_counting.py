@@ -30,7 +30,7 @@ NETWORKS = {
 }
 
 
-def products(jaxpr, repeats=1):
+def products(jaxpr):
     """Return the operations of all products of matrices in a jaxpr, loops and all."""
     total = 0
     for equation in jaxpr.eqns:
@@ -54,7 +54,7 @@ def products(jaxpr, repeats=1):
                 total += length * products(inner.jaxpr)
             elif hasattr(inner, "eqns"):
                 total += length * products(inner)
-    return repeats * total
+    return total
 
 
 @functools.cache

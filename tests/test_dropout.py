@@ -11,7 +11,7 @@ def rngs(seed=0):
     return nnx.Rngs(dropout=jax.random.key(seed))
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_the_rate_is_met_and_the_mean_kept(rate):
     layer, ones = dropout.Dropout(rate), jnp.ones((300, 333))
     found = np.asarray(layer(ones, rngs()))
@@ -22,7 +22,8 @@ def test_the_rate_is_met_and_the_mean_kept(rate):
     # Neighbors share a word; whether they are kept has nothing in common.
     pairs = kept[:, :332].reshape(-1, 2)
     both = pairs.all(axis=1).mean()
-    assert abs(both - (1 - rate) ** 2) < 5 / np.sqrt(len(pairs))
+    expected = (1 - rate) ** 2
+    assert abs(both - expected) < 5 * np.sqrt(expected / len(pairs))
     assert (np.asarray(layer(ones, rngs(1))) != found).any()
     assert (np.asarray(layer(ones, rngs())) == found).all()
 

@@ -35,10 +35,24 @@ def test_values_and_gradients_are_those_of_the_library(K, N):
     )
 
 
-def test_parts_of_an_input_are_the_whole():
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_parts_of_an_input_are_the_whole(dtype):
     layer, _, x = layers(7, 3)
     parts = x[..., :2], x[..., 2:6], x[..., 6:]
-    layer.dtype = jnp.float32
-    np.testing.assert_allclose(
-        linear.concatenated(layer, parts), layer(x), rtol=1e-5, atol=1e-6
-    )
+    layer.dtype = jnp.dtype(dtype)
+    found, expected = linear.concatenated(layer, parts), layer(x)
+    assert found.dtype == expected.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_accelerators_are_given_the_plain_gradient(monkeypatch):
+    x, kernel = jnp.ones((5, 7)), jnp.ones((7, 3))
+
+    def program():
+        jax.clear_caches()
+        energy = jax.grad(lambda kernel: linear.product(x, kernel).sum())
+        return str(jax.make_jaxpr(energy)(kernel))
+
+    assert "optimization_barrier" in program()
+    monkeypatch.setattr(linear, "on_cpu", lambda: False)
+    assert "optimization_barrier" not in program()

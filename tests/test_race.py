@@ -1,7 +1,10 @@
 """The race against PyTorch: the networks are the same, and ratios are of turns."""
 
+import os
 import re
+import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,7 +40,7 @@ def entry_of(kind, **more):
 
 @pytest.fixture
 def equality():
-    pytest.importorskip("torch", reason="needs PyTorch: pip install '.[race]'")
+    pytest.importorskip("torch", reason="needs PyTorch: `make test-race` runs it")
     from race import equality
 
     return equality
@@ -124,7 +127,13 @@ def test_ratios_are_of_turns_not_of_means():
     """Other work slows a turn of both; the ratio is 3 in each, but for one."""
     ours, theirs = [1.0, 10.0, 1.0, 1.0], [3.0, 30.0, 3.0, 9.0]
     shown = [
-        {"kind": kind, "seconds_to_first_step": 5.0, "memory": 2e9, "turns": turns(s)}
+        {
+            "kind": kind,
+            "device": "cpu",
+            "seconds_to_first_step": 5.0,
+            "memory": 2e9,
+            "turns": turns(s),
+        }
         for kind, s in (("uld_jax", ours), ("torch tuned", theirs))
     ]
     raced = entry_of("l1") | {"batch_size": 6, "num_examples": 3600}
@@ -135,6 +144,7 @@ def test_ratios_are_of_turns_not_of_means():
     assert first["minutes an epoch"] == 5.0
     assert first["CPU ms/example"] == pytest.approx(1e3 * 26 / 48)
     assert first["memory GB"] == 2.0
+    assert first["device"] == "cpu"
     assert "device memory GB" not in first
 
 
@@ -150,6 +160,80 @@ def test_full_and_reduced_experiments_are_raced_as_they_are_trained():
 def test_unknown_networks_are_told_with_those_there_are():
     with pytest.raises(contest.RaceError, match=r"no network l2 .* l1, ad1, ad2"):
         run.rows(("l1", "l2"), "reduced", minutes=1.0)
+    with pytest.raises(contest.RaceError, match=r"no precision int8 .* bfloat16"):
+        run.rows(("l1",), "reduced", minutes=1.0, precisions=("int8",))
+    with pytest.raises(contest.RaceError, match=r"no contestant lazy .* tuned, eager"):
+        run.kinds_of("uld_jax,lazy")
+
+
+def test_chosen_contestants_race_against_ours():
+    assert run.kinds_of("eager,tuned") == ("uld_jax", "torch tuned", "torch eager")
+    assert run.kinds_of("uld_jax") == ("uld_jax",)
+
+
+def test_rows_are_told_after_each_race(monkeypatch):
+    """Of two races the second fails: the first one's rows are there."""
+    held, told = [], []
+
+    def hold(folder, kinds, *_):
+        held.append(kinds)
+        if len(held) == 2:
+            raise contest.RaceError("cut off")
+        facts = {"device": "cpu", "seconds_to_first_step": 5.0, "memory": 2e9}
+        return [facts | {"kind": kind, "turns": turns([1.0])} for kind in kinds]
+
+    monkeypatch.setattr(run.contest, "prepare", lambda *_: None)
+    monkeypatch.setattr(run.contest, "hold", hold)
+    with pytest.raises(contest.RaceError, match="cut off"):
+        run.rows(
+            ("l1", "ad1"),
+            "reduced",
+            minutes=1.0,
+            kinds=("uld_jax",),
+            done=lambda table: told.append(list(table)),
+        )
+    assert [[row["network"] for row in table] for table in told] == [["l1, reduced"]]
+
+
+def test_a_cpu_does_not_race_a_gpu():
+    ours, theirs = (
+        SimpleNamespace(kind=kind, platform=platform, device=device)
+        for kind, platform, device in (
+            ("uld_jax", "cpu", "cpu"),
+            ("torch tuned", "gpu", "NVIDIA H100"),
+        )
+    )
+    with pytest.raises(
+        contest.RaceError,
+        match=r"uld_jax is on cpu .* torch tuned on gpu \(NVIDIA H100\).* pip install",
+    ):
+        contest.check_devices(ours, theirs)
+    contest.check_devices(ours, ours)
+
+
+def test_an_interrupted_start_leaves_no_process(tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(contestant):
+        started.append(contestant._process)
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(contest.Contestant, "_answer", interrupted)
+    try:
+        contest.end_by_exception()
+        with pytest.raises(SystemExit):
+            contest.Contestant("uld_jax", tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_paths_of_the_caller_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    benchmarks = str(ROOT / "benchmarks")
+    paths = contest._environment(tmp_path)["PYTHONPATH"].split(os.pathsep)
+    assert paths == [benchmarks, "elsewhere"]
 
 
 def test_made_examples_lie_in_their_rooms_and_are_heard():

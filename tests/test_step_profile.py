@@ -1,6 +1,7 @@
 """benchmarks/tracing.py, origins.py: times by instruction, and where these come from."""
 
 import pathlib
+import re
 import sys
 
 import jax
@@ -38,6 +39,31 @@ def test_a_transform_comes_from_its_line_of_the_package(known):
     assert "rfft" in source[int(line) - 1]
     assert fft.calls[-1].endswith("rfft")
     assert parts.part(fft) == "spectra" and parts.kind(fft) == "FFT"
+
+
+@pytest.mark.parametrize(
+    ("part", "file", "owner", "attribute", "layer"),
+    [
+        ("decoder", "encoder_decoder.py", "EncoderDecoder", "refine", "grid_convs.py"),
+        ("decoder", "encoder_decoder.py", "EncoderDecoder", "plan", "linear.py"),
+        ("splitter", "adhoc.py", "Splitter", "lstm.run", "lstm.py"),
+        ("front end", "front_ends.py", "FrontEnd", "linear.concatenated", "linear.py"),
+    ],
+)
+def test_a_product_belongs_to_who_calls_its_layer(part, file, owner, attribute, layer):
+    package = pathlib.Path(origins.PACKAGE)
+    lines = (package / file).read_text().splitlines()
+    ((number, column),) = [
+        (number, line.index(f"{attribute}("))
+        for number, line in enumerate(lines, start=1)
+        if re.search(rf"(self\.|return |= ){re.escape(attribute)}\(", line)
+        if " def " not in line
+    ]
+    caller = origins.Frame(str(package / file), f"{owner}.__call__", number, column)
+    inner = origins.Frame(str(package / layer), "product", 1, 0)
+    product = origins.Origin("dot", "jit()/dot_general", (caller, inner))
+    assert parts.part(product) == part and product.place == f"{file}:{number}"
+    assert parts.kind(product) == "matrix products"
 
 
 def test_backward_is_told_from_forward(known):

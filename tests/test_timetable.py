@@ -32,6 +32,42 @@ def test_a_cell_to_come_takes_its_epochs_at_the_pace_after_the_first():
     assert to_come["seconds to come"] == pytest.approx(50 * 21 + 170)
 
 
+def test_cells_trained_together_have_their_share_of_the_time_each():
+    shared = record("done", [90, 20])
+    shared["times"]["together"] = 4
+    for epoch in shared["epochs"]:
+        epoch["together"] = 4
+    _, to_come = timetable.rows(
+        [ULD, ONE_HOT], {ULD: shared}, {"ad1/uld_I16_seed0": 53}
+    )
+    # A quarter of what one alone would take: see above.
+    assert to_come["seconds to come"] == pytest.approx((50 * 21 + 170) / 4)
+    (row,) = timetable.rows([ULD], {ULD: shared}, {})
+    assert row["seconds"] == pytest.approx(112 / 4)
+    assert timetable.validation(shared) == pytest.approx(1)  # That of all.
+
+
+def test_what_a_process_takes_to_start_is_that_of_the_median_cell(tmp_path):
+    ledger = timetable.Ledger(tmp_path / "spent.json")
+    records = {ULD: record("running", [20, 20])}
+    assert timetable.start(ULD, records, ledger) is None
+    ledger.add([ULD], 62.0)
+    ledger.add([ULD, ONE_HOT], 100.0)  # One half of it each.
+    ledger = timetable.Ledger(tmp_path / "spent.json")  # As the next call reads it.
+    # 112 s in two processes, 42 of them of two epochs; Ad-2 has no cell yet.
+    assert timetable.start(ULD, records, ledger) == pytest.approx(35)
+    assert timetable.start(OTHER, records, ledger) == pytest.approx(35)
+
+
+def test_a_cell_that_has_trained_on_since_it_failed_has_not_failed(tmp_path):
+    ledger = timetable.Ledger(tmp_path / "spent.json")
+    assert not ledger.has_failed(ULD, None)
+    ledger.fail(ULD, record("running", [20]))
+    ledger = timetable.Ledger(tmp_path / "spent.json")
+    assert ledger.has_failed(ULD, record("running", [20]))
+    assert not ledger.has_failed(ULD, record("running", [20, 20]))
+
+
 def test_an_interrupted_cell_needs_only_the_epochs_that_are_left():
     records = {ULD: record("running", [20, 20, 20])}
     (row,) = timetable.rows([ULD], records, {})

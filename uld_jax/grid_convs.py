@@ -1,8 +1,9 @@
-"""Convolutions over a small plan of the room, as matrix products.
+"""Convolutions over a small plan of the room, as matrix products on CPUs.
 
 They have the parameters of Flax's layers and their results. On CPUs XLA spends longer
 on the gradient of such a kernel, by a convolution over a plan of a few cells, than on
-all else of the decoder; the products take a tenth off a training step of L-1.
+all else of the decoder; the products take a tenth off a training step of L-1
+(docs/speed.md). On accelerators they are the library's convolutions.
 """
 
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ class Conv(nnx.Conv):
 
     def __call__(self, x: Float[Array, "B Y X C"]) -> Float[Array, "B Y X D"]:
         """Return the convolution."""
+        if not linear.on_cpu():
+            return super().__call__(x)
         x, kernel, bias = self.promote_dtype(
             (x, self.kernel[...], self.bias[...]), dtype=self.dtype
         )
@@ -40,6 +43,8 @@ class Doubling(nnx.ConvTranspose):
         An output sees two neighbors along each axis, by every second row and column of
         the kernel: by those of its own parity.
         """
+        if not linear.on_cpu():
+            return super().__call__(x)
         x, kernel, bias = self.promote_dtype(
             (x, self.kernel[...], self.bias[...]), dtype=self.dtype
         )

@@ -1,8 +1,18 @@
-"""A linear layer whose gradient suits CPUs as well."""
+"""A linear layer whose gradient suits CPUs as well.
+
+What CPUs need is done on CPUs alone: the libraries of accelerators transpose as they go,
+and one product of what was joined is better there than several.
+"""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
+
+
+def on_cpu() -> bool:
+    """Return whether what is traced now is meant for a CPU."""
+    return jax.default_backend() == "cpu"
 
 
 @jax.custom_vjp
@@ -12,8 +22,8 @@ def product(
     """Return x @ kernel.
 
     The gradient of the kernel is a product over all rows, for which XLA transposes x on
-    CPUs, however wide. Here the narrower of x and the result's gradient is transposed,
-    which takes 15 % off a training step of Ad-1, and more off a wider network's.
+    CPUs, however wide. Here the narrower of x and the result's gradient is transposed
+    there, which takes 15 % off a training step of Ad-1 (docs/speed.md).
     """
     return x @ kernel
 
@@ -26,7 +36,7 @@ def _backward(saved, gradient):
     x, kernel = saved
     K, N = kernel.shape
     rows, gradients = x.reshape(-1, K), gradient.reshape(-1, N)
-    if K <= N:
+    if K <= N or not on_cpu():
         of_kernel = rows.T @ gradients
     else:  # The barrier keeps XLA from turning it back.
         of_kernel = jax.lax.optimization_barrier(gradients.T @ rows).T
@@ -49,10 +59,16 @@ class Linear(nnx.Linear):
 def concatenated(
     layer: nnx.Linear, parts: tuple[Float[Array, "*B _"], ...]
 ) -> Float[Array, "*B N"]:
-    """Return what a layer makes of parts of its input, without joining them in memory."""
-    first, result = 0, layer.bias[...].astype(layer.dtype)
+    """Return what a layer makes of parts of its input.
+
+    On CPUs without joining them in memory, in float32; with fewer bits the sum of
+    several products would be less exact than one.
+    """
+    if not on_cpu() or layer.dtype != jnp.float32:
+        return layer(jnp.concatenate(parts, axis=-1))
+    first, result = 0, layer.bias[...]
     for part in parts:
         rows = layer.kernel[first : first + part.shape[-1]]
-        result = result + product(part.astype(layer.dtype), rows.astype(layer.dtype))
+        result = result + product(part, rows)
         first += part.shape[-1]
     return result

@@ -23,8 +23,9 @@ class RaceError(errors.InputError):
 
 def _environment(folder: pathlib.Path) -> dict[str, str]:
     """Return the environment of all processes: nothing is compiled before."""
+    paths = (str(_BENCHMARKS), os.environ.get("PYTHONPATH"))
     environment = os.environ | {
-        "PYTHONPATH": str(_BENCHMARKS),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         # Memory of a GPU as it is needed: there are others on it.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
@@ -45,7 +46,9 @@ class Contestant:
 
     Attributes:
         kind: As given.
-        seconds_to_first_step: From the start of the process.
+        platform: "cpu" or "gpu", as it says.
+        device: Name of the device, as it says.
+        seconds_to_first_step: From the start of the process; after `first_step`.
 
     Raises:
         RaceError: If it ends.
@@ -53,7 +56,7 @@ class Contestant:
 
     def __init__(self, kind: str, folder: pathlib.Path):
         self.kind = kind
-        started = time.perf_counter()
+        self._started = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "race.contestant", kind, folder],
             stdin=subprocess.PIPE,
@@ -63,11 +66,20 @@ class Contestant:
             process_group=0,  # To be stopped with its workers.
         )
         try:
-            self._answer()
-        except RaceError:
+            facts = self._answer()
+            self.platform, self.device = facts["platform"], facts["device"]
+        except BaseException:  # Nobody else could end it.
             self.end()
             raise
-        self.seconds_to_first_step = time.perf_counter() - started
+
+    def first_step(self) -> None:
+        """Wait for the first step, which comes unasked, and stop the process.
+
+        Raises:
+            RaceError: If the process ends.
+        """
+        self._answer()
+        self.seconds_to_first_step = time.perf_counter() - self._started
         self._signal(signal.SIGSTOP)
 
     def _signal(self, number: int) -> None:
@@ -183,17 +195,19 @@ def hold(
         turn_seconds: For a turn, about.
 
     Returns:
-        For each its `kind`, `seconds_to_first_step` and `memory`, and of each turn
-        `steps`, `seconds`, `cpu_seconds` and what else `Contestant.turn` returns.
+        For each its `kind`, `device`, `seconds_to_first_step` and `memory`, and of each
+        turn `steps`, `seconds`, `cpu_seconds` and what else `Contestant.turn` returns.
 
     Raises:
-        RaceError: If one ends.
+        RaceError: If one ends, or is not where the first is.
     """
     running, turns = [], {}
     try:
         for kind in kinds:
             say(f"starting {kind}")
             running.append(Contestant(kind, folder))
+            check_devices(running[0], running[-1])
+            running[-1].first_step()
         steps = {}
         for one in running:
             one.turn(2)
@@ -210,6 +224,7 @@ def hold(
         return [
             {
                 "kind": one.kind,
+                "device": one.device,
                 "seconds_to_first_step": one.seconds_to_first_step,
                 "memory": one.memory(),
                 "turns": turns[one.kind],
@@ -219,6 +234,31 @@ def hold(
     finally:
         for one in running:
             one.end()
+
+
+def check_devices(first: Contestant, other: Contestant) -> None:
+    """Refuse a race of a CPU against a GPU.
+
+    Raises:
+        RaceError: If the two are not on the same platform.
+    """
+    if first.platform != other.platform:
+        raise RaceError(
+            f"{first.kind} is on {first.platform} ({first.device}), {other.kind} on "
+            f"{other.platform} ({other.device}): no race. For a GPU install both for "
+            "it, pip install '.[gpu,race]' with a PyTorch built with CUDA; for a CPU "
+            "set JAX_PLATFORMS=cpu and CUDA_VISIBLE_DEVICES= (empty)"
+        )
+
+
+def end_by_exception() -> None:
+    """Have SIGTERM end this process by an exception: contestants are ended, too."""
+
+    def end(number: int, _frame) -> None:
+        signal.signal(number, signal.SIG_IGN)  # What ends them is not disturbed.
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def say(text: str) -> None:

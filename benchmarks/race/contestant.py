@@ -2,8 +2,9 @@
 
     python -m race.contestant KIND FOLDER
 
-The folder holds `entry.json` and what `data.save` wrote. After its first step it says
-so; then it does as many steps as a line on its standard input says.
+The folder holds `entry.json` and what `data.save` wrote. It says on which device it is,
+and after its first step that this is done; then it does as many steps as a line on its
+standard input says.
 """
 
 import json
@@ -14,7 +15,7 @@ import time
 from uld_jax import host_memory
 
 OURS = "uld_jax"
-_KEEP_MEMORY = (OURS, "torch tuned")  # As our commands do; PyTorch gains by it, too.
+SHIPPED = "torch shipped"
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     kind, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     entry = json.loads((folder / "entry.json").read_text())
     answers, sys.stdout = sys.stdout, sys.stderr  # What libraries print is no answer.
-    if kind in _KEEP_MEMORY:
+    if kind != SHIPPED:  # As our commands do; PyTorch gains by it, too.
         host_memory.keep()
     if kind == OURS:
         from race import ours
@@ -36,6 +37,8 @@ def main() -> None:
     def tell(**facts) -> None:
         print(json.dumps(facts), file=answers, flush=True)
 
+    platform, device = training.device_names()
+    tell(platform=platform, device=device)
     tell(loss=training.steps(1))
     for line in sys.stdin:
         started = time.perf_counter()

@@ -1,6 +1,6 @@
 """The networks of the race in PyTorch: as `uld_jax` has them, as PyTorch likes them.
 
-Same numbers from the same weights (`weights.copy`), by what is fast in PyTorch:
+Same numbers from the same weights (`weights.converted`), by what is fast in PyTorch:
 convolutions of its own, `scaled_dot_product_attention`, `torch.stft`. All nodes are
 there: no batch has a mask. What is not in the default settings is left out.
 

@@ -8,6 +8,8 @@ from race import data
 
 from uld_jax import input_pipeline, models, optimizer, schemes, training_step
 
+# What stays in float32 beside bfloat16 is done in TF32 on a GPU, JAX's own choice;
+# `theirs.set_precision` makes it PyTorch's.
 _MATMULS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}
 
 
@@ -70,6 +72,11 @@ class Training:
             self._state = self._step(self._state, next(self._batches))
         after = jax.device_get(jax.block_until_ready(self._state).sums)
         return float(after["loss"] - before["loss"]) / count
+
+    def device_names(self) -> tuple[str, str]:
+        """Return the platform, "cpu" or "gpu", and the device's name."""
+        device = jax.local_devices()[0]
+        return device.platform, device.device_kind
 
     def device_memory(self) -> int | None:
         """Return the most bytes held on the device at once; None if it does not say."""

@@ -2,6 +2,7 @@
 
     python benchmarks/race/run.py --small --out=docs/race_cpu.md  # A CPU's networks.
     python benchmarks/race/run.py --out=$OUT/race_gpu.md          # With a GPU.
+    python benchmarks/race/run.py --networks=l1 --precisions=tf32,bfloat16 --minutes=1
 
 Contestants: "uld_jax", our training step on data held on the device as int16; "torch
 tuned", the same in PyTorch, compiled, data and STFT on the device; "torch eager", that
@@ -14,16 +15,21 @@ on the machine slows all of them.
 PyTorch comes with `pip install '.[race]'`; without it we run alone, and that is said.
 With a GPU, both have to be built for it, jax[cuda13] and a PyTorch of CUDA, installed on
 that machine: the latter is far larger than what `pack_offline.sh` carries. On a GPU
-each network is raced in float32, TF32 and bfloat16, on a CPU in float32.
+each network is raced in float32, TF32 and bfloat16, on a CPU in float32. The table is
+written after each race, and `--networks`, `--precisions` and `--kinds` choose: so a
+machine that is lent for minutes at a time holds the races in several calls, one or two
+in each.
 """
 
 import argparse
 import importlib.metadata
 import importlib.util
+import itertools
 import os
 import pathlib
 import sys
 import tempfile
+from collections.abc import Callable, Collection
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -41,14 +47,16 @@ OURS, TUNED, EAGER, SHIPPED = KINDS = (
     contestant.OURS,
     "torch tuned",
     "torch eager",
-    "torch shipped",
+    contestant.SHIPPED,
 )
+_WORDS = {kind.removeprefix("torch "): kind for kind in KINDS}  # On the command line.
 _LAWS = {
     "l1": (l1, simulation.L1),
     "ad1": (ad1, simulation.AD1),
     "ad2": (ad2, simulation.AD2),
 }
 NETWORKS = tuple(_LAWS)
+PRECISIONS = ("float32", "tf32", "bfloat16")
 _TURN_SECONDS = 3.0
 
 
@@ -62,17 +70,43 @@ def main() -> None:
         "--minutes", type=float, default=3.0, help="of turns, for each race"
     )
     parser.add_argument("--compile_mode", help="of torch.compile, in place of ours")
+    parser.add_argument(
+        "--precisions", help=f"of {', '.join(PRECISIONS)}; those of the device if none"
+    )
+    parser.add_argument(
+        "--kinds",
+        default=",".join(_WORDS),
+        help="of tuned, eager and shipped; uld_jax always races",
+    )
     options = parser.parse_args()
+    contest.end_by_exception()
+
+    def write(table: list[dict]) -> None:
+        report.write("race/run.py", [("The race.", note(), table)], options.out)
+
     try:
-        table = rows(
+        rows(
             options.networks.split(","),
             "reduced" if options.small else "full",
             minutes=options.minutes,
+            kinds=kinds_of(options.kinds),
             compile_mode=options.compile_mode,
+            precisions=options.precisions and options.precisions.split(","),
+            done=write,
         )
     except contest.RaceError as error:
         sys.exit(f"error: {error}")
-    report.write("race/run.py", [("The race.", note(), table)], options.out)
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
+    """Return the contestants that words such as "tuned,eager" name, ours first.
+
+    Raises:
+        contest.RaceError: If there is no such contestant.
+    """
+    words = text.split(",")
+    _check("contestant", words, _WORDS)
+    return tuple(k for word, k in _WORDS.items() if k == OURS or word in words)
 
 
 def quick() -> list[dict]:
@@ -98,6 +132,8 @@ def rows(
     kinds: tuple[str, ...] = KINDS,
     turn_seconds: float = _TURN_SECONDS,
     compile_mode: str | None = None,
+    precisions: list[str] | tuple[str, ...] | None = None,
+    done: Callable[[list[dict]], None] = lambda table: None,
 ) -> list[dict]:
     """Race and return the rows of a table, one a contestant.
 
@@ -108,34 +144,41 @@ def rows(
         kinds: Contestants, ours first; it runs alone where there is no PyTorch.
         turn_seconds: For a turn, about.
         compile_mode: Of `torch.compile`; by default what suits the device.
+        precisions: Of `PRECISIONS`; by default all, on a CPU float32.
+        done: Is told the rows there are, after each race.
 
     Raises:
-        contest.RaceError: If there is no such network, two are not equal, or a
-            contestant ends.
+        contest.RaceError: If there is no such network or precision, two networks are
+            not equal, contestants are on different devices, or one ends.
     """
-    if unknown := sorted(set(names) - set(NETWORKS)):
-        raise contest.RaceError(
-            f"no network {', '.join(unknown)} in the race; there are "
-            f"{', '.join(NETWORKS)}"
-        )
+    _check("network", names, NETWORKS)
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # This process needs none.
     if not _has_torch():
         contest.say("no PyTorch here (pip install '.[race]'): we run alone")
         kinds = (OURS,)
     on_cpu = jax.default_backend() == "cpu"
     compile_mode = compile_mode or ("default" if on_cpu else "max-autotune")
+    precisions = precisions or (PRECISIONS[:1] if on_cpu else PRECISIONS)
+    _check("precision", precisions, PRECISIONS)
     found = []
-    for name in names:
-        for precision in ("float32",) if on_cpu else ("float32", "tf32", "bfloat16"):
-            raced = entry(name, size, precision, compile_mode)
-            contest.say(f"{name}, {size}, {precision}")
-            with tempfile.TemporaryDirectory() as folder:
-                folder = pathlib.Path(folder)
-                contest.prepare(folder, raced, len(kinds) > 1)
-                shown = contest.hold(folder, kinds, 60 * minutes, turn_seconds)
-            title = {"network": f"{name}, {size}", "precision": precision}
-            found += [title | row for row in compare(raced, shown)]
+    for name, precision in itertools.product(names, precisions):
+        raced = entry(name, size, precision, compile_mode)
+        contest.say(f"{name}, {size}, {precision}")
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            contest.prepare(folder, raced, len(kinds) > 1)
+            shown = contest.hold(folder, kinds, 60 * minutes, turn_seconds)
+        title = {"network": f"{name}, {size}", "precision": precision}
+        found += [title | row for row in compare(raced, shown)]
+        done(found)
     return found
+
+
+def _check(what: str, chosen: Collection[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(chosen) - set(known)):
+        raise contest.RaceError(
+            f"no {what} {', '.join(unknown)} in the race; there are {', '.join(known)}"
+        )
 
 
 def entry(name: str, size: str, precision: str, compile_mode: str) -> dict:
@@ -189,6 +232,7 @@ def compare(raced: dict, shown: list[dict]) -> list[dict]:
         against = "" if one is shown[0] else f"{ratio:.2f} ({low:.2f} to {high:.2f})"
         row = {
             "contestant": one["kind"],
+            "device": one["device"],
             "batch": raced["batch_size"],
             "examples/s": rate,
             "uld_jax is times as fast": against,
@@ -210,7 +254,12 @@ def note() -> str:
         "quartiles. An epoch is extrapolated from the rate to the experiment's training "
         "examples. The shipped one's files are in the system's memory: no disk is read. "
         "The first step is done so long after the process starts, nothing being "
-        "compiled before. Memory is the process's most, and its workers'. "
+        "compiled before. Memory is the process's most, and its workers'. uld_jax, tuned "
+        "and eager keep the host's memory (`uld_jax.host_memory`), the shipped one does "
+        "not: on a CPU that is worth about a fifth of the CPU time to each. PyTorch's "
+        "threads wait asleep (OMP_WAIT_POLICY=passive): alone that costs it a few per "
+        "cent, and beside other work it saves it from being several times slower. On a "
+        "GPU, what stays in float32 beside bfloat16 is done in TF32 by all. "
     )
     if not _has_torch():
         return text + "There was no PyTorch: we ran alone."
