@@ -23,7 +23,12 @@ class SkippedSteps:
         seed: Of the run.
         steps_per_epoch: Steps in an epoch.
         example_ids: From an epoch, and a step in it, to what the batch was made of.
+
+    Attributes:
+        name: What begins a line of a run among many, "uld_I4_seed0: "; else nothing.
     """
+
+    name = ""
 
     def __init__(
         self,
@@ -71,8 +76,8 @@ class SkippedSteps:
         """Write down one step, by the number of those before it in the run."""
         epoch, step_in_epoch = divmod(step, self._steps_per_epoch)
         progress.say(
-            f"Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: its loss is "
-            f"{loss}, and the norm of its gradient {grad_norm}"
+            f"{self.name}Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: "
+            f"its loss is {loss}, and the norm of its gradient {grad_norm}"
         )
         if self._workdir is None:
             return

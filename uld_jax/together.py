@@ -17,6 +17,7 @@ from uld_jax import (
     commands,
     datasets,
     initialization,
+    locking,
     progress,
     run_data,
     train_together,
@@ -90,6 +91,12 @@ def main(_) -> None:
     if failed:
         raise commands.Failed(
             f"{len(failed)} of {len(outcomes)} runs failed: {'; '.join(failed)}"
+        )
+    if elsewhere := train_together.at_work_elsewhere(outcomes):
+        raise locking.LockedError(
+            f"{len(elsewhere)} of {len(outcomes)} runs are at work elsewhere: "
+            f"{', '.join(elsewhere)}; the others are done, and the same command looks "
+            "again"
         )
 
 

@@ -4,7 +4,6 @@ What is done once for all are steps and evaluations. Rates, early stops, best st
 checkpoints and records are each run's own, and the same as if it were alone.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 
@@ -54,34 +53,39 @@ class Together:
         members = self._each(
             self._members, lambda member: member.run.begin(member.saved)
         )
-        # Usually all stand at the same step. A program can only go on from one.
-        members.sort(key=_place)  # Stable: those of one seed stay together.
-        for _, part in itertools.groupby(members, _place):
-            self._complete(list(part))
-        return self._outcomes
-
-    def _complete(self, members: list) -> None:
-        """Train and test runs that stand at the same step."""
         program = None
         while members:
             if over := [member for member in members if member.run.is_trained]:
                 self._test(over, program)
                 members = [member for member in members if member not in over]
                 continue
-            if program is None or program.members != members:
-                program = together_program.Program(members)
-                if len(members) > 1:
-                    progress.say(f"In one program: {', '.join(map(_name, members))}")
+            # Usually all stand at the same step. A program can only go on from one, so
+            # who is behind catches up first.
+            here, *later = sorted(set(map(_step, members)))
+            part = [member for member in members if _step(member) == here]
+            if program is None or program.members != part:
+                program = together_program.Program(part)
+                if len(part) > 1:
+                    progress.say(f"In one program: {', '.join(map(_name, part))}")
                 program.load()
-            members = self._train_epoch(program)
+            left = self._train_epoch(program, later[0] if later else None)
+            members = [one for one in members if one in left or one not in part]
+        return self._outcomes
 
-    def _train_epoch(self, program) -> list:
-        """Do the rest of an epoch, and return the runs that can go on."""
-        live = self._train_steps(program)
+    def _train_epoch(self, program, until: int | None) -> list:
+        """Do the rest of an epoch, and return the runs that can go on.
+
+        Args:
+            program: Theirs.
+            until: Step at which others wait, to go on together from there.
+        """
+        live = self._train_steps(program, until)
         if not live:
             return live
         started = time.monotonic()
         program.fetch()
+        if _step(live[0]) % live[0].run.data.steps_per_epoch:
+            return live  # In the middle of the epoch, where others wait.
         found = dict(zip(program.members, program.evaluate("validation"), strict=True))
 
         def end_epoch(member):
@@ -96,7 +100,7 @@ class Together:
         self._check_stop(live)
         return live
 
-    def _train_steps(self, program) -> list:
+    def _train_steps(self, program, until: int | None) -> list:
         """Do the steps that an epoch still has; return the runs that can go on."""
         runs, live = program.runs, program.members
         rules, num_steps = runs[0].config.train, runs[0].data.steps_per_epoch
@@ -129,6 +133,8 @@ class Together:
                     self._check_stop(live, program)
                     if step % rules.checkpoint_steps == 0:
                         live = self._save(live, program)
+                    if before + step == until:
+                        break
         return live
 
     def _test(
@@ -216,8 +222,6 @@ def _name(member) -> str:
     return member.run.workdir.name
 
 
-def _place(member) -> tuple[bool, int]:
-    """Return where a run stands; those that are trained come first."""
-    if member.run.is_trained:
-        return False, 0
-    return True, int(member.run.state.step)
+def _step(member) -> int:
+    """Return where a run stands, as of when its state was fetched last."""
+    return int(member.run.state.step)

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 import jax
 import tensorboardX
 
+from uld_jax import config as config_lib
+from uld_jax import devices as devices_lib
 from uld_jax import (
-    checkpoints,
+    errors,
     locking,
     profiling,
     progress,
@@ -22,8 +24,6 @@ from uld_jax import (
     training_run,
     workdirs,
 )
-from uld_jax import config as config_lib
-from uld_jax import devices as devices_lib
 
 
 def groups(
@@ -78,7 +78,8 @@ def train_and_evaluate(
 
     Returns:
         The record of each run by name; or the error that it has met with, which
-        others are not concerned by: `locking.LockedError` if it is at work elsewhere.
+        others are not concerned by: `locking.LockedError` if it is at work elsewhere,
+        else what is wrong with its folder or with the network that it begins from.
 
     Raises:
         config_lib.ConfigError: If they differ in more than one program can.
@@ -96,7 +97,8 @@ def train_and_evaluate(
     if len(jax.devices()) > 1:
         progress.say(
             f"One of {len(jax.devices())} devices is used; start the same sweep once "
-            "for each (docs/many_devices.md)"
+            "for each, with --together=N, N the number of runs over that of devices "
+            "(docs/together.md)"
         )
     with stopping.StopFlag(seconds) as stop_flag, contextlib.ExitStack() as held:
         begun = {
@@ -108,10 +110,11 @@ def train_and_evaluate(
             if record and record["status"] != "running"
         }
         left = {name: configs[name] for name in configs if name not in over}
-        runs = _open(left, base, devices, stop_flag)
+        outcomes: dict[str, dict | Exception] = {}
+        runs = _open(left, base, devices, stop_flag, outcomes)
         for name, run in runs.items():
             train.check_data(begun[name], run)
-        members, outcomes = _hold(runs, held)
+        members = _hold(runs, held, outcomes)
         profile = profile and bool(members)
         folder = members[0].run.workdir / profiling.FOLDER if profile else None
         with profiling.Profiler(folder) as profiler:
@@ -120,9 +123,16 @@ def train_and_evaluate(
 
 
 def _open(
-    configs: dict, base: pathlib.Path, devices, stop_flag: stopping.StopFlag
+    configs: dict,
+    base: pathlib.Path,
+    devices,
+    stop_flag: stopping.StopFlag,
+    outcomes: dict[str, dict | Exception],
 ) -> dict[str, training_run.Run]:
-    """Return the runs, with data that are loaded once."""
+    """Return the runs, with data that are loaded once.
+
+    One whose network cannot be made is left out, with its error in the outcomes.
+    """
     data: dict[int, run_data.RunData] = {}
     runs = {}
     for name, config in configs.items():
@@ -132,32 +142,47 @@ def _open(
                 if data
                 else run_data.RunData(config, run_data.needed_splits(config), devices)
             )
-        runs[name] = training_run.Run(
-            config, base / name, devices, stop_flag, data[config.seed]
-        )
+        try:
+            run = training_run.Run(
+                config, base / name, devices, stop_flag, data[config.seed]
+            )
+        except errors.InputError as error:
+            _leave_out(name, error, outcomes)
+            continue
+        run.skipped.name = run.name
+        runs[name] = run
     for one in data.values():
         one.load()
     return runs
 
 
+def _leave_out(name: str, error: Exception, outcomes: dict) -> None:
+    progress.say(f"{name} is left out: {error}")
+    outcomes[name] = error
+
+
 def _hold(
-    runs: dict, held: contextlib.ExitStack
-) -> tuple[list, dict[str, dict | Exception]]:
-    """Lock the folders of runs; return those that could be, and what of the others."""
-    members, outcomes = [], {}
+    runs: dict,
+    held: contextlib.ExitStack,
+    outcomes: dict[str, dict | Exception],
+) -> list:
+    """Lock the folders of runs; return those that could be.
+
+    Of the others the outcomes have the error, or the record if they are over by now.
+    """
+    members = []
     for name, run in runs.items():
         try:
             saved = train.hold(run.config, run.workdir, held)
-        except (locking.LockedError, checkpoints.CheckpointError) as error:
-            progress.say(f"{name} is left out: {error}")
-            outcomes[name] = error
+        except errors.InputError as error:
+            _leave_out(name, error, outcomes)
             continue
         if saved is None:
             outcomes[name] = workdirs.read_record(run.workdir)
             continue
         board = tensorboardX.SummaryWriter(str(run.workdir / "tensorboard"))
         members.append(together_program.Member(run, saved, held.enter_context(board)))
-    return members, outcomes
+    return members
 
 
 def unfinished(outcomes: dict[str, dict | Exception]) -> Iterable[tuple[str, str]]:
@@ -169,3 +194,12 @@ def unfinished(outcomes: dict[str, dict | Exception]) -> Iterable[tuple[str, str
         elif outcome["status"] != "done":
             reason = outcome.get("reason")
             yield name, outcome["status"] + (f": {reason}" if reason else "")
+
+
+def at_work_elsewhere(outcomes: dict[str, dict | Exception]) -> list[str]:
+    """Return the names of the runs that were left out, since others are at them."""
+    return [
+        name
+        for name, outcome in outcomes.items()
+        if isinstance(outcome, locking.LockedError)
+    ]
