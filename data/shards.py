@@ -258,6 +258,7 @@ def use_one_thread() -> None:
     To be called before JAX computes anything.
     """
     os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} "
         "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     )
     import jax
