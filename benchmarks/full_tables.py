@@ -130,6 +130,15 @@ def _end(jobs, ledger: timetable.Ledger, options) -> None:
         sys.exit(commands.EXIT_STOPPED)
 
 
+def _count(text: str) -> str:
+    """Return how many cells go together, in figures; nothing for any number."""
+    if text and (not text.isdecimal() or int(text) < 1):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; it must be a whole number from 1 up, or left out for any"
+        )
+    return text
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=pathlib.Path, required=True, help="of all cells")
@@ -151,6 +160,7 @@ def _parse() -> argparse.Namespace:
         nargs="?",
         const="",
         metavar="N",
+        type=_count,
         help="a scheme's cells in one program, N at most",
     )
     parser.add_argument(

@@ -250,3 +250,10 @@ def test_runs_that_differ_in_seed_or_resolution_alone_are_grouped(two, tiny_data
         config.seed, config.label.resolution = seed, resolution
         maps[f"{resolution}{seed}"] = initialization.settle(config, None)
     assert train_together.groups(maps) == [["40", "41"], ["50"]]
+
+
+def test_a_run_is_named_as_a_folder_in_the_workdir():
+    train_together.check_names([FINE, COARSE])
+    for name in ("../a", "..", "a/b", ""):
+        with pytest.raises(config_lib.ConfigError, match="cannot be the name of a"):
+            train_together.check_names([FINE, name])

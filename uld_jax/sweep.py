@@ -77,12 +77,13 @@ class _Count(flags.ArgumentParser):
         """Return the number; 0 for any."""
         words = {"true": 0, "false": 1}
         text = str(argument).lower()
-        count = words[text] if text in words else int(text)
-        if count < 1 and text not in words:
+        if text in words:
+            return words[text]
+        if not text.isdecimal() or int(text) < 1:
             raise ValueError(
-                f"{count}; it must be at least 1, or left out for any number"
+                f"{argument}; it must be a whole number from 1 up, or left out for any"
             )
-        return count
+        return int(text)
 
 
 _TOGETHER = flags.DEFINE_flag(

@@ -50,9 +50,10 @@ def _plan() -> dict[str, config_lib.ConfigDict]:
         overrides = {name: dict(changes) for name, changes in runs.items()}
     except (ValueError, TypeError, AttributeError):
         raise config_lib.ConfigError(
-            f"--runs is {_RUNS.value!r}; it must be JSON as in "
+            f"--runs is {_RUNS.value!r}; it must be a JSON object as in "
             '{"uld_I4_seed0": {"label.resolution": 4}}'
         ) from None
+    train_together.check_names(overrides)
     if not overrides:
         raise config_lib.ConfigError("--runs names no run; name at least one")
     configs = {}

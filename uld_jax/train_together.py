@@ -48,6 +48,20 @@ def groups(
     return parts
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Raise unless each name can be that of a folder.
+
+    Raises:
+        config_lib.ConfigError: With the one that cannot.
+    """
+    for name in names:
+        if pathlib.PurePath(name).name != name or name in ("", ".."):
+            raise config_lib.ConfigError(
+                f"--runs: {name!r} cannot be the name of a folder in --workdir; name "
+                "runs as in uld_I4_seed0"
+            )
+
+
 def _kind(config) -> str:
     """Return the settings that runs in one program have in common."""
     settings = config_lib.to_dict(config)
