@@ -16,26 +16,26 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
+import trainings
 
 from uld_jax import config as config_lib
-from uld_jax import evaluate, host_memory
+from uld_jax import evaluate
 
 _BEFORE = "uld_jax_before"
 _STEPS = ("training", "evaluation")
-_REDUCED = {"width": 64, "frames_per_step": 6, "num_temporal_blocks": 1}
-# Network, nodes, sources, samples, batch size, what differs from its full size.
+_CLOCKS = ("clock", "processor")
+# Experiment, whether its reduced network, batch size; None for the experiment's.
 KINDS = {
-    "L-1 reduced": ("encoder_decoder", 8, 1, 2560, 128, {"width": 64, "num_blocks": 2}),
-    "Ad-1 reduced": ("adhoc", 15, 1, 32000, 8, _REDUCED),
-    "Ad-2 reduced": ("adhoc", 15, 2, 32000, 8, _REDUCED),
-    "L-1": ("encoder_decoder", 8, 1, 2560, 32, {}),
-    "Ad-1": ("adhoc", 15, 1, 32000, 2, {}),
-    "Ad-2": ("adhoc", 15, 2, 32000, 2, {}),
+    "L-1 reduced": ("l1", True, None),
+    "Ad-1 reduced": ("ad1", True, None),
+    "Ad-2 reduced": ("ad2", True, None),
+    "L-1": ("l1", False, 32),
+    "Ad-1": ("ad1", False, 2),
+    "Ad-2": ("ad2", False, 2),
 }
 
 
@@ -60,41 +60,6 @@ def before(commit: str, folder: pathlib.Path) -> Callable:
         path.write_text(re.sub(r"\buld_jax\b", _BEFORE, path.read_text()))
     sys.path.insert(0, str(folder))
     return lambda name: importlib.import_module(f"{_BEFORE}.{name}")
-
-
-def batch_of(num_nodes: int, num_sources: int, num_samples: int, size: int) -> dict:
-    """Return a batch of noise."""
-    rng = np.random.default_rng(0)
-    room = np.tile(np.float32([6.0, 5.0, 3.0]), (size, 1))
-    shapes = {"node_positions": num_nodes, "source_positions": num_sources}
-    places = {
-        key: np.float32(rng.uniform(size=(size, number, 3)) * room[:, None])
-        for key, number in shapes.items()
-    }
-    audio = rng.integers(-9000, 9000, (size, num_nodes, num_samples)).astype(np.int16)
-    return jax.device_put({"audio": audio, "room_size": room, **places})
-
-
-def ratios(old, new, turns: int, steps: int) -> dict[str, np.ndarray]:
-    """Return how many times as long the new one takes, for each pair of turns.
-
-    By the clock, and by the processor time of this process, which other work on the
-    machine disturbs less.
-    """
-    for function in (old, new):
-        function()
-    clocks = {"clock": time.perf_counter, "processor": time.process_time}
-    found = {name: [] for name in clocks}
-    for turn in range(turns):
-        seconds = {}
-        for function in (old, new) if turn % 2 else (new, old):
-            started = {name: clock() for name, clock in clocks.items()}
-            for _ in range(steps):
-                function()
-            seconds[function] = {n: clock() - started[n] for n, clock in clocks.items()}
-        for name, values in found.items():
-            values.append(seconds[new][name] / seconds[old][name])
-    return {name: np.array(values) for name, values in found.items()}
 
 
 def contestants(module: Callable, network: tuple, batch: dict, evaluated: dict):
@@ -125,9 +90,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="Steps in a turn.")
     parser.add_argument("--kinds", default=",".join(KINDS), help="Names, by commas.")
     arguments = parser.parse_args()
-    # As the commands do.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    host_memory.keep()
+    trainings.set_up()
     with tempfile.TemporaryDirectory() as folder:
         packages = (
             before(arguments.against, pathlib.Path(folder)),
@@ -140,19 +103,26 @@ def _compare(packages: tuple[Callable, Callable], arguments) -> None:
     """Print the ratios of each kind."""
     print(f"Time now over time at {arguments.against}, median (quartiles)")
     for kind in arguments.kinds.split(","):
-        name, num_nodes, num_sources, num_samples, size, changes = KINDS[kind]
-        settings = config_lib.to_dict(config_lib.default(name).model) | changes
-        law = (num_nodes, num_sources, num_samples)
-        batch = batch_of(*law, size)
-        more = -(-size // evaluate.ROWS) * evaluate.ROWS
-        evaluated = batch_of(*law, more)
-        both = [
-            contestants(package, (settings, *law[:2]), batch, evaluated)
-            for package in packages
-        ]
+        name, small, size = KINDS[kind]
+        config, law = trainings.config(name, small), trainings.LAWS[name]
+        num_nodes = config.data.nodes_in_training or law.num_nodes
+        size = size or config.train.batch_size
+        batch, evaluated = (
+            trainings.batch(law, rows, num_nodes, law.num_samples)
+            for rows in (size, -(-size // evaluate.ROWS) * evaluate.ROWS)
+        )
+        network = config_lib.to_dict(config.model), num_nodes, law.num_sources
+        both = [contestants(one, network, batch, evaluated) for one in packages]
         for what, pair in zip(_STEPS, zip(*both, strict=True), strict=True):
-            for clock, found in ratios(*pair, arguments.turns, arguments.steps).items():
-                low, middle, high = np.percentile(found, (25, 50, 75))
+            for function in pair:
+                function()
+            seconds = trainings.by_both_clocks(
+                pair, arguments.turns, calls=arguments.steps
+            )
+            for clock, (old, new) in zip(
+                _CLOCKS, seconds.transpose(0, 2, 1), strict=True
+            ):
+                low, middle, high = np.percentile(new / old, (25, 50, 75))
                 print(
                     f"{kind}, {what} step, {clock} time: "
                     f"{middle:.3f} ({low:.3f} to {high:.3f})",

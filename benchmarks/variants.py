@@ -11,7 +11,6 @@ it is takes less.
 import argparse
 import contextlib
 import ctypes
-import time
 from collections.abc import Callable, Iterator
 from unittest import mock
 
@@ -250,16 +249,7 @@ def _table(name: str, small: bool, turns: int) -> tuple:
     titles, functions, counts = zip(*variants(name, small), strict=True)
     for function in functions:
         function()
-    clocks = time.perf_counter, time.process_time
-    seconds = np.zeros((len(clocks), turns, len(functions)))
-    for turn in range(turns):
-        numbers = range(len(functions))
-        for number in reversed(numbers) if turn % 2 else numbers:
-            started = [clock() for clock in clocks]
-            functions[number]()
-            for row, clock in enumerate(clocks):
-                taken = (clock() - started[row]) / counts[number]
-                seconds[row, turn, number] = taken
+    seconds = trainings.by_both_clocks(functions, turns) / counts
     ratios = np.percentile(seconds / seconds[..., :1], (25, 50, 75), axis=1)
     rows = []
     for number, title in enumerate(titles):

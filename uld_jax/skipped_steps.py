@@ -23,12 +23,8 @@ class SkippedSteps:
         seed: Of the run.
         steps_per_epoch: Steps in an epoch.
         example_ids: From an epoch, and a step in it, to what the batch was made of.
-
-    Attributes:
-        name: What begins a line of a run among many, "uld_I4_seed0: "; else nothing.
+        name: What begins a line of a run among many, "uld_I4_seed0: ".
     """
-
-    name = ""
 
     def __init__(
         self,
@@ -36,8 +32,9 @@ class SkippedSteps:
         seed: int,
         steps_per_epoch: int,
         example_ids: Callable[[int, int], list],
+        name: str = "",
     ):
-        self._workdir, self._seed = workdir, seed
+        self.name, self._workdir, self._seed = name, workdir, seed
         self._steps_per_epoch, self._example_ids = steps_per_epoch, example_ids
         self._told = 0
 

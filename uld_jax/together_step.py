@@ -19,9 +19,6 @@ from jaxtyping import Array, Float
 
 from uld_jax import evaluate, objective, schemes, training_step
 
-# Networks in which only a code's layer and the logits' one know of the resolution.
-ANY_RESOLUTION = frozenset({"adhoc"})
-
 
 @dataclasses.dataclass(frozen=True)
 class Group:
@@ -75,7 +72,7 @@ def make_train_step(
     def train_step(state, batches):
         keys = jax.vmap(training_step.dropout_key)(jnp.array(group.seeds), state.step)
         batch_of_run = [batches[number] for number in batch_of]
-        heard = _stacked([_heard(labels[0], batch) for batch in batches])
+        heard = _stacked([objective.heard(batch) for batch in batches])
         codes = _codes(labels, batch_of_run)
 
         def total_loss(params):
@@ -159,14 +156,8 @@ def _logits(graph, labels, params, statistics, batch) -> list[Float[Array, "B S 
         return model(spectra, codes, mask)
 
     own = params, statistics, _codes(labels, [batch] * len(labels))
-    heard = _stacked([_heard(labels[0], batch)])
+    heard = _stacked([objective.heard(batch)])
     return _cut(labels, _over_runs(one_network, [0] * len(labels), own, heard))
-
-
-def _heard(label: schemes.Label, batch: objective.Batch):
-    """Return the part of a network's inputs that is the same whatever the label."""
-    spectra, _, mask = objective.network_inputs(label, batch)
-    return spectra, mask
 
 
 def _codes(labels, batches) -> Float[Array, "R B M D"]:
@@ -174,9 +165,7 @@ def _codes(labels, batches) -> Float[Array, "R B M D"]:
     made = {}
     for label, batch in zip(labels, batches, strict=True):
         if (label, id(batch)) not in made:
-            # The spectra are not used, and so not computed here.
-            _, codes, _ = objective.network_inputs(label, batch)
-            made[label, id(batch)] = codes
+            made[label, id(batch)] = objective.node_codes(label, batch)
     longest = max(label.num_outputs for label in labels)
     return jnp.stack(
         [

@@ -13,13 +13,13 @@ from uld_jax import devices as devices_lib
 from uld_jax import (
     errors,
     locking,
+    models,
     profiling,
     progress,
     run_data,
     stopping,
     together_loop,
     together_program,
-    together_step,
     train,
     training_run,
     workdirs,
@@ -68,7 +68,7 @@ def _kind(config) -> str:
     del settings["seed"]
     # Each begins from the network of its name.
     settings["init"] = settings["init"]["folder"] is not None
-    if config.model.name in together_step.ANY_RESOLUTION:
+    if config.model.name in models.ANY_RESOLUTION:
         settings["label"] = settings["label"]["scheme"]
     return json.dumps(settings, sort_keys=True)
 
@@ -104,7 +104,7 @@ def train_and_evaluate(
         raise config_lib.ConfigError(
             f"{', '.join(configs)} cannot be trained in one program: they may differ in "
             "seed and, of the networks "
-            f"{', '.join(sorted(together_step.ANY_RESOLUTION))}, in resolution alone"
+            f"{', '.join(sorted(models.ANY_RESOLUTION))}, in resolution alone"
         )
     configs = dict(sorted(configs.items(), key=lambda item: item[1].seed))
     devices = devices_lib.one()
@@ -163,7 +163,6 @@ def _open(
         except errors.InputError as error:
             _leave_out(name, error, outcomes)
             continue
-        run.skipped.name = run.name
         runs[name] = run
     for one in data.values():
         one.load()

@@ -94,6 +94,7 @@ class Run:
             config.seed,
             self.data.steps_per_epoch,
             self.data.example_ids,
+            self.name,
         )
 
     def begin(self, saved) -> None:
