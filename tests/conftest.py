@@ -51,13 +51,15 @@ def pytest_collection_modifyitems(items):
 def compiled_once(tmp_path_factory, worker_id):
     """Let the tests, and the commands that they start, share what they compile.
 
-    Most of a tiny run's time is compilation.
+    Most of a tiny run's time is compilation. A developer who sets
+    JAX_COMPILATION_CACHE_DIR keeps the compiled programs for the next run.
     """
     folder = tmp_path_factory.getbasetemp()
     if worker_id != "master":
         folder = folder.parent  # Of both processes.
+    kept = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     settings = {
-        "jax_compilation_cache_dir": str(folder / "compiled"),
+        "jax_compilation_cache_dir": kept or str(folder / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
