@@ -17,7 +17,7 @@ LAYERS = {
     | {"gridding", "image_source"}
     | {"builtin_noise", "stopping", "errors", "paper", "markup", "libri_adhoc40"}
     | {"recorded_signals", "variants", "checksums", "step_folders"}
-    | {"saved_states", "stored_data", "padding"},
+    | {"saved_states", "stored_data"},
     1: {
         "devices",
         "history",
@@ -47,7 +47,6 @@ LAYERS = {
     },
     4: {
         "skipped_steps",
-        "together_step",
         "condition_plots",
         "floor_plans",
         "comparisons",
@@ -57,11 +56,10 @@ LAYERS = {
     5: {"datasets", "initialization"},
     6: {"run_data", "localizers"},
     7: {"training_run", "conditions", "positions", "sharing"},
-    8: {"commands", "together_program", "training_loop"},
-    9: {"together_loop", "train"},
-    10: {"train_together"},
-    11: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
-    | {"elastic", "locate", "share", "together", "verify"},
+    8: {"commands", "training_loop"},
+    9: {"train"},
+    10: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
+    | {"elastic", "locate", "share", "verify"},
 }
 # Within a layer, or to say more about what a module may use.
 ALSO_ALLOWED = {

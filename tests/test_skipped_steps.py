@@ -49,12 +49,11 @@ def test_a_skipped_batch_is_written_with_its_examples_and_the_seed(
     assert "Epoch 3: step 4 is not applied: its loss is nan" in capsys.readouterr().out
     watch.look(noted([23]))
     assert not capsys.readouterr().out
-    watch.name = "uld_I4_seed0: "  # Of a run among many.
     watch.look(noted([23, 31, 32]))
     assert list(written(tmp_path)) == ["23", "31", "32"]
     told = capsys.readouterr().out.splitlines()
     assert [line.partition(" is not")[0] for line in told] == [
-        f"uld_I4_seed0: Epoch 4: step {step}" for step in (2, 3)
+        f"Epoch 4: step {step}" for step in (2, 3)
     ]
 
 

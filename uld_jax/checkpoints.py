@@ -8,7 +8,6 @@ Parameters are an item of their own, to be read alone.
 import contextlib
 import copy
 import pathlib
-import threading
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any
@@ -22,8 +21,6 @@ from uld_jax import checksums, errors, progress, saved_states, step_folders
 _KINDS = ("last", "best")
 _KEPT = 2  # Of each kind.
 _DAMAGED = "damaged"  # The folder of steps that were put aside.
-# Orbax numbers what it does by process: saves of several runs at once disturb each other.
-_ONE_AT_A_TIME = threading.Lock()
 
 
 class CheckpointError(errors.InputError):
@@ -262,7 +259,7 @@ def _write(path: pathlib.Path, step: int, state: dict, note: dict) -> None:
     items = {
         k: ocp.args.StandardSave(v) for k, v in state.items() if jax.tree.leaves(v)
     }
-    with _ONE_AT_A_TIME, _orbax() as orbax:
+    with _orbax() as orbax:
         orbax.save(
             path.resolve(),
             args=ocp.args.Composite(note=ocp.args.JsonSave(note), **items),
@@ -283,7 +280,7 @@ def _load(
     held = sorted({name.split("/")[0] for name in wanted})
     args = {item: ocp.args.StandardRestore() for item in held}
     try:
-        with _ONE_AT_A_TIME, _orbax() as orbax:
+        with _orbax() as orbax:
             restored = orbax.restore(
                 path.resolve(),
                 args=ocp.args.Composite(note=ocp.args.JsonRestore(), **args),

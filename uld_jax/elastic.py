@@ -1,11 +1,10 @@
 """Runs that many workers share: each takes what is free, and nothing schedules them."""
 
-import contextlib
 import dataclasses
 import math
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from uld_jax import commands, locking, progress, stopping
 
@@ -31,37 +30,18 @@ class Run:
     start: Callable[[float | None], int]
 
 
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """Runs that one process can do together.
-
-    Attributes:
-        names: Their names.
-        start: Runs those of some names in a process, for so many seconds at most, and
-            returns the exit code.
-    """
-
-    names: Sequence[str]
-    start: Callable[[Sequence[str], float | None], int]
-
-
 def work_off(
-    runs: dict[str, Run],
-    deadline: float = math.inf,
-    wait: bool = False,
-    groups: Sequence[Group] = (),
+    runs: dict[str, Run], deadline: float = math.inf, wait: bool = False
 ) -> dict[str, str]:
     """Do what is free, one after the other, until nothing is.
 
-    A run that fails is not tried again here; another worker may. What a group's
-    process leaves, by an error, is done run by run.
+    A run that fails is not tried again here; another worker may.
 
     Args:
         runs: The runs by name.
         deadline: When to stop, in seconds of the monotonic clock.
         wait: Whether to stay until what is at work elsewhere is over, and to take up
             what is left there.
-        groups: Which of them to do together; by default each is done alone.
 
     Returns:
         What became of each run by name: "done", "at work elsewhere", or how it failed.
@@ -71,11 +51,8 @@ def work_off(
     """
     found: dict[str, str] = {}
     told = False
-    in_group = {name for group in groups for name in group.names}
-    alone = [name for name in runs if name not in in_group]
-    units = [*groups, *(Group([name], _one_at_a_time(runs)) for name in alone)]
     while True:
-        any_here = _pass(runs, units, found, deadline)
+        any_here = _pass(runs, found, deadline)
         if _ELSEWHERE not in found.values() or not (any_here or wait):
             return found
         if not any_here:
@@ -85,111 +62,62 @@ def work_off(
             _pause(deadline)
 
 
-def _one_at_a_time(runs: dict[str, Run]) -> Callable:
-    """Return a group's `start` that does one run, as the run does it."""
-    return lambda names, seconds: runs[names[0]].start(seconds)
-
-
-def _pass(
-    runs: dict[str, Run],
-    units: Sequence[Group],
-    found: dict[str, str],
-    deadline: float,
-) -> bool:
+def _pass(runs: dict[str, Run], found: dict[str, str], deadline: float) -> bool:
     """Go through what is not over yet, note what became of it; return if one ran here.
 
     Raises:
         stopping.Stopped: If the time is up or a signal to stop came.
     """
     any_here = False
-    numbers = {name: number for number, name in enumerate(runs, start=1)}
-    for unit in units:
-        before = dict(found)
-        waiting = [n for n in unit.names if before.get(n) in (None, _ELSEWHERE)]
-        titles = {name: f"[{numbers[name]}/{len(runs)}] {name}" for name in waiting}
-        with contextlib.ExitStack() as claims:
-            free = []
-            for name in waiting:
-                found[name], note = _claim(runs[name], claims)
-                if note is None:
-                    free.append(name)
-                elif found[name] != before.get(name):
-                    progress.say(f"{titles[name]}: {note}")
-            if free:
-                title = ", ".join(titles[name] for name in free)
-                found |= _start(runs, unit, free, title, deadline)
-            for name in free:
-                any_here |= found[name] != _ELSEWHERE
-                if found[name] == _ELSEWHERE != before.get(name):
-                    note = "it began there at the same time"
-                    progress.say(f"{titles[name]}: {_ELSEWHERE}; {note}")
+    for number, (name, run) in enumerate(runs.items(), start=1):
+        before = found.get(name)
+        if before not in (None, _ELSEWHERE):
+            continue
+        title = f"[{number}/{len(runs)}] {name}"
+        found[name], note = _take(run, title, deadline)
+        any_here |= note is None
+        if note is not None and found[name] != before:
+            progress.say(f"{title}: {note}")
     return any_here
 
 
-def _claim(run: Run, claims: contextlib.ExitStack) -> tuple[str, str | None]:
-    """Claim a run unless it is over or at work elsewhere.
+def _take(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
+    """Do a run unless it is over or at work elsewhere.
 
     The worker holds the run's claim from before it looks until the run has ended, so
     that of many that come by at once one alone starts it. The run's own lock tells of
     one that was started by hand, or that goes on though its worker was killed.
 
     Returns:
-        What became of it, and what there is to say of it; None where it is free.
+        What became of it, and what there is to say of it; None where it ran here.
+
+    Raises:
+        stopping.Stopped: If the time is up, or the run was stopped.
     """
     try:
         if (status := run.status()) in (None, "running"):
-            with contextlib.ExitStack() as claim:
-                claim.enter_context(locking.hold(run.workdir / CLAIM_FILE))
+            with locking.hold(run.workdir / CLAIM_FILE):
                 with locking.hold(run.workdir / locking.FILE_NAME):
                     status = run.status()  # It may have ended since we looked.
                 if status in (None, "running"):
-                    claims.enter_context(claim.pop_all())
-                    return "", None
+                    return _start(run, title, deadline)
     except locking.LockedError as error:
         return _ELSEWHERE, f"{_ELSEWHERE}; {error}"
     return status, f"{status} already"
 
 
-def _start(
-    runs: dict[str, Run], unit: Group, names: list[str], title: str, deadline: float
-) -> dict[str, str]:
-    """Do runs that are free; return what became of each.
-
-    Raises:
-        stopping.Stopped: If the time is up, or a run was stopped.
-    """
-    if len(names) == 1:
-        unit = Group(names, _one_at_a_time(runs))
+def _start(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
+    """Do a run that is free; return as `_take`."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise stopping.Stopped("the time given is up")
     progress.say(title)
-    code = unit.start(names, left if math.isfinite(left) else None)
+    code = run.start(left if math.isfinite(left) else None)
     if code == commands.EXIT_STOPPED:
         raise stopping.Stopped("the run was stopped")
-    if len(names) == 1:
-        return {names[0]: _outcome(code)}
-    over, left_over = {}, []
-    for name in names:
-        status = runs[name].status()
-        if status in (None, "running"):
-            left_over.append(name)
-        else:
-            over[name] = status
-    if code in (0, commands.EXIT_LOCKED):
-        return over | dict.fromkeys(left_over, _ELSEWHERE)
-    if left_over:
-        progress.say(f"exit code {code} of {len(names)} runs together; now one by one")
-    for name in left_over:
-        over |= _start(runs, unit, [name], name, deadline)
-    return over
-
-
-def _outcome(code: int) -> str:
-    """Return what became of a run, by the exit code of its process."""
     if code == commands.EXIT_LOCKED:
-        return _ELSEWHERE
-    return f"exit code {code}" if code else _DONE
+        return _ELSEWHERE, f"{_ELSEWHERE}; it began there at the same time"
+    return (f"exit code {code}" if code else _DONE), None
 
 
 def _pause(deadline: float) -> None:

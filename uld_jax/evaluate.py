@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,47 +74,17 @@ def make_eval_step(
 ) -> Callable:
     """Return a jitted function (params, statistics, batch) to per-example results.
 
+    The permutation of least distance decides metrics, whatever the loss takes.
+
     Args:
         graph: Graph of the network.
         label: Scheme and resolution.
         permutation_invariant: See `objective.losses`.
         devices: What a batch is divided among; by default one device.
         at_once: Whether the network is shown a batch as it is. By default see
-            `in_groups`, which for a single example computes sixteen.
+            `_in_groups`, which for a single example computes sixteen.
     """
     devices = devices or devices_lib.one()
-
-    def some_rows(params, statistics, batch):
-        model = nnx.merge(graph, params, statistics)
-        model.eval()
-        logits = model(*objective.network_inputs(label, batch))
-        return judge_logits(label, logits, batch, permutation_invariant)
-
-    def eval_step(params, statistics, batch):
-        judge_rows = functools.partial(some_rows, params, statistics)
-        if not at_once:
-            judge_rows = functools.partial(in_groups, judge_rows)
-        return devices.by_rows(judge_rows)(batch)
-
-    return devices.jit(eval_step)
-
-
-def judge_logits(
-    label: schemes.Label,
-    logits: Float[Array, "B S D"],
-    batch: objective.Batch,
-    permutation_invariant: bool = True,
-) -> dict[str, Array]:
-    """Return what logits are worth, by example.
-
-    The permutation of least distance decides metrics, whatever the loss takes.
-
-    Args:
-        label: Scheme and resolution.
-        logits: What a network says.
-        batch: The batch it was said about.
-        permutation_invariant: See `objective.losses`.
-    """
 
     def one_example(logits, target, positions, room_size):
         predicted = jax.vmap(label.decode, (0, None))(logits, room_size)
@@ -126,17 +95,29 @@ def judge_logits(
             "correct": said == jax.vmap(label.classify)(target),
         }
 
-    loss, kl = objective.losses(label, logits, batch, permutation_invariant)
-    results = jax.vmap(one_example)(
-        logits,
-        objective.targets(label, batch),
-        batch["source_positions"][..., :2],
-        batch["room_size"][:, :2],
-    )
-    return results | {"loss": loss, "kl": kl}
+    def some_rows(params, statistics, batch):
+        model = nnx.merge(graph, params, statistics)
+        model.eval()
+        logits = model(*objective.network_inputs(label, batch))
+        loss, kl = objective.losses(label, logits, batch, permutation_invariant)
+        results = jax.vmap(one_example)(
+            logits,
+            objective.targets(label, batch),
+            batch["source_positions"][..., :2],
+            batch["room_size"][:, :2],
+        )
+        return results | {"loss": loss, "kl": kl}
+
+    def eval_step(params, statistics, batch):
+        judge_rows = functools.partial(some_rows, params, statistics)
+        if not at_once:
+            judge_rows = functools.partial(_in_groups, judge_rows)
+        return devices.by_rows(judge_rows)(batch)
+
+    return devices.jit(eval_step)
 
 
-def in_groups(function: Callable, batch: dict) -> Any:
+def _in_groups(function: Callable, batch: dict) -> dict:
     """Return a function of a batch, computed for a few rows at a time.
 
     Always for as many, so that an example's last bits do not depend on the batch.
@@ -176,48 +157,16 @@ def evaluate_all(
     steps: Sequence[Step], batches: Iterable[dict], num_examples: int, title: str
 ) -> list[Evaluation]:
     """Return what several methods make of the same examples: see `evaluate`."""
-
-    def step(batch):
-        return [one(batch) for one in steps]
-
-    found = evaluate_together(step, batches, num_examples, title)
-    for one in found:
-        if isinstance(one, FloatingPointError):
-            raise one
-    return found
-
-
-def evaluate_together(
-    step: Callable[[dict], Sequence[dict]],
-    batches: Iterable[dict],
-    num_examples: int,
-    title: str,
-) -> list[Evaluation | FloatingPointError]:
-    """Return what all methods of one step make of the same examples.
-
-    In place of one whose loss or predictions are not finite stands the error.
-
-    Args:
-        step: From a batch to what `evaluate` wants, of each method.
-        batches: The batches.
-        num_examples: How many of their examples count.
-        title: What is done, for the progress bar.
-    """
-    parts = []
+    parts = [[] for _ in steps]
     with progress.Progress(title, num_examples, "examples") as bar:
         for batch in batches:
-            parts.append(jax.device_get(step(batch)))
+            for step, mine in zip(steps, parts, strict=True):
+                mine.append(jax.device_get(step(batch)))
             bar.update(min(len(batch["audio"]), bar.left))
-    found = []
-    for mine in zip(*parts, strict=True):
-        try:
-            found.append(_summary(mine, num_examples, title))
-        except FloatingPointError as error:
-            found.append(error)
-    return found
+    return [_summary(mine, num_examples, title) for mine in parts]
 
 
-def _summary(parts: Sequence[dict], num_examples: int, title: str) -> Evaluation:
+def _summary(parts: list[dict], num_examples: int, title: str) -> Evaluation:
     results = {
         key: np.concatenate([part[key] for part in parts])[:num_examples]
         for key in parts[0]

@@ -45,7 +45,6 @@ class History:
         train: dict[str, float],
         validation: dict[str, float | None],
         seconds_after: float,
-        together: int = 1,
     ) -> dict:
         """Note an epoch that is done, and return what the record says of it.
 
@@ -54,8 +53,6 @@ class History:
             train: Means over its steps.
             validation: Loss and metrics after it.
             seconds_after: Time spent since its last step.
-            together: How many runs its steps trained in one program: what is said of
-                time is of all.
         """
         self.epoch += 1
         noted = {
@@ -65,22 +62,15 @@ class History:
             "validation": validation,
             "seconds": self.epoch_seconds,
         }
-        if together > 1:
-            noted["together"] = together
         self.epochs.append(noted)
         self.seconds += self.epoch_seconds + seconds_after
         self.epoch_seconds = 0.0
         return noted
 
     def times(self, examples_per_epoch: int) -> dict:
-        """Return the record's part on time; the first epoch also compiles.
-
-        Of a run that others shared the program of, times are those of all, examples
-        per second its own alone, and `together` the most runs there were.
-        """
+        """Return the record's part on time; the first epoch also compiles."""
         later = [epoch["seconds"] for epoch in self.epochs[1:]]
-        together = max([epoch.get("together", 1) for epoch in self.epochs], default=1)
-        times = {
+        return {
             "written": datetime.datetime.now(datetime.UTC).isoformat(
                 timespec="seconds"
             ),
@@ -90,7 +80,6 @@ class History:
                 examples_per_epoch * len(later) / sum(later) if later else None
             ),
         }
-        return times | ({"together": together} if together > 1 else {})
 
     def converged(self, num_classes: int) -> bool | None:
         """Return whether the network does better than chance; None before it is seen.

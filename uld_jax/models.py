@@ -18,8 +18,6 @@ MODELS = {
 }
 ANY_NODES = frozenset({"adhoc"})  # Others have as many as they were made for.
 MOST_SOURCES = {"encoder_decoder": 1}  # Of those that do not find any number.
-# Others have more than a code's layer and the logits' one that knows of the resolution.
-ANY_RESOLUTION = frozenset({"adhoc"})
 # Parts of a network that mean cells or grid points, and nothing with other ones.
 OF_LABEL = {
     "encoder_decoder": {"plan", "grow", "grow_norm", "refine", "refine_norm", "head"},

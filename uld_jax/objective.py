@@ -25,27 +25,15 @@ def network_inputs(
         batch: A batch.
         by_rows: `devices.Devices.by_rows`, where rows are on several devices.
     """
-    spectra, mask = heard(batch, by_rows)
-    return spectra, node_codes(label, batch), mask
-
-
-def heard(
-    batch: Batch, by_rows: Callable = lambda function: function
-) -> tuple[Float[Array, "B M T 512"], Bool[Array, "B M"] | None]:
-    """Return the spectra and the mask of `network_inputs`, the same for any label."""
     audio, mask = batch["audio"], batch.get("node_mask")
     if mask is not None:
         audio = jnp.where(mask[..., None], audio, 0)
-    return by_rows(jax.vmap(features.spectral_features))(audio, mask), mask
-
-
-def node_codes(label: schemes.Label, batch: Batch) -> Float[Array, "B M D"]:
-    """Return the position codes of `network_inputs`."""
-    places, mask = batch["node_positions"][..., :2], batch.get("node_mask")
+    spectra = by_rows(jax.vmap(features.spectral_features))(audio, mask)
+    positions = batch["node_positions"][..., :2]
     if mask is not None:
-        places = jnp.where(mask[..., None], places, 0.0)
+        positions = jnp.where(mask[..., None], positions, 0.0)
     encode = jax.vmap(jax.vmap(label.encode_node, (0, None)))
-    return encode(places, batch["room_size"][:, :2])
+    return spectra, encode(positions, batch["room_size"][:, :2]), mask
 
 
 def targets(label: schemes.Label, batch: Batch) -> Float[Array, "B S *code"]:

@@ -1,6 +1,5 @@
 """What a run trains, validates and tests on, from wherever its examples come."""
 
-import copy
 import functools
 from collections.abc import Iterator
 
@@ -18,7 +17,7 @@ def needed_splits(config) -> tuple[str, ...]:
 
 
 class RunData:
-    """The data of one run: opened at once, loaded by `load`; `of_seed` shares them.
+    """The data of one run: opened at once, loaded by `load`.
 
     Args:
         config: Settings, as `config.resolve` returns them.
@@ -64,38 +63,17 @@ class RunData:
         self._perturbation.check(self.num_nodes)
         self.origin = datasets.describe(config)
         self.held_out = {}
-        self._loaded = {}  # By split; one for all that `of_seed` makes.
         self.steps_per_epoch = 0
         if "train" not in splits:
             return
         if is_fresh:
-            self._open_fresh()
+            self._fresh = datasets.open_fresh(config)
+            examples = datasets.examples_per_epoch(config)
+            facts = self._fresh.describe() | {"examples_per_epoch": examples}
+            self.origin["training"] = facts
+            self.steps_per_epoch = examples // config.train.batch_size
         else:
             self.steps_per_epoch = len(self._order(epoch=0))
-
-    def _open_fresh(self) -> None:
-        self._fresh = datasets.open_fresh(self._config)
-        examples = datasets.examples_per_epoch(self._config)
-        facts = self._fresh.describe() | {"examples_per_epoch": examples}
-        self.origin = self.origin | {"training": facts}
-        self.steps_per_epoch = examples // self._config.train.batch_size
-
-    def of_seed(self, config) -> "RunData":
-        """Return the data of a run that differs in its seed, to be loaded as these.
-
-        Whichever is loaded first loads for both; fresh rooms each has of its own.
-
-        Args:
-            config: Settings of that run.
-
-        Raises:
-            CorpusError: If fresh rooms lack a corpus.
-        """
-        other = copy.copy(self)
-        other._config = config
-        if self._fresh:
-            other._open_fresh()
-        return other
 
     def load(self) -> None:
         """Load what is held on the device.
@@ -104,21 +82,20 @@ class RunData:
             input_pipeline.DatasetError: If there is no room for it.
         """
         here = self._devices.here
-        if not self._loaded:
-            if self._config.data.on_device:
-                input_pipeline.check_fits(self._splits.values())
-            for name, split in self._splits.items():
-                self._loaded[name] = datasets.open_data(self._config, split, here)
+        if self._config.data.on_device:
+            input_pipeline.check_fits(self._splits.values())
+        opened = {
+            name: datasets.open_data(self._config, split, here)
+            for name, split in self._splits.items()
+        }
         if self._fresh:
             rows = self._devices.rows(self._config.train.batch_size)
             pairs = zip(here, rows, strict=True)
             self._train = [self._fresh.on(*pair) for pair in pairs]
         else:
-            self._train = self._loaded.get("train")
+            self._train = opened.pop("train", None)
         self.held_out = {
-            name: Divided(parts, self._devices)
-            for name, parts in self._loaded.items()
-            if name != "train"
+            name: Divided(parts, self._devices) for name, parts in opened.items()
         }
 
     def facts(self, split: str) -> input_pipeline.Batch:

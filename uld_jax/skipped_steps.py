@@ -23,7 +23,6 @@ class SkippedSteps:
         seed: Of the run.
         steps_per_epoch: Steps in an epoch.
         example_ids: From an epoch, and a step in it, to what the batch was made of.
-        name: What begins a line of a run among many, "uld_I4_seed0: ".
     """
 
     def __init__(
@@ -32,9 +31,8 @@ class SkippedSteps:
         seed: int,
         steps_per_epoch: int,
         example_ids: Callable[[int, int], list],
-        name: str = "",
     ):
-        self.name, self._workdir, self._seed = name, workdir, seed
+        self._workdir, self._seed = workdir, seed
         self._steps_per_epoch, self._example_ids = steps_per_epoch, example_ids
         self._told = 0
 
@@ -73,7 +71,7 @@ class SkippedSteps:
         """Write down one step, by the number of those before it in the run."""
         epoch, step_in_epoch = divmod(step, self._steps_per_epoch)
         progress.say(
-            f"{self.name}Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: "
+            f"Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: "
             f"its loss is {loss}, and the norm of its gradient {grad_norm}"
         )
         if self._workdir is None:

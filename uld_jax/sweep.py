@@ -8,10 +8,6 @@ not lose the others. Finished runs are left alone, interrupted ones gone on with
 What --scheme or --resolution do not say, the experiment's `sweep` does. With
 --init_from=FOLDER each run begins from the network of the run of its name in that folder.
 
-With --together, runs that differ in seed or resolution alone share a program and a
-process, as far as their networks can: one compilation, and one device that is busier
-than one run makes it. --together=4 has four at most in one.
-
 The same command may be started many times, on one machine or on many that see one
 folder. These workers share the runs: each takes the first that is free, passes over
 what another is at work on, and looks at that again later.
@@ -19,7 +15,6 @@ what another is at work on, and looks at that again later.
 
 import functools
 import itertools
-import json
 import math
 import pathlib
 import runpy
@@ -40,7 +35,6 @@ from uld_jax import (
     records,
     run_data,
     stopping,
-    train_together,
     workdirs,
 )
 from uld_jax import config as config_lib
@@ -66,37 +60,6 @@ _WAIT = flags.DEFINE_bool(
 )
 _DEBUG_NANS = flags.DEFINE_bool("debug_nans", False, "As of uld_jax.main, of each run.")
 _PROFILE = flags.DEFINE_bool("profile", False, "As of uld_jax.main, of each run.")
-
-
-class _Count(flags.ArgumentParser):
-    """Parses how many: true for any number, false for one."""
-
-    syntactic_help = "true, false, or a whole number above 0"
-
-    def parse(self, argument: str | int | bool) -> int:
-        """Return the number; 0 for any."""
-        words = {"true": 0, "false": 1}
-        text = str(argument).lower()
-        if text in words:
-            return words[text]
-        if not text.isdecimal() or int(text) < 1:
-            raise ValueError(
-                f"{argument}; it must be a whole number from 1 up, or left out for any"
-            )
-        return int(text)
-
-
-_TOGETHER = flags.DEFINE_flag(
-    flags.Flag(
-        _Count(),
-        flags.ArgumentSerializer(),
-        "together",
-        False,
-        "Train runs in one program that differ in seed or resolution alone; "
-        "--together=N has N in one at most.",
-        boolean=True,  # So that --together alone means something.
-    )
-)
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _NAMED = frozenset({"label.scheme", "label.resolution", "seed"})
@@ -240,59 +203,25 @@ def _command(
     workdir: pathlib.Path, overrides: dict, init, seconds: float | None
 ) -> list[str]:
     """Return the command line of one run."""
-    words = [f"--config.{key}={value}" for key, value in overrides.items()]
-    if init.folder is not None:
-        words += [f"--init_from={init.folder}", f"--init_partial={init.partial}"]
-    return _line("main", overrides.keys(), words, seconds, workdir)
-
-
-def _command_together(
-    base: pathlib.Path, overrides: dict[str, dict], seconds: float | None
-) -> list[str]:
-    """Return the command line of several runs in one process."""
-    words = [f"--runs={json.dumps(overrides)}"]
-    if _INIT_FROM.value is not None:
-        words.append(f"--init_from={_INIT_FROM.value}")
-        words.append(f"--init_partial={_INIT_PARTIAL.value}")
-    return _line("together", (), words, seconds, base)
-
-
-def _line(
-    module: str,
-    varied: Container[str],
-    words: list[str],
-    seconds: float | None,
-    workdir: pathlib.Path,
-) -> list[str]:
-    """Return a command line with what is given for all, but for what is varied."""
     experiment = config_flags.get_config_filename(flags.FLAGS["config"])
     given = config_flags.get_override_values(flags.FLAGS["config"])
-    same = [f"--config.{key}={given[key]}" for key in given if key not in varied]
-    limit = [] if seconds is None else [f"--minutes={seconds / 60}"]
-    asked = [f"--{flag.name}" for flag in (_DEBUG_NANS, _PROFILE) if flag.value]
-    command = [sys.executable, "-m", f"uld_jax.{module}", f"--config={experiment}"]
-    ends = [f"--workdir={workdir}", "--noprepare"]
-    return [*command, *same, *words, *limit, *asked, *ends]
+    words = [f"--config.{key}={value}" for key, value in (given | overrides).items()]
+    if seconds is not None:
+        words.append(f"--minutes={seconds / 60}")
+    if init.folder is not None:
+        words += [f"--init_from={init.folder}", f"--init_partial={init.partial}"]
+    words += [f"--{flag.name}" for flag in (_DEBUG_NANS, _PROFILE) if flag.value]
+    command = [sys.executable, "-m", "uld_jax.main", f"--config={experiment}"]
+    return [*command, *words, f"--workdir={workdir}", "--noprepare"]
 
 
 def _run(workdir: pathlib.Path, overrides: dict, init, seconds: float | None) -> int:
     """Run one configuration in a process of its own; return its exit code."""
-    return _wait_for(_command(workdir, overrides, init, seconds))
-
-
-def _run_together(
-    base: pathlib.Path, runs: dict, names: list[str], seconds: float | None
-) -> int:
-    """Run several configurations in one process; return its exit code."""
-    overrides = {name: runs[name][0] for name in names}
-    return _wait_for(_command_together(base, overrides, seconds))
-
-
-def _wait_for(command: list[str]) -> int:
-    """Run a command; return its exit code."""
     with stopping.StopFlag() as stop_flag:
         # In a session of its own, so that Ctrl-C reaches it through us, and once.
-        process = subprocess.Popen(command, start_new_session=True)
+        process = subprocess.Popen(
+            _command(workdir, overrides, init, seconds), start_new_session=True
+        )
         while True:
             try:
                 return process.wait(timeout=_SECONDS_BETWEEN_LOOKS)
@@ -301,24 +230,6 @@ def _wait_for(command: list[str]) -> int:
                     process.terminate()  # It saves its state, then exits.
                     process.wait()
                     return commands.EXIT_STOPPED
-
-
-def _groups(runs: dict, base: pathlib.Path) -> list[elastic.Group]:
-    """Return which runs are trained in one program.
-
-    Raises:
-        config_lib.ConfigError: If one run is to be looked at in particular.
-    """
-    if _TOGETHER.value == 1:
-        return []
-    if _DEBUG_NANS.value:
-        raise config_lib.ConfigError(
-            "--debug_nans finds the first NaN of one run; leave --together out"
-        )
-    configs = {name: config for name, (_, config) in runs.items()}
-    found = train_together.groups(configs, _TOGETHER.value or None)
-    start = functools.partial(_run_together, base, runs)
-    return [elastic.Group(names, start) for names in found if len(names) > 1]
 
 
 def main(_) -> None:
@@ -335,7 +246,6 @@ def main(_) -> None:
         _INIT_PARTIAL.value,
     )
     base = pathlib.Path(_WORKDIR.value).expanduser()
-    groups = _groups(runs, base)
     workdirs.check_for_many(base)
     for name, (_, config) in runs.items():
         workdirs.check(base / name, config_lib.to_dict(config))
@@ -353,7 +263,7 @@ def main(_) -> None:
         )
         for name, (overrides, config) in runs.items()
     }
-    elastic.tell(elastic.work_off(shared, deadline, _WAIT.value, groups))
+    elastic.tell(elastic.work_off(shared, deadline, _WAIT.value))
 
 
 if __name__ == "__main__":

@@ -60,14 +60,18 @@ def train_and_evaluate(
         stopping.StopFlag(seconds) as stop_flag,
         contextlib.ExitStack() as held,
     ):
-        record = devices.by_first(lambda: begun(config, workdir))
+        record = devices.by_first(lambda: _begun(config, workdir))
         if record and record["status"] != "running":
             return record
         run = training_run.Run(config, workdir, devices, stop_flag)
-        check_data(record, run)
+        if record and record["data"] != run.data.origin:
+            raise workdirs.RunConflictError(
+                f"{str(workdir)!r} holds a run on other data: "
+                f"{record['data']} -> {run.data.origin}"
+            )
         devices.check_same(_meant(config, run))
         # Only now: what cannot be run leaves no folder behind.
-        saved = devices.by_first(lambda: hold(config, workdir, held), told=False)
+        saved = devices.by_first(lambda: _hold(config, workdir, held), told=False)
         if devices.told_by_first(saved is None and devices.is_first):
             return devices.by_first(lambda: workdirs.read_record(workdir))
         board = tensorboardX.SummaryWriter(
@@ -91,20 +95,7 @@ def _meant(config, run: training_run.Run) -> dict:
     }
 
 
-def check_data(record: dict | None, run: training_run.Run) -> None:
-    """Raise if a run that has begun is on other data.
-
-    Raises:
-        RunConflictError: With both.
-    """
-    if record and record["data"] != run.data.origin:
-        raise workdirs.RunConflictError(
-            f"{str(run.workdir)!r} holds a run on other data: "
-            f"{record['data']} -> {run.data.origin}"
-        )
-
-
-def begun(config, workdir: pathlib.Path) -> dict | None:
+def _begun(config, workdir: pathlib.Path) -> dict | None:
     """Return the record in a run's folder, if it is this run's and there is one."""
     workdirs.check(workdir, config_lib.to_dict(config))
     record = workdirs.read_record(workdir)
@@ -113,7 +104,7 @@ def begun(config, workdir: pathlib.Path) -> dict | None:
     return record
 
 
-def hold(
+def _hold(
     config, workdir: pathlib.Path, held: contextlib.ExitStack
 ) -> checkpoints.Checkpoints | None:
     """Lock a run's folder, note its settings there, and return its checkpoints.
@@ -121,7 +112,7 @@ def hold(
     None if another process has ended the run meanwhile.
     """
     held.enter_context(locking.hold(workdir / locking.FILE_NAME))
-    record = begun(config, workdir)  # As it is now.
+    record = _begun(config, workdir)  # As it is now.
     if record and record["status"] != "running":
         return None
     settings = config_lib.to_dict(config)

@@ -16,7 +16,7 @@ from uld_jax import (
     training_step,
 )
 
-STEPS_BETWEEN_SYNCS = 20
+_STEPS_BETWEEN_SYNCS = 20
 
 
 class Training:
@@ -81,7 +81,7 @@ class Training:
             for step, batch in enumerate(batches, start=first + 1):
                 with self._profiler.step(before + step):
                     run.state = self._step(batch, before + step - 1)
-                in_step = step % STEPS_BETWEEN_SYNCS == 0 or step == num_steps
+                in_step = step % _STEPS_BETWEEN_SYNCS == 0 or step == num_steps
                 bar.update(size, run.look() if in_step else "")
                 so_far.epoch_seconds = time.monotonic() - started
                 if step < num_steps:

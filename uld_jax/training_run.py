@@ -40,7 +40,6 @@ class Run:
         workdir: Folder of the run.
         devices: What it computes on.
         stop_flag: What says when to stop.
-        data: Its data, where others share them and load them.
     """
 
     def __init__(
@@ -49,16 +48,14 @@ class Run:
         workdir: pathlib.Path,
         devices: devices_lib.Devices,
         stop_flag: stopping.StopFlag,
-        data: run_data.RunData | None = None,
     ):
         self.config, self.workdir = config, workdir
         self.devices, self.stop_flag = devices, stop_flag
-        self.name = f"{workdir.name}: " if data else ""  # Of many, in what is said.
         self.history = history.History()
         self.environment = evaluate.environment()
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
         splits = run_data.needed_splits(config)
-        self.data = data or run_data.RunData(config, splits, devices)
+        self.data = run_data.RunData(config, splits, devices)
         try:
             model = models.for_label(
                 config_lib.to_dict(config.model),
@@ -87,14 +84,12 @@ class Run:
         before = (self.init or {}).get("trained_places", {})
         trained_here = config.train.epochs > 0
         self.trained_places = places.trained(before, self.data.origin, trained_here)
-        if data is None:
-            self.data.load()
+        self.data.load()
         self.skipped = skipped_steps.SkippedSteps(
             workdir if devices.is_first else None,
             config.seed,
             self.data.steps_per_epoch,
             self.data.example_ids,
-            self.name,
         )
 
     def begin(self, saved) -> None:
@@ -119,7 +114,6 @@ class Run:
         board,
         validation: evaluate.Evaluation,
         started: float,
-        together: int = 1,
     ) -> None:
         """Note an epoch, save the state, and turn to the next epoch.
 
@@ -128,9 +122,8 @@ class Run:
             board: TensorBoard's writer.
             validation: How the network does now.
             started: When the last step was done, on the monotonic clock.
-            together: How many runs the epoch's steps trained.
         """
-        self._end_epoch(saved, validation, started, together)
+        self._end_epoch(saved, validation, started)
         self.save_last(saved)
         self._write_board(board)
         self._write_record("running")
@@ -167,7 +160,7 @@ class Run:
         flops = self.network["flops"]
         cost = f"; {flops / 1e9:.3g} GFLOP forward an example" if flops else ""
         progress.say(
-            f"{self.name}Network {self.config.model.name}: {self.network['parameters']:,} "
+            f"Network {self.config.model.name}: {self.network['parameters']:,} "
             f"parameters ({parts}){cost}"
         )
 
@@ -261,7 +254,7 @@ class Run:
         return next(self.data.held_out["test"].batches(order))
 
     def _end_epoch(
-        self, saved, validation: evaluate.Evaluation, started: float, together: int
+        self, saved, validation: evaluate.Evaluation, started: float
     ) -> None:
         """Note the epoch, save the best, and turn to the next epoch."""
         rules, so_far, state = self.config.train, self.history, self.state
@@ -271,10 +264,10 @@ class Run:
         rate = float(state.opt_state.hyperparams["learning_rate"])
         told = {"loss": validation.loss, "kl": validation.kl, **validation.metrics}
         after = time.monotonic() - started
-        noted = so_far.end_epoch(rate, means, told, after, together)
+        noted = so_far.end_epoch(rate, means, told, after)
         mae = validation.metrics["mae"]
         progress.say(
-            f"{self.name}Epoch {so_far.epoch}: loss {means['loss']:.3f}, validation "
+            f"Epoch {so_far.epoch}: loss {means['loss']:.3f}, validation "
             f"loss {validation.loss:.3f} ({validation.kl:.3f} above its floor), ACC "
             f"{100 * validation.metrics['accuracy']:.1f} %, MAE {mae:.3f} m; "
             f"rate {rate:.2g}, {noted['seconds']:.1f} s"

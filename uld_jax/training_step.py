@@ -98,13 +98,13 @@ def make_train_step(
     devices = devices or devices_lib.one()
 
     def train_step(state: TrainState, batch: objective.Batch) -> TrainState:
-        key = dropout_key(seed, state.step)
+        dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
         inputs = objective.network_inputs(label, batch, devices.by_rows)
 
         def mean_loss(params):
             model = nnx.merge(graph, params, state.statistics)
             model.train()
-            logits = model(*inputs, rngs=nnx.Rngs(dropout=key))
+            logits = model(*inputs, rngs=nnx.Rngs(dropout=dropout_key))
             loss, kl = objective.losses(label, logits, batch, permutation_invariant)
             _, _, statistics = nnx.split(model, nnx.Param, ...)
             return loss.mean(), (kl.mean(), nnx.to_pure_dict(statistics))
@@ -112,55 +112,27 @@ def make_train_step(
         (loss, (kl, statistics)), grads = jax.value_and_grad(mean_loss, has_aux=True)(
             state.params
         )
-        return apply_gradient(adamw, guarded, state, grads, statistics, loss, kl)
+        new = {"loss": loss, "kl": kl, "grad_norm": optax.tree.norm(grads)}
+        finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"]) | (not guarded)
+        # Too many in a row end the run, at the same state whenever that is noticed.
+        applied = finite & (state.skipped["in_a_row"] < MOST_IN_A_ROW)
+
+        def apply():
+            updates, opt_state = adamw.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            values = new | {"applied": 1.0}
+            sums = {key: state.sums[key] + value for key, value in values.items()}
+            return params, statistics, opt_state, sums
+
+        def keep():
+            return state.params, state.statistics, state.opt_state, state.sums
+
+        after = jax.lax.cond(applied, apply, keep)
+        return TrainState(
+            state.step + 1, *after, _note(state.skipped, state.step, finite, new)
+        )
 
     return devices.jit(train_step, donate_argnames=donated)
-
-
-def dropout_key(seed: int | jax.Array, step: jax.Array) -> jax.Array:
-    """Return the random key of a step's dropout."""
-    return jax.random.fold_in(jax.random.key(seed), step)
-
-
-def apply_gradient(
-    adamw: optax.GradientTransformation,
-    guarded: bool,
-    state: TrainState,
-    grads: dict,
-    statistics: dict,
-    loss: jax.Array,
-    kl: jax.Array,
-) -> TrainState:
-    """Return the state after a step, which is not applied if it is not finite.
-
-    Args:
-        adamw: Optimizer.
-        guarded: Whether that is looked at; otherwise every step is applied.
-        state: The state before it.
-        grads: Gradient of the loss.
-        statistics: The network's other variables after it.
-        loss: Mean loss of its batch.
-        kl: What of it could be saved.
-    """
-    new = {"loss": loss, "kl": kl, "grad_norm": optax.tree.norm(grads)}
-    finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"]) | (not guarded)
-    # Too many in a row end the run, at the same state whenever that is noticed.
-    applied = finite & (state.skipped["in_a_row"] < MOST_IN_A_ROW)
-
-    def apply():
-        updates, opt_state = adamw.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        values = new | {"applied": 1.0}
-        sums = {key: state.sums[key] + value for key, value in values.items()}
-        return params, statistics, opt_state, sums
-
-    def keep():
-        return state.params, state.statistics, state.opt_state, state.sums
-
-    after = jax.lax.cond(applied, apply, keep)
-    return TrainState(
-        state.step + 1, *after, _note(state.skipped, state.step, finite, new)
-    )
 
 
 def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
