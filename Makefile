@@ -25,13 +25,13 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# Without PyTorch there is no race, and the rest is shown.
+# Without PyTorch, only rooms are compared.
 bench: torch
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python -m benchmarks.speed.bench
 
-# The tests of the race, which `make test` skips where there is no PyTorch.
+# Compare the networks with PyTorch's; `make test` skips this where PyTorch is missing.
 test-race: torch
-	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "no PyTorch: nothing to test"; exit 1; }
+	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "PyTorch is missing"; exit 1; }
 	$(BIN)/python -m pytest tests/test_race.py
 
 torch: install
@@ -39,7 +39,7 @@ torch: install
 	  echo "Installing PyTorch into $(VENV): several GB where pip takes the build with CUDA from"; \
 	  echo "its default index; 0.2 GB for a CPU if PIP_EXTRA_INDEX_URL names PyTorch's CPU index."; \
 	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,race]' || \
-	  echo "PyTorch could not be installed: no race"; }
+	  echo "PyTorch could not be installed"; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

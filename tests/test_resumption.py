@@ -157,12 +157,12 @@ def test_a_killed_run_goes_on_to_the_same_end(
 def test_a_run_that_is_killed_again_and_again_goes_on_to_the_same_end(
     unbroken, tiny_data_dir, tmp_path
 ):
-    """As benchmarks/kills.py does at points drawn by chance."""
+    """As benchmarks/reliability/kills.py does at random points."""
     workdir = tmp_path / "run"
     flags = flags_of(tiny_data_dir, workdir)
     for kill in ("saving:40", "evaluating:2", "between epochs:5"):
         killed = run(
-            ROOT / "benchmarks" / "kills.py",
+            ROOT / "benchmarks" / "reliability" / "kills.py",
             *("--child", *flags),
             check=False,
             env={"KILL_AT": kill},
