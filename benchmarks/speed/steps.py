@@ -153,14 +153,6 @@ class Steps:
         """Run an evaluation step and wait for it."""
         jax.block_until_ready(self._eval_step(*self._parameters, self._evaluated))
 
-    def flops(self) -> float:
-        """Count the floating-point operations of a training step, as XLA sees them.
-
-        The body of a loop counts once, so the steps of an LSTM but the first are missing.
-        """
-        lowered = self._train_step.lower(self._state, self._on_device)
-        return lowered.cost_analysis()["flops"]
-
 
 def main(root: str, experiment: str, size: str, batch_size: str) -> None:
     """Answer each line "train N" or "evaluate N" with the seconds per step, in JSON."""
