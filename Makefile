@@ -16,9 +16,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python -m uld_jax.sweep --config=experiments/demo.py --workdir=$(DEMO)
-	$(BIN)/python -m uld_jax.tables $(DEMO)
-	$(BIN)/python -m uld_jax.plots $(DEMO)
+	$(BIN)/uld_jax sweep --config=experiments/demo.py --workdir=$(DEMO)
+	$(BIN)/uld_jax tables $(DEMO)
+	$(BIN)/uld_jax report $(DEMO)
 
 test: install
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ import pathlib
 import sys
 import time
 
-from uld_jax import markup, records
+from uld_jax.report import markdown as markdown_lib
+from uld_jax.storage import records
 
 
 def add_flag(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,7 @@ def markdown(record: dict) -> str:
     for title, note, rows in record["tables"]:
         lines += ["", f"**{title}** {note}", ""]
         cells = [[_cell(value) for value in row.values()] for row in rows]
-        lines.append(markup.to_markdown(list(rows[0]), cells))
+        lines.append(markdown_lib.to_markdown(list(rows[0]), cells))
     return "\n".join(lines) + "\n"
 
 

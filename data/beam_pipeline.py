@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 
-from uld_jax import progress
+from uld_jax.runtime import progress
 from uld_jax_data import shards
 
 try:

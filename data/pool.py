@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 
-from uld_jax import progress
+from uld_jax.runtime import progress
 from uld_jax_data import shards
 
 _builder = None  # The builder of a worker process.

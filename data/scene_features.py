@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow_datasets as tfds
 
-from uld_jax import stored_data
+from uld_jax.datasets import files
 
 tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
 
@@ -42,5 +42,5 @@ def geometry(num_nodes: int, num_sources: int) -> dict[str, tfds.features.Tensor
 
 def index() -> dict[str, tfds.features.Tensor]:
     """Return the feature of which example it is."""
-    doc = stored_data.INDEX_DOC
+    doc = files.INDEX_DOC
     return {"index": tensor(shape=(), dtype=np.int32, doc=doc)}

@@ -28,7 +28,9 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
 import uld_jax
-from uld_jax import checksums, errors, locking, progress, stored_data
+from uld_jax.datasets import files
+from uld_jax.runtime import errors, progress
+from uld_jax.storage import checksums, locking
 
 WORKER_DIED = (
     "a worker process died, perhaps for lack of memory; finished shards are kept: run "
@@ -96,7 +98,7 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
     Raises:
         PrepareError: If the disk is too small, the folder holds something else, or
             shards have the wrong number of examples.
-        locking.LockedError: If the file system has no locks.
+        errors.LockedError: If the file system has no locks.
         CorpusError: If the corpus has no usable speech.
     """
     builder = make_builder()
@@ -130,7 +132,7 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
 
 def _is_there(final: pathlib.Path) -> bool:
     """Return whether a data set is there; raise if something else is."""
-    if stored_data.is_prepared(final):
+    if files.is_prepared(final):
         return True
     if final.exists():
         raise PrepareError(
@@ -326,7 +328,7 @@ def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:
     for leftover in work.glob("*.part"):
         leftover.unlink()
     (work / _FINGERPRINT).rename(_aside(work))
-    stored_data.write_sums(work)
+    files.write_sums(work)
 
 
 def num_records(path: pathlib.Path) -> int | None:

@@ -2,7 +2,7 @@ r"""Ad-1: one source, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 2).
 
     python -m uld_jax.main --config=experiments/ad1.py --workdir=runs/ad1_uld
     python -m uld_jax.main --config=experiments/ad1.py:reduced --workdir=runs/ad1_reduced
-    python -m uld_jax.sweep --config=experiments/ad1.py --workdir=runs/ad1 \
+    uld_jax sweep --config=experiments/ad1.py --workdir=runs/ad1 \
         --resolution=1,2,4,8,16 --scheme=uld,one_hot
 
 Speech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.
@@ -12,7 +12,8 @@ Paper, ULD at I = 16: ACC 56.20 %, MAE 0.193 m.
 from collections.abc import Iterator
 
 from uld_jax import config as config_lib
-from uld_jax import corpora, schemes
+from uld_jax.audio import corpora
+from uld_jax.labels import schemes
 
 RESOLUTIONS = (1, 2, 4, 8, 16)
 

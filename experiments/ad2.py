@@ -2,7 +2,7 @@ r"""Ad-2: two sources, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 3)
 
     python -m uld_jax.main --config=experiments/ad2.py --workdir=runs/ad2_uld
     python -m uld_jax.main --config=experiments/ad2.py:reduced --workdir=runs/ad2_reduced
-    python -m uld_jax.sweep --config=experiments/ad2.py --workdir=runs/ad2 \
+    uld_jax sweep --config=experiments/ad2.py --workdir=runs/ad2 \
         --resolution=1,2,4,8,16 --scheme=uld,one_hot
 
 Speech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.

@@ -2,7 +2,7 @@ r"""Ad-r1: one source, 30 of 40 nodes of a real room, Libri-adhoc40 (Sec. 3.1, T
 
     python -m uld_jax.main --config=experiments/ad_r1.py --workdir=runs/ad_r1_uld \
         --init_from=runs/ad1_uld
-    python -m uld_jax.sweep --config=experiments/ad_r1.py:twin --workdir=runs/twin_r1 \
+    uld_jax sweep --config=experiments/ad_r1.py:twin --workdir=runs/twin_r1 \
         --scheme=uld,one_hot --resolution=1,2,4,8,16 --init_from=runs/ad1
 
 Recordings are looked for in the folder Libri-adhoc40: --config.data.recordings=FOLDER.

@@ -2,7 +2,7 @@ r"""Ad-r2: two sources, 30 of 40 nodes of a real room, Libri-adhoc40 (Sec. 3.1, 
 
     python -m uld_jax.main --config=experiments/ad_r2.py --workdir=runs/ad_r2_uld \
         --init_from=runs/ad2_uld
-    python -m uld_jax.sweep --config=experiments/ad_r2.py:twin --workdir=runs/twin_r2 \
+    uld_jax sweep --config=experiments/ad_r2.py:twin --workdir=runs/twin_r2 \
         --scheme=uld,one_hot --resolution=1,2,4,8,16 --init_from=runs/ad2
 
 Recordings are looked for in the folder Libri-adhoc40: --config.data.recordings=FOLDER.

@@ -6,7 +6,7 @@ make demo
 from collections.abc import Iterator
 
 from uld_jax import config as config_lib
-from uld_jax import corpora
+from uld_jax.audio import corpora
 from uld_jax_experiments import l1
 
 

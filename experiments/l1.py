@@ -1,8 +1,8 @@
 """L-1: one source, two linear arrays, no reflections (Sec. 3.1, Table 1).
 
     python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1_uld
-    python -m uld_jax.sweep --config=experiments/l1.py --workdir=runs/l1
-    python -m uld_jax.sweep --config=experiments/l1.py:reduced --workdir=runs/l1_reduced
+    uld_jax sweep --config=experiments/l1.py --workdir=runs/l1
+    uld_jax sweep --config=experiments/l1.py:reduced --workdir=runs/l1_reduced
 
 LibriSpeech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.
 Every scheme has 6 x 6 outputs: ULD runs at I = 5, the others at I = 6.
@@ -12,7 +12,7 @@ Paper, ULD: ACC 96.72 %, MAE 0.031 m.
 from collections.abc import Iterator
 
 from uld_jax import config as config_lib
-from uld_jax import schemes
+from uld_jax.labels import schemes
 
 
 def get_config(size: str = "full") -> config_lib.ConfigDict:

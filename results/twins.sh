@@ -48,6 +48,6 @@ for name in twin_r1 twin_r2; do
     mkdir -p "$kept"
     cp "$record" "$folder/predictions.npz" "$kept"
   done
-  "$python" -m uld_jax.tables "results/$name" --update=docs/real_rooms.md --mark="$name"
-  "$python" -m uld_jax.plots "results/$name"
+  "$python" -m uld_jax.cli tables "results/$name" --update=docs/real_rooms.md --mark="$name"
+  "$python" -m uld_jax.cli report "results/$name"
 done

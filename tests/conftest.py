@@ -20,7 +20,7 @@ SHARED_AUDIO = ROOT.parent / "shared" / "audio"
 
 def prepare_tiny(data_dir, processes=1):
     """Prepare the smallest data set in a folder; return the data set's folder."""
-    from uld_jax import corpora
+    from uld_jax.audio import corpora
     from uld_jax_data import pool, shards
     from uld_jax_data.simulated import simulated_dataset_builder as simulated
 

@@ -2,7 +2,7 @@ import pytest
 from conftest import ROOT
 
 from uld_jax import config as config_lib
-from uld_jax import records
+from uld_jax.storage import records
 
 
 def resolved(**overrides):

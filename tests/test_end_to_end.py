@@ -13,16 +13,12 @@ from flax import nnx
 from whole_runs import FRESH, flags_of, run
 
 from uld_jax import config as config_lib
-from uld_jax import (
-    datasets,
-    locking,
-    models,
-    records,
-    schemes,
-    train,
-    training_step,
-    workdirs,
-)
+from uld_jax.datasets import sources
+from uld_jax.labels import schemes
+from uld_jax.networks import build
+from uld_jax.storage import locking, records, run_folder
+from uld_jax.training import step as step_lib
+from uld_jax.training import train
 
 # Fails where a run reaches for a corpus, a simulator or TensorFlow.
 WITHOUT_CORPUS = """
@@ -46,20 +42,20 @@ commands.run(alone)
 @pytest.fixture(scope="module")
 def finished(tiny_data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    run("-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir))
+    run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, workdir))
     return workdir
 
 
 def test_fresh_rooms_need_the_held_out_splits_alone(tmp_path):
     """They are prepared as a data set of their own, and the record says so."""
     flags = flags_of(tmp_path / "data", tmp_path / "run", *FRESH)
-    run("-m", "uld_jax.main", *flags, "--config.train.epochs=1")
+    run("-m", "uld_jax.cli", "train", *flags, "--config.train.epochs=1")
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["data"]["name"] == "simulated/l1_tiny_held_out:1.0.0"
     assert record["data"]["sizes"] == {"validation": 12, "test": 20}
     assert record["data"]["training"]["source"] == "fresh"
     assert record["data"]["training"]["examples_per_epoch"] == 48
-    table = run("-m", "uld_jax.tables", tmp_path / "run").stdout
+    table = run("-m", "uld_jax.cli", "tables", tmp_path / "run").stdout
     assert "48 fresh training segments an epoch" in table
 
 
@@ -76,7 +72,7 @@ def compact_flags(tmp_path_factory):
             "train.batch_size": 2,
         },
     )
-    datasets.ensure_prepared(config, processes=1)
+    sources.ensure_prepared(config, processes=1)
     return lambda workdir: flags_of(
         data_dir,
         workdir,
@@ -99,7 +95,13 @@ def test_compact_data_train_without_a_corpus_or_a_simulator(compact_flags, tmp_p
 
 
 def test_a_baseline_is_tested_once_and_stands_in_the_table(compact_flags, tmp_path):
-    flags = ("-m", "uld_jax.baseline", *compact_flags(tmp_path), "--method=tdoa_ls")
+    flags = (
+        "-m",
+        "uld_jax.cli",
+        "baseline",
+        *compact_flags(tmp_path),
+        "--method=tdoa_ls",
+    )
     first = run(*flags).stdout
     record = (tmp_path / "record.json").read_bytes()
     again = run(*flags).stdout
@@ -110,7 +112,7 @@ def test_a_baseline_is_tested_once_and_stands_in_the_table(compact_flags, tmp_pa
         errors = predictions["predicted"] - predictions["positions"]
     mae = np.linalg.norm(errors, axis=-1).mean()
     np.testing.assert_allclose(json.loads(record)["test"]["mae"], mae, rtol=1e-5)
-    assert "| TDOA" in run("-m", "uld_jax.tables", tmp_path).stdout
+    assert "| TDOA" in run("-m", "uld_jax.cli", "tables", tmp_path).stdout
     other = run(*flags[:-1], "--method=srp_phat", check=False)
     assert other.returncode == 2
     assert "method: 'tdoa_ls' -> 'srp_phat'" in other.stderr
@@ -160,14 +162,14 @@ def test_tensorboard_events_are_written(finished):
 
 def test_a_finished_run_is_left_alone(finished, tiny_data_dir):
     before = (finished / "record.json").read_bytes()
-    result = run("-m", "uld_jax.main", *flags_of(tiny_data_dir, finished))
+    result = run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, finished))
     assert "is done already" in result.stdout
     assert (finished / "record.json").read_bytes() == before
 
 
 def test_other_settings_in_the_same_folder_are_refused(finished, tiny_data_dir):
     flags = flags_of(tiny_data_dir, finished, "--config.train.learning_rate=0.5")
-    result = run("-m", "uld_jax.main", *flags, check=False)
+    result = run("-m", "uld_jax.cli", "train", *flags, check=False)
     assert result.returncode == 2
     assert "train.learning_rate: 0.001 -> 0.5" in result.stderr
 
@@ -176,7 +178,7 @@ def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
     with (
         locking.hold(tmp_path / locking.FILE_NAME),
-        pytest.raises(locking.LockedError, match="another process is at work"),
+        pytest.raises(errors.LockedError, match="another process is at work"),
     ):
         train.train_and_evaluate(config, tmp_path)
 
@@ -186,7 +188,7 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
     settings = config_lib.to_dict(config)
     record = {"status": "running", "settings": settings, "data": {"name": "other"}}
     records.write_json(tmp_path / "record.json", record)
-    with pytest.raises(workdirs.RunConflictError, match="on other data"):
+    with pytest.raises(run_folder.RunConflictError, match="on other data"):
         train.train_and_evaluate(config, tmp_path)
 
 
@@ -197,7 +199,10 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         (["--config.label.resolution=four"], "resolution"),
         (["--config.label.scheme=onehot"], "one_hot, heat_map"),
         (["--config.data.name=simulated/l2:1.0.0"], "simulated/l1_reduced:1.0.0"),
-        (["--config.data.name=simulated/l1:1.0.0", "--noprepare"], "uld_jax.prepare"),
+        (
+            ["--config.data.name=simulated/l1:1.0.0", "--noprepare"],
+            "uld_jax.cli.prepare",
+        ),
         (
             [
                 "--config.data.name=simulated/l1:1.0.0",
@@ -227,7 +232,11 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
 def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_path):
     workdir = tmp_path / "run"
     result = run(
-        "-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir, *flags), check=False
+        "-m",
+        "uld_jax.cli",
+        "train",
+        *flags_of(tiny_data_dir, workdir, *flags),
+        check=False,
     )
     assert result.returncode == 2
     assert message in result.stderr
@@ -239,17 +248,18 @@ def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_pa
 @pytest.mark.parametrize("scheme", list(schemes.SCHEMES))
 def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
     """One step of plain gradient descent against a difference quotient."""
-    from uld_jax import input_pipeline, objective
+    from uld_jax.datasets import pipeline
+    from uld_jax.networks import objective
 
     config = tiny_config(tiny_data_dir, **{"label.scheme": scheme})
     label = schemes.Label(scheme, config.label.resolution)
-    path = input_pipeline.dataset_path(config.data.name, config.data.dir)
-    data = input_pipeline.DeviceData(input_pipeline.Split(path, "train"))
-    batch = next(data.batches(input_pipeline.in_order(48, 8)))
-    model = models.for_label(dict(config.model), label, 8, 1, seed=0)
+    path = pipeline.dataset_path(config.data.name, config.data.dir)
+    data = pipeline.DeviceData(pipeline.Split(path, "train"))
+    batch = next(data.batches(pipeline.in_order(48, 8)))
+    model = build.for_label(dict(config.model), label, 8, 1, seed=0)
     rate = 1e-3
     sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
-    graph, state = training_step.init_state(model, sgd)
+    graph, state = step_lib.init_state(model, sgd)
     before = jax.tree.map(np.array, state.params)
     statistics = jax.tree.map(np.array, state.statistics)
 
@@ -259,7 +269,7 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
         logits = network(*objective.network_inputs(label, batch))
         return float(objective.losses(label, logits, batch)[0].mean())
 
-    after = training_step.make_train_step(graph, sgd, label, seed=0)(state, batch)
+    after = step_lib.make_train_step(graph, sgd, label, seed=0)(state, batch)
     np.testing.assert_allclose(after.sums["loss"], mean_loss(before), rtol=1e-4)
     step = jax.tree.map(lambda new, old: np.array(new) - old, after.params, before)
     squared = sum((leaf**2).sum() for leaf in jax.tree.leaves(step))
@@ -310,7 +320,7 @@ def test_the_wheel_brings_builders_and_experiments(tiny_data_dir, tmp_path):
     outside.mkdir()
     flags = flags_of("datasets", "run", "--config.train.epochs=1")
     result = run(
-        "-m", "uld_jax.main", *flags, cwd=outside, env={"PYTHONPATH": str(site)}
+        "-m", "uld_jax.cli", "train", *flags, cwd=outside, env={"PYTHONPATH": str(site)}
     )
     assert "Preparing simulated/l1_tiny" in result.stdout
     record = json.loads((outside / "run" / "record.json").read_text())

@@ -1,6 +1,7 @@
-"""STYLE: every module imports from lower layers alone."""
+"""STYLE: sub-packages import one way, and what each may import."""
 
 import ast
+import importlib
 import pathlib
 import re
 import subprocess
@@ -10,148 +11,172 @@ import pytest
 
 import uld_jax
 
-LAYERS = {
-    0: {"labels", "features", "losses", "optimizer", "scenes", "corpora", "dry_signals"}
-    | {"encoder_decoder", "dropout", "lstm", "linear", "host_memory", "grid_convs"}
-    | {"builtin_speech", "progress", "checkpoints", "records", "acoustics"}
-    | {"gridding", "image_source"}
-    | {"builtin_noise", "stopping", "errors", "paper", "markup", "libri_adhoc40"}
-    | {"recorded_signals", "variants", "checksums", "step_folders"}
-    | {"saved_states", "stored_data"},
-    1: {
-        "devices",
-        "history",
-        "profiling",
-        "tested_on",
-        "session_tables",
-        "adhoc40_archives",
-        "schemes",
-        "metrics",
-        "input_pipeline",
-        "locking",
-        "weights",
-        "workdirs",
-        "rooms",
-        "anechoic",
-    }
-    | {"front_ends", "perturbations", "gcc", "recordings"},
-    2: {"groups", "adhoc", "objective", "rendering", "sessions"}
-    | {"srp_phat", "tdoa", "baselines"},
-    3: {
-        "captions",
-        "drawing",
-        "models",
-        "evaluate",
-        "training_step",
-        "simulation",
-    },
-    4: {
-        "skipped_steps",
-        "condition_plots",
-        "floor_plans",
-        "comparisons",
-        "places",
-    }
-    | {"config", "fresh", "compact", "preparation"},
-    5: {"datasets", "initialization"},
-    6: {"run_data", "localizers"},
-    7: {"training_run", "conditions", "positions", "sharing"},
-    8: {"commands", "training_loop"},
-    9: {"train"},
-    10: {"baseline", "robustness", "main", "sweep", "prepare", "tables", "plots"}
-    | {"elastic", "locate", "share", "verify"},
+# What each sub-package may import besides itself. Every import goes up in this table.
+ROWS = {
+    "runtime": (),
+    "labels": (),
+    "audio": ("runtime",),
+    "storage": ("runtime",),
+    "acoustics": ("runtime",),
+    "networks": ("labels", "acoustics", "runtime"),
+    "simulation": ("acoustics", "audio", "runtime"),
+    "pretrained": ("networks", "labels", "storage", "audio", "acoustics", "runtime"),
+    "datasets": (
+        *("simulation", "pretrained", "networks", "labels", "storage"),
+        *("audio", "acoustics", "runtime"),
+    ),
+    "localization": (
+        *("acoustics", "labels", "audio", "simulation", "networks"),
+        *("pretrained", "runtime"),
+    ),
+    "evaluation": (
+        *("localization", "datasets", "pretrained", "simulation", "networks"),
+        *("acoustics", "storage", "audio", "labels", "runtime", "config"),
+    ),
+    "training": (
+        *("evaluation", "localization", "datasets", "pretrained", "simulation"),
+        *("networks", "acoustics", "storage", "audio", "labels", "runtime", "config"),
+    ),
+    "report": ("storage", "runtime", "labels.titles", "evaluation.conditions"),
 }
-# Within a layer, or to say more about what a module may use.
-ALSO_ALLOWED = {
-    "acoustics": {"errors"},
-    "baselines": {"srp_phat", "tdoa"},
-    "checkpoints": {"checksums", "errors", "progress", "saved_states", "step_folders"},
-    "checksums": {"errors"},
-    "builtin_noise": {"builtin_speech"},
-    "corpora": {"builtin_noise", "builtin_speech", "dry_signals"},
-    "dry_signals": {"builtin_noise", "builtin_speech", "errors"},
-    "encoder_decoder": {"features", "grid_convs", "linear"},
-    "grid_convs": {"linear"},
-    "plots": {"tables"},
-    "records": {"errors"},
-    "recorded_signals": {"dry_signals", "errors"},
-    "scenes": {"errors", "libri_adhoc40"},
-    "stored_data": {"acoustics", "checksums", "errors"},
-    "saved_states": {"checksums", "step_folders"},
-    "step_folders": {"checksums"},
-    "sweep": {"elastic"},
+# The command line may import anything; nothing but `main` imports it.
+TOP = {
+    "config": ("networks", "simulation", "labels", "audio", "storage", "runtime"),
+    "main": ("cli",),
+    "__init__": tuple(row for row in ROWS if row != "report") + ("config",),
 }
-ONLY = {
-    "tested_on": {"paper", "records"},
-    "variants": set(),
-    "groups": {"records", "tested_on", "variants"},
-    "captions": {"groups"},
-    "comparisons": {"captions", "groups", "markup"},
-    "drawing": {"groups", "records"},
-    "condition_plots": {"drawing", "groups", "paper"},
-    "floor_plans": {"drawing", "groups"},
-    "tables": {"captions", "comparisons", "groups", "markup", "paper"},
-    "plots": {"condition_plots", "drawing", "floor_plans", "groups", "tables"},
-}
+# Libraries that one module, or one sub-package, has to itself.
 SOLE_USERS = {
-    "grain": {"input_pipeline"},
-    "orbax": {"checkpoints"},
-    "safetensors": {"weights"},
-    "tensorflow_datasets": {"stored_data"},
-    "matplotlib": {"drawing"},
-    "uld_jax_data": {"preparation"},
+    "grain": {"datasets.pipeline"},
+    "orbax": {"storage.checkpoints"},
+    "safetensors": {"pretrained.weights"},
+    "tensorflow_datasets": {"datasets.files"},
+    "matplotlib": {"report.style"},
+    "tensorboardX": {"training.reporting"},
+    "uld_jax_data": {"datasets.prepare"},
+    "pyroomacoustics": set(),
+    "tensorflow": set(),
 }
-NO_JAX = {"acoustics", "scenes", "corpora", "builtin_speech", "records"}
-NO_JAX |= {"builtin_noise", "dry_signals", "paper", *ONLY, "markup"}
-NO_JAX |= {"adhoc40_archives", "libri_adhoc40", "recorded_signals"}
-NO_JAX |= {"session_tables", "sessions", "checksums", "step_folders", "weights"}
+JAX = {"jax", "flax", "optax"}
+NO_JAX = ("audio", "report")
+JAX_IN_STORAGE = {"checkpoints", "integrity"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent
-MODULES = sorted(p.stem for p in PACKAGE.glob("*.py") if p.stem != "__init__")
-LAYER_OF = {name: layer for layer, names in LAYERS.items() for name in names}
+MODULES = sorted(
+    path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+    for path in PACKAGE.rglob("*.py")
+)
 
 
 def imports(name):
-    """Return the modules of the package that a module imports, and the others."""
+    """Return what a module imports from the package, and from other libraries.
+
+    Of the package: pairs of a dotted module below it and the name taken from there.
+    """
     own, others = set(), set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "uld_jax":
-            own |= {alias.name for alias in node.names}
+    path = PACKAGE / f"{name.replace('.', '/')}.py"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first, _, rest = alias.name.partition(".")
+                own |= {(rest, "")} if first == "uld_jax" and rest else set()
+                others |= {first} - {"uld_jax"}
         elif isinstance(node, ast.ImportFrom):
-            others.add(node.module)
-        elif isinstance(node, ast.Import):
-            others |= {alias.name for alias in node.names}
-    direct = {name for name in others if name.startswith("uld_jax.")}
-    own |= {name.split(".")[1] for name in direct}
-    return own, {name.split(".")[0] for name in others - direct}
-
-
-def test_every_module_has_a_layer():
-    assert sorted(LAYER_OF) == MODULES
+            assert node.level == 0, f"{name}: a relative import"
+            first, _, rest = node.module.partition(".")
+            if first == "uld_jax":
+                own |= {(rest, alias.name) for alias in node.names}
+            else:
+                others.add(first)
+    # `from uld_jax import config`: of the package itself.
+    own = {(taken, "") if not module else (module, taken) for module, taken in own}
+    return own - {("__version__", "")}, others
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_imports_go_down(name):
-    own, others = imports(name)
-    allowed = {m for m in MODULES if LAYER_OF[m] < LAYER_OF[name]}
-    assert own <= (allowed & ONLY.get(name, allowed)) | ALSO_ALLOWED.get(name, set())
+def test_imports_go_one_way(name):
+    room, _, _ = name.partition(".")
+    if room == "cli":
+        return
+    allowed = TOP[room] if room in TOP else ROWS[room]
+    for module, taken in imports(name)[0]:
+        other = module.partition(".")[0]
+        whole = f"{module}.{taken}" if taken else module
+        if other != room:
+            assert other in allowed or any(
+                whole == entry or whole.startswith(f"{entry}.") for entry in allowed
+            ), f"{name} imports {whole}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_across_sub_packages_only_listed_names_are_imported(name):
+    room = name.partition(".")[0]
+    for module, taken in imports(name)[0]:
+        other, _, inner = module.partition(".")
+        if other in ROWS and other != room:
+            listed = importlib.import_module(f"uld_jax.{other}").__all__
+            first = inner.partition(".")[0] or taken
+            assert first in listed, f"{name}: {module}.{taken} is not listed"
+
+
+def test_there_are_no_circles():
+    """Neither between sub-packages nor between modules."""
+    below = {name: set() for name in MODULES}
+    for name in MODULES:
+        for module, taken in imports(name)[0]:
+            for target in (module, f"{module}.{taken}"):
+                if target in below and not name.endswith("__init__"):
+                    below[name].add(target)
+    done = set()
+
+    def visit(name, path):
+        assert name not in path, " -> ".join([*path, name])
+        if name not in done:
+            for other in below[name]:
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in MODULES:
+        visit(name, [])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_libraries_have_their_place(name):
+    room, _, module = name.partition(".")
+    _, others = imports(name)
     for library, users in SOLE_USERS.items():
         assert library not in others or name in users, library
-    if name in NO_JAX:
-        assert not others & {"jax", "flax", "optax"}
+    if room in NO_JAX or (room == "storage" and module not in JAX_IN_STORAGE):
+        assert not others & JAX
 
 
-@pytest.mark.parametrize(
-    "command", ["main", "sweep", "baseline", "robustness", "locate", "share"]
-)
-def test_training_imports_no_simulator_no_tensorflow_no_plots(command):
-    code = f"import sys, uld_jax.{command}; "
-    code += f"print(sorted({HEAVY!r} & sys.modules.keys()))"
+def test_the_top_holds_three_modules():
+    top = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert top == {"__init__.py", "config.py", "main.py", "py.typed", "cli", *ROWS}
+
+
+def run(code):
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "[]"
+    return result.stdout.strip()
+
+
+def test_training_and_inference_import_no_simulator_no_tensorflow_no_plots():
+    code = (
+        "import sys; import uld_jax.config; from uld_jax.training import train, sweep; "
+    )
+    code += "from uld_jax.evaluation import baseline, locate, robustness, verify; "
+    code += "from uld_jax.pretrained import card; "
+    assert run(code + f"print(sorted({HEAVY!r} & sys.modules.keys()))") == "[]"
+
+
+@pytest.mark.parametrize("room", ["", *(f".{name}" for name in (*ROWS, "cli"))])
+def test_a_package_loads_nothing_before_it_is_used(room):
+    code = f"import sys, uld_jax{room}; "
+    heavy = HEAVY | JAX | {"numpy", "tensorflow_datasets", "grain", "orbax"}
+    assert run(code + f"print(sorted({heavy!r} & sys.modules.keys()))") == "[]"
 
 
 FORBIDDEN = {
@@ -165,7 +190,7 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_file_holds_what_none_may(what):
-    """Whatever git keeps, but this file, which names it all."""
+    """Every file that git keeps, but this one, which names it all."""
     root = PACKAGE.parent
     listed = subprocess.run(
         ["git", "ls-files"], capture_output=True, text=True, cwd=root, check=False
@@ -173,7 +198,8 @@ def test_no_file_holds_what_none_may(what):
     if listed.returncode:
         pytest.skip("not a checkout of git")
     pattern = re.compile(FORBIDDEN[what], re.MULTILINE)
-    texts = [".py", ".md", ".sh", ".toml", ".txt", ".json", ".html", ".cfg", ".yml", ""]
+    texts = [".py", ".md", ".sh", ".toml", ".txt", ".json", ".html", ".cfg", ".yml"]
+    texts += [".yaml", ".cff", ".pyi", ""]
     for name in listed.stdout.splitlines():
         path = root / name
         if path.suffix in texts and path.name != "test_layers.py" and path.is_file():

@@ -9,19 +9,12 @@ import numpy as np
 import pytest
 from whole_runs import run
 
-from uld_jax import (
-    adhoc40_archives,
-    datasets,
-    initialization,
-    input_pipeline,
-    perturbations,
-    preparation,
-    records,
-    session_tables,
-    tested_on,
-    train,
-)
 from uld_jax import config as config_lib
+from uld_jax.audio import libri_adhoc40_files, session_tables
+from uld_jax.datasets import perturbations, pipeline, prepare, sources
+from uld_jax.report import tested_on
+from uld_jax.storage import records
+from uld_jax.training import initialization, train
 from uld_jax_experiments import ad1, ad_r1, ad_r2, own
 
 
@@ -61,13 +54,13 @@ def pretrained(data_dir, tmp_path_factory):
     """Return the folder of a network trained on tiny random rooms."""
     workdir = tmp_path_factory.mktemp("runs") / "ad1"
     config = settled(ad1.get_config("tiny"), data_dir)
-    datasets.ensure_prepared(config, processes=1)
+    sources.ensure_prepared(config, processes=1)
     train.train_and_evaluate(config, workdir)
     return workdir
 
 
 def complete(config, workdir):
-    datasets.ensure_prepared(config, processes=1)
+    sources.ensure_prepared(config, processes=1)
     return train.train_and_evaluate(config, workdir)
 
 
@@ -92,7 +85,7 @@ def test_a_network_is_tested_on_the_test_part_alone(
     at = {tuple(one["place"]): one["sources"] for one in record["test"]["places"]}
     assert at == {(2.7, 1.2): 1, (4.3, 1.2): 2, (5.9, 1.2): 1, (7.5, 1.2): 1}
     # Paper's values beside ours, by the name of the data set.
-    table = run("-m", "uld_jax.tables", tmp_path / "zero").stdout
+    table = run("-m", "uld_jax.cli", "tables", tmp_path / "zero").stdout
     assert "Table 4 on `libri_adhoc40/ad_r1:1.0.0`" in table
     assert "recordings from `corpus`" in table
     assert "0.180" in table
@@ -102,10 +95,10 @@ def test_a_network_is_tested_on_the_test_part_alone(
     )
     elsewhere = config_lib.ConfigDict(elsewhere)
     elsewhere.data.recordings = ""
-    assert datasets.ensure_prepared(elsewhere).name == "1.0.0"
+    assert sources.ensure_prepared(elsewhere).name == "1.0.0"
     elsewhere.data.recordings = "other"
-    with pytest.raises(input_pipeline.DatasetError, match="recordings 'corpus', not"):
-        datasets.ensure_prepared(elsewhere)
+    with pytest.raises(pipeline.DatasetError, match="recordings 'corpus', not"):
+        sources.ensure_prepared(elsewhere)
 
 
 def test_a_network_is_fine_tuned_at_the_dev_positions_on_two_sources(
@@ -177,14 +170,14 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
     assert record["test"]["seen"] is None
     path = tmp_path / "srp"
     run(
-        *("-m", "uld_jax.baseline", "--config=experiments/own.py:tiny"),
+        *("-m", "uld_jax.cli", "baseline", "--config=experiments/own.py:tiny"),
         *("--method=srp_phat", "--config.data.name=sessions/lab:1.0.0"),
         *(f"--config.data.dir={data_dir}", f"--workdir={path}"),
         f"--config.data.recordings={session}",
     )
     baseline = json.loads((path / records.FILE_NAME).read_text())
     assert baseline["test"]["unseen"]["sources"] == 2
-    table = run("-m", "uld_jax.tables", tmp_path).stdout
+    table = run("-m", "uld_jax.cli", "tables", tmp_path).stdout
     assert "Results on `sessions/lab:1.0.0`" in table
     assert "Places on `sessions/lab:1.0.0`" in table
 
@@ -195,13 +188,13 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
         (
             ad_r1.get_config("test"),
             {"data.recordings": ""},
-            input_pipeline.DatasetError,
+            pipeline.DatasetError,
             "say where they are with --config.data.recordings=FOLDER",
         ),
         (
             ad_r1.get_config("dev"),
             {"data.recordings": "no/where"},
-            adhoc40_archives.ArchiveError,
+            libri_adhoc40_files.ArchiveError,
             "'no/where' does not exist",
         ),
         (
@@ -213,19 +206,19 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
         (
             own.get_config("tiny"),
             {"data.source": "compact"},
-            input_pipeline.DatasetError,
+            pipeline.DatasetError,
             "cannot be rendered compact",
         ),
         (
             ad_r1.get_config("dev"),
             {"data.source": "fresh"},
-            input_pipeline.DatasetError,
+            pipeline.DatasetError,
             "cannot be rendered fresh",
         ),
         (
             ad_r1.get_config(),
             {"data.name": "libri_adhoc40/ad_r3:1.0.0"},
-            input_pipeline.DatasetError,
+            pipeline.DatasetError,
             "libri_adhoc40/ad_r2_test:1.0.0, .*and sessions/NAME:1.0.0 for recordings",
         ),
     ],
@@ -235,7 +228,7 @@ def test_what_cannot_be_prepared_is_told_before_any_work(
 ):
     config = settled(config, tmp_path / "ds", **overrides)
     with pytest.raises(error, match=message):
-        datasets.ensure_prepared(config)
+        sources.ensure_prepared(config)
     assert not (tmp_path / "ds").exists()
 
 
@@ -244,7 +237,7 @@ def test_what_training_would_refuse_is_told_before_any_work(archives, tmp_path):
     for overrides, error, message in (
         (
             {"train.batch_size": 32},
-            input_pipeline.DatasetError,
+            pipeline.DatasetError,
             "batch size 32 is larger than the 4 training",
         ),
         (
@@ -257,7 +250,7 @@ def test_what_training_would_refuse_is_told_before_any_work(archives, tmp_path):
             ad_r1.get_config("dev"), tmp_path / "ds", **recordings | overrides
         )
         with pytest.raises(error, match=message):
-            datasets.ensure_prepared(config, splits=("train", "validation", "test"))
+            sources.ensure_prepared(config, splits=("train", "validation", "test"))
     assert not (tmp_path / "ds").exists()
 
 
@@ -271,9 +264,7 @@ def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path
             pretrained if size == "test" else None,
             **{"data.recordings": str(archives), "train.epochs": int(size == "dev")},
         )
-        make_builder, _ = preparation._recorded(
-            config, preparation.find(config.data.name)
-        )
+        make_builder, _ = prepare._recorded(config, prepare.find(config.data.name))
         builder = make_builder()
         run = {
             "data": {"name": config.data.name, "sizes": {"test": 5}}
@@ -291,9 +282,9 @@ def test_a_split_that_is_lacking_is_told_before_any_work(session, tmp_path):
         own.get_config("tiny"), tmp_path / "ds", **{"data.recordings": str(folder)}
     )
     with pytest.raises(
-        input_pipeline.DatasetError, match="would have no split 'validation', only tr"
+        pipeline.DatasetError, match="would have no split 'validation', only tr"
     ):
-        datasets.ensure_prepared(config, splits=("train", "validation", "test"))
+        sources.ensure_prepared(config, splits=("train", "validation", "test"))
     assert not (tmp_path / "ds").exists()
 
 
@@ -304,15 +295,15 @@ def test_a_session_that_was_corrected_is_not_mistaken_for_the_old_one(
     config = settled(
         own.get_config("tiny"), tmp_path / "ds", **{"data.recordings": str(folder)}
     )
-    path = datasets.ensure_prepared(config, processes=1)
-    assert datasets.ensure_prepared(config, allowed=False) == path
+    path = sources.ensure_prepared(config, processes=1)
+    assert sources.ensure_prepared(config, allowed=False) == path
     made_sessions.replace(folder / "nodes.csv", "2.25", "2.35")
-    with pytest.raises(input_pipeline.DatasetError, match=r"has changed since .* anew"):
-        datasets.ensure_prepared(config)
+    with pytest.raises(pipeline.DatasetError, match=r"has changed since .* anew"):
+        sources.ensure_prepared(config)
 
 
 def test_every_size_of_the_experiments_names_a_data_set():
-    names = set(preparation.known())
+    names = set(prepare.known())
     sizes = [*ad_r1.DATA]
     sizes += [f"{kind}_{end}" for kind in sizes for end in ("reduced", "tiny")]
     for size in sizes:
@@ -331,8 +322,8 @@ def test_every_size_of_the_experiments_names_a_data_set():
 
 def test_the_number_of_sources_is_known_before_the_work(tmp_path):
     for name, number in (("ad_r1_dev", 1), ("ad_r2", 2)):
-        maker = preparation.find(f"libri_adhoc40/{name}:1.0.0")
+        maker = prepare.find(f"libri_adhoc40/{name}:1.0.0")
         assert maker.num_sources == number
     config = settled(ad_r2.get_config("twin"), tmp_path)
-    assert datasets.planned_sources(config) == 2
-    assert preparation.find("sessions/my_lab:1.0.0").num_sources is None
+    assert sources.planned_sources(config) == 2
+    assert prepare.find("sessions/my_lab:1.0.0").num_sources is None

@@ -12,15 +12,10 @@ import pytest
 from conftest import ROOT
 from whole_runs import FRESH, flags_of, run
 
-from uld_jax import (
-    checkpoints,
-    locking,
-    models,
-    optimizer,
-    records,
-    schemes,
-    training_step,
-)
+from uld_jax.labels import schemes
+from uld_jax.networks import build
+from uld_jax.storage import checkpoints, locking, records
+from uld_jax.training import optimizer, step
 
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
@@ -77,24 +72,24 @@ def last_state(workdir):
     settings = json.loads((workdir / "settings.json").read_text())
     label = schemes.Label("uld", settings["label"]["resolution"])
     sources = 2 if "ad2" in settings["data"]["name"] else 1
-    model = models.for_label(settings["model"], label, 8, sources, seed=7)
-    _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.01))
+    model = build.for_label(settings["model"], label, 8, sources, seed=7)
+    _, state = step.init_state(model, optimizer.adamw(1e-3, 0.01))
     with checkpoints.Checkpoints(workdir) as saved:
-        items, _ = saved.restore("last", training_step.to_items(state))
+        items, _ = saved.restore("last", step.to_items(state))
     return items
 
 
 @pytest.fixture(scope="module")
 def unbroken(tiny_data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("unbroken")
-    run("-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir))
+    run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, workdir))
     return workdir
 
 
 @pytest.fixture(scope="module")
 def unbroken_fresh(tiny_data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("unbroken_fresh")
-    run("-m", "uld_jax.main", *flags_of(tiny_data_dir, workdir, *FRESH))
+    run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, workdir, *FRESH))
     return workdir
 
 
@@ -102,7 +97,7 @@ def unbroken_fresh(tiny_data_dir, tmp_path_factory):
 def unbroken_adhoc(tiny_data_dir, tmp_path_factory):
     """Return a run of two talkers, fresh rooms, and everything random there is."""
     workdir = tmp_path_factory.mktemp("unbroken_adhoc")
-    run("-m", "uld_jax.main", *adhoc_flags_of(tiny_data_dir, workdir))
+    run("-m", "uld_jax.cli", "train", *adhoc_flags_of(tiny_data_dir, workdir))
     return workdir
 
 
@@ -148,7 +143,7 @@ def test_a_killed_run_goes_on_to_the_same_end(
     assert json.loads((tmp_path / "record.json").read_text())["status"] == "running"
     # Killed, it has what it saved every two steps; asked to stop, it saves first.
     assert (tmp_path / "last" / ("8" if code < 0 else "11")).exists()
-    resumed = run("-m", "uld_jax.main", *flags)
+    resumed = run("-m", "uld_jax.cli", "train", *flags)
     assert "going on at epoch 2" in resumed.stdout
     assert "Epoch 1:" not in resumed.stdout
     assert_same_end(tmp_path, unbroken)
@@ -168,7 +163,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on_to_the_same_end(
             env={"KILL_AT": kill},
         )
         assert killed.returncode == -signal.SIGKILL, kill
-    run("-m", "uld_jax.main", *flags)
+    run("-m", "uld_jax.cli", "train", *flags)
     assert_same_end(workdir, unbroken)
 
 
@@ -183,13 +178,13 @@ def test_how_data_are_read_and_evaluated_at_once_changes_nothing(
         "--config.data.prefetch_batches=1",
         "--config.train.evaluation_batch_size=50",
     )
-    run("-m", "uld_jax.main", *flags)
+    run("-m", "uld_jax.cli", "train", *flags)
     assert_same_end(tmp_path, unbroken)
 
 
 def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
     flags = flags_of(tiny_data_dir, tmp_path, "--config.train.epochs=2000")
-    command = [sys.executable, "-m", "uld_jax.sweep", *flags, "--scheme=uld"]
+    command = [sys.executable, "-m", "uld_jax.cli", "sweep", *flags, "--scheme=uld"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -211,32 +206,34 @@ def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
 
 def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
     flags = flags_of(tiny_data_dir, tmp_path, "--scheme=one_hot,heat_map")
-    stopped = run("-m", "uld_jax.sweep", *flags, "--minutes=0.0001", check=False)
+    stopped = run("-m", "uld_jax.cli", "sweep", *flags, "--minutes=0.0001", check=False)
     assert stopped.returncode == 75
     assert "goes on with it" in stopped.stderr
     # A run that another process is at work on is left to it.
     with locking.hold(tmp_path / "one_hot_I6_seed0" / locking.FILE_NAME):
-        half = run("-m", "uld_jax.sweep", *flags)
+        half = run("-m", "uld_jax.cli", "sweep", *flags)
         main = (
             *flags_of(tiny_data_dir, tmp_path / "one_hot_I6_seed0"),
             "--config.label.scheme=one_hot",
         )
-        locked = run("-m", "uld_jax.main", *main, check=False)
+        locked = run("-m", "uld_jax.cli", "train", *main, check=False)
     assert "1 of 2 runs are still at work elsewhere: one_hot_I6_seed0" in half.stdout
     assert "another process is at work" in locked.stderr
     assert locked.returncode == 3
-    whole = run("-m", "uld_jax.sweep", *flags)
+    whole = run("-m", "uld_jax.cli", "sweep", *flags)
     assert "heat_map_I6_seed0: done already" in whole.stdout
-    other = run("-m", "uld_jax.sweep", *flags, "--config.train.epochs=4", check=False)
+    other = run(
+        "-m", "uld_jax.cli", "sweep", *flags, "--config.train.epochs=4", check=False
+    )
     assert other.returncode == 2
     assert "train.epochs: 3 -> 4" in other.stderr
     nothing = (*flags, "--resolution=1")
-    none = run("-m", "uld_jax.sweep", *nothing, check=False)
+    none = run("-m", "uld_jax.cli", "sweep", *nothing, check=False)
     assert none.returncode == 2
     assert "Left out at I = 1: one_hot, heat_map;" in none.stdout
     assert "no run is left of the sweep" in none.stderr
-    table = run("-m", "uld_jax.tables", tmp_path).stdout
+    table = run("-m", "uld_jax.cli", "tables", tmp_path).stdout
     assert "| One-hot" in table
     assert "| HM" in table
-    report = run("-m", "uld_jax.plots", tmp_path).stdout
+    report = run("-m", "uld_jax.cli", "report", tmp_path).stdout
     assert pathlib.Path(report.removeprefix("Report: ").strip()).exists()

@@ -1,10 +1,11 @@
 """The settings all experiments share, and their checks (Sec. 3.3)."""
 
-import pathlib
-
 from ml_collections import config_dict
 
-from uld_jax import adhoc, errors, front_ends, models, optimizer, rooms, schemes
+from uld_jax.labels import schemes
+from uld_jax.networks import ad_hoc, build, front_ends
+from uld_jax.runtime import errors
+from uld_jax.simulation import rooms
 
 ConfigDict = config_dict.ConfigDict
 
@@ -178,11 +179,11 @@ _CHOICES = (
     ("model.average_frames", ("early", "late")),
     ("model.dtype", ("float32", "bfloat16")),
     ("model.front_end", front_ends.NAMES),
-    ("model.fusion", adhoc.FUSIONS),
-    ("model.split", adhoc.SPLITS),
-    ("model.mask_average", adhoc.MASK_AVERAGES),
-    ("model.grid_init", adhoc.GRID_INITS),
-    ("train.schedule", optimizer.SCHEDULES),
+    ("model.fusion", ad_hoc.FUSIONS),
+    ("model.split", ad_hoc.SPLITS),
+    ("model.mask_average", ad_hoc.MASK_AVERAGES),
+    ("model.grid_init", ad_hoc.GRID_INITS),
+    ("train.schedule", ("plateau", "cosine")),
 )
 
 
@@ -235,7 +236,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
                 f"{', '.join(known)}"
             )
     data = config.data
-    if data.nodes_in_training is not None and model.name not in models.ANY_NODES:
+    if data.nodes_in_training is not None and model.name not in build.ANY_NODES:
         raise ConfigError(
             f"--config.data.nodes_in_training is {data.nodes_in_training}; the network "
             f"{model.name!r} hears all nodes, or none of it fits"
@@ -342,25 +343,3 @@ def check_size(size: str, known: tuple[str, ...]) -> None:
     """
     if size not in known:
         raise ValueError(f"no size {size!r} of this experiment; there are {known}")
-
-
-def find_experiment(path: str) -> str:
-    """Return an experiment file's path: as given, or that of an installed one.
-
-    `experiments/l1.py` and `l1.py` are thus found outside a checkout too. What
-    follows a colon, as in `l1.py:reduced`, is kept.
-    """
-    path, colon, size = path.partition(":")
-    return _find_file(path) + colon + size
-
-
-def _find_file(path: str) -> str:
-    given = pathlib.Path(path)
-    if not given.exists() and given.parent.as_posix() in (".", "experiments"):
-        import uld_jax_experiments
-
-        for folder in uld_jax_experiments.__path__:
-            shipped = pathlib.Path(folder) / given.name
-            if shipped.exists():
-                return str(shipped)
-    return path

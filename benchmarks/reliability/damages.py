@@ -23,7 +23,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorflow_datasets as tfds
 
-from uld_jax import checkpoints, corpora, errors, input_pipeline
+from uld_jax.audio import corpora
+from uld_jax.datasets import pipeline
+from uld_jax.runtime import errors
+from uld_jax.storage import checkpoints
 
 SPLITS = ("train", "validation", "test")
 
@@ -134,7 +137,7 @@ def of_data(base: pathlib.Path, flips: int, seed: int) -> dict[str, Counter]:
         return {}
 
     whole = shards.prepare(make_builder, write_here)
-    fields = input_pipeline.FIELDS
+    fields = pipeline.FIELDS
 
     def by_tfds(path):
         source = tfds.builder_from_directory(path)
@@ -147,7 +150,7 @@ def of_data(base: pathlib.Path, flips: int, seed: int) -> dict[str, Counter]:
     def by_us(path):
         read = []
         for split in SPLITS:
-            arrays = input_pipeline.Split(path, split).load()
+            arrays = pipeline.Split(path, split).load()
             rows = range(len(arrays["audio"]))
             read += [[arrays[field][row] for field in fields] for row in rows]
         return read

@@ -64,7 +64,10 @@ def flags_of(folder: pathlib.Path, fresh: bool) -> list[str]:
 
 def child(flags: list[str]) -> None:
     """Run the command, and kill it where the environment says, or count the events."""
-    from uld_jax import commands, main, progress, run_data, training_run
+    from uld_jax.cli import app, train
+    from uld_jax.datasets import loader
+    from uld_jax.runtime import progress
+    from uld_jax.training import run as run_lib
 
     phase, _, number = os.environ.get(_KILL, "").partition(":")
     counts = dict.fromkeys(PHASES, 0)
@@ -92,20 +95,20 @@ def child(flags: list[str]) -> None:
         return update(self, *arguments, **options)
 
     progress.Progress.update = updated
-    _watch_batches(run_data.RunData, "training_batches", "a step", happens)
-    _watch_batches(run_data.Divided, "batches", "evaluating", happens)
+    _watch_batches(loader.RunData, "training_batches", "a step", happens)
+    _watch_batches(loader.Divided, "batches", "evaluating", happens)
     for name in ("_end_epoch", "save_last", "_write_board", "_write_record"):
-        _watch_call(training_run.Run, name, happens)
+        _watch_call(run_lib.Run, name, happens)
     sys.addaudithook(audit)
     sys.argv[1:] = flags
     if path := os.environ.get(_COUNTS):
 
         def counted(_):
-            main.main(_)
+            train.main(_)
             pathlib.Path(path).write_text(json.dumps(counts))
 
-        commands.run(counted)
-    commands.run(main.main)
+        app.run(counted)
+    app.run(train.main)
 
 
 def _watch_batches(owner: type, name: str, what: str, happens) -> None:
@@ -274,4 +277,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2:])
     else:
-        main()
+        train()

@@ -13,7 +13,8 @@ import numpy as np
 import scipy.signal
 
 from benchmarks import report
-from uld_jax import acoustics, gridding, rendering, scenes
+from uld_jax.acoustics import constants
+from uld_jax.simulation import nonuniform_fft, rendering, scenes
 from uld_jax_data.simulated import pyroomacoustics_engine
 
 _NODES = 12
@@ -73,15 +74,15 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
 
     distance = np.linalg.norm(scene.node_positions - scene.source_positions, axis=-1)
     onset = np.round(
-        distance / acoustics.SPEED_OF_SOUND * acoustics.SAMPLE_RATE
+        distance / constants.SPEED_OF_SOUND * constants.SAMPLE_RATE
     ).astype(int)
-    onset += gridding.LEAD
+    onset += nonuniform_fft.LEAD
     center = scene.room_size / 2
     reach = np.linalg.norm(scene.node_positions - center, axis=-1).max()
     radius = float(rendering.walls(rooms, settings).exact_radius[0]) - reach
-    early = int(radius / acoustics.SPEED_OF_SOUND * acoustics.SAMPLE_RATE)
+    early = int(radius / constants.SPEED_OF_SOUND * constants.SAMPLE_RATE)
     sections = scipy.signal.butter(
-        2, 80, "high", fs=acoustics.SAMPLE_RATE, output="sos"
+        2, 80, "high", fs=constants.SAMPLE_RATE, output="sos"
     )
     heard, reference = (scipy.signal.sosfiltfilt(sections, r) for r in (thinned, exact))
 
@@ -92,17 +93,17 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
         error = measure(heard, onset) - measure(reference, onset)
         return float(np.sqrt((error**2).mean()))
 
-    decays = [acoustics.energy_decay(r) for r in (heard, reference)]
+    decays = [constants.energy_decay(r) for r in (heard, reference)]
     deviation = np.where(decays[1] > -30, np.abs(decays[0] - decays[1]), 0)
-    times = [acoustics.reverberation_time(r).mean() for r in (heard, reference)]
+    times = [constants.reverberation_time(r).mean() for r in (heard, reference)]
     return {
         "T60 s": float(scene.t60),
         "room m": " x ".join(f"{side:.1f}" for side in scene.room_size[:2]),
         "full dB": decibels(full, exact),
-        "exact until ms": 1e3 * early / acoustics.SAMPLE_RATE,
+        "exact until ms": 1e3 * early / constants.SAMPLE_RATE,
         "thinned until then dB": decibels(thinned[:, :early], exact[:, :early]),
-        "DRR dB": rms(acoustics.direct_to_reverberant),
-        "C50 dB": rms(acoustics.clarity),
+        "DRR dB": rms(constants.direct_to_reverberant),
+        "C50 dB": rms(constants.clarity),
         "decay dB": float(deviation.max(axis=-1).mean()),
         "T30 s": float(times[1]),
         "T30 error %": float(100 * (times[0] / times[1] - 1)),

@@ -56,18 +56,16 @@ def _draw(count: int, num_nodes: int = 30, num_sources: int = 1, seed: int = 0):
     import jax
     import numpy as np
 
-    from uld_jax import rendering, scenes
-
     rng = np.random.default_rng(seed)
     drawn = [
-        scenes.draw_adhoc(rng, num_sources, (10.0, 20.0), num_nodes=num_nodes)
+        scenes_lib.draw_adhoc(rng, num_sources, (10.0, 20.0), num_nodes=num_nodes)
         for _ in range(count)
     ]
-    rooms = rendering.Rooms.of(drawn)
-    low, high = scenes.ADHOC_T60
+    rooms = rendering_lib.Rooms.of(drawn)
+    low, high = scenes_lib.ADHOC_T60
     strata = (np.arange(count) + rng.uniform(size=count)) / count
     rooms = rooms._replace(t60=low + (high - low) * strata)
-    length = rendering.Settings().num_dry
+    length = rendering_lib.Settings().num_dry
     dry = rng.normal(size=(count, num_sources, length)).astype(np.float32)
     noise = rng.normal(size=(count, length)).astype(np.float32)
     return rooms, dry, noise, jax.random.split(jax.random.key(seed), count)
@@ -95,25 +93,27 @@ def _against_pyroomacoustics(options) -> list:
     import numpy as np
     import scipy.signal
 
-    from uld_jax import image_source, rendering, scenes
+    from uld_jax.simulation import image_source
+    from uld_jax.simulation import rendering as rendering_lib
+    from uld_jax.simulation import scenes as scenes_lib
     from uld_jax_data.simulated import pyroomacoustics_engine
 
     count = options.rooms or (3 if options.small else 24)
     rooms, dry, noise, keys = _draw(count)
     if options.small:
         rooms = rooms._replace(t60=0.2 + 0.3 * (rooms.t60 - 0.2))
-    with_responses = rendering.Settings(
+    with_responses = rendering_lib.Settings(
         late="full", responses=True, highpass=0.0, response_length=30_000
     )
     kinds = {
         "responses": with_responses,
-        "full": rendering.Settings(late="full"),
-        "thinned": rendering.Settings(),
+        "full": rendering_lib.Settings(late="full"),
+        "thinned": rendering_lib.Settings(),
     }
 
     def ours(kind, number):
         room, speech, _, key = _one(rooms, dry, noise, keys, number)
-        rendered = rendering.render(room, speech, key, kinds[kind])
+        rendered = rendering_lib.render(room, speech, key, kinds[kind])
         rendered.signals.block_until_ready()
         return rendered
 
@@ -121,7 +121,7 @@ def _against_pyroomacoustics(options) -> list:
         ours(kind, 0)  # Compile.
     rows = []
     for number in range(count):
-        scene = scenes.Scene(
+        scene = scenes_lib.Scene(
             rooms.size[number],
             rooms.node_positions[number],
             rooms.source_positions[number],
@@ -140,7 +140,7 @@ def _against_pyroomacoustics(options) -> list:
         theirs = np.zeros_like(mine)
         length = min(mine.shape[1], response.shape[1])
         theirs[:, :length] = response[:, :length]
-        order = int(rendering.walls(rooms, kinds["full"]).order[number])
+        order = int(rendering_lib.walls(rooms, kinds["full"]).order[number])
         rows.append(
             {
                 "t60": float(rooms.t60[number]),
@@ -190,7 +190,7 @@ def _against_pyroomacoustics(options) -> list:
 
 def _costs(options) -> list:
     """Time rendering by nodes, sources, noise and T60."""
-    from uld_jax import rendering
+    from uld_jax.simulation import rendering as rendering_lib
 
     count = 2 if options.small else 6
 
@@ -200,7 +200,7 @@ def _costs(options) -> list:
             rooms = rooms._replace(t60=rooms.t60 * 0 + t60)
 
         def run():
-            rendering.render(
+            rendering_lib.render(
                 rooms, dry, keys, settings, noise if noisy else None
             ).signals.block_until_ready()
 
@@ -208,8 +208,8 @@ def _costs(options) -> list:
         memory = _memory(rooms, dry, keys, settings, noise if noisy else None)
         return 1e3 * _seconds(run, 2) / count, memory / 1e6
 
-    thinned = rendering.Settings()
-    full = rendering.Settings(late="full")
+    thinned = rendering_lib.Settings()
+    full = rendering_lib.Settings(late="full")
     exact = dataclasses.replace
     cases = {
         "thinned": (thinned, {}),
@@ -282,7 +282,7 @@ def _limits(options) -> tuple:
     import jax
     import jax.numpy as jnp
 
-    from uld_jax import gridding
+    from uld_jax.simulation import nonuniform_fft
 
     size = 1 << (24 if options.small else 30)
     block = jnp.ones(size // 4, jnp.float32)
@@ -295,8 +295,10 @@ def _limits(options) -> tuple:
     gains = jnp.ones_like(delays)
     for deterministic in (False, True):
         deposit = jax.jit(
-            lambda delays, gains, d=deterministic: gridding.deposit(
-                gridding.empty((responses,), num_fft, deterministic=d), delays, gains
+            lambda delays, gains, d=deterministic: nonuniform_fft.deposit(
+                nonuniform_fft.empty((responses,), num_fft, deterministic=d),
+                delays,
+                gains,
             )
         )
         rate = responses * pulses / _wall(lambda f=deposit: f(delays, gains), 5)
@@ -319,7 +321,7 @@ def _throughput(options, bandwidth: float) -> tuple:
     """Measure utterances per second by batch, late field and accumulator."""
     import jax
 
-    from uld_jax import rendering
+    from uld_jax.simulation import rendering as rendering_lib
 
     batches = (2, 4) if options.small else (8, 16, 32, 64, 128)
     fields = {
@@ -335,7 +337,9 @@ def _throughput(options, bandwidth: float) -> tuple:
             for batch in batches:
                 if changes and (deterministic or batch not in (8, 32)):
                     continue
-                settings = rendering.Settings(deterministic=deterministic, **changes)
+                settings = rendering_lib.Settings(
+                    deterministic=deterministic, **changes
+                )
                 rooms, dry, noise, keys = _draw(batch)
                 if changes and batch == 8:
                     rooms = rooms._replace(t60=rooms.t60 * 0 + 0.5)
@@ -374,10 +378,10 @@ def _throughput(options, bandwidth: float) -> tuple:
 
 def _memory(rooms, dry, keys, settings, noise) -> int:
     """Return the memory of the compiled program in bytes."""
-    from uld_jax import rendering
+    from uld_jax.simulation import rendering as rendering_lib
 
-    arguments, static = rendering._arguments(rooms, dry, keys, settings, noise)
-    compiled = rendering._render.lower(*arguments, settings=static).compile()
+    arguments, static = rendering_lib._arguments(rooms, dry, keys, settings, noise)
+    compiled = rendering_lib._render.lower(*arguments, settings=static).compile()
     sizes = compiled.memory_analysis()
     return (
         sizes.argument_size_in_bytes
@@ -387,9 +391,9 @@ def _memory(rooms, dry, keys, settings, noise) -> int:
 
 
 def _signals(rooms, keys, settings, dry, noise):
-    from uld_jax import rendering
+    from uld_jax.simulation import rendering as rendering_lib
 
-    return rendering.render(rooms, dry, keys, settings, noise).signals
+    return rendering_lib.render(rooms, dry, keys, settings, noise).signals
 
 
 def _bytes_moved(settings, num_nodes: int = 30) -> float:

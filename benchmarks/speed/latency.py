@@ -113,7 +113,8 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
     import jax
     import numpy as np
 
-    from uld_jax import host_memory, localizers
+    from uld_jax.evaluation import localizers
+    from uld_jax.runtime import host_memory
 
     # As the commands do.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
@@ -129,7 +130,7 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
     times = []
     while len(times) <= _LEAST or (sum(times[1:]) < seconds and len(times) <= _CALLS):
         called = time.perf_counter()
-        # As `positions._predict` does: a batch of one example.
+        # As `locate._predict` does: a batch of one example.
         batch = {key: np.stack([value]) for key, value in example.items()}
         found = jax.device_get(step(batch)["predicted"])
         times.append(time.perf_counter() - called)
@@ -145,15 +146,19 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
 
 def _save(size: str, run: pathlib.Path) -> None:
     """Save Ad-1's network with random parameters as a run after its first epoch."""
-    from uld_jax import checkpoints, models, optimizer, schemes, training_step
     from uld_jax import config as config_lib
+    from uld_jax.labels import schemes
+    from uld_jax.networks import build
+    from uld_jax.storage import checkpoints
+    from uld_jax.training import optimizer
+    from uld_jax.training import step as step_lib
     from uld_jax_experiments import ad1
 
     config = config_lib.resolve(ad1.get_config(size))
     label = schemes.Label(config.label.scheme, config.label.resolution)
     settings = config_lib.to_dict(config)
-    model = models.for_label(settings["model"], label, _NODES, 1, 0)
-    _, state = training_step.init_state(model, optimizer.adamw(1e-3, 0.0))
+    model = build.for_label(settings["model"], label, _NODES, 1, 0)
+    _, state = step_lib.init_state(model, optimizer.adamw(1e-3, 0.0))
     items = {"params": state.params, "statistics": state.statistics}
     with checkpoints.Checkpoints(run) as saved:
         saved.save("best", 1, items, {"epoch": 1})
@@ -165,7 +170,7 @@ def _example(rng) -> dict:
     """Make noise at the nodes of a room, as a data set stores it."""
     import numpy as np
 
-    from uld_jax import scenes
+    from uld_jax.simulation import scenes
 
     scene = scenes.draw_adhoc(rng, 1, scenes.TEST_SNR_DB, num_nodes=_NODES)
     return {

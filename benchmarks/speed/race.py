@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import report
 from benchmarks.speed import steps, timer
-from uld_jax import errors
+from uld_jax.runtime import errors
 
 OURS = "uld_jax"
 KINDS = {"torch tuned": True, "torch eager": False}  # Whether compiled.

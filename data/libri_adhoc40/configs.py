@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow_datasets as tfds
 
-from uld_jax import libri_adhoc40, records
+from uld_jax.audio import libri_adhoc40
+from uld_jax.storage import records
 from uld_jax_data import scene_features
 
 SPLITS = ("train", "validation", "test")

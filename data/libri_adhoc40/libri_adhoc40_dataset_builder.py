@@ -20,14 +20,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from uld_jax import (
-    adhoc40_archives,
-    dry_signals,
-    libri_adhoc40,
-    progress,
-    recorded_signals,
-    scenes,
-)
+from uld_jax.audio import libri_adhoc40, libri_adhoc40_files, recorded_signals
+from uld_jax.audio import signals as signals_lib
+from uld_jax.runtime import progress
+from uld_jax.simulation import scenes
 from uld_jax_data import shards
 from uld_jax_data.libri_adhoc40 import configs
 
@@ -75,7 +71,9 @@ class Builder(tfds.core.ShardBasedBuilder):
     are as good.
     """
 
-    def __init__(self, *, material: adhoc40_archives.Material | None = None, **kwargs):
+    def __init__(
+        self, *, material: libri_adhoc40_files.Material | None = None, **kwargs
+    ):
         """Make the builder.
 
         Args:
@@ -111,7 +109,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             corpus["test_fingerprint"] = test
         return {
             "seed": config.seed,
-            "sample_rate": dry_signals.SAMPLE_RATE,
+            "sample_rate": signals_lib.SAMPLE_RATE,
             "corpus": corpus,
             "parts": dict(config.parts),
             "training_places": config.training_places,
@@ -126,7 +124,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _shard_iterators_per_split(self, dl_manager):
         """Return one generator a shard; TFDS's own way to build."""
         if self._material is None:
-            self._material = adhoc40_archives.open_material(
+            self._material = libri_adhoc40_files.open_material(
                 dl_manager.manual_dir, self.builder_config.needed_parts
             )
             self._check()
@@ -139,7 +137,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         """Raise unless every split has something to be made of."""
         config, material = self.builder_config, self._material
         if missing := set(config.needed_parts) - material.utterances.keys():
-            raise adhoc40_archives.ArchiveError(
+            raise libri_adhoc40_files.ArchiveError(
                 f"{config.name} needs the part {min(missing)!r} of Libri-adhoc40, and "
                 f"{', '.join(material.utterances)} were opened of {material.name!r}; "
                 f"open {', '.join(config.needed_parts)}"
@@ -148,7 +146,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             positions = {u.position for u in self._first_sources[split]}
             if len(positions) < config.num_sources:
                 talkers = ", ".join(sorted(config.talkers(split), key=int)[:5])
-                raise adhoc40_archives.ArchiveError(
+                raise libri_adhoc40_files.ArchiveError(
                     f"split {split!r} of {config.name} has utterances at "
                     f"{len(positions)} positions and needs {config.num_sources}: "
                     f"put more talkers of adhoc40-{config.parts[split]} into "
@@ -156,7 +154,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                 )
 
     @functools.cached_property
-    def _first_sources(self) -> dict[str, tuple[adhoc40_archives.Utterance, ...]]:
+    def _first_sources(self) -> dict[str, tuple[libri_adhoc40_files.Utterance, ...]]:
         """Utterances of each split, in the order in which they are first sources."""
         config = self.builder_config
         ordered = {}
@@ -261,9 +259,9 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _elsewhere(
         self,
         split: str,
-        utterances: list[adhoc40_archives.Utterance],
+        utterances: list[libri_adhoc40_files.Utterance],
         rng: np.random.Generator,
-    ) -> adhoc40_archives.Utterance:
+    ) -> libri_adhoc40_files.Utterance:
         """Draw an utterance of a split from another position than some others."""
         taken = {u.position for u in utterances}
         free = [u for u in self._first_sources[split] if u.position not in taken]
@@ -271,7 +269,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _excerpt(
         self,
-        utterance: adhoc40_archives.Utterance,
+        utterance: libri_adhoc40_files.Utterance,
         nodes: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, int]:
@@ -281,8 +279,8 @@ class Builder(tfds.core.ShardBasedBuilder):
         num_samples = self.builder_config.num_samples
         try:
             starts = recorded_signals.active_starts(signals, num_samples)
-        except dry_signals.CorpusError as error:
-            raise adhoc40_archives.ArchiveError(
+        except signals_lib.CorpusError as error:
+            raise libri_adhoc40_files.ArchiveError(
                 f"{str(self._material.folder / utterance.file('*'))!r}: between its "
                 f"head and its tail it is {error}; remove that utterance"
             ) from None

@@ -1,6 +1,6 @@
-"""TFDS builder of data sets from one's own recordings: `uld_jax.sessions`.
+"""TFDS builder of data sets from one's own recordings: `uld_jax.audio.sessions`.
 
-    python -m uld_jax.prepare --config=experiments/own.py \
+    uld_jax prepare --config=experiments/own.py \
         --config.data.name=sessions/my_lab:1.0.0 --config.data.recordings=my_lab
 
 An example is a window of a recording whose talkers' places are known. Example k of a
@@ -16,7 +16,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from uld_jax import dry_signals, progress, recorded_signals, scenes, sessions
+from uld_jax.audio import recorded_signals, sessions, signals
+from uld_jax.runtime import progress
+from uld_jax.simulation import scenes
 from uld_jax_data import scene_features, shards
 
 _DESCRIPTION = """
@@ -125,7 +127,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         """Return what the content depends on, for the stored metadata."""
         origin = {
             "seed": self.builder_config.seed,
-            "sample_rate": dry_signals.SAMPLE_RATE,
+            "sample_rate": signals.SAMPLE_RATE,
             "corpus": self._session.summary() if self._session else {},
             "law": self._law(),
         }

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
-from uld_jax import corpora, records, simulation
+from uld_jax.audio import corpora
+from uld_jax.simulation import recipes
+from uld_jax.storage import records
 
 SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # To the corpus's.
 ENGINES = ("jax", "pyroomacoustics")
@@ -40,7 +42,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     """
 
     sizes: tuple[int, int, int]
-    law: simulation.Law = simulation.L1
+    law: recipes.Law = recipes.L1
     late_fields: Mapping[str, str] = dataclasses.field(
         default_factory=lambda: dict(LATE_FIELDS)
     )
@@ -130,7 +132,7 @@ def _twins() -> list[SimulatedConfig]:
                 f"{_SAID_BY[rooms]}."
             ),
             law=dataclasses.replace(
-                simulation.TWIN1,
+                recipes.TWIN1,
                 num_sources=num_sources,
                 rooms=rooms,
                 **(small if size == "_tiny" else {}),
@@ -173,21 +175,21 @@ CONFIGS = [
         name="ad1",
         description="Ad-1 at the paper's size.",
         sizes=(18_000, 1_800, 1_800),
-        law=simulation.AD1,
+        law=recipes.AD1,
         examples_per_shard=100,
     ),
     SimulatedConfig(
         name="ad2",
         description="Ad-2 at the paper's size.",
         sizes=(18_000, 1_800, 1_800),
-        law=simulation.AD2,
+        law=recipes.AD2,
         examples_per_shard=100,
     ),
     SimulatedConfig(
         name="ad1_reduced",
         description="Ad-1 with 3,200 training utterances, for a machine of 2 cores.",
         sizes=(3_200, 400, 400),
-        law=simulation.AD1,
+        law=recipes.AD1,
         late_fields=ALL_THINNED,
         examples_per_shard=100,
     ),
@@ -195,7 +197,7 @@ CONFIGS = [
         name="ad2_reduced",
         description="Ad-2 with 3,200 training utterances, for a machine of 2 cores.",
         sizes=(3_200, 400, 400),
-        law=simulation.AD2,
+        law=recipes.AD2,
         late_fields=ALL_THINNED,
         examples_per_shard=100,
     ),
@@ -203,7 +205,7 @@ CONFIGS = [
         name="ad1_tiny",
         description="A few small rooms from built-in signals, for tests.",
         sizes=(4, 2, 2),
-        law=dataclasses.replace(simulation.AD1, num_nodes=4, num_samples=8000),
+        law=dataclasses.replace(recipes.AD1, num_nodes=4, num_samples=8000),
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),
@@ -211,7 +213,7 @@ CONFIGS = [
         name="ad2_tiny",
         description="The same with two talkers.",
         sizes=(4, 2, 2),
-        law=dataclasses.replace(simulation.AD2, num_nodes=4, num_samples=8000),
+        law=dataclasses.replace(recipes.AD2, num_nodes=4, num_samples=8000),
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),

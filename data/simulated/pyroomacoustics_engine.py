@@ -1,6 +1,6 @@
 """The same reverberant scenes rendered by pyroomacoustics, as a reference.
 
-It takes about a hundred times as long as `uld_jax.rendering`.
+It takes about a hundred times as long as `uld_jax.simulation.rendering`.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,15 @@ import numpy as np
 import pyroomacoustics
 import scipy.signal
 
-from uld_jax import acoustics, scenes, simulation
+from uld_jax.acoustics import constants
+from uld_jax.simulation import recipes, scenes
 
 _RING = 2000  # Samples.
 
 
 def render(
-    law: simulation.Law,
-    drawn: Sequence[simulation.Drawn],
+    law: recipes.Law,
+    drawn: Sequence[recipes.Drawn],
     dry: np.ndarray,
     noise: np.ndarray,
 ) -> np.ndarray:
@@ -34,7 +35,7 @@ def render(
     levels = np.stack([example.levels_db for example in drawn])
     highpass = law.settings("full", deterministic=False).highpass
     sections = scipy.signal.butter(
-        2, highpass, "high", fs=acoustics.SAMPLE_RATE, output="sos"
+        2, highpass, "high", fs=constants.SAMPLE_RATE, output="sos"
     )
     # The filter rings on both sides of a signal that begins and ends at once.
     dry, noise = (
@@ -73,7 +74,7 @@ def responses(scene: scenes.Scene) -> list[np.ndarray]:
     absorption, order = pyroomacoustics.inverse_sabine(scene.t60, scene.room_size)
     room = pyroomacoustics.ShoeBox(
         scene.room_size,
-        fs=acoustics.SAMPLE_RATE,
+        fs=constants.SAMPLE_RATE,
         materials=pyroomacoustics.Material(absorption),
         max_order=order,
         use_rand_ism=False,

@@ -4,19 +4,19 @@ Audio and geometry are stored; labels and features are made in training, so one
 data set serves every label scheme and resolution. Example k of a split depends
 on the seed, the split and k alone, whatever was built before it and wherever.
 
-    python -m uld_jax.prepare --config=experiments/l1.py
+    uld_jax prepare --config=experiments/l1.py
 
 or, in this folder and with the extra `tfds`, which brings TensorFlow:
 
     tfds build --config=l1 --file_format=array_record --manual_dir=LIBRISPEECH
 
-Reverberant rooms are rendered by `uld_jax.rendering`: training examples with the
+Reverberant rooms are rendered by `uld_jax.simulation.rendering`: training examples with the
 thinned late field, validation and test with every image (the reduced sets: thinned,
 too), all with sums whose bits do not depend on their order. The engine
 "pyroomacoustics" renders the same scenes.
 
 Each data set has a compact twin that stores the dry speech of the same examples in
-place of their audio: `uld_jax.compact` renders it to the same audio.
+place of their audio: `uld_jax.datasets.compact` renders it to the same audio.
 """
 
 import dataclasses
@@ -29,14 +29,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 import uld_jax
-from uld_jax import (
-    acoustics,
-    compact,
-    corpora,
-    dry_signals,
-    libri_adhoc40,
-    simulation,
-)
+from uld_jax.acoustics import constants
+from uld_jax.audio import corpora, libri_adhoc40
+from uld_jax.audio import signals as signals_lib
+from uld_jax.datasets import compact
+from uld_jax.simulation import recipes
 from uld_jax_data import scene_features, shards
 from uld_jax_data.simulated.configs import CONFIGS, ENGINES, SPLITS
 
@@ -116,7 +113,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         super().__init__(**kwargs)
 
     @property
-    def law(self) -> simulation.Law:
+    def law(self) -> recipes.Law:
         """What is drawn and how it sounds."""
         return dataclasses.replace(self.builder_config.law, noise=self._noise_field)
 
@@ -181,7 +178,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         config = self.builder_config
         origin = {
             "seed": config.seed,
-            "sample_rate": acoustics.SAMPLE_RATE,
+            "sample_rate": constants.SAMPLE_RATE,
             "corpus": self._corpus.summary() if self._corpus else {},
         }
         if (places := config.law.training_places) is not None:
@@ -230,7 +227,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     def expected_bytes(self) -> int:
         """Disk space of the data set, before compression."""
         recordings = [u for split in self._noise_files for u in self._recordings(split)]
-        noise_bytes = 2 * sum(map(dry_signals.num_samples, recordings))
+        noise_bytes = 2 * sum(map(signals_lib.num_samples, recordings))
         return self.builder_config.expected_bytes + noise_bytes
 
     def write_beside(self, folder: pathlib.Path) -> None:
@@ -246,7 +243,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             return {}
         return {split: compact.noise_file(split) for split in config.size_of_split}
 
-    def _recordings(self, split: str) -> tuple[dry_signals.Utterance, ...]:
+    def _recordings(self, split: str) -> tuple[signals_lib.Utterance, ...]:
         return self._noise.utterances[SPLITS[split]]
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
@@ -260,7 +257,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         while batch := list(itertools.islice(indices, batch_size)):
             yield from zip(batch, self._examples(split, batch), strict=True)
 
-    def _draw(self, split: str, index: int) -> simulation.Drawn:
+    def _draw(self, split: str, index: int) -> recipes.Drawn:
         """Draw an example."""
         rng = example_rng(self.builder_config.seed, split, index)
         return self.law.draw_from(self._corpus, self._noise, SPLITS[split], rng)
@@ -295,7 +292,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             yield features
 
     def _rendered(
-        self, split: str, indices: list[int], drawn: list[simulation.Drawn]
+        self, split: str, indices: list[int], drawn: list[recipes.Drawn]
     ) -> list[dict]:
         """Return the audio of examples, and its gain."""
         filling = []
@@ -306,20 +303,20 @@ class Builder(tfds.core.ShardBasedBuilder):
         for index, signal in zip(indices, signals, strict=False):
             if not np.isfinite(signal).all():
                 raise FloatingPointError(f"example {index} of {split!r} is not finite")
-        audio, gain = map(np.asarray, simulation.to_stored(signals))
+        audio, gain = map(np.asarray, recipes.to_stored(signals))
         return [{"audio": audio[k], "gain": gain[k]} for k in range(len(drawn))]
 
-    def _signals(self, split: str, drawn: list[simulation.Drawn]) -> np.ndarray:
+    def _signals(self, split: str, drawn: list[recipes.Drawn]) -> np.ndarray:
         """Return what the nodes hear, [B, M, N].
 
         Rooms are rendered from signals of 16 bits, which the compact form stores.
         """
         law, noise = self.law, None
         if law.noisy:
-            dry = dry_signals.to_float(
+            dry = signals_lib.to_float(
                 np.stack([_speech(example) for example in drawn])
             )
-            noise = dry_signals.to_float(
+            noise = signals_lib.to_float(
                 np.stack([_noise(example) for example in drawn])
             )
         else:
@@ -332,17 +329,17 @@ class Builder(tfds.core.ShardBasedBuilder):
         return np.asarray(law.render(drawn, dry, noise, late=late, deterministic=True))
 
 
-def _speech(example: simulation.Drawn) -> np.ndarray:
+def _speech(example: recipes.Drawn) -> np.ndarray:
     """Return dry speech [S, D] in 16 bits."""
     return np.stack(
-        [dry_signals.to_int16(excerpt.samples) for excerpt in example.speech]
+        [signals_lib.to_int16(excerpt.samples) for excerpt in example.speech]
     )
 
 
-def _noise(example: simulation.Drawn) -> np.ndarray:
+def _noise(example: recipes.Drawn) -> np.ndarray:
     """Return noise [D] in 16 bits, cut from a recording that is so stored."""
-    peak = float(np.abs(dry_signals.load(example.noise.utterance)).max())
-    return dry_signals.to_int16(example.noise.samples, peak)
+    peak = float(np.abs(signals_lib.load(example.noise.utterance)).max())
+    return signals_lib.to_int16(example.noise.samples, peak)
 
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:

@@ -6,7 +6,8 @@ import torch
 from flax import nnx
 
 from benchmarks.speed.pytorch import networks, weights
-from uld_jax import errors, objective
+from uld_jax.networks import objective
+from uld_jax.runtime import errors
 
 TOLERANCE = 1e-4
 

@@ -1,0 +1,268 @@
+"""Tables of sessions that cannot be right."""
+
+import re
+
+import made_sessions
+import pytest
+from made_sessions import NUM_SAMPLES, replace
+
+from uld_jax.audio import session_tables, sessions
+from uld_jax.runtime import errors
+
+
+def open_session(folder):
+    return sessions.open_session(folder, NUM_SAMPLES)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a session of one file a recording, to be spoiled."""
+    return made_sessions.write_session(tmp_path / "my_lab")
+
+
+REFUSED_TABLES = {
+    "missing column": ("room.csv", "x,y,z", "x,y", "lacks the column 'z'.*x,y,z$"),
+    "unknown column": (
+        "nodes.csv",
+        "node,x",
+        "node,height,x",
+        "unknown column 'height' in its first line, 'node,height,x,y,z'; write node,x",
+    ),
+    "column twice": ("nodes.csv", "node,x,y,z", "node,x,y,z,z", "twice the column 'z'"),
+    "half a talker": (
+        "recordings.csv",
+        "x,y,z",
+        "x,y,z,x2",
+        r"lacks the column 'y2', 'z2'.*recording,split,x,y,z,x2,y2,z2$",
+    ),
+    "a talker left out": (
+        "recordings.csv",
+        "x,y,z",
+        "x,y,z,x3,y3,z3",
+        "'x2', 'y2', 'z2'",
+    ),
+    "talker one": (
+        "recordings.csv",
+        "x,y,z",
+        "x1,y1,z1",
+        "lacks the column 'x', 'y', 'z'",
+    ),
+    "semicolons": ("room.csv", "x,y,z", "x;y;z", "lacks the column 'x', 'y', 'z'"),
+    "empty table": (
+        "room.csv",
+        "x,y,z\n6.2,4.8,2.7\n",
+        "",
+        "lacks the column 'x', 'y'",
+    ),
+    "no rows": ("room.csv", "6.2,4.8,2.7\n", "", "no rows below its first line"),
+    "a second room": ("room.csv", "2.7\n", "2.7\n3,3,3\n", "line 3: a second room"),
+    "decimal comma": (
+        "nodes.csv",
+        "2.25",
+        "2,25",
+        "nodes.csv', line 3: 5 cells where the first line has 4; write 1.5, not 1,5",
+    ),
+    "a cell too few": ("nodes.csv", ",0.75", "", "line 3: 3 cells"),
+    "quote left open": ("nodes.csv", "desk", '"desk', "save it as CSV in UTF-8"),
+    "no number": (
+        "nodes.csv",
+        "2.25",
+        "2.25m",
+        "nodes.csv', line 3, node 'desk': y is '2.25m', which is no number; give meters",
+    ),
+    "empty number": (
+        "nodes.csv",
+        "2.25",
+        "",
+        "node 'desk': y is '', which is no number",
+    ),
+    "NaN": ("nodes.csv", "2.25", "nan", "node 'desk': y is 'nan', which is no number"),
+    "infinity": ("room.csv", "2.7", "inf", "line 2: z is 'inf', which is no number"),
+    "flat room": (
+        "room.csv",
+        "2.7",
+        "0",
+        r"line 2: the room has sides of \[6.2, 4.8, 0.0\] m; give meters, above 0",
+    ),
+    "millimeters": ("room.csv", "6.2", "6200", r"sides of \[6200.0, .* up to 1000$"),
+    "node twice": (
+        "nodes.csv",
+        "desk",
+        "door",
+        "line 3, node 'door': is there twice; give each node a name",
+    ),
+    "nodes at one place": (
+        "nodes.csv",
+        "3.0,2.25,0.75",
+        "0.1,2.0,1.5005",
+        r"node 'desk': is where node 'door' is, at \[0.1, 2.0, 1.5005\] m; correct",
+    ),
+    "node without a name": ("nodes.csv", "desk", "", "node '': give a name"),
+    "node named as a path": ("nodes.csv", "desk", "a/b", "node 'a/b': give a name"),
+    "node out of the room": (
+        "nodes.csv",
+        "2.25",
+        "-0.01",
+        r"line 3, node 'desk': a node at \[3.0, -0.01, 0.75\] m is out of the room of "
+        r"\[6.2, 4.8, 2.7\] m; count from a corner",
+    ),
+    "talker out of the room": (
+        "recordings.csv",
+        "1.25",
+        "2.71",
+        r"line 5, recording 'four.wav': talker 1 at \[5.0, 4.0, 2.71\] m is out",
+    ),
+    "unknown split": (
+        "recordings.csv",
+        "validation",
+        "dev",
+        "recording 'three.wav': split is 'dev'; use one of train, validation, test",
+    ),
+    "recording twice": (
+        "recordings.csv",
+        "five.wav",
+        "./one.wav",
+        "line 6, recording './one.wav': is there twice; remove",
+    ),
+    "recording elsewhere": (
+        "recordings.csv",
+        "one.wav",
+        "../one.wav",
+        "'../one.wav': give a path below the session's folder",
+    ),
+    "recording at a root": (
+        "recordings.csv",
+        "one.wav",
+        "/one.wav",
+        "give a path below",
+    ),
+    "recording without name": (
+        "recordings.csv",
+        "one.wav",
+        "",
+        "'': give a path below",
+    ),
+    "part of a place": (
+        "recordings.csv",
+        "5.0,4.0,1.25",
+        "5.0,,1.25",
+        "'four.wav': empty: y; give x, y, z of each talker, or none",
+    ),
+    "no place to train": (
+        "recordings.csv",
+        "five.wav,",
+        "five.wav,train",
+        "'five.wav': x, y, z are empty, and split 'train' needs them; .* localized only",
+    ),
+    "no place to validate": (
+        "recordings.csv",
+        "five.wav,",
+        "five.wav,validation",
+        "split 'validation' needs them",
+    ),
+    "no such recording": (
+        "recordings.csv",
+        "two.wav",
+        "second.wav",
+        "recording 'second.wav': there is no file .*second.wav'; correct the name",
+    ),
+    "no such folder": (
+        "recordings.csv",
+        "two.wav",
+        "second",
+        "neither a folder .*second' that holds NODE.wav of each node nor second-NODE.wav; "
+        "files end in .wav, .flac, .ogg",
+    ),
+    "ending that is not read": (
+        "recordings.csv",
+        "two.wav",
+        "two.mp3",
+        "neither a folder",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_TABLES)
+def test_a_table_that_cannot_be_right_is_refused(folder, case):
+    table, old, new, message = REFUSED_TABLES[case]
+    replace(folder / table, old, new)
+    with pytest.raises(session_tables.SessionError) as told:
+        open_session(folder)
+    assert re.search(message, str(told.value)), told.value
+    assert str(folder / table) in str(told.value)
+    assert "\n" not in str(told.value)
+    assert isinstance(told.value, errors.InputError)
+
+
+def test_semicolons_are_told(folder):
+    (folder / "room.csv").write_text("x;y;z\n6,2;4,8;2,7\n")
+    with pytest.raises(
+        sessions.SessionError, match="first line, 'x;y;z'; write x,y,z, with commas"
+    ):
+        open_session(folder)
+
+
+def test_a_table_in_another_code_is_refused(folder):
+    (folder / "nodes.csv").write_bytes("node,x,y,z\ntür,1,1,1\n".encode("latin-1"))
+    with pytest.raises(sessions.SessionError, match="save it as CSV in UTF-8"):
+        open_session(folder)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "five.wav,test,1,1,1,,,",
+            "line 3, .*: 1 talkers where recording 'one.wav' has 2",
+        ),
+        ("five.wav,test,,,,1,1,1", "empty: x, y, z; give x, y, z of each talker"),
+        ("five.wav,test,1,1,1,1,,1", "empty: y2"),
+        ("five.wav,test,1,1,1,1,9,1", r"talker 2 at \[1.0, 9.0, 1.0\] m is out"),
+    ],
+)
+def test_talkers_that_cannot_be_right_are_refused(folder, row, message):
+    (folder / "recordings.csv").write_text(
+        f"recording,split,x,y,z,x2,y2,z2\none.wav,train,1,2,1.5,3,4,1.25\n{row}\n"
+    )
+    with pytest.raises(sessions.SessionError, match=message):
+        open_session(folder)
+
+
+def test_all_tables_are_read_before_any_is_refused(folder):
+    replace(folder / "room.csv", "2.7", "two")
+    replace(folder / "nodes.csv", "2.25", "-3")  # Of a room that is not known.
+    replace(folder / "nodes.csv", "lamp", "door")
+    replace(folder / "recordings.csv", "validation", "dev")
+    with pytest.raises(sessions.SessionError) as told:
+        open_session(folder)
+    first, *lines = str(told.value).splitlines()
+    assert first == f"3 problems in {str(folder)!r}:"
+    for line, words in zip(lines, ("'two'", "'door': is there", "'dev'"), strict=True):
+        assert words in line
+
+
+def test_the_first_five_problems_are_told(folder):
+    rows = "".join(f"{k},9,9,9\n" for k in range(7))
+    (folder / "nodes.csv").write_text("node,x,y,z\n" + rows)
+    with pytest.raises(sessions.SessionError, match="7 problems in") as told:
+        open_session(folder)
+    lines = str(told.value).splitlines()
+    assert len(lines) == 7
+    assert "node '4'" in lines[5]
+    assert lines[6].strip() == "and 2 more"
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    with pytest.raises(sessions.SessionError, match="does not exist; give the folder"):
+        open_session(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(sessions.SessionError, match=r"'.*file' is a file; give"):
+        open_session(tmp_path / "file")
+    with pytest.raises(sessions.SessionError) as told:
+        open_session(tmp_path)
+    for line in (
+        "room.csv' is missing; its first line is x,y,z",
+        "nodes.csv' is missing; its first line is node,x,y,z",
+        "recordings.csv' is missing; its first line is recording,split,x,y,z",
+    ):
+        assert line in str(told.value)

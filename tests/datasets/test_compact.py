@@ -1,0 +1,308 @@
+"""Compact data sets: what is rendered from them is what the other form stores."""
+
+import dataclasses
+import functools
+import types
+
+import jax
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from conftest import decibels
+
+from uld_jax.audio import corpora, signals
+from uld_jax.datasets import compact, pipeline
+from uld_jax.simulation import recipes
+from uld_jax_data import shards
+from uld_jax_data.simulated import simulated_dataset_builder as simulated
+
+SPEECH = corpora.open_speech("builtin")
+NOISE = corpora.open_noise("builtin")
+
+
+def builder(config, data_dir="unused", **changes):
+    return simulated.Builder(
+        config=config,
+        data_dir=str(data_dir),
+        file_format="array_record",
+        corpus=SPEECH,
+        noise=NOISE,
+        **changes,
+    )
+
+
+def write_here(make_builder, missing, bar):
+    """Write shards in this process."""
+    for shard in missing:
+        shards.write_shard(make_builder(), shard)
+    return {}
+
+
+@pytest.fixture(scope="module")
+def rooms_path(tmp_path_factory):
+    """Return the folder of the tiny Ad-2 in compact form."""
+    data_dir = tmp_path_factory.mktemp("rooms")
+    make_builder = functools.partial(builder, "ad2_tiny_compact", data_dir)
+    return shards.prepare(make_builder, write_here)
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    """Return the first two examples of each split as the other form stores them."""
+    other = builder("ad2_tiny")
+    return {
+        split: [dict(example) for _, example in other.shard(split, 0)]
+        for split in ("train", "test")
+    }
+
+
+def open_data(path, split="train", on_device=True, noise_field="point"):
+    settings = types.SimpleNamespace(
+        noise_field=noise_field, on_device=on_device, prefetch_batches=2, read_threads=2
+    )
+    (data,) = compact.open_data(compact.open_split(path, split), settings, [None])
+    return data
+
+
+@pytest.fixture(scope="module")
+def train_data(rooms_path):
+    return open_data(rooms_path)
+
+
+def first_rows(rows):
+    """Return an order of a single batch."""
+    order = pipeline.in_order(max(rows) + 1, 1)
+    return order.map(lambda _: np.array(rows))[:1]
+
+
+def assert_same(batch, examples):
+    for field in pipeline.FIELDS:
+        expected = np.stack([example[field] for example in examples])
+        assert batch[field].dtype == expected.dtype
+        np.testing.assert_array_equal(batch[field], expected)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_batch_is_what_the_rendered_form_stores(rooms_path, rendered, split):
+    """Two talkers and noise, thinned and full, to the last bit."""
+    data = open_data(rooms_path, split)
+    (batch,) = data.batches(first_rows([0, 1]))
+    assert_same(batch, rendered[split])
+
+
+def test_an_example_depends_on_neither_batch_nor_order(train_data, rendered):
+    (batch,) = train_data.batches(first_rows([3, 1, 0]))
+    assert_same({k: v[1:] for k, v in batch.items()}, rendered["train"][::-1])
+
+
+def test_the_disk_gives_the_batches_of_the_device(rooms_path, train_data, rendered):
+    disk = open_data(rooms_path, on_device=False)
+    order = pipeline.epoch_order(4, 2, seed=1, epoch=0)
+    assert len(disk) == len(train_data) == 4
+    (one,), (other,) = (list(data.batches(order, 1)) for data in (disk, train_data))
+    for field in pipeline.FIELDS:
+        np.testing.assert_array_equal(one[field], other[field])
+
+
+def test_anechoic_examples_are_those_of_the_rendered_form(tmp_path):
+    """Which is rendered from signals that were not rounded to 16 bits."""
+    make_builder = functools.partial(builder, "l1_tiny_compact", tmp_path)
+    data = open_data(shards.prepare(make_builder, write_here), "test")
+    order = pipeline.in_order(16, 16)
+    (batch,) = data.batches(order)
+    for row, stored in builder("l1_tiny").shard("test", 0):
+        assert decibels(batch["audio"][row], stored["audio"]) < -60
+        for field in pipeline.FIELDS[1:]:
+            np.testing.assert_array_equal(batch[field][row], stored[field])
+    with pytest.raises(pipeline.DatasetError, match=r"snr_db is 3\.0; .* no noi"):
+        data.batches(order, snr_db=3.0)
+
+
+def test_what_is_stored_is_said(rooms_path):
+    info = tfds.builder_from_directory(rooms_path).info
+    assert info.metadata["law"] == {
+        "kind": "reverberant",
+        "num_sources": 2,
+        "num_nodes": 4,
+        "num_samples": 8000,
+        "rooms": "random",
+    }
+    assert info.metadata["late_fields"]["validation"] == "full"
+    assert "audio" not in info.features
+    for name, feature in info.features.items():
+        assert feature.doc.desc, name
+    facts = compact.describe(rooms_path, "diffuse")
+    assert facts["sizes"] == {"train": 4, "validation": 2, "test": 2}
+    assert facts["rendering"]["law"]["noise"] == "diffuse"
+
+
+def test_nodes_are_chosen_by_step(train_data):
+    """In the order asked for; what they hear of the speech has one gain."""
+    order = pipeline.in_order(4, 2)
+    chosen = np.array([[3, 1], [0, 2]])
+    asked = []
+
+    def choose(step, num_examples):
+        asked.append((step, num_examples))
+        return chosen
+
+    (some,) = train_data.batches(order, 1, choose, snr_db=200.0)
+    (every,) = train_data.batches(order, 1, snr_db=200.0)
+    assert asked == [(1, 2)]
+    for row, nodes in enumerate(chosen):
+        np.testing.assert_array_equal(
+            some["node_positions"][row], every["node_positions"][row][nodes]
+        )
+        picked = np.asarray(every["audio"][row], float)[nodes]
+        gain = 30_000 / np.abs(picked).max()
+        assert decibels(some["audio"][row], gain * picked) < -60
+    (whole,) = train_data.batches(order, 1, lambda *_: None, snr_db=200.0)
+    np.testing.assert_array_equal(whole["audio"], every["audio"])
+
+
+def test_another_snr_takes_the_place_of_the_stored_one(train_data):
+    def audio(snr_db):
+        (batch,) = train_data.batches(first_rows([0, 1]), snr_db=snr_db)
+        return np.asarray(batch["audio"], float)
+
+    for noisy, clean in zip(audio(3.0), audio(200.0), strict=True):
+        # Each has a gain of its own.
+        speech = (noisy * clean).sum() / (clean**2).sum() * clean
+        power = (speech**2).mean() / ((noisy - speech) ** 2).mean()
+        assert 10 * np.log10(power) == pytest.approx(3.0, abs=0.5)
+
+
+def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):
+    rendered = []
+    batch = recipes.Law.batch
+
+    def counted(law, drawn, *arguments, **options):
+        rendered.append(len(drawn))
+        return batch(law, drawn, *arguments, **options)
+
+    monkeypatch.setattr(recipes.Law, "batch", counted)
+    data = open_data(rooms_path, "test")
+    order = pipeline.in_order(2, 2)
+    (first,), (second,) = (list(data.batches(order)) for _ in range(2))
+    assert rendered == [2]
+    for field in pipeline.FIELDS:
+        np.testing.assert_array_equal(first[field], second[field])
+    assert isinstance(second["audio"], jax.Array)
+    # Under other conditions it is rendered, and not kept.
+    (other,) = data.batches(order, snr_db=0.0)
+    (third,) = data.batches(order)
+    assert rendered == [2, 2]
+    assert (other["audio"] != third["audio"]).any()
+    np.testing.assert_array_equal(first["audio"], third["audio"])
+
+
+def test_what_does_not_fit_or_is_for_training_is_not_kept(rooms_path, monkeypatch):
+    def no_audio(law, drawn, *_, **__):
+        audio = jax.numpy.zeros((len(drawn), 4, 8000))
+        rendered.append(len(drawn))
+        return dict.fromkeys(pipeline.FIELDS, audio)
+
+    monkeypatch.setattr(recipes.Law, "batch", no_audio)
+    order = pipeline.in_order(2, 2)
+    for split, fits in (("train", True), ("test", False)):
+        rendered = []
+        monkeypatch.setattr(pipeline, "fits", lambda _, fits=fits: fits)
+        data = open_data(rooms_path, split)
+        for _ in range(2):
+            list(data.batches(order))
+        assert rendered == [2, 2]
+
+
+def test_noise_is_cut_as_the_corpus_cuts_it(tmp_path):
+    """Short recordings go round, and excerpts have the stored starts."""
+    path = tmp_path / "noise.npz"
+    compact.write_noises(path, NOISE.utterances["dev"])
+    assert [file.name for file in tmp_path.iterdir()] == ["noise.npz"]
+    noises = compact.Noises(path)
+    rng = np.random.default_rng(0)
+    for num_samples in (8000, 200_000):
+        drawn = [NOISE.draw_noise("dev", rng, num_samples, 500) for _ in range(4)]
+        cut = noises.cut(
+            [excerpt.utterance.name.encode() for excerpt in drawn],
+            [excerpt.start - 500 for excerpt in drawn],
+            num_samples + 500,
+        )
+        for mine, excerpt in zip(cut, drawn, strict=True):
+            scale = 32_767 / np.abs(signals.load(excerpt.utterance)).max()
+            assert np.abs(mine - excerpt.samples * scale).max() < 0.51
+    with pytest.raises(pipeline.DatasetError, match="has no noise 'rain'"):
+        noises.cut([b"rain"], [0], 100)
+
+
+def test_useless_noise_is_left_out_and_the_bytes_are_the_same(tmp_path):
+    broken = dataclasses.replace(
+        NOISE.utterances["dev"][0], name="broken", path=tmp_path / "no.wav"
+    )
+    good = NOISE.utterances["dev"][:1]
+    compact.write_noises(tmp_path / "one", good)
+    compact.write_noises(tmp_path / "other", [broken, *good])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path, _: path.unlink(), "are missing; copy the data set again"),
+        (lambda path, content: path.write_bytes(content[:-100]), "are damaged"),
+        (lambda path, _: path.write_bytes(b""), "are damaged"),
+        (lambda path, _: path.write_bytes(b"no file of NumPy"), "are damaged"),
+        (
+            lambda path, content: path.write_bytes(
+                content[:3000] + bytes([content[3000] ^ 1]) + content[3001:]
+            ),
+            r"are damaged \(Bad CRC",
+        ),
+    ],
+    ids=["missing", "cut off", "empty", "other", "one bit"],
+)
+def test_missing_or_damaged_noise_is_told(tmp_path, damage, message):
+    path = tmp_path / "noise.npz"
+    compact.write_noises(path, NOISE.utterances["dev"][:1])
+    damage(path, path.read_bytes())
+    with pytest.raises(pipeline.DatasetError, match=message):
+        compact.Noises(path)
+
+
+def test_the_noise_is_written_once_and_with_the_shards(rooms_path, tmp_path):
+    """A build that stopped before the last step goes on with the shards it has."""
+
+    class Stops(simulated.Builder, skip_registration=True):
+        name = "simulated"
+
+        def write_beside(self, folder):
+            super().write_beside(folder)
+            raise RuntimeError("the power went out")
+
+    make_builder = functools.partial(builder, "ad2_tiny_compact", tmp_path)
+    stopping = functools.partial(
+        Stops,
+        config="ad2_tiny_compact",
+        data_dir=str(tmp_path),
+        file_format="array_record",
+        corpus=SPEECH,
+        noise=NOISE,
+    )
+    with pytest.raises(RuntimeError, match="power"):
+        shards.prepare(stopping, write_here)
+    work = tmp_path / "simulated" / "ad2_tiny_compact" / "1.0.0.incomplete"
+    written = {path.name: path.stat().st_mtime_ns for path in work.glob("*-*")}
+    path = shards.prepare(make_builder, write_here)
+    for name, when in written.items():
+        assert (path / name).stat().st_mtime_ns == when
+        assert (path / name).read_bytes() == (rooms_path / name).read_bytes()
+    assert {p.name for p in path.iterdir()} == {p.name for p in rooms_path.iterdir()}
+    assert {f"noise-{split}.npz" for split in simulated.SPLITS} <= written.keys()
+
+
+def test_tfds_own_way_writes_the_noise_too(rooms_path, tmp_path):
+    own = builder("ad2_tiny_compact", tmp_path)
+    own.download_and_prepare()
+    (path,) = tmp_path.glob("simulated/ad2_tiny_compact/1.0.0")
+    for split in simulated.SPLITS:
+        name = compact.noise_file(split)
+        assert (path / name).read_bytes() == (rooms_path / name).read_bytes()

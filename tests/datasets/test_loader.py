@@ -1,0 +1,64 @@
+"""What befalls the nodes in training, wherever examples come from."""
+
+import numpy as np
+import pytest
+
+from uld_jax import config as config_lib
+from uld_jax.datasets import loader, perturbations, sources
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("rooms"))
+
+
+def open_data(data_dir, source, seed=0):
+    config = config_lib.default("adhoc")
+    config.update_from_flattened_dict(
+        {
+            "seed": seed,
+            "data.name": "simulated/ad1_tiny:1.0.0",
+            "data.dir": data_dir,
+            "data.speech": "builtin",
+            "data.source": source,
+            "data.nodes_in_training": 2,
+            "data.position_error": 0.1,
+            "data.epoch_examples": 4,
+            "data.speech_hours": 0.01,
+            "train.batch_size": 2,
+        }
+    )
+    config = config_lib.resolve(config)
+    sources.ensure_prepared(config, processes=1)
+    data = loader.RunData(config)
+    data.load()
+    return data
+
+
+@pytest.mark.parametrize("source", ["prepared", "compact", "fresh"])
+def test_each_step_has_nodes_of_its_own_that_a_resumed_epoch_draws_again(
+    source, data_dir, monkeypatch
+):
+    """Drawn by seed, step since the beginning of the run and row, and by no more."""
+    asked = []
+    draw = perturbations.Perturbation.draw
+
+    def noted(self, streams, num_nodes):
+        asked.append([tuple(stream) for stream in streams])
+        return draw(self, asked[-1], num_nodes)
+
+    monkeypatch.setattr(perturbations.Perturbation, "draw", noted)
+    data = open_data(data_dir, source, seed=3)
+    assert data.steps_per_epoch == 2
+    places = [
+        np.asarray(batch["node_positions"])[..., :2]
+        for epoch in (0, 1)
+        for batch in data.training_batches(epoch, 0)
+    ]
+    assert asked == [[(3, step, row) for row in (0, 1)] for step in range(4)]
+    for one, batch in enumerate(places):
+        assert batch.shape == (2, 2, 2)
+        assert not any((batch == other).any() for other in places[:one])
+    (resumed,) = data.training_batches(1, 1)
+    np.testing.assert_array_equal(resumed["node_positions"][..., :2], places[3])
+    assert asked[4:] == [[(3, 3, 0), (3, 3, 1)]]

@@ -1,0 +1,92 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from uld_jax.datasets import perturbations
+from uld_jax.datasets.perturbations import Perturbation
+
+STREAMS = [(7, 3, row) for row in range(400)]
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return {
+        "audio": jnp.asarray(rng.integers(-99, 99, (4, 6, 1000)), jnp.int16),
+        "node_positions": jnp.asarray(rng.uniform(0, 4, (4, 6, 3)), jnp.float32),
+        "room_size": jnp.full((4, 3), 4.0),
+    }
+
+
+def test_nodes_are_drawn_without_repetition_and_all_alike():
+    draws = Perturbation(num_nodes=3).draw(STREAMS, 6)
+    assert draws.nodes.shape == (400, 3)
+    assert all(len(set(nodes)) == 3 for nodes in draws.nodes)
+    counts = np.bincount(draws.nodes.ravel(), minlength=6)
+    np.testing.assert_allclose(counts, 200, atol=4 * np.sqrt(400 * 0.25))
+
+
+def test_spreads_are_as_asked():
+    law = Perturbation(clock_offset=0.002, position_error=0.3)
+    draws = law.draw(STREAMS, 10)
+    np.testing.assert_allclose(draws.shifts.std(), 0.002 * 16_000, rtol=0.05)
+    np.testing.assert_allclose(draws.position_errors.std(axis=(0, 1)), 0.3, rtol=0.05)
+    assert abs(draws.shifts.mean()) < 2
+
+
+def test_an_example_depends_on_its_stream_alone():
+    law = Perturbation(num_nodes=2, clock_offset=0.01, position_error=0.1)
+    together = law.draw(STREAMS[:5], 6)
+    alone = law.draw(STREAMS[4:5], 6)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one[0], other[4])
+    again = law.draw([(7, 4, 4)], 6)  # Another step draws anew.
+    assert (again.shifts != alone.shifts).any()
+
+
+def test_a_nodes_draw_does_not_depend_on_how_many_are_heard():
+    some = Perturbation(num_nodes=4, clock_offset=0.01).draw(STREAMS[:3], 6)
+    all_nodes = Perturbation(clock_offset=0.01).draw(STREAMS[:3], 6)
+    for row in range(3):
+        expected = all_nodes.shifts[row, some.nodes[row]]
+        np.testing.assert_array_equal(some.shifts[row], expected)
+
+
+def test_a_batch_is_perturbed_as_drawn(batch):
+    law = Perturbation(num_nodes=3, clock_offset=0.003, position_error=0.2)
+    draws = law.draw(STREAMS[:4], 6)
+    found = perturbations.apply(law, batch, draws)
+    for b in range(4):
+        for k, node in enumerate(draws.nodes[b]):
+            expected = np.roll(batch["audio"][b, node], draws.shifts[b, k])
+            np.testing.assert_array_equal(found["audio"][b, k], expected)
+            place = np.asarray(batch["node_positions"][b, node], np.float64)
+            place[:2] = np.clip(place[:2] + draws.position_errors[b, k], 0, 4)
+            np.testing.assert_allclose(found["node_positions"][b, k], place, atol=1e-6)
+    again = perturbations.apply(law, found, draws)  # Already picked: not picked anew.
+    assert again["audio"].shape == (4, 3, 1000)
+
+
+def test_no_perturbation_is_none(batch):
+    law = Perturbation()
+    assert not law
+    assert perturbations.apply(law, batch, law.draw(STREAMS[:4], 6)) is batch
+    assert Perturbation(num_nodes=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clock_offset": -1.0}, "clock_offset is -1.0; it must be finite and not"),
+        ({"position_error": float("nan")}, "position_error is nan"),
+        ({"num_nodes": 0}, "num_nodes is 0; hear at least one"),
+    ],
+)
+def test_bad_laws_are_refused(settings, message):
+    with pytest.raises(perturbations.PerturbationError, match=message):
+        Perturbation(**settings)
+
+
+def test_more_nodes_than_there_are_cannot_be_heard():
+    with pytest.raises(perturbations.PerturbationError, match=r"7 nodes .* has 6"):
+        Perturbation(num_nodes=7).draw(STREAMS[:1], 6)

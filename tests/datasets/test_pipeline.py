@@ -1,0 +1,147 @@
+import jax
+import numpy as np
+import pytest
+
+from uld_jax.datasets import pipeline
+
+
+def order_of(*arguments, **options):
+    order = pipeline.epoch_order(*arguments, **options)
+    return np.stack([order[step] for step in range(len(order))])
+
+
+def test_an_epoch_holds_every_example_once():
+    order = order_of(103, 10, seed=0, epoch=0)
+    assert order.shape == (10, 10)
+    assert len(np.unique(order)) == 100
+    assert (np.sort(order.ravel()) != order.ravel()).any()
+
+
+def test_the_order_follows_from_seed_and_epoch_alone():
+    first = order_of(50, 5, seed=3, epoch=2)
+    np.testing.assert_array_equal(first, order_of(50, 5, seed=3, epoch=2))
+    assert (first != order_of(50, 5, seed=3, epoch=3)).any()
+    assert (first != order_of(50, 5, seed=4, epoch=2)).any()
+
+
+def test_devices_share_one_order():
+    whole = order_of(50, 8, seed=0, epoch=0)
+    order = pipeline.epoch_order(50, 8, seed=0, epoch=0)
+    parts = [pipeline.rows_of(order, range(first, first + 2)) for first in (0, 2, 4, 6)]
+    for step, rows in enumerate(whole):
+        together = np.concatenate([part[step] for part in parts])
+        np.testing.assert_array_equal(together, rows)
+
+
+def test_what_makes_no_batch_is_refused():
+    with pytest.raises(ValueError, match="batch size 64 is larger than the 48"):
+        pipeline.epoch_order(48, 64, seed=0, epoch=0)
+
+
+def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
+    split = pipeline.Split(tiny_path, "train")
+    disk = pipeline.DiskData(split, prefetch_batches=2, read_threads=2)
+    device = pipeline.DeviceData(split)
+    order = pipeline.epoch_order(len(split), 8, seed=1, epoch=1)
+    for first in (0, 4):
+        pairs = zip(
+            disk.batches(order, first), device.batches(order, first), strict=True
+        )
+        count = 0
+        for step, (one, other) in enumerate(pairs, start=first):
+            count += 1
+            assert one["audio"].dtype == np.int16
+            for field in pipeline.FIELDS:
+                assert isinstance(one[field], jax.Array)
+                np.testing.assert_array_equal(one[field], other[field])
+                for row, index in enumerate(order[step]):
+                    np.testing.assert_array_equal(
+                        one[field][row], split[int(index)][field]
+                    )
+        assert count == 6 - first
+
+
+def test_evaluation_reads_everything_in_order(tiny_path):
+    order = pipeline.in_order(20, 8)
+    rows = np.concatenate([order[step] for step in range(len(order))])
+    np.testing.assert_array_equal(rows, [*range(20), 19, 19, 19, 19])
+
+
+def test_a_split_loads_as_one_array(tiny_path):
+    split = pipeline.Split(tiny_path, "validation")
+    arrays = split.load()
+    assert arrays["audio"].shape == (12, 8, 2560)
+    np.testing.assert_array_equal(arrays["audio"][7], split[7]["audio"])
+
+
+def test_positions_outside_the_room_are_noticed(tiny_path, monkeypatch):
+    split = pipeline.Split(tiny_path, "test")
+    example = split._source[0] | {"source_positions": np.float32([[7, 1, 1]])}
+
+    class Source:
+        def __len__(self):
+            return 1
+
+        def __getitems__(self, _):
+            return [example]
+
+    monkeypatch.setattr(split, "_source", Source())
+    with pytest.raises(pipeline.DatasetError, match=r"source_.*\[7\.0, 1\.0\]"):
+        split.load()
+
+
+def examples(node_positions, node_mask=None):
+    """Return two examples of three nodes in rooms of 6 m by 4 m."""
+    arrays = {
+        "node_positions": np.asarray(node_positions, np.float32),
+        "source_positions": np.ones((2, 1, 3), np.float32),
+        "room_size": np.tile(np.float32([6, 4, 3]), (2, 1)),
+    }
+    return arrays | ({} if node_mask is None else {"node_mask": np.array(node_mask)})
+
+
+NODES = np.ones((2, 3, 3))
+NOWHERE = np.where(np.arange(3)[:, None] == 2, np.nan, NODES)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (examples(NODES[:, :0]), "split 'dev' have no nodes"),
+        (examples(NODES, [[True] * 3, [False] * 3]), "example 1 .* its nodes masked"),
+        (examples(NOWHERE), "number 2 of example 0 has no position"),
+        (examples(5 * NODES), r"node_positions .*\[5\.0, 5\.0\]"),
+    ],
+    ids=["no nodes", "all masked", "without a position", "outside"],
+)
+def test_nodes_that_cannot_be_are_told(arrays, message):
+    with pytest.raises(pipeline.DatasetError, match=message):
+        pipeline.check_geometry("dev", arrays)
+
+
+def test_where_masked_nodes_are_does_not_matter():
+    masked = [[True, True, False]] * 2
+    pipeline.check_geometry("dev", examples(NOWHERE, masked))
+
+
+def test_a_missing_data_set_is_told(tiny_path, tmp_path):
+    with pytest.raises(pipeline.DatasetError, match="no prepared data set"):
+        pipeline.Split(tmp_path, "train")
+    with pytest.raises(pipeline.DatasetError, match="'dev'; it has"):
+        pipeline.Split(tiny_path, "dev")
+    for name in ("simulated/l1", "l1:1.0.0", "a/b/c:1.0.0"):
+        with pytest.raises(pipeline.DatasetError, match="not of the form"):
+            pipeline.dataset_path(name, tmp_path)
+
+
+def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
+    class Small:
+        def memory_stats(self):
+            return {"bytes_limit": 1_000_000, "bytes_in_use": 0}
+
+    monkeypatch.setattr(pipeline.jax, "local_devices", lambda: [Small()])
+    splits = [pipeline.Split(tiny_path, name) for name in ("train", "test")]
+    with pytest.raises(pipeline.DatasetError, match="on_device=False"):
+        pipeline.check_fits(splits)
+    Small.memory_stats = lambda self: {"bytes_limit": 10_000_000, "bytes_in_use": 0}
+    pipeline.check_fits(splits)

@@ -1,0 +1,303 @@
+"""Which data set an experiment gets, and what is refused."""
+
+import importlib.util
+import json
+import shutil
+
+import pytest
+import tensorflow_datasets as tfds
+from conftest import tiny_config
+
+from uld_jax import config as config_lib
+from uld_jax.datasets import files, pipeline, sources
+from uld_jax.runtime import errors
+from uld_jax.training import train
+
+ROOMS = {
+    "data.name": "simulated/ad1_tiny:1.0.0",
+    "model.num_encoders": 1,
+    "train.batch_size": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def rooms_dir(tmp_path_factory):
+    """Return a folder in which the held-out splits of a tiny Ad-1 were prepared."""
+    data_dir = tmp_path_factory.mktemp("rooms")
+    config = tiny_config(data_dir, **ROOMS, **{"data.source": "fresh"})
+    path = sources.ensure_prepared(config, processes=1)
+    assert path == data_dir / "simulated" / "ad1_tiny_held_out" / "1.0.0"
+    return data_dir
+
+
+def fresh_rooms(rooms_dir, **changes):
+    return tiny_config(rooms_dir, **ROOMS, **{"data.source": "fresh"}, **changes)
+
+
+def test_held_out_rooms_are_made_as_the_flags_say(rooms_dir):
+    path = sources.prepared_path(fresh_rooms(rooms_dir))
+    metadata = tfds.builder_from_directory(path).info.metadata
+    assert metadata["noise"]["name"] == "builtin"
+    assert metadata["engine"] == "jax"
+    assert metadata["law"]["noise"] == "point"
+    assert metadata["law"]["num_nodes"] == 4
+    assert sources.ensure_prepared(fresh_rooms(rooms_dir), allowed=False) == path
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("data.noise", "rain", "prepared from the noise 'builtin', not 'rain'"),
+        ("data.engine", "pyroomacoustics", "say --config.data.engine=jax"),
+        ("data.noise_field", "diffuse", "from the noise field 'point', not 'diffuse'"),
+        ("data.speech", "talk", "from the corpus 'builtin', not 'talk'"),
+    ],
+)
+def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message):
+    with pytest.raises(pipeline.DatasetError, match=message):
+        sources.ensure_prepared(fresh_rooms(rooms_dir, **{key: value}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"late_fields": {"validation": "thinned", "test": "full"}},
+            "with late_fields.validation 'thinned', and simulated/ad1_tiny:1.0.0 now "
+            "has 'full'; remove that folder",
+        ),
+        ({"law": {"kind": "anechoic"}}, "law.kind 'anechoic', .* has 'reverberant'"),
+        ({"law": {"num_sources": 2}}, "law.num_sources 2, .* has 1"),
+        ({"law": {"num_nodes": 30}}, "law.num_nodes 30, .* has 4"),
+        ({"law": {"num_samples": 32_000}}, "law.num_samples 32000, .* has 8000"),
+        ({"sample_rate": 8000}, "sample_rate 8000, and networks hear 16000 Hz"),
+    ],
+)
+def test_rooms_prepared_by_other_settings_are_refused(
+    rooms_dir, tmp_path, change, message
+):
+    shutil.copytree(rooms_dir, tmp_path, dirs_exist_ok=True)
+    config = fresh_rooms(tmp_path)
+    file = sources.prepared_path(config) / "metadata.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps(stored | change))
+    files.write_sums(file.parent)
+    with pytest.raises(pipeline.DatasetError, match=message):
+        sources.ensure_prepared(config)
+
+
+def test_a_data_set_of_an_unknown_builder_is_used_as_it_is(rooms_dir, tmp_path):
+    place = tmp_path / "simulated"
+    shutil.copytree(
+        rooms_dir / "simulated" / "ad1_tiny_held_out", place / "ad9_held_out"
+    )
+    changes = {"data.name": "simulated/ad9:1.0.0", "data.source": "fresh"}
+    config = tiny_config(tmp_path, **ROOMS | changes)
+    assert sources.ensure_prepared(config) == place / "ad9_held_out" / "1.0.0"
+
+
+@pytest.fixture
+def own(tiny_path, tmp_path):
+    """Return what makes settings of a data set whose builder nobody knows.
+
+    It changes one of its files of JSON, as if the data set had been prepared so.
+    """
+    path = tmp_path / "mine" / "lab" / "1.0.0"
+    shutil.copytree(tiny_path, path)
+
+    def changed(name, change, **settings):
+        content = json.loads((path / name).read_text())
+        change(content)
+        (path / name).write_text(json.dumps(content))
+        files.write_sums(path)
+        return tiny_config(tmp_path, **{"data.name": "mine/lab:1.0.0"} | settings)
+
+    return changed
+
+
+def assert_refused(config, tmp_path, message):
+    """Neither preparing nor training does anything; training says why."""
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(errors.InputError, match=message):
+        sources.ensure_prepared(config)
+        train.train_and_evaluate(config, tmp_path / "run")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["mine/lab:1.0.0", "sessions/lab:1.0.0"])
+def test_any_data_set_of_another_sample_rate_is_refused(own, tmp_path, name):
+    """Of a builder that nobody knows, and of recordings of one's own."""
+    config = own(
+        "metadata.json",
+        lambda stored: stored.update(sample_rate=44_100),
+        **{"data.name": name},
+    )
+    if name.startswith("sessions"):
+        (tmp_path / "mine").rename(tmp_path / "sessions")
+    path = pipeline.dataset_path(name, tmp_path)
+    message = "sample_rate 44100, and networks hear 16000 Hz; remove that folder"
+    assert_refused(config, tmp_path, message)
+    with pytest.raises(pipeline.DatasetError, match=message):
+        pipeline.Split(path, "test")
+
+
+def test_an_unknown_builder_need_not_say_its_sample_rate(own):
+    config = own("metadata.json", lambda stored: stored.pop("sample_rate"))
+    path = sources.ensure_prepared(config)
+    assert len(pipeline.Split(path, "train").load()["audio"]) == 48
+
+
+def tensor(stored, field):
+    return stored["featuresDict"]["features"][field]["tensor"]
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        (
+            "audio",
+            {"dtype": "float32"},
+            r"audio of .* is \[8, 2560\] float32, and read",
+        ),
+        ("audio", {"shape": ["20480"]}, r"is \[20480\] int16, and read is \[M, N\]"),
+        ("audio", {"shape": ["80", "256"]}, r"audio of .* is \[80, 256\] int16"),
+        ("audio", {"shape": ["8", "256"]}, "256 samples is too short for the STFT"),
+        ("node_positions", {"shape": ["8", "2"]}, r"is \[8, 2\] float32.*\[M, 3\]"),
+        ("source_positions", {"shape": ["3"]}, r"is \[3\] float32, and read is \[S,"),
+        ("source_positions", {"dtype": "int32"}, r"is \[1, 3\] int32, and read is"),
+        ("room_size", {"shape": ["2"]}, r"room_size of .* is \[2\] float32, and read"),
+    ],
+)
+def test_another_layout_than_is_read_is_refused(own, tmp_path, field, change, message):
+    def changed(stored):
+        if shape := change.get("shape"):
+            tensor(stored, field)["shape"] = {"dimensions": shape}
+        else:
+            tensor(stored, field).update(change)
+
+    assert_refused(own("features.json", changed), tmp_path, message)
+
+
+def test_another_length_than_its_features_say_is_damage(own, tmp_path):
+    """It is long enough to be heard, but not what is stored."""
+    shape = {"dimensions": ["8", "2561"]}
+    own("features.json", lambda stored: tensor(stored, "audio").update(shape=shape))
+    split = pipeline.Split(tmp_path / "mine" / "lab" / "1.0.0", "train")
+    with pytest.raises(pipeline.DatasetError, match="example 0 of split 'train'"):
+        split.load()
+
+
+@pytest.mark.parametrize("empty", [True, False], ids=["empty", "missing"])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_without_examples_is_refused(own, tmp_path, split, empty):
+    def changed(stored):
+        for one in stored["splits"]:
+            if one["name"] == split:
+                one.update(shardLengths=[], numBytes="0")
+        if not empty:
+            kept = [one for one in stored["splits"] if one["name"] != split]
+            stored["splits"] = kept
+
+    config = own("dataset_info.json", changed)
+    assert_refused(config, tmp_path, f"has no split '{split}'; it has (?!.*{split}, )")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.batch_size": 49}, "batch size 49 is larger than the 48 training"),
+        (
+            {"data.nodes_in_training": 9, "model.name": "adhoc"},
+            "9 nodes are to be heard and the data set has 8; lower --config.data.nodes",
+        ),
+        ({"model.num_encoders": 3}, "8 nodes .*cannot be divided"),
+    ],
+)
+def test_what_a_data_set_cannot_give_is_refused(
+    tiny_data_dir, tmp_path, changes, message
+):
+    """Where it is there, and, before any of it is made, where it is not."""
+    changes = {"model.width": 8, "train.batch_size": 8} | changes
+    for data_dir in (tiny_data_dir, tmp_path):
+        config = config_lib.default(changes.get("model.name", "encoder_decoder"))
+        config.data.update(
+            name="simulated/l1_tiny:1.0.0", dir=str(data_dir), speech="builtin"
+        )
+        config.update_from_flattened_dict(changes)
+        config = config_lib.resolve(config)
+        assert_refused(config, tmp_path, message)
+
+
+def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, capsys):
+    config = tiny_config(tmp_path, **ROOMS, **{"data.source": "compact"})
+    message = "ad1_tiny_compact.* is not there; prepare it"
+    with pytest.raises(pipeline.DatasetError, match=message):
+        sources.ensure_prepared(config, allowed=False)
+    path = sources.ensure_prepared(config, processes=1)
+    assert path == tmp_path / "simulated" / "ad1_tiny_compact" / "1.0.0"
+    stored = sum(file.stat().st_size for file in path.iterdir())
+    said = capsys.readouterr().out
+    assert f"8 examples, {stored / 1e9:.2f} GB" in said
+    assert "noise: builtin\n" in said
+    # How the noise comes to the nodes is no part of it.
+    other = tiny_config(
+        tmp_path, **ROOMS, **{"data.source": "compact", "data.noise_field": "diffuse"}
+    )
+    assert sources.ensure_prepared(other, allowed=False) == path
+    facts = sources.describe(other)
+    assert facts["rendering"]["law"]["noise"] == "diffuse"
+    assert "noise" not in facts["law"]
+    named_so = tiny_config(
+        tmp_path, **ROOMS | {"data.name": "simulated/ad1_tiny_compact:1.0.0"}
+    )
+    with pytest.raises(pipeline.DatasetError, match="hold audio; a compact"):
+        sources.open_split(named_so, "train")
+
+
+def test_fresh_rooms_take_the_whole_data_set_where_it_is(tiny_data_dir):
+    config = tiny_config(tiny_data_dir, **{"data.source": "fresh"})
+    path = pipeline.dataset_path("simulated/l1_tiny:1.0.0", tiny_data_dir)
+    assert sources.prepared_path(config) == path
+    assert sources.examples_per_epoch(config) == 48
+
+
+def test_fresh_rooms_of_an_experiment(rooms_dir):
+    config = fresh_rooms(rooms_dir, **{"data.speech_hours": 0.01, "seed": 3})
+    rooms = sources.open_fresh(config)
+    batch = rooms.batch(0)
+    assert batch["audio"].shape == (2, 4, 8000)
+    assert rooms.describe()["law"]["noise"] == "point"
+
+
+def test_an_epoch_has_at_least_a_batch(tmp_path):
+    config = tiny_config(tmp_path, **{"data.source": "fresh", "train.batch_size": 64})
+    with pytest.raises(pipeline.DatasetError, match="has 48 fresh examples"):
+        sources.ensure_prepared(config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_simulator_is_told_before_the_work(tmp_path, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: None if name == "pyroomacoustics" else found(name),
+    )
+    config = tiny_config(tmp_path, **ROOMS, **{"data.engine": "pyroomacoustics"})
+    with pytest.raises(pipeline.DatasetError, match=r"uld-jax\[data\]"):
+        sources.ensure_prepared(config)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "simulated/l1_tiny_held_out:1.0.0",
+        "simulated/l1_tiny_compact:1.0.0",
+        "simulated/l2:1.0.0",
+    ],
+)
+def test_other_names_are_refused_with_the_known_ones(tmp_path, name):
+    config = tiny_config(tmp_path, **{"data.name": name})
+    with pytest.raises(pipeline.DatasetError, match="there are simulated/l1:1"):
+        sources.ensure_prepared(config)

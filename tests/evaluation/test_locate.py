@@ -1,0 +1,343 @@
+"""Recordings of one's own to positions: the command, and what it is made of."""
+
+import csv
+import dataclasses
+import shutil
+
+import made_sessions
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from audio_files import write
+from free_field import free_field, random_places
+from whole_runs import run as run_command
+
+from uld_jax import config as config_lib
+from uld_jax.audio import sessions
+from uld_jax.cli import locate
+from uld_jax.datasets import sources
+from uld_jax.evaluation import evaluate, localizers
+from uld_jax.evaluation import locate as locate_lib
+from uld_jax.labels import schemes
+from uld_jax.networks import build
+from uld_jax.runtime import errors
+from uld_jax.storage import checkpoints, records
+from uld_jax.training import initialization, optimizer, step, train
+from uld_jax_experiments import own
+
+N = sessions.NUM_SAMPLES
+ROOM = np.array([4.0, 9.5, 4.2])
+TALKERS = {"seen.wav": [1.0, 7.2, 0.95], "unseen.wav": [2.7, 2.1, 0.95]}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Return a session of three windows a recording, the second without sound."""
+    folder = tmp_path_factory.mktemp("own") / "lab"
+    made_sessions.write_tables(folder)
+    for name in made_sessions.RECORDINGS:
+        rng = np.random.default_rng(list(name.encode()))
+        noise = rng.normal(size=(3, 3 * N))
+        # Each window has a spectrum of its own, for the network to tell them apart.
+        low = np.cumsum(noise[:, 2 * N :], axis=1)
+        noise[:, 2 * N + 16 :] = (low[:, 16:] - low[:, :-16]) / 4
+        levels = np.repeat([0.1, 1e-4, 0.05], N) * rng.uniform(0.1, 1.0, (3, 1))
+        made_sessions.write_recording(folder, name, np.clip(noise * levels, -0.9, 0.9))
+    return folder
+
+
+def settings(**overrides):
+    """Return settings of a tiny network before they are resolved."""
+    config = own.get_config("tiny")
+    tiny = {"model.frames_per_step": 12, "model.num_blocks": 1}
+    tiny |= {"model.num_temporal_blocks": 0, "label.resolution": 3}
+    config.update_from_flattened_dict(tiny | overrides)
+    return config
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Return the folder of a run whose network is as it began, for any nodes."""
+    folder = tmp_path_factory.mktemp("runs") / "uld"
+    config = config_lib.to_dict(config_lib.resolve(settings()))
+    label = schemes.Label("uld", 3)
+    model = build.for_label(config["model"], label, 30, num_sources=1, seed=5)
+    _, state = step.init_state(model, optimizer.adamw(1e-3, 0.0))
+    items = {"params": state.params, "statistics": state.statistics}
+    with checkpoints.Checkpoints(folder) as saved:
+        saved.save("best", 0, items, {"epoch": 0})
+    record = {"status": "done", "settings": config, "best_epoch": 0}
+    law = {"num_sources": 1, "num_nodes": 30}
+    record |= {"data": {"name": "simulated/ad1:1.0.0", "law": law}}
+    records.write_json(folder / records.FILE_NAME, record)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def free_lab(tmp_path_factory):
+    """Return a session without reflections, one of its two talkers not in the table."""
+    folder = tmp_path_factory.mktemp("own") / "free_lab"
+    rng = np.random.default_rng(4)
+    nodes = random_places(rng, ROOM[:2], 8, 0.9).round(3)
+    for name, place in TALKERS.items():
+        heard = free_field(rng, [place], nodes, N)
+        write(folder / name, 0.5 * heard.T / np.abs(heard).max())
+    rows = [f"n{k},{x},{y},{z}" for k, (x, y, z) in enumerate(nodes)]
+    (folder / "room.csv").write_text("x,y,z\n4.0,9.5,4.2\n")
+    (folder / "nodes.csv").write_text("\n".join(["node,x,y,z", *rows]))
+    (folder / "recordings.csv").write_text(
+        "recording,split,x,y,z\nseen.wav,,1.0,7.2,0.95\nunseen.wav,,,,\n"
+    )
+    return folder
+
+
+def main(**values):
+    """Run the command's main function with flags.
+
+    Others' flags are not parsed: in this process there may be those of other commands.
+    """
+    values = {k: v if isinstance(v, int) else str(v) for k, v in values.items()}
+    with flagsaver.flagsaver(**values):
+        flags.FLAGS.mark_as_parsed()
+        locate.main([])
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def column(rows, *names):
+    return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+def test_a_network_finds_what_a_test_on_the_data_set_finds(
+    network, lab, tmp_path, capsys, monkeypatch
+):
+    # What is drawn beside the predictions would take half of the time.
+    monkeypatch.setattr(evaluate, "distributions", lambda *_, **__: np.zeros(0))
+    of_session = {"data.name": "sessions/lab:1.0.0", "data.recordings": str(lab)}
+    of_session |= {"data.dir": str(tmp_path / "datasets"), "train.epochs": 0}
+    config = initialization.settle(settings(**of_session), str(network))
+    sources.ensure_prepared(config, processes=1)
+    train.train_and_evaluate(config, tmp_path / "tested")
+    with np.load(tmp_path / "tested" / records.PREDICTIONS_FILE) as stored:
+        expected, places = stored["predicted"][:, 0], stored["positions"][:, 0]
+    capsys.readouterr()
+    out = tmp_path / "positions.csv"
+    main(recordings=lab, run=network, out=out)
+    assert list(read(out)[0]) == list(locate_lib.COLUMNS)
+    tested = [row for row in read(out) if row["recording"] == "four.wav"]
+    assert [(row["start"], row["source"]) for row in tested] == [
+        ("0.000", "1"),
+        ("4.000", "1"),
+    ]
+    found = column(tested, "x", "y")
+    assert np.linalg.norm(np.diff(expected, axis=0)) > 0.002  # The windows differ.
+    np.testing.assert_allclose(found, expected, atol=6e-4)
+    np.testing.assert_allclose(column(tested, "true_x", "true_y"), places, atol=6e-4)
+    misses = np.linalg.norm(expected - places, axis=1)
+    np.testing.assert_allclose(column(tested, "error")[:, 0], misses, atol=6e-4)
+    # Others, of whatever split, are localized, too.
+    names = [row["recording"] for row in read(out)]
+    assert names == [f"{n}.wav" for n in made_sessions.RECORDINGS for _ in range(2)]
+    (line,) = [s for s in capsys.readouterr().out.splitlines() if "four.wav:" in s]
+    x, y = np.median(expected, axis=0)
+    assert line == (
+        f"four.wav: 2 windows, median position ({x:.3f}, {y:.3f}) m, median error "
+        f"{np.median(misses):.3f} m"
+    )
+
+
+def test_srp_phat_finds_a_source_in_the_free_field(free_lab, tmp_path):
+    out = tmp_path / "positions.csv"
+    result = run_command(
+        *(
+            "-m",
+            "uld_jax.cli",
+            "locate",
+            f"--recordings={free_lab}",
+            "--method=srp_phat",
+        ),
+        f"--out={out}",
+    )
+    rows = read(out)
+    assert [row["recording"] for row in rows] == list(TALKERS)
+    expected = np.array(list(TALKERS.values()))[:, :2]
+    found = column(rows, "x", "y")
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    seen, unseen = rows
+    assert (seen["true_x"], seen["true_y"]) == ("1.000", "7.200")
+    miss = np.linalg.norm(found[0] - expected[0])
+    assert float(seen["error"]) == pytest.approx(miss, abs=1.1e-3)
+    # Nobody has said where the other stood.
+    assert [unseen[name] for name in locate_lib.COLUMNS[-3:]] == [""] * 3
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("seen.wav: 1 window, median position (")
+    assert f"median error {seen['error']} m" in lines[0]
+    assert "error" not in lines[1]
+
+
+def located(places):
+    """Return what was found of two sources in two windows, the table's in between."""
+    recording = sessions.Recording("a", "test", places, (), N, 16_000)
+    predicted = np.array([[[1.0, 2.0], [3.0, 5.0]], [[1.3, 2.4], [3.0, 4.0]]])
+    return locate_lib.Located(recording, np.array([0.0, 6.0]), predicted)
+
+
+def test_each_source_has_rows_of_its_own():
+    known = located(np.array([[1.0, 2.0, 1.6], [3.0, 4.0, 1.6]]))
+    told = list(locate_lib.rows(known))
+    assert told[1] == ("a", "0.000", "2", "3.000", "5.000", "3.000", "4.000", "1.000")
+    assert told[2] == ("a", "6.000", "1", "1.300", "2.400", "1.000", "2.000", "0.500")
+    assert known.summary() == "a: 2 windows, median error 0.250 m"
+    unknown = list(locate_lib.rows(located(None)))
+    assert [row[:5] for row in unknown] == [row[:5] for row in told]
+    assert unknown[1][5:] == ("", "", "")
+
+
+def say(batch):
+    """Return a position for each example that tells its level and its nodes' places."""
+    loudest = np.abs(batch["audio"]).max(axis=(1, 2)) / 30_000
+    place = batch["node_positions"].sum(axis=(1, 2))
+    counted.append(len(loudest))
+    found = np.stack([loudest, place + batch["source_positions"][:, 0, 2]], axis=1)
+    return {"predicted": found[:, None]}
+
+
+counted = []
+
+
+def test_windows_come_in_batches_of_one_size(lab):
+    counted.clear()
+    session = sessions.open_session(lab).listed()
+    found = list(locate_lib.locate(session, say, num_sources=1, batch_size=4))
+    assert counted == [4, 4, 4]
+    assert [one.recording for one in found] == list(session.recordings)
+    for one in found:
+        assert one.starts.tolist() == [0.0, 4.0]
+        # Each window has a gain of its own; a place that is unknown is the room's middle.
+        places = one.recording.source_positions
+        height = made_sessions.ROOM[2] / 2 if places is None else places[0, 2]
+        expected = np.sum(made_sessions.NODE_POSITIONS) + height
+        np.testing.assert_allclose(
+            one.predicted[:, 0], [[1.0, expected]] * 2, rtol=1e-4
+        )
+
+
+def test_what_is_not_finite_is_not_written(lab):
+    session = sessions.open_session(lab)
+
+    def lose(batch):
+        return {"predicted": np.full((len(batch["audio"]), 1, 2), np.nan)}
+
+    with pytest.raises(FloatingPointError, match=r"one\.wav: a position is not finite"):
+        list(locate_lib.locate(session, lose, num_sources=1, batch_size=4))
+
+
+def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path):
+    """Those to be localized only, too: this one has a dead node."""
+    folder = shutil.copytree(lab, tmp_path / "lab")
+    signals = np.random.default_rng(0).normal(size=(3, 2 * N)) / 10
+    signals[1] = 0.0
+    made_sessions.write_recording(folder, "five", signals)
+    session = sessions.open_session(folder)
+    with pytest.raises(sessions.SessionError, match=r"'five\.wav'.*node desk"):
+        next(locate_lib.locate(session, lambda _: 1 / 0, num_sources=1, batch_size=4))
+
+
+@pytest.mark.parametrize(
+    ("flags_given", "message"),
+    [
+        ({}, "--run is None and --method None; give one of them"),
+        ({"run": "r", "method": "srp_phat"}, "--run is 'r' and --method 'srp_phat'"),
+        ({"run": "r", "num_sources": 2}, "--num_sources is 2 and is for --method"),
+        ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' is there already"),
+        ({"method": "srp_phat", "out": "."}, r"--out: '\.' is a folder"),
+        ({"method": "srp_phat", "out": "no/a.csv"}, "'no' is no folder"),
+        ({"run": "r"}, "'r' is not the folder of a run; it does not exist"),
+        ({"run": "runs"}, "'runs' is not the .* name one of its runs: uld"),
+        ({"method": "srp_phat"}, "session folder 'no/lab' does not exist"),
+    ],
+)
+def test_wrong_flags_are_told(tmp_path, monkeypatch, network, flags_given, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.csv").write_text("precious\n")
+    shutil.copytree(network, "runs/uld")
+    with pytest.raises(errors.InputError, match=message):
+        main(recordings="no/lab", **flags_given)
+    assert (tmp_path / "there.csv").read_text() == "precious\n"
+
+
+def test_a_recording_that_cannot_be_right_does_not_keep_the_others(
+    lab, tmp_path, monkeypatch, capsys
+):
+    folder = shutil.copytree(lab, tmp_path / "lab")
+    signals = np.random.default_rng(0).normal(size=(3, 2 * N)) / 10
+    signals[1] = 0.0
+    made_sessions.write_recording(folder, "two", signals)
+    monkeypatch.setattr(locate_lib, "baseline", lambda *_: (say, 1))
+    out = tmp_path / "positions.csv"
+    with pytest.raises(
+        errors.Failed,
+        match=r"Left out:\n  recording 'two\.wav': .*node desk is silent",
+    ):
+        main(recordings=folder, method="srp_phat", out=out)
+    assert {row["recording"] for row in read(out)} == {
+        *("one.wav", "three.wav", "four.wav", "five.wav")
+    }
+    assert "positions are in" in capsys.readouterr().out
+
+
+def test_a_table_is_written_anew_where_that_is_said(lab, tmp_path, monkeypatch):
+    out = tmp_path / "positions.csv"
+    out.write_text("old\n")
+    monkeypatch.setattr(locate_lib, "baseline", lambda *_: (say, 1))
+    main(recordings=lab, method="srp_phat", out=out, overwrite=True)
+    assert len(read(out)) == 10
+    assert not list(tmp_path.glob("*.part"))
+
+
+def with_law(run, model="adhoc", **origin):
+    """Return a run's record with other data, and a network of another name."""
+    model = run["settings"]["model"] | {"name": model}
+    return run | {
+        "settings": run["settings"] | {"model": model},
+        "data": {"name": "other", **origin},
+    }
+
+
+def test_a_network_that_does_not_fit_the_session_is_refused(network, lab):
+    run, session = records.read_network(network, "--run"), sessions.open_session(lab)
+    law = {"num_sources": 2, "num_nodes": 3}
+    for origin in ({"law": law}, {"law": {}, "rendering": {"law": law}}):
+        with pytest.raises(
+            localizers.LocalizerError, match=r"finds 2 sources and the .* have 1; look"
+        ):
+            locate_lib.network(session, with_law(run, **origin))
+    # That of L-1 names no law.
+    with pytest.raises(
+        localizers.LocalizerError, match=r"hears 8 nodes and .* has 3; .*: adhoc"
+    ):
+        locate_lib.network(session, with_law(run, "encoder_decoder"))
+    unlabeled = dataclasses.replace(session, recordings=session.recordings[-1:])
+    assert locate_lib.network(unlabeled, run)[1] == 1
+
+
+def test_a_baseline_that_does_not_fit_the_session_is_refused(lab):
+    session = sessions.open_session(lab)
+    unlabeled = dataclasses.replace(session, recordings=session.recordings[-1:])
+    for name, number, message in (
+        ("srp_phat", 2, "--method=srp_phat finds 2 sources and the .* have 1"),
+        ("tdoa_ls", None, "tdoa_ls cannot localize .* has 3 nodes; .* at least 4$"),
+    ):
+        with pytest.raises(localizers.LocalizerError, match=message):
+            locate_lib.baseline(session, name, number)
+    with pytest.raises(localizers.LocalizerError, match="fewer than 2 sources"):
+        locate_lib.baseline(unlabeled, "tdoa_ls", 2)
+    assert locate_lib.baseline(unlabeled, "srp_phat", 2)[1] == 2
+    two = dataclasses.replace(session.recordings[0], source_positions=np.ones((2, 3)))
+    both = dataclasses.replace(session, recordings=(two,))
+    assert locate_lib.baseline(both, "srp_phat")[1] == 2
+    assert locate_lib.baseline(unlabeled, "srp_phat")[1] == 1

@@ -1,0 +1,189 @@
+"""SRP-PHAT against its written-out sum, and in rooms without reflections."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+from free_field import (
+    free_field,
+    free_field_rooms,
+    random_places,
+)
+
+from uld_jax.acoustics import correlations
+from uld_jax.localization import batches, srp_phat
+from uld_jax.simulation import scenes
+
+
+def distances(found, sources):
+    """Return the distance [B, S, S] of each place found from each source."""
+    offsets = np.asarray(found)[:, :, None] - sources[:, None, :, :2]
+    return np.linalg.norm(offsets, axis=-1)
+
+
+def written_out(signals, nodes, points):
+    """Return the steered response power at points [P, 3], pair by pair.
+
+    Correlations are at eight times the rate, where straight lines do.
+    """
+    num_fft = correlations.transform_length(signals.shape[-1], 1024)
+    spectra = np.fft.rfft(signals.astype(float), num_fft)
+    spectra /= np.abs(spectra)
+    lags = np.arange(-8 * 1024, 8 * 1024 + 1)
+    power = np.zeros(len(points))
+    for one in range(len(nodes)):
+        for other in range(one + 1, len(nodes)):
+            row = np.fft.irfft(spectra[one] * spectra[other].conj(), 8 * num_fft)
+            to_one = np.linalg.norm(points - nodes[one], axis=1)
+            to_other = np.linalg.norm(points - nodes[other], axis=1)
+            wanted = (to_one - to_other) / 343.0 * 16_000
+            power += 8 * np.interp(8 * wanted, lags, row[lags])
+    return power
+
+
+def test_the_power_is_the_sum_over_pairs():
+    (signals, *_), (nodes, *_), (room, _), (source, _) = free_field_rooms()
+    points = random_places(np.random.default_rng(3), room[:2], 200, 1.3)
+    points[0] = source
+    num_fft = correlations.transform_length(signals.shape[1], 1024)
+    spectra = correlations.whiten(
+        jnp.asarray(signals), jnp.ones(len(nodes), bool), num_fft
+    )
+    found = srp_phat.response_power(
+        correlations.correlate_pairs(spectra, num_fft, 1024, 2),
+        jnp.asarray(nodes),
+        jnp.asarray(points, jnp.float32),
+        functools.partial(correlations.interpolate, oversampling=2),
+    )
+    expected = written_out(signals, nodes, points)
+    assert expected.argmax() == 0
+    np.testing.assert_allclose(found, expected, atol=0.02 * expected.max())
+
+
+def test_smoothing_is_a_triangle_over_the_positive_part():
+    """Of six entries to either side, which are half samples; less the mean."""
+    row = np.random.default_rng(8).normal(size=301).astype(np.float32)
+    places = np.arange(-100, 101)
+    width = 1.5 / correlations.SAMPLES_PER_METER
+    smooth = jax.jit(srp_phat._integrate)(row[None])[0]
+    found = srp_phat._smoothed(width)(smooth, jnp.asarray(places / 2, jnp.float32))
+    positive = np.maximum(row, 0.0)
+    triangle = np.maximum(1 - np.abs(np.arange(-6, 7)) / 6, 0.0) / 6
+    expected = np.convolve(positive, triangle, "same")[150 + places]
+    np.testing.assert_allclose(found, expected - positive.mean(), atol=1e-4)
+
+
+def test_exact_delays_give_the_source_to_a_centimeter():
+    signals, nodes, rooms, sources = free_field_rooms()
+    found = srp_phat.localize(signals, nodes, rooms)
+    assert distances(found, sources).max() < 0.01
+
+
+def test_no_place_on_the_plan_is_worth_more():
+    """A grid of 2 cm over the whole room, in noise as loud as the source."""
+    signals, nodes, rooms, _ = free_field_rooms()
+    noise = np.random.default_rng(5).normal(size=signals.shape)
+    noisy = (signals / signals.std(-1, keepdims=True) + noise).astype(np.float32)
+    found = np.asarray(srp_phat.localize(noisy, nodes, rooms))
+    for room in range(2):
+        axes = [np.arange(0.01, side, 0.02) for side in rooms[room, :2]]
+        plan = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        plan = np.concatenate([found[room], plan])
+        heights = np.full((len(plan), 1), scenes.SOURCE_HEIGHT)
+        power = written_out(noisy[room], nodes[room], np.hstack([plan, heights]))
+        assert power.argmax() == 0 or power.max() < 1.02 * power[0]
+
+
+def test_two_sources_are_found_the_stronger_first():
+    signals, nodes, rooms, sources = free_field_rooms(2, levels=(0.8, 1.0), seed=1)
+    found = srp_phat.localize(signals, nodes, rooms, num_sources=2)
+    error = distances(found, sources)
+    assert np.minimum(error[:, 0, 1], error[:, 0, 0]).max() < 0.01
+    np.testing.assert_array_equal(error.argmin(axis=2), [[1, 0], [1, 0]])
+    assert error.min(axis=2).max() < 0.01
+
+
+def test_sources_are_kept_apart():
+    """Two of them, 0.8 m from each other."""
+    _, nodes, rooms, _ = free_field_rooms()
+    rng = np.random.default_rng(9)
+    sources = np.array([[2.0, 3.0, 0.95], [2.8, 3.0, 0.95]])
+    signals = np.stack([free_field(rng, sources, one, 4000) for one in nodes])
+    together, apart = (
+        np.asarray(
+            srp_phat.localize(
+                signals, nodes, rooms, num_sources=2, least_distance=distance
+            )
+        )
+        for distance in (0.5, 1.0)
+    )
+    assert distances(together, sources[None]).min(axis=1).max() < 0.01
+    assert distances(apart, sources[None]).min(axis=2)[:, 0].max() < 0.01
+    assert np.linalg.norm(apart[:, 0] - apart[:, 1], axis=-1).min() > 0.9
+
+
+def test_sources_at_another_height_are_found_when_it_is_said():
+    _, nodes, rooms, _ = free_field_rooms()
+    rng = np.random.default_rng(4)
+    nodes = nodes.copy()
+    nodes[..., 2] = rng.uniform(0.5, 2.5, nodes.shape[:2])
+    sources = np.array([[[0.03, 9.4, 1.8]], [[5.0, 0.0, 1.8]]])  # At the walls.
+    both = zip(sources, nodes, strict=True)
+    signals = np.stack([free_field(rng, *places, 4000) for places in both])
+    found = srp_phat.localize(signals, nodes, rooms, source_height=1.8)
+    assert distances(found, sources).max() < 0.01
+    assert distances(srp_phat.localize(signals, nodes, rooms), sources).max() > 0.05
+
+
+def test_silence_is_somewhere_in_the_room():
+    signals, nodes, rooms, sources = free_field_rooms()
+    one_silent = signals.copy()
+    one_silent[:, 2] = 0.0
+    found = srp_phat.localize(one_silent, nodes, rooms)
+    assert distances(found, sources).max() < 0.01
+    nowhere = np.asarray(srp_phat.localize(0 * signals, nodes, rooms))
+    assert ((nowhere >= 0) & (nowhere <= rooms[:, None, :2])).all()
+
+
+def test_less_whitening_favors_the_louder_source():
+    """A hum fills an eighth of the band, 10 dB above white noise elsewhere."""
+    _, nodes, rooms, _ = free_field_rooms()
+    rng = np.random.default_rng(7)
+    places = np.array([[1.0, 2.0, 0.95], [3.0, 6.0, 0.95]])
+    hum, hiss = (
+        np.stack([free_field(rng, place[None], one, 4000) for one in nodes])
+        for place in places
+    )
+    low = scipy.signal.butter(8, 1000, fs=16_000, output="sos")
+    hum = scipy.signal.sosfilt(low, hum)
+    hum *= np.sqrt(10) * np.std(hiss) / np.std(hum)
+    heard = (hum + hiss).astype(np.float32)
+    for whitening, place in ((1.0, places[1]), (0.3, places[0])):
+        found = srp_phat.localize(heard, nodes, rooms, whitening=whitening)
+        assert distances(found, place[None, None]).max() < 0.03
+
+
+def test_it_can_be_part_of_a_larger_program():
+    signals, nodes, rooms, _ = free_field_rooms()
+    mask = np.ones(signals.shape[:2], bool)
+    traced = jax.eval_shape(srp_phat.localize, signals, nodes, rooms, mask)
+    assert (traced.shape, traced.dtype) == ((2, 1, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_sources": 0}, "num_sources is 0; ask for 1 to 256"),
+        ({"whitening": 2.0}, "whitening is 2.0; it must be from 0"),
+        ({"mask": np.eye(2, 8, dtype=bool)}, "recording 0 has 1 nodes"),
+    ],
+)
+def test_bad_input_is_named(changes, message):
+    signals, nodes, rooms, _ = free_field_rooms()
+    with pytest.raises(ValueError, match=message):
+        srp_phat.localize(signals, nodes, rooms, **changes)
+    with pytest.raises(batches.RecordingError, match="at least 2"):
+        srp_phat.localize(signals[:, :1], nodes[:, :1], rooms)

@@ -1,0 +1,368 @@
+"""Sessions: folders of one's own recordings, checked before any work.
+
+Three tables (`session_tables`) say what room it is, where its nodes are and what was
+recorded; docs/own_recordings.md shows them. Nothing is mended in silence: what cannot
+be right raises an error that names where it is and the remedy.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uld_jax.audio import corpora, recorded_signals, session_tables
+from uld_jax.audio import signals as signals_lib
+from uld_jax.audio.session_tables import SPLITS, SessionError
+from uld_jax.runtime import progress
+
+NUM_SAMPLES = 2 * signals_lib.SAMPLE_RATE
+LOWEST_RATE = 8000
+
+_OUT = f"record it anew, or leave it out of {session_tables.RECORDINGS}"
+_ENDINGS = (".wav", ".flac", ".ogg")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recording:
+    """One recording by all nodes, throughout which the talkers stay where they are.
+
+    Attributes:
+        name: Path below the session's folder, as in its table.
+        split: One of `SPLITS`.
+        source_positions: [S, 3] in meters; None where they are not known.
+        files: One of all nodes, or one of each.
+        frames: Samples of each node.
+        rate: Samples a second.
+    """
+
+    name: str
+    split: str
+    source_positions: np.ndarray | None
+    files: tuple[pathlib.Path, ...]
+    frames: int
+    rate: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Session:
+    """A room, its nodes and what they recorded.
+
+    Attributes:
+        folder: Where it is.
+        room_size: [3], sides along x, y, z, in meters.
+        nodes: Names of the M nodes, in the order of channels.
+        node_positions: [M, 3] in meters.
+        recordings: In the order of the table.
+        num_samples: Length N of an example, at 16 kHz.
+        starts: Where the examples of each labeled recording start, by its name; None
+            until `listed`.
+    """
+
+    folder: pathlib.Path
+    room_size: np.ndarray
+    nodes: tuple[str, ...]
+    node_positions: np.ndarray
+    recordings: tuple[Recording, ...]
+    num_samples: int = NUM_SAMPLES
+    starts: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def num_sources(self) -> int | None:
+        """Number of talkers S of the labeled recordings; None if there are none."""
+        for recording in self.labeled():
+            return len(recording.source_positions)
+        return None
+
+    def labeled(self, split: str | None = None) -> tuple[Recording, ...]:
+        """Return the recordings with positions, of one split or of all."""
+        return tuple(
+            recording
+            for recording in self.recordings
+            if recording.source_positions is not None
+            and split in (None, recording.split)
+        )
+
+    def fingerprint(self) -> str:
+        """Return a short hash of what the tables say, of file names and sizes."""
+        lines = [str(self.room_size.tolist())]
+        for node, position in zip(self.nodes, self.node_positions, strict=True):
+            lines.append(f"{node} {position.tolist()}")
+        for recording in self.recordings:
+            places = recording.source_positions
+            known = None if places is None else places.tolist()
+            lines.append(f"{recording.name} {recording.split} {known}")
+            for path in recording.files:
+                name = path.relative_to(self.folder).as_posix()
+                lines.append(f"{name} {path.stat().st_size}")
+        return corpora.hash_lines(lines)
+
+    def summary(self) -> dict[str, str | int]:
+        """Return the session in a few facts, for a data set's metadata."""
+        facts = {"name": self.name, "fingerprint": self.fingerprint()}
+        facts["nodes"] = len(self.nodes)
+        for split in SPLITS:
+            facts[f"{split}_recordings"] = len(self.labeled(split))
+        facts["unlabeled_recordings"] = len(self.recordings) - len(self.labeled())
+        return facts
+
+    def shortfall(self) -> list[str]:
+        """Return a sentence if recordings are in no data set."""
+        unlabeled = len(self.recordings) - len(self.labeled())
+        if not unlabeled:
+            return []
+        return [
+            f"{unlabeled} recordings of {self.name} do not say where their talkers are "
+            "and are left out of the data set"
+        ]
+
+    def load(self, recording: Recording) -> NDArray[np.float32]:
+        """Return what the nodes recorded, [M, N] at 16 kHz, without their means.
+
+        Raises:
+            recorded_signals.SignalError: If a file is not whole, or the signal of a
+                node cannot be right.
+        """
+        signals = _read(recording, len(self.nodes))
+        recorded_signals.check(signals, self.nodes, f"recording {recording.name!r}")
+        at_16_khz = np.stack([_resample(signal, recording.rate) for signal in signals])
+        return at_16_khz - at_16_khz.mean(axis=1, keepdims=True)
+
+    def listed(self, left_out: list[str] | None = None) -> "Session":
+        """Return the session with its examples listed, for which all is read once.
+
+        Args:
+            left_out: Gets what is wrong with recordings that are left out; by default
+                such are errors.
+
+        Raises:
+            SessionError: If there is nothing to list, or a recording cannot be used.
+        """
+        if self.starts is not None:
+            return self
+        labeled, starts = self.labeled(), {}
+        problems: list[str] = []
+        if not labeled:
+            raise SessionError(
+                f"no recording of {str(self.folder)!r} says where its talkers are; fill "
+                f"in x, y, z in {session_tables.RECORDINGS} to make a data set of it"
+            )
+        with progress.Progress("Listing", len(labeled), "recordings") as bar:
+            for recording in labeled:
+                try:
+                    found = windows(self.load(recording), self.num_samples)
+                    starts[recording.name] = tuple(map(int, found))
+                except SessionError as error:
+                    problems.append(f"recording {recording.name!r} {error}")
+                except recorded_signals.SignalError as error:
+                    problems.append(f"{error}; {_OUT}")
+                bar.update()
+        if left_out is None or not starts:
+            session_tables.raise_any(self.folder, problems)
+        else:
+            left_out += problems
+        kept = tuple(
+            recording
+            for recording in self.recordings
+            if recording.name in starts or recording.source_positions is None
+        )
+        return dataclasses.replace(self, recordings=kept, starts=starts)
+
+    def examples(self, split: str) -> list[tuple[Recording, int]]:
+        """Return recording and start, in samples at 16 kHz, of a split's examples.
+
+        Raises:
+            ValueError: If the session is not `listed`.
+        """
+        if self.starts is None:
+            raise ValueError("the session's examples are not listed; call listed()")
+        return [
+            (recording, start)
+            for recording in self.labeled(split)
+            for start in self.starts[recording.name]
+        ]
+
+
+def windows(signals: np.ndarray, num_samples: int) -> NDArray[np.integer]:
+    """Return the starts of the windows with enough energy, end to end from the start.
+
+    A window holds at least a thousandth (-30 dB) of the energy, over all nodes, of the
+    strongest. The paper does not say how it chose its 2 s.
+
+    Args:
+        signals: [M, N].
+        num_samples: Length of a window.
+
+    Raises:
+        SessionError: If the signals are shorter, or silent in all windows.
+    """
+    starts = np.arange(0, signals.shape[1] - num_samples + 1, num_samples)
+    energy = np.array(
+        [
+            np.square(signals[:, start : start + num_samples], dtype=np.float64).sum()
+            for start in starts
+        ]
+    )
+    if not len(starts) or energy.max() <= 1e-12 * num_samples:
+        raise SessionError(
+            f"holds no sound in whole windows of {num_samples} samples at 16 kHz; {_OUT}"
+        )
+    return starts[energy >= energy.max() * 10 ** (signals_lib.ACTIVE_DB / 10)]
+
+
+def _read(recording: Recording, num_nodes: int) -> np.ndarray:
+    """Return what the nodes recorded, [M, N], held once."""
+    signals, row = np.empty((num_nodes, recording.frames), np.float32), 0
+    for path in recording.files:
+        channels = recorded_signals.read(path, 0, recording.frames)
+        signals[row : row + len(channels)] = channels
+        row += len(channels)
+    return signals
+
+
+def _resample(signal: np.ndarray, rate: int) -> np.ndarray:
+    if rate == signals_lib.SAMPLE_RATE:
+        return signal
+    import soxr
+
+    return soxr.resample(signal, rate, signals_lib.SAMPLE_RATE)
+
+
+def open_session(folder: str | pathlib.Path, num_samples: int = NUM_SAMPLES) -> Session:
+    """Return the session in a folder, its tables and the headers of its files checked.
+
+    Args:
+        folder: Holds room.csv, nodes.csv, recordings.csv and the recordings.
+        num_samples: Length N of an example, at 16 kHz; no recording may be shorter.
+
+    Raises:
+        SessionError: With what is wrong, where, and what to do.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if not folder.is_dir():
+        wrong = "is a file" if folder.exists() else "does not exist"
+        raise SessionError(
+            f"session folder {str(folder)!r} {wrong}; give the folder that holds "
+            f"{session_tables.ROOM}, {session_tables.NODES} and "
+            f"{session_tables.RECORDINGS}"
+        )
+    signals_lib.require_soundfile()
+    room_size, places, labels = session_tables.read(folder)
+    recordings, problems, nodes = [], [], tuple(places)
+    with progress.Progress("Scanning", len(labels), "recordings") as bar:
+        for label in labels:
+            with session_tables.noting(problems, label.where):
+                recording = _recording(folder, label, nodes)
+                _check_length(recording, num_samples)
+                _check_rate(recording, recordings[:1])
+                recordings.append(recording)
+            bar.update()
+    session_tables.raise_any(folder, problems)
+    positions = np.stack(list(places.values()))
+    return Session(folder, room_size, nodes, positions, tuple(recordings), num_samples)
+
+
+def _recording(
+    folder: pathlib.Path, label: session_tables.Label, nodes: Sequence[str]
+) -> Recording:
+    """Return a recording whose files are there, with headers that agree."""
+    files = _locate(folder, label.name, nodes)
+    first = recorded_signals.header(files[0])
+    channels = len(nodes) // len(files)
+    for path in files:
+        header = recorded_signals.header(path)
+        if header.channels != channels:
+            raise SessionError(
+                f"{str(path)!r} has {header.channels} channels and must have {channels}, "
+                f"for {len(nodes)} nodes in {session_tables.NODES}; correct either"
+            )
+        if header.rate != first.rate:
+            raise SessionError(
+                f"{str(path)!r} has {header.rate} Hz and {files[0].name} {first.rate} "
+                "Hz; a session has one rate"
+            )
+        if header.frames != first.frames:
+            raise SessionError(
+                f"{str(path)!r} has {header.frames} samples and {files[0].name} "
+                f"{first.frames}; cut them to the same time"
+            )
+    return Recording(
+        label.name, label.split, label.source_positions, files, first.frames, first.rate
+    )
+
+
+def _check_length(recording: Recording, num_samples: int) -> None:
+    if recording.frames * signals_lib.SAMPLE_RATE < num_samples * recording.rate:
+        raise SessionError(
+            f"is {recording.frames / recording.rate:.3g} s long, less than the "
+            f"{num_samples / signals_lib.SAMPLE_RATE:.3g} s of an example; leave it out"
+        )
+
+
+def _check_rate(recording: Recording, others: Sequence[Recording]) -> None:
+    if recording.rate < LOWEST_RATE:
+        raise SessionError(
+            f"has {recording.rate} Hz; record at {LOWEST_RATE} Hz or more"
+        )
+    for other in others:
+        if other.rate != recording.rate:
+            raise SessionError(
+                f"has {recording.rate} Hz and recording {other.name!r} {other.rate} Hz; "
+                "a session has one rate"
+            )
+
+
+def _locate(
+    folder: pathlib.Path, name: str, nodes: Sequence[str]
+) -> tuple[pathlib.Path, ...]:
+    """Return the file of a recording, or those of its nodes, in their order."""
+    path = folder / name
+    if path.suffix.lower() in _ENDINGS:
+        if not path.is_file():
+            raise SessionError(f"there is no file {str(path)!r}; correct the name")
+        return (path,)
+    found = _files_by_node(path, nodes)
+    if not found:
+        raise SessionError(
+            f"there is neither a folder {str(path)!r} that holds NODE.wav of each node "
+            f"nor {path.name}-NODE.wav; files end in {', '.join(_ENDINGS)}"
+        )
+    if unknown := [node for node in found if node not in nodes]:
+        raise SessionError(
+            f"{str(found[unknown[0]][0])!r} is of node {unknown[0]!r}, which "
+            f"{session_tables.NODES} lacks; add it there, or move the file away"
+        )
+    if missing := [node for node in nodes if node not in found]:
+        raise SessionError(
+            f"no file of node {', '.join(map(repr, missing[:5]))}"
+            f"{' and others' if len(missing) > 5 else ''}; add it, or take the node out "
+            f"of {session_tables.NODES}"
+        )
+    for node, files in found.items():
+        if len(files) > 1:
+            names = " and ".join(file.name for file in files)
+            raise SessionError(f"node {node!r} has {names}; move all but one away")
+    return tuple(found[node][0] for node in nodes)
+
+
+def _files_by_node(
+    path: pathlib.Path, nodes: Sequence[str]
+) -> dict[str, list[pathlib.Path]]:
+    """Return the files in a folder, or with a beginning, by what should be a node."""
+    parent, beginning = (path, "") if path.is_dir() else (path.parent, f"{path.name}-")
+    found: dict[str, list[pathlib.Path]] = {}
+    for file in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if file.name.startswith(".") or file.suffix.lower() not in _ENDINGS:
+            continue
+        node = file.stem.removeprefix(beginning)
+        # NAME-b-NODE.wav is of another recording, NAME-b.
+        other = beginning and node.endswith(tuple(f"-{n}" for n in nodes))
+        if file.stem.startswith(beginning) and (node in nodes or not other):
+            found.setdefault(node, []).append(file)
+    return found

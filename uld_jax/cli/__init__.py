@@ -1,0 +1,1 @@
+"""The command `uld_jax`: flags and printing; nothing imports it."""

@@ -1,0 +1,247 @@
+"""The command `uld_jax`: its sub-commands, help, and errors in one line.
+
+Exit codes: 0 done, 1 failed, 2 bad input, 3 another process works in the folder,
+75 stopped and saved.
+"""
+
+import difflib
+import importlib
+import os
+import pathlib
+import re
+import sys
+import textwrap
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from absl import app, flags, logging
+
+import uld_jax
+from uld_jax.cli.flags import Flag
+from uld_jax.runtime import errors, experiments, stopping
+
+# By name, a line for the overview. Each is a module of this folder.
+COMMANDS = {
+    "train": "Train one network, test it, and write its record.",
+    "sweep": "Train a network for each label, resolution and seed.",
+    "prepare": "Prepare the data set of an experiment.",
+    "baseline": "Test a localization method that needs no training.",
+    "robustness": "Test finished runs with bad clocks, places, noise, few nodes.",
+    "locate": "Localize talkers in a folder of recordings.",
+    "share": "Write a network's weights and card for others to use.",
+    "verify": "Check runs, weights and data sets for damage.",
+    "tables": "Print the tables of finished runs.",
+    "report": "Draw the figures of finished runs, on a page with the tables.",
+}
+_MAIN_FLAGS = 5  # Listed first in a command's help.
+_WIDTH = 88
+_BAD_FLAG = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the sub-command that the arguments name, and exit with its code.
+
+    Args:
+        arguments: Words after `uld_jax`; by default those of the command line.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
+    if name in ("help", "-h", "--help", "-help", "--helpfull", "--helpshort"):
+        print(_overview())
+        return
+    if name == "--version":
+        print(f"uld_jax {uld_jax.__version__}")
+        return
+    if name not in COMMANDS:
+        _exit(f"error: no command {name!r}; {_nearest(name)}", errors.EXIT_BAD_INPUT)
+    command = importlib.import_module(f"uld_jax.cli.{name}")
+    if {"-h", "--help", "-help", "--helpfull", "--helpshort"} & set(words):
+        print(_help(name, command))
+        return
+    _run(name, command, words[1:])
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    question = f"did you mean {near[0]!r}? " if near else ""
+    return f"{question}There are {', '.join(COMMANDS)}"
+
+
+def _overview() -> str:
+    lines = [f"  {name:<12}{summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Find where talkers are in a room from many scattered microphones.",
+            "",
+            "Usage: uld_jax COMMAND [--flag=value ...]",
+            "",
+            *lines,
+            "",
+            f"Experiments (--config=NAME): {', '.join(experiments.installed())}",
+            "",
+            "uld_jax COMMAND --help lists a command's flags.",
+        ]
+    )
+
+
+def _help(name: str, command: ModuleType) -> str:
+    """Return a command's description and flags, the most important flags first."""
+    text = (command.__doc__ or "").strip()
+    known: Sequence[Flag] = command.FLAGS
+    paths = " PATH..." if command.TAKES_PATHS else ""
+    parts = [text, "", f"Usage: uld_jax {name}{paths} [--flag=value ...]", ""]
+    parts += map(_describe, known[:_MAIN_FLAGS])
+    if others := known[_MAIN_FLAGS:]:
+        parts += ["", "Further flags:", *map(_describe, others)]
+    if any(flag.name == "config" for flag in known):
+        parts += [
+            "",
+            f"Experiments: {', '.join(experiments.installed())}. All settings, with "
+            "their defaults: uld_jax/config.py.",
+        ]
+    return "\n".join(parts)
+
+
+def _describe(flag: Flag) -> str:
+    note = " Required." if flag.required else ""
+    if flag.default not in (None, False, True, []):
+        note = f" Default: {flag.default}."
+    indent = " " * 24
+    text = textwrap.fill(
+        flag.help + note, _WIDTH, initial_indent=indent, subsequent_indent=indent
+    )
+    usage = f"  {flag.usage()}"
+    if len(usage) < len(indent) - 1:
+        return usage.ljust(len(indent)) + text.lstrip()
+    return f"{usage}\n{text}"
+
+
+def _run(name: str, command: ModuleType, words: list[str]) -> None:
+    """Run a command with parsed flags; exit by its outcome."""
+    for flag in command.FLAGS:
+        if flag.name != "config":
+            flag.define()
+
+    def parse(arguments):
+        found = [arguments[0], *_find_experiments(arguments[1:])]
+        try:
+            # Its default is parsed when it is defined.
+            for flag in command.FLAGS:
+                if flag.name == "config":
+                    flag.define()
+            return flags.FLAGS(found)
+        except _BAD_FLAG as error:
+            _exit_bad_flag(name, error, arguments)
+
+    def run(arguments):
+        # Orbax reports each step of each save.
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
+        paths = arguments[1:]
+        if paths and not command.TAKES_PATHS:
+            remedy = f"see uld_jax {name} --help"
+            if paths[0].endswith(".py") or paths[0] in experiments.installed():
+                remedy = f"pass --config={paths[0]}"
+            _exit(
+                f"error: unknown argument {paths[0]!r}; {remedy}", errors.EXIT_BAD_INPUT
+            )
+        _call(command, paths)
+
+    app.run(run, argv=[f"uld_jax {name}", *words], flags_parser=parse)
+
+
+def _call(command: ModuleType, paths: list[str]) -> None:
+    """Call a command's `main`; turn errors into one line and an exit code."""
+    try:
+        command.main(flags.FLAGS, paths)
+    except stopping.Stopped as stop:
+        _exit(f"stopped: {stop}; the same command resumes", errors.EXIT_STOPPED)
+    except errors.Failed as failure:
+        _exit(str(failure), errors.EXIT_FAILED)
+    except errors.LockedError as error:
+        _exit(f"error: {error}", errors.EXIT_LOCKED)
+    except (errors.InputError, OSError) as error:
+        _exit(f"error: {error}", errors.EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        _exit("interrupted; the same command starts again", 130)
+    except Exception:
+        if _is_one_of_many():
+            _exit(traceback.format_exc(), errors.EXIT_FAILED)
+        raise
+
+
+def _find_experiments(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with --config naming an existing file."""
+    found, follows = [], False
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if follows:
+            argument = _experiment(argument)
+        elif flag in ("--config", "-config") and equals:
+            argument = f"--config={_experiment(value)}"
+        follows = argument in ("--config", "-config")
+        found.append(argument)
+    return found
+
+
+def _experiment(name: str) -> str:
+    """Return the path of an experiment that exists, or end the command."""
+    found = experiments.find(name)
+    if not pathlib.Path(found.partition(":")[0]).is_file():
+        known = ", ".join(experiments.installed())
+        _exit(
+            f"error: no experiment {name!r}; there are {known}", errors.EXIT_BAD_INPUT
+        )
+    return found
+
+
+def _exit_bad_flag(
+    command: str, error: Exception, arguments: Sequence[str]
+) -> NoReturn:
+    """End a command with what is wrong with its flags.
+
+    Misspelled keys and wrong types, on the command line or in the experiment's file.
+    """
+    while len(error.args) == 1 and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    text = str(error.args[0] if len(error.args) == 1 else error)
+    if "Traceback" in text:  # Of an error in an experiment's file.
+        text = text.strip().splitlines()[-1].partition(": ")[2] or text
+    text = " ".join(text.split())
+    if flag := _misspelled(arguments, text):
+        text = f"{flag}: {text}"
+    _exit(f"error: {text}; see uld_jax {command} --help", errors.EXIT_BAD_INPUT)
+
+
+def _misspelled(arguments: Sequence[str], text: str) -> str | None:
+    """Return the setting's flag of whose name an error gives the last part alone."""
+    key = re.match(r"[\"']*(\w+)[\"']", text)
+    named = {argument.partition("=")[0] for argument in arguments}
+    found = [
+        flag
+        for flag in named
+        if key and flag.startswith("--config.") and flag.endswith(f".{key[1]}")
+    ]
+    return found[0] if len(found) == 1 else None  # Of two, one is right.
+
+
+def _is_one_of_many() -> bool:
+    """Return whether this process trains together with others."""
+    if "jax" not in sys.modules:
+        return False
+    from uld_jax.runtime import devices
+
+    return devices.is_one_of_many()
+
+
+def _exit(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.stderr.flush()
+    sys.stdout.flush()
+    # Threads of the input pipeline must not keep a finished process alive, nor may one
+    # process of many wait for others that wait for it.
+    if code == errors.EXIT_STOPPED or _is_one_of_many():
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,37 @@
+r"""Test a localization method that needs no training, as if it were a run.
+
+    uld_jax baseline --config=ad1 --method=srp_phat --workdir=runs/ad1/srp_phat
+
+Its record and predictions lie beside those of networks, in the same tables.
+"""
+
+import pathlib
+
+from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR, Flag
+from uld_jax.runtime import progress
+
+METHOD = Flag("method", "string", "Method: srp_phat or tdoa_ls.")
+FLAGS = (
+    CONFIG,
+    Flag(METHOD.name, METHOD.kind, METHOD.help, required=True),
+    WORKDIR,
+    PREPARE,
+)
+TAKES_PATHS = False
+
+
+def main(values, _) -> None:
+    """Test the method, or report what it gave."""
+    from uld_jax import config as config_lib
+    from uld_jax.evaluation import baseline
+
+    config = config_lib.resolve_for_testing(values.config)
+    workdir = pathlib.Path(values.workdir).expanduser()
+    record = baseline.prepare_and_test(
+        config, values.method, workdir, prepare=values.prepare
+    )
+    test = record["test"]
+    progress.say(
+        f"Test: MAE {test['mae']:.3f} m, median {test['median']:.3f} m, 90th "
+        f"percentile {test['p90']:.3f} m"
+    )

@@ -1,0 +1,102 @@
+"""The flags of the commands: what a flag is, and those that several commands share."""
+
+import dataclasses
+from typing import Any
+
+from absl import flags
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """One flag of a command.
+
+    Attributes:
+        name: Its name, without dashes.
+        kind: "string", "bool", "integer", "float" or "list" (comma-separated).
+        help: What it does, in a line or two.
+        default: Its value if it is not given; None for none.
+        required: Whether it must be given.
+        least: Least value of a number.
+    """
+
+    name: str
+    kind: str
+    help: str
+    default: Any = None
+    required: bool = False
+    least: float | None = None
+
+    def define(self) -> None:
+        """Define the flag for absl, which parses it."""
+        if self.name == "config":
+            _define_config()
+            return
+        options = {"required": True} if self.required else {}
+        if self.least is not None:
+            options["lower_bound"] = self.least
+        define = {
+            "string": flags.DEFINE_string,
+            "bool": flags.DEFINE_bool,
+            "integer": flags.DEFINE_integer,
+            "float": flags.DEFINE_float,
+            "list": flags.DEFINE_list,
+        }[self.kind]
+        define(self.name, self.default, self.help, **options)
+
+    def usage(self) -> str:
+        """Return how the flag is written, as in `--seed=0,1,2`."""
+        values = {"integer": "N", "float": "X", "list": "A,B,..."}
+        if self.kind == "bool":
+            return f"--[no]{self.name}" if self.default else f"--{self.name}"
+        return f"--{self.name}={values.get(self.kind, self.name.upper())}"
+
+
+def _define_config() -> None:
+    """Define --config, whose settings are flags too."""
+    # Here, not above: loading an experiment imports JAX, and --help must not wait.
+    from ml_collections import config_flags
+
+    from uld_jax.runtime import experiments
+
+    config_flags.DEFINE_config_file("config", experiments.find("l1"), CONFIG.help)
+
+
+CONFIG = Flag(
+    "config",
+    "string",
+    "Experiment, by name or path, with a size where it has several: l1, ad1:reduced, "
+    "experiments/ad2.py. Each setting is a flag: --config.train.learning_rate=3e-4.",
+)
+WORKDIR = Flag("workdir", "string", "Folder of the run.", required=True)
+WORKDIR_OF_RUNS = Flag("workdir", "string", "Folder of the runs.", required=True)
+PREPARE = Flag("prepare", "bool", "Prepare a missing data set.", default=True)
+MINUTES = Flag(
+    "minutes",
+    "float",
+    "Save and stop after this many minutes; the same command resumes.",
+    least=0.0,
+)
+INIT_FROM = Flag(
+    "init_from",
+    "string",
+    "Start from the network of a finished run or of shared weights: their folder. In a "
+    "sweep: a folder of runs of the same names.",
+)
+INIT_PARTIAL = Flag(
+    "init_partial",
+    "bool",
+    "With --init_from: take the parameters that fit and initialize the others.",
+    default=False,
+)
+DEBUG_NANS = Flag(
+    "debug_nans",
+    "bool",
+    "End with a traceback where the first NaN or infinity arises.",
+    default=False,
+)
+PROFILE = Flag(
+    "profile",
+    "bool",
+    "Trace training steps 10 to 20 into the folder `profile` of the run.",
+    default=False,
+)

@@ -1,0 +1,97 @@
+r"""Localize talkers in a folder of recordings, with a network or with a method.
+
+    uld_jax locate --recordings=my_lab --run=runs/ad1_uld --out=positions.csv
+    uld_jax locate --recordings=my_lab --method=srp_phat --out=positions.csv
+
+docs/own_recordings.md describes the folder. Each recording gets a line; each window of
+2 s in which somebody speaks, and each source, a row of the table --out.
+"""
+
+import os
+import pathlib
+
+from uld_jax.cli.baseline import METHOD
+from uld_jax.cli.flags import Flag
+from uld_jax.runtime import errors, progress
+
+FLAGS = (
+    Flag(
+        "recordings",
+        "string",
+        "Folder of the recordings and their tables.",
+        required=True,
+    ),
+    Flag("run", "string", "Folder of a finished run, or of shared weights."),
+    METHOD,
+    Flag("out", "string", "Table of positions to write, as CSV."),
+    Flag(
+        "num_sources",
+        "integer",
+        "Talkers that --method looks for; by default as many as the recordings' tables "
+        "name, or one.",
+        least=1,
+    ),
+    Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
+)
+TAKES_PATHS = False
+
+_BATCH_ON_CPU, _BATCH = 4, 32
+
+
+def _check(values) -> pathlib.Path | None:
+    """Return where the table goes, once the flags fit together."""
+    if bool(values.run) == bool(values.method):
+        raise errors.InputError(
+            f"--run is {values.run!r} and --method {values.method!r}; give one of them: "
+            "the folder of a network's run, or a method (see uld_jax locate --help)"
+        )
+    if values.num_sources and values.run:
+        raise errors.InputError(
+            f"--num_sources is {values.num_sources}, but a network finds as many sources "
+            "as it was trained for; remove the flag, or pass --method"
+        )
+    if values.out is None:
+        return None
+    out = pathlib.Path(values.out).expanduser()
+    if out.is_dir():
+        raise errors.InputError(f"--out: {str(out)!r} is a folder; name a file in it")
+    if out.exists() and not values.overwrite:
+        raise errors.InputError(
+            f"--out: {str(out)!r} exists; name another file, or pass --overwrite"
+        )
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise errors.InputError(
+            f"--out: {str(out.parent)!r} is not a writable folder; make it, or name "
+            "another"
+        )
+    return out
+
+
+def main(values, _) -> None:
+    """Localize the recordings; print and write the positions."""
+    out = _check(values)
+
+    import jax
+
+    from uld_jax.audio import sessions
+    from uld_jax.evaluation import locate
+    from uld_jax.pretrained import weights
+
+    run = weights.read_network(values.run, "--run") if values.run else None
+    session = sessions.open_session(values.recordings)
+    if run:
+        step, num_sources = locate.network(session, run)
+    else:
+        step, num_sources = locate.baseline(session, values.method, values.num_sources)
+    batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
+    if run and run["converged"] is False:
+        progress.say(f"The run {values.run} did not converge: do not trust positions.")
+    table, left_out = [], []
+    for found in locate.locate(session, step, num_sources, batch_size, left_out):
+        progress.say(found.summary())
+        table += locate.rows(found)
+    if out:
+        locate.write_table(out, table)
+        progress.say(f"{len(table):,} positions are in {out}")
+    if left_out:
+        raise errors.Failed("Left out:\n  " + "\n  ".join(left_out))

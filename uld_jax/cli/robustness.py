@@ -1,0 +1,40 @@
+"""Test finished runs, networks and baselines alike, under worse conditions.
+
+    uld_jax robustness --config=ad1 --workdir=runs/ad1
+
+The examples are the test split of the experiment's compact data set. Each finished run
+at or below --workdir gets a `conditions.json`. An interrupted test resumes, and runs
+that came later are added, with the same --examples.
+"""
+
+import pathlib
+
+from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR_OF_RUNS, Flag
+from uld_jax.runtime import progress
+
+FLAGS = (
+    CONFIG,
+    WORKDIR_OF_RUNS,
+    Flag("examples", "integer", "Test examples to use; by default all.", least=1),
+    PREPARE,
+)
+TAKES_PATHS = False
+
+
+def main(values, _) -> None:
+    """Test the runs under the conditions that they lack."""
+    from uld_jax import config as config_lib
+    from uld_jax.datasets import loader, sources
+    from uld_jax.evaluation import robustness
+    from uld_jax.storage import records
+
+    config = config_lib.resolve_for_testing(values.config, source="compact")
+    runs, _ = records.read_finished([pathlib.Path(values.workdir).expanduser()])
+    for run in runs:
+        robustness.check_name(run, config)
+    sources.ensure_prepared(config, allowed=values.prepare)
+    data = loader.RunData(config, splits=("test",))
+    data.load()
+    size = len(data.held_out["test"])
+    robustness.test_runs(runs, data, min(values.examples or size, size))
+    progress.say(f"{len(runs)} runs have their {records.CONDITIONS_FILE}")

@@ -1,0 +1,92 @@
+r"""Train a network for each label, resolution and seed of an experiment.
+
+    uld_jax sweep --config=l1 --workdir=runs/l1 \
+        --scheme=one_hot,heat_map,refined_grid,uld --resolution=4,8 --seed=0,1,2
+
+Each run is a process of its own in a folder of its own, so that one failure does not
+lose the others. Finished runs are skipped and interrupted ones resumed. Without
+--scheme or --resolution, the experiment's own `sweep` decides. With --init_from=FOLDER
+each run starts from the network of the run of the same name in that folder.
+
+The same command may be started many times, on one machine or on many that share a
+folder. These workers share the runs: each takes the first free one, passes over those
+that another works on, and looks at them again later.
+"""
+
+import math
+import pathlib
+import time
+
+from uld_jax.cli.flags import (
+    CONFIG,
+    DEBUG_NANS,
+    INIT_FROM,
+    INIT_PARTIAL,
+    MINUTES,
+    PREPARE,
+    PROFILE,
+    WORKDIR_OF_RUNS,
+    Flag,
+)
+
+FLAGS = (
+    CONFIG,
+    WORKDIR_OF_RUNS,
+    Flag("scheme", "list", "Label schemes; by default the experiment's.", default=[]),
+    Flag(
+        "resolution",
+        "list",
+        "Cells per axis I; by default the experiment's.",
+        default=[],
+    ),
+    Flag("seed", "list", "Seeds; by default the configuration's.", default=[]),
+    INIT_FROM,
+    INIT_PARTIAL,
+    PREPARE,
+    MINUTES,
+    Flag(
+        "wait",
+        "bool",
+        "Stay until runs of other workers end, and take over what they leave.",
+        default=False,
+    ),
+    DEBUG_NANS,
+    PROFILE,
+)
+TAKES_PATHS = False
+
+
+def main(values, _) -> None:
+    """Run what is missing and free; report what failed or runs elsewhere."""
+    from ml_collections import config_flags
+
+    from uld_jax import config as config_lib
+    from uld_jax.datasets import loader, sources
+    from uld_jax.storage import run_folder
+    from uld_jax.training import sweep, workers
+
+    experiment = config_flags.get_config_filename(values["config"])
+    given = config_flags.get_override_values(values["config"])
+    runs = sweep.plan(
+        values.config,
+        experiment,
+        values.scheme,
+        values.resolution,
+        values.seed,
+        given,
+        values.init_from,
+        values.init_partial,
+    )
+    base = pathlib.Path(values.workdir).expanduser()
+    run_folder.check_for_many(base)
+    for name, (_, config) in runs.items():
+        run_folder.check(base / name, config_lib.to_dict(config))
+    deadline = math.inf
+    if values.minutes is not None:
+        deadline = time.monotonic() + 60 * values.minutes
+    config = config_lib.resolve(values.config)
+    splits = loader.needed_splits(config)
+    sources.ensure_prepared(config, allowed=values.prepare, splits=splits)
+    words = [f"--{name}" for name in ("debug_nans", "profile") if values[name].value]
+    shared = sweep.runs_for_workers(base, runs, experiment, given, words)
+    workers.tell(workers.work_off(shared, deadline, values.wait))

@@ -1,0 +1,95 @@
+r"""Train and test one network.
+
+    uld_jax train --config=l1 --workdir=runs/l1_uld
+    uld_jax train --config=ad_r1 --workdir=runs/ad_r1_uld --init_from=runs/ad1_uld
+
+The second starts from another run's network; with --config.train.epochs=0 it tests
+that network as it is. All devices of the process are used; with --distributed, or with
+--coordinator, --num_processes and --process_id, those of several processes.
+`python -m uld_jax.main` is the same command.
+"""
+
+import contextlib
+
+from uld_jax.cli.flags import (
+    CONFIG,
+    DEBUG_NANS,
+    INIT_FROM,
+    INIT_PARTIAL,
+    MINUTES,
+    PREPARE,
+    PROFILE,
+    WORKDIR,
+    Flag,
+)
+from uld_jax.runtime import errors, progress
+
+FLAGS = (
+    CONFIG,
+    WORKDIR,
+    INIT_FROM,
+    MINUTES,
+    PREPARE,
+    INIT_PARTIAL,
+    DEBUG_NANS,
+    PROFILE,
+    Flag(
+        "distributed",
+        "bool",
+        "Train in several processes that the cluster has started.",
+        default=False,
+    ),
+    Flag("coordinator", "string", "HOST:PORT of process 0, where no cluster sets it."),
+    Flag("num_processes", "integer", "Number of processes.", least=1),
+    Flag("process_id", "integer", "Number of this process, from 0.", least=0),
+)
+TAKES_PATHS = False
+
+
+def main(values, _) -> None:
+    """Run the configuration, or resume it."""
+    import jax
+
+    from uld_jax.runtime import devices
+
+    processes = values.coordinator, values.num_processes, values.process_id
+    if values.distributed or any(value is not None for value in processes):
+        devices.join_processes(*processes)
+    with contextlib.ExitStack() as settings:
+        if values.debug_nans:
+            settings.enter_context(jax.debug_nans(True))
+            settings.enter_context(jax.debug_infs(True))
+        _train(values)
+
+
+def _train(values) -> None:
+    import jax
+
+    from uld_jax import config as config_lib
+    from uld_jax.datasets import loader, sources
+    from uld_jax.runtime import devices
+    from uld_jax.storage import run_folder
+    from uld_jax.training import initialization, train
+
+    config = initialization.settle(values.config, values.init_from, values.init_partial)
+    if not devices.is_one_of_many() or jax.process_index() == 0:
+        run_folder.check(values.workdir, config_lib.to_dict(config))
+    splits = loader.needed_splits(config)
+    sources.ensure_prepared(config, allowed=values.prepare, splits=splits)
+    seconds = None if values.minutes is None else 60 * values.minutes
+    record = train.train_and_evaluate(
+        config, values.workdir, seconds, profile=values.profile
+    )
+    if record["status"] != "done":
+        reason = f": {record['reason']}" if record.get("reason") else ""
+        raise errors.Failed(f"the run has {record['status']}: {values.workdir}{reason}")
+    if record["converged"] is False:
+        progress.say(
+            "The run did not converge: its validation ACC is below twice that of "
+            'guessing. Tables show "/" for it.'
+        )
+    test = record["test"]
+    progress.say(
+        f"Test: MAE {test['mae']:.3f} m, ACC {100 * test['accuracy']:.2f} %, median "
+        f"{test['median']:.3f} m; quantization error {test['quantization_error']:.3f} m"
+    )

@@ -1,0 +1,322 @@
+"""Compact data sets: dry excerpts and geometry, rendered on the device per batch.
+
+An example is stored as it was drawn, so that a batch is what the rendered form of
+the data set has stored, on the same kind of machine bit for bit, in a twentieth of
+the space. It can also be rendered otherwise: at some nodes, at another SNR.
+"""
+
+import dataclasses
+import pathlib
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+import uld_jax
+from uld_jax.audio import signals
+from uld_jax.datasets import files, pipeline
+from uld_jax.simulation import recipes
+
+# Of an example, where a law has no noise and where it has. The signals come first.
+_FIELDS = ("dry", "node_positions", "source_positions", "room_size")
+_NOISE_FIELDS = ("noise_position", "noise", "noise_start")
+_NOISE_FIELDS += ("t60", "snr_db", "levels_db", "seed")
+
+
+def noise_file(split: str) -> str:
+    """Return the name of the file in which a data set keeps the noises of a split."""
+    return f"noise-{split}.npz"
+
+
+def write_noises(path: pathlib.Path, utterances: Iterable[signals.Utterance]) -> None:
+    """Write whole recordings of noise to one file, each with its own peak.
+
+    Those that cannot be read are left out, as they are where excerpts are drawn.
+    """
+    names, lengths, parts = [], [], [np.zeros(0, np.int16)]
+    for utterance in utterances:
+        try:
+            signal = signals.load(utterance)
+        except signals.CorpusError:
+            continue
+        names.append(utterance.name.encode())
+        lengths.append(len(signal))
+        parts.append(signals.to_int16(signal))
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            names=np.array(names, np.bytes_),
+            lengths=np.array(lengths, np.int64),
+            samples=np.concatenate(parts),
+        )
+    partial.rename(path)
+
+
+class Noises:
+    """The noises of one split, as 16-bit integers on the host.
+
+    Raises:
+        input_pipeline.DatasetError: If their file is missing or damaged.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        remedy = files.REMEDY
+        if path.exists():
+            files.check_files(path.parent, (path.name,))
+        try:
+            # NumPy stops short of a file's own sums where its header is damaged.
+            with zipfile.ZipFile(path) as file:
+                if bad := file.testzip():
+                    raise ValueError(f"Bad CRC of {bad}")
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in ("names", "lengths", "samples")}
+        except FileNotFoundError:
+            raise pipeline.DatasetError(
+                f"the noises {str(path)!r} are missing; {remedy}"
+            ) from None
+        except Exception as error:  # Whatever NumPy and zipfile make of damage.
+            raise pipeline.DatasetError(
+                f"the noises {str(path)!r} are damaged ({error}); {remedy}"
+            ) from None
+        self._path, self._samples = path, arrays["samples"]
+        firsts = np.cumsum(arrays["lengths"]) - arrays["lengths"]
+        self._places = {
+            name: (int(first), int(length))
+            for name, first, length in zip(
+                arrays["names"].tolist(), firsts, arrays["lengths"], strict=True
+            )
+        }
+
+    def cut(
+        self,
+        names: Iterable[bytes],
+        starts: Iterable[int | np.integer],
+        num_samples: int,
+    ) -> np.ndarray:
+        """Return excerpts [B, D] of recordings that are repeated without end.
+
+        Raises:
+            input_pipeline.DatasetError: If there is no such recording.
+        """
+        excerpts = []
+        for name, start in zip(names, starts, strict=True):
+            if name not in self._places:
+                raise pipeline.DatasetError(
+                    f"{str(self._path)!r} has no noise {name.decode()!r}; remove the "
+                    "data set's folder and prepare it anew"
+                )
+            first, length = self._places[name]
+            places = (int(start) + np.arange(num_samples)) % length
+            excerpts.append(self._samples[first + places])
+        return np.stack(excerpts)
+
+
+class CompactData:
+    """A split of a compact data set, whose batches are rendered on the device.
+
+    Audio comes as the rendered form stores it: int16, each scene with a gain of its
+    own. Whatever the batch, an example is the same.
+
+    Args:
+        split: What to read, as `open_split` opens it.
+        law: What its examples are drawn by, and how noise comes to the nodes.
+        noises: Its noises; None for a law without.
+        late: The late field of reverberant rooms.
+        on_device: Hold the dry speech on the device; otherwise Grain reads it.
+        keep: Also keep there what was rendered of whole examples, if there is room
+            for all of them, so that it is rendered once.
+        prefetch_batches: Batches that Grain reads ahead.
+        read_threads: Threads that read.
+        device: Where to render; by default on the first.
+        facts: Its examples, where they are loaded already.
+    """
+
+    def __init__(
+        self,
+        split: pipeline.Split,
+        law: recipes.Law,
+        noises: Noises | None,
+        *,
+        late: str,
+        on_device: bool = True,
+        keep: bool = False,
+        prefetch_batches: int = 4,
+        read_threads: int = 4,
+        device: jax.Device | None = None,
+        facts: pipeline.Batch | None = None,
+    ):
+        self._device = device
+        self._law, self._noises, self._late = law, noises, late
+        self._size = len(split)
+        self._take = jax.jit(lambda array, rows: array[rows])
+        self._put = jax.jit(
+            lambda array, rows, values: array.at[rows].set(values), donate_argnums=0
+        )
+        self._keep, self._kept = keep and on_device, None
+        self._is_kept = np.zeros(self._size, bool)
+        self._facts = self._disk = None
+        if on_device:
+            self._facts = dict(facts or split.load())
+            self._dry = jax.device_put(self._facts.pop("dry"), device)
+        else:
+            self._disk = pipeline.DiskData(
+                split, prefetch_batches=prefetch_batches, read_threads=read_threads
+            )
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        nodes: recipes.ChooseNodes | None = None,
+        snr_db: float | int | None = None,
+        late: str | None = None,
+    ) -> Iterator[pipeline.Batch]:
+        """Yield the batches of an order from a step on.
+
+        Args:
+            order: Batches of indices, as `pipeline.epoch_order` makes them.
+            first_step: Number in the order of the first step.
+            nodes: From a step's number in the order and B to the nodes to render,
+                [B, k]: see `recipes.Law.batch`. By default, and for None, all.
+            snr_db: SNR of all examples in place of their own, in dB.
+            late: Late field in place of the split's own.
+
+        Raises:
+            input_pipeline.DatasetError: If the data set is damaged, or there is no
+                noise to be given an SNR.
+            rendering.RenderingError: If there is no such node.
+        """
+        if snr_db is not None and self._noises is None:
+            raise pipeline.DatasetError(
+                f"snr_db is {snr_db}; this data set has no noise"
+            )
+        return self._batches(order, first_step, nodes, snr_db, late or self._late)
+
+    def _batches(self, order, first_step, nodes, snr_db, late):
+        for step, (rows, facts) in enumerate(self._read(order, first_step), first_step):
+            chosen = nodes(step, len(facts["room_size"])) if nodes else None
+            own = chosen is None and snr_db is None and late == self._late
+            if own and rows is not None and self._is_kept[rows].all():
+                fields = {key: facts[key] for key in pipeline.FIELDS[1:]}
+                yield {"audio": self._take(self._kept, rows)} | fields
+                continue
+            with jax.default_device(self._device):
+                batch = self._render(rows, facts, chosen, snr_db, late)
+                if own and self._keep:
+                    self._keep_rows(rows, batch["audio"])
+            yield batch
+
+    def _read(
+        self, order: pipeline.Order, first_step: int
+    ) -> Iterator[tuple[np.ndarray | None, dict[str, np.ndarray]]]:
+        """Yield each batch's rows on the device, if it is there, and its facts."""
+        if self._disk:
+            for facts in self._disk.on_host(order, first_step):
+                yield None, facts
+            return
+        for step in range(first_step, len(order)):
+            rows = np.asarray(order[step])
+            yield rows, {key: values[rows] for key, values in self._facts.items()}
+
+    def _render(self, rows, facts, chosen, snr_db, late) -> pipeline.Batch:
+        law = self._law
+        examples = [
+            {key: values[row] for key, values in facts.items()}
+            for row in range(len(facts["room_size"]))
+        ]
+        drawn = [recipes.Drawn.from_stored(example) for example in examples]
+        if snr_db is not None:
+            drawn = [
+                dataclasses.replace(
+                    one, scene=dataclasses.replace(one.scene, snr_db=snr_db)
+                )
+                for one in drawn
+            ]
+        dry = facts["dry"] if rows is None else self._take(self._dry, rows)
+        noise = None
+        if self._noises:
+            starts = facts["noise_start"] - law.margins[0]
+            noise = self._noises.cut(facts["noise"], starts, law.num_dry)
+            noise = signals.to_float(jax.device_put(noise, self._device))
+        batch = law.batch(
+            drawn,
+            signals.to_float(jax.device_put(dry, self._device)),
+            noise,
+            nodes=chosen,
+            late=late,
+            deterministic=True,
+        )
+        return batch | {"audio": recipes.to_stored(batch["audio"])[0]}
+
+    def _keep_rows(self, rows: np.ndarray, audio: jax.Array) -> None:
+        if self._kept is None:
+            shape = (self._size, *audio.shape[1:])
+            if not pipeline.fits(2 * int(np.prod(shape, dtype=np.int64))):
+                self._keep = False
+                return
+            self._kept = jax.numpy.zeros(shape, audio.dtype)
+        self._kept = self._put(self._kept, rows, audio)
+        self._is_kept[rows] = True
+
+
+def open_split(path: pathlib.Path, name: str) -> pipeline.Split:
+    """Return a split of the compact data set in a folder, to be opened as data.
+
+    Raises:
+        input_pipeline.DatasetError: If the data set or the split is not there.
+    """
+    if not pipeline.is_prepared(path):
+        return pipeline.Split(path, name)  # Which raises.
+    noisy = _law(pipeline.describe(path)).noisy
+    return pipeline.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
+
+
+def open_data(
+    split: pipeline.Split, data_config, devices: Sequence[jax.Device | None]
+) -> list[CompactData]:
+    """Return a split for each of some devices, in the way the settings ask for.
+
+    Raises:
+        input_pipeline.DatasetError: If the data set is damaged.
+    """
+    law = _law(split.metadata, data_config.noise_field)
+    noises = Noises(split.path / noise_file(split.name)) if law.noisy else None
+    facts = split.load() if data_config.on_device else None
+    return [
+        CompactData(
+            split,
+            law,
+            noises,
+            late=split.metadata["late_fields"][split.name],
+            on_device=data_config.on_device,
+            keep=split.name != "train",
+            prefetch_batches=data_config.prefetch_batches,
+            read_threads=max(1, data_config.read_threads // len(devices)),
+            device=device,
+            facts=facts,
+        )
+        for device in devices
+    ]
+
+
+def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
+    """Return a data set's name, sizes and origin, and how it is rendered."""
+    facts = pipeline.describe(path)
+    law = _law(facts, noise_field)
+    rendering = {
+        "simulator": f"uld_jax {uld_jax.__version__}, jax",
+        "law": law.describe("thinned", deterministic=True),
+    }
+    return facts | {"rendering": rendering}
+
+
+def _law(metadata: dict, noise_field: str = "point") -> recipes.Law:
+    """Return the law that a data set's metadata name."""
+    return recipes.Law(**metadata["law"], noise=noise_field)

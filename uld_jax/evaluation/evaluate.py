@@ -1,0 +1,276 @@
+"""A split and a network's parameters to metrics and predictions (Sec. 3.4)."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from uld_jax.evaluation import metrics as metrics_lib
+from uld_jax.labels import codes, schemes
+from uld_jax.networks import objective
+from uld_jax.runtime import devices as devices_lib
+from uld_jax.runtime import progress
+from uld_jax.storage import records
+
+_AT_ONCE = 8  # Examples that a network is shown together.
+_LEAST_GROUPS = 2  # Of one, XLA makes no loop, and other last bits.
+ROWS = _AT_ONCE * _LEAST_GROUPS  # Of a batch on a device: a multiple wastes none.
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a network makes of a split of n examples.
+
+    Attributes:
+        loss: Mean loss; None for a method without one.
+        kl: Mean loss above its floor; None likewise.
+        metrics: ACC, cell accuracy, distances and quantization error.
+        positions: True positions [n, S, 2] in meters.
+        predicted: Predicted positions [n, S, 2], in the best permutation.
+        correct: Whether each source's class was found, [n, S].
+        cell_correct: Whether its cell was, [n, S].
+    """
+
+    loss: float | None
+    kl: float | None
+    metrics: dict[str, float]
+    positions: np.ndarray
+    predicted: np.ndarray
+    correct: np.ndarray
+    cell_correct: np.ndarray
+
+
+Step = Callable[[dict], dict[str, jax.Array]]  # Of a batch, results by example.
+
+
+def judge(
+    predicted: Float[Array, "S 2"],
+    positions: Float[Array, "S 2"],
+    room_size: Float[Array, "2"],
+    resolution: int,
+) -> dict[str, Array]:
+    """Return what predictions of one example are worth, in the best permutation."""
+    cell = jax.vmap(codes.locate_cell, (0, None, None))
+    same_cell = cell(predicted, room_size, resolution) == cell(
+        positions, room_size, resolution
+    )
+    return {
+        "predicted": predicted,
+        "positions": positions,
+        "cell_correct": same_cell.all(axis=-1),
+        "quantization_error": jax.vmap(metrics_lib.quantization_error, (0, None, None))(
+            positions, room_size, resolution
+        ),
+    }
+
+
+def make_eval_step(
+    graph: nnx.GraphDef,
+    label: schemes.Label,
+    permutation_invariant: bool = True,
+    devices: devices_lib.Devices | None = None,
+    at_once: bool = False,
+) -> Callable:
+    """Return a jitted function (params, statistics, batch) to per-example results.
+
+    The permutation of least distance decides metrics, whatever the loss takes.
+
+    Args:
+        graph: Graph of the network.
+        label: Scheme and resolution.
+        permutation_invariant: See `objective.losses`.
+        devices: What a batch is divided among; by default one device.
+        at_once: Whether the network is shown a batch as it is. By default see
+            `_in_groups`, which for a single example computes sixteen.
+    """
+    devices = devices or devices_lib.one()
+
+    def one_example(logits, target, positions, room_size):
+        predicted = jax.vmap(label.decode, (0, None))(logits, room_size)
+        order = metrics_lib.best_permutation(predicted, positions)
+        predicted, logits = predicted[order], logits[order]
+        said = jax.vmap(label.classify)(jax.vmap(label.scores)(logits))
+        return judge(predicted, positions, room_size, label.resolution) | {
+            "correct": said == jax.vmap(label.classify)(target),
+        }
+
+    def some_rows(params, statistics, batch):
+        model = nnx.merge(graph, params, statistics)
+        model.eval()
+        logits = model(*objective.network_inputs(label, batch))
+        loss, kl = objective.losses(label, logits, batch, permutation_invariant)
+        results = jax.vmap(one_example)(
+            logits,
+            objective.targets(label, batch),
+            batch["source_positions"][..., :2],
+            batch["room_size"][:, :2],
+        )
+        return results | {"loss": loss, "kl": kl}
+
+    def eval_step(params, statistics, batch):
+        judge_rows = functools.partial(some_rows, params, statistics)
+        if not at_once:
+            judge_rows = functools.partial(_in_groups, judge_rows)
+        return devices.by_rows(judge_rows)(batch)
+
+    return devices.jit(eval_step)
+
+
+def _in_groups(function: Callable, batch: dict) -> dict:
+    """Return a function of a batch, computed for a few rows at a time.
+
+    Always for as many, so that an example's last bits do not depend on the batch.
+    """
+    num_rows = len(batch["audio"])
+    num_groups = max(-(-num_rows // _AT_ONCE), _LEAST_GROUPS)
+    rows = np.minimum(np.arange(num_groups * _AT_ONCE), num_rows - 1)
+    groups = jax.tree.map(
+        lambda array: array[rows].reshape(-1, _AT_ONCE, *array.shape[1:]), batch
+    )
+    results = jax.lax.map(function, groups)
+    return jax.tree.map(
+        lambda array: array.reshape(-1, *array.shape[2:])[:num_rows], results
+    )
+
+
+def evaluate(
+    step: Step, batches: Iterable[dict], num_examples: int, title: str
+) -> Evaluation:
+    """Return what a method makes of all examples; padding at the end is dropped.
+
+    Args:
+        step: From a batch to `judge`'s results by example, `correct`, and `loss` and
+            `kl` where there are such.
+        batches: The batches.
+        num_examples: How many of their examples count.
+        title: What is done, for the progress bar.
+
+    Raises:
+        FloatingPointError: If a loss or a prediction is not finite.
+    """
+    (result,) = evaluate_all([step], batches, num_examples, title)
+    return result
+
+
+def evaluate_all(
+    steps: Sequence[Step], batches: Iterable[dict], num_examples: int, title: str
+) -> list[Evaluation]:
+    """Return what several methods make of the same examples: see `evaluate`."""
+    parts = [[] for _ in steps]
+    with progress.Progress(title, num_examples, "examples") as bar:
+        for batch in batches:
+            for step, mine in zip(steps, parts, strict=True):
+                mine.append(jax.device_get(step(batch)))
+            bar.update(min(len(batch["audio"]), bar.left))
+    return [_summary(mine, num_examples, title) for mine in parts]
+
+
+def _summary(parts: list[dict], num_examples: int, title: str) -> Evaluation:
+    results = {
+        key: np.concatenate([part[key] for part in parts])[:num_examples]
+        for key in parts[0]
+    }
+    outputs = results["predicted"].sum((1, 2)) + results.get("loss", 0.0)
+    if not np.isfinite(outputs).all():
+        raise FloatingPointError(f"{title}: an output is not finite")
+
+    def mean(key):
+        return float(results[key].mean(dtype=np.float64)) if key in results else None
+
+    errors = metrics_lib.distances(
+        jnp.asarray(results["predicted"]), jnp.asarray(results["positions"])
+    )
+    statistics_of = {"accuracy": "correct", "cell_accuracy": "cell_correct"}
+    return Evaluation(
+        loss=mean("loss"),
+        kl=mean("kl"),
+        metrics={
+            **metrics_lib.error_statistics(errors.ravel()),
+            **{
+                name: metrics_lib.accuracy(jnp.asarray(results[key]).ravel())
+                for name, key in statistics_of.items()
+            },
+            "quantization_error": mean("quantization_error"),
+        },
+        positions=results["positions"],
+        predicted=results["predicted"],
+        correct=results["correct"],
+        cell_correct=results["cell_correct"],
+    )
+
+
+def at_resolutions(
+    predicted: Float[np.ndarray, "N S 2"],
+    positions: Float[np.ndarray, "N S 2"],
+    room_size: Float[np.ndarray, "N 2"],
+    resolutions: Iterable[int],
+) -> dict[str, dict[str, float]]:
+    """Return the cell accuracy and quantization error at each resolution.
+
+    For methods that know no cells, to be compared with those that do.
+    """
+    results = {}
+    for resolution in resolutions:
+        judged = jax.vmap(functools.partial(judge, resolution=resolution))(
+            jnp.asarray(predicted), jnp.asarray(positions), jnp.asarray(room_size)
+        )
+        results[str(resolution)] = {
+            "cell_accuracy": metrics_lib.accuracy(judged["cell_correct"].ravel()),
+            "quantization_error": float(judged["quantization_error"].mean()),
+        }
+    return results
+
+
+def distributions(
+    graph: nnx.GraphDef,
+    label: schemes.Label,
+    params: dict,
+    statistics: dict,
+    batch: dict,
+    devices: devices_lib.Devices | None = None,
+) -> np.ndarray:
+    """Return the predicted planes [B, S, K, K] of a batch, rows y, for figures."""
+    devices = devices or devices_lib.one()
+
+    def planes(params, statistics, batch):
+        model = nnx.merge(graph, params, statistics)
+        model.eval()
+        logits = model(*objective.network_inputs(label, batch, devices.by_rows))
+        return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(logits)
+
+    return np.asarray(devices.jit(planes)(params, statistics, batch))
+
+
+def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:
+    """Write what was predicted for a split, and where everything was, for figures.
+
+    Args:
+        workdir: Folder of the run.
+        result: What was predicted.
+        facts: Geometry, T60 and SNR of all examples.
+        **more: Further arrays.
+    """
+    facts = {key: value for key, value in facts.items() if key != "source_positions"}
+    np.savez_compressed(
+        workdir / records.PREDICTIONS_FILE,
+        positions=result.positions,
+        predicted=result.predicted,
+        **facts,
+        **more,
+    )
+
+
+def environment() -> dict:
+    """Return versions, commit and machine with its accelerators, for a record."""
+    facts = records.environment()
+    devices = jax.devices()
+    facts["hardware"] |= {
+        "backend": devices[0].platform,
+        "devices": [device.device_kind for device in devices],
+    }
+    return facts

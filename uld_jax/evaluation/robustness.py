@@ -1,0 +1,233 @@
+"""Finished runs, networks and baselines alike, under worse conditions.
+
+Clocks off, nodes not where they are believed to be, fewer nodes, more noise: one
+condition at a time, on the test split of a compact data set. `robustness` is the
+command.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+
+from uld_jax.datasets import loader, perturbations, pipeline
+from uld_jax.evaluation import evaluate, localizers, metrics
+from uld_jax.networks import build
+from uld_jax.report import captions, tested_on
+from uld_jax.storage import locking, records
+
+_SEED = 2**31  # Of the perturbations; those of runs are smaller.
+
+# What is varied, and its values: seconds, meters, nodes, decibels. The last is the late
+# field with every image, where the test split has a thinned one.
+CONDITIONS = {
+    "clock_offset": (0.0005, 0.002, 0.01, 0.05),
+    "position_error": (0.05, 0.1, 0.3),
+    "num_nodes": (20.0, 15.0, 10.0, 5.0),
+    "snr_db": (-10.0, 0.0, 10.0, 20.0),
+    "full_late_field": (1.0,),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """One condition.
+
+    Attributes:
+        name: What is varied, a key of `CONDITIONS`; "none" for nothing.
+        value: Its value.
+    """
+
+    name: str = "none"
+    value: float = 0.0
+
+    @property
+    def law(self) -> perturbations.Perturbation:
+        """The perturbation of the nodes."""
+        if self.name == "num_nodes":
+            return perturbations.Perturbation(num_nodes=int(self.value))
+        if self.name in ("clock_offset", "position_error"):
+            return perturbations.Perturbation(**{self.name: self.value})
+        return perturbations.Perturbation()
+
+
+def all_conditions(data: loader.RunData) -> list[Condition]:
+    """Return every condition that data can be put to.
+
+    Fewer nodes than they have, and another noise and late field where there is any.
+    """
+    law = data.origin["rendering"]["law"]
+    impossible = set()
+    if law["kind"] != "reverberant":
+        impossible = {"snr_db", "full_late_field"}
+    return [Condition()] + [
+        Condition(name, value)
+        for name, values in CONDITIONS.items()
+        for value in values
+        if name not in impossible and (name != "num_nodes" or value < data.num_nodes)
+    ]
+
+
+def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]:
+    """Yield the batches of an order under a condition.
+
+    Args:
+        data: Compact data.
+        order: Batches of indices.
+        condition: The condition; what is random in it depends on an example's index
+            alone, and so is the same for every method.
+        num_nodes: Nodes of an example.
+    """
+    law, changes = condition.law, {}
+    if condition.name == "snr_db":
+        changes = {"snr_db": condition.value}
+    elif condition.name == "full_late_field":
+        changes = {"late": "full"}
+    for step, batch in enumerate(data.batches(order, **changes)):
+        if law:
+            streams = [(_SEED, int(index)) for index in order[step]]
+            draws = law.draw(streams, num_nodes)
+            batch = perturbations.apply(law, batch, draws)
+        yield batch
+
+
+def check_name(run: dict, config) -> None:
+    """Raise if a run was tested on another data set than a configuration's.
+
+    Raises:
+        localizers.LocalizerError: With both names.
+    """
+    names = run["settings"]["data"]["name"], config.data.name
+    if len({tested_on.split_name(name)[0] for name in names}) > 1:
+        raise localizers.LocalizerError(
+            f"{run['folder']!r} is a run on {run['settings']['data']['name']}; "
+            f"--config names {config.data.name}"
+        )
+
+
+def _check_signals(run: dict, data: loader.RunData) -> None:
+    """Raise if a run was tested on examples made of other signals."""
+    before, now = _signals(run["data"]), _signals(data.origin)
+    if changed := [key for key in now if before[key] != now[key]]:
+        raise localizers.LocalizerError(
+            f"{run['folder']!r} was tested on other examples: "
+            + ", ".join(f"{key} {before[key]!r} -> {now[key]!r}" for key in changed)
+            + f" (speech {run['data']['corpus'].get('name')!r} and noise "
+            f"{(run['data'].get('noise') or {}).get('name')!r}); give the run's own: "
+            "--config.data.speech, .noise and .noise_field"
+        )
+
+
+def _signals(origin: dict) -> dict:
+    """Return what tells test examples apart that have the same name."""
+    law = origin.get("rendering", origin).get("law", {})
+    noise = origin.get("noise")
+    return {
+        "speech": origin["corpus"].get("fingerprint"),
+        "noise": noise["fingerprint"] if noise else None,
+        "noise field": law.get("noise") if noise else None,
+        "seed": origin.get("seed"),
+    }
+
+
+def _localizer(run: dict, data: loader.RunData) -> evaluate.Step:
+    if method := run.get("method"):
+        return localizers.baseline(method, data.num_sources, resolution=1)
+    return localizers.network(run, data.num_nodes, data.num_sources)
+
+
+def _can_hear(run: dict, condition: Condition) -> bool:
+    """Return whether a method can do with the nodes that a condition leaves."""
+    return (
+        condition.name != "num_nodes"
+        or "method" in run
+        or run["settings"]["model"]["name"] in build.ANY_NODES
+    )
+
+
+def test_runs(
+    runs: list[dict], data: loader.RunData, num_examples: int, batch_size: int = 8
+) -> None:
+    """Test runs under all conditions, and note each beside their records.
+
+    Every condition is rendered once for all runs that lack it, so that what is
+    interrupted goes on where it was.
+
+    Args:
+        runs: Their records.
+        data: Compact data with a test split, loaded.
+        num_examples: How many of its examples to take.
+        batch_size: Examples handled at once.
+
+    Raises:
+        localizers.LocalizerError: If a network does not fit the data, or a run was
+            tested on others, or under conditions on another number of them.
+        errors.LockedError: If another process is at work in a run's folder.
+    """
+    for run in runs:
+        _check_signals(run, data)
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            folder = pathlib.Path(run["folder"])
+            locks.enter_context(locking.hold(folder / locking.FILE_NAME))
+        _test_locked(runs, data, num_examples, batch_size)
+
+
+def _test_locked(runs, data, num_examples, batch_size) -> None:
+    notes = {run["folder"]: _note(run, data, num_examples) for run in runs}
+    steps = {run["folder"]: _localizer(run, data) for run in runs}
+    baselines = {run["folder"] for run in runs if "method" in run}
+    order = pipeline.in_order(num_examples, min(batch_size, num_examples))
+    conditions = all_conditions(data)
+    for number, condition in enumerate(conditions, start=1):
+        facts = dataclasses.asdict(condition)
+        lacking = [
+            run["folder"]
+            for run in runs
+            if _can_hear(run, condition)
+            and not any(
+                facts.items() <= done.items()
+                for done in notes[run["folder"]]["conditions"]
+            )
+        ]
+        if not lacking:
+            continue
+        title = captions.condition(condition.name, condition.value)
+        results = evaluate.evaluate_all(
+            [steps[folder] for folder in lacking],
+            batches(data.held_out["test"], order, condition, data.num_nodes),
+            num_examples,
+            f"[{number}/{len(conditions)}] {title}",
+        )
+        for folder, result in zip(lacking, results, strict=True):
+            kept = metrics.ERROR_STATISTICS
+            kept += () if folder in baselines else ("accuracy",)  # Of what cells?
+            values = {key: result.metrics[key] for key in kept}
+            notes[folder]["conditions"].append(facts | values)
+            path = pathlib.Path(folder) / records.CONDITIONS_FILE
+            records.write_json(path, notes[folder])
+
+
+def _note(run: dict, data: loader.RunData, num_examples: int) -> dict:
+    """Return what was noted of a run under these conditions, or an empty note."""
+    old = records.read_conditions(run)
+    if not old:
+        return {
+            "examples": num_examples,
+            "seed": _SEED,
+            "conditions": [],
+            "data": data.origin,
+            **evaluate.environment(),
+        }
+    path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
+    if old["examples"] != num_examples:
+        raise localizers.LocalizerError(
+            f"{str(path)!r} has conditions of {old['examples']} test examples, not "
+            f"{num_examples}; say --examples={old['examples']} to go on with it, "
+            "or remove it"
+        )
+    if old["seed"] != _SEED or _signals(old["data"]) != _signals(data.origin):
+        raise localizers.LocalizerError(
+            f"{str(path)!r} has conditions of other examples; remove it to test anew"
+        )
+    return old

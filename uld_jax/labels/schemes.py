@@ -1,0 +1,198 @@
+"""The four label schemes in one table: encode, loss, decode (Sec. 3.2).
+
+A network's output for one source is a flat vector. A scheme says how long it
+is, what it should be, how wrong it is and which position it means. To add a
+scheme, write its codes in `labels`, its loss in `losses`, and one entry here.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from uld_jax.labels import codes, losses
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheme:
+    """How one kind of label is made, compared and decoded.
+
+    Shapes below are [C, K, K], C channels over K x K outputs, rows y, columns x;
+    with one channel the codes have shape [K, K].
+
+    Attributes:
+        encode: (position, room_size, resolution) to the target code.
+        activation: Logits to scores, of the meaning of the target code.
+        loss: (logits, target) to the loss of one source.
+        decode: (scores, room_size) to (x, y) in meters.
+        channels: Number of outputs C per cell or grid point.
+        extra_points: K - I: 1 where grid points are labeled, 0 where cells are.
+        soft: Whether the loss is a cross entropy, whose least value is the
+            entropy of the target.
+    """
+
+    encode: Callable
+    activation: Callable
+    loss: Callable
+    decode: Callable
+    channels: int = 1
+    extra_points: int = 0
+    soft: bool = False
+
+
+def _softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
+    return jax.nn.softmax(logits.ravel()).reshape(logits.shape)
+
+
+SCHEMES = {
+    "one_hot": Scheme(
+        encode=codes.encode_one_hot,
+        activation=_softmax,
+        loss=losses.cross_entropy,
+        decode=codes.decode_cells,
+        soft=True,
+    ),
+    "heat_map": Scheme(
+        encode=codes.encode_heat_map,
+        activation=jax.nn.sigmoid,
+        loss=losses.squared_error,
+        decode=codes.decode_cells,
+    ),
+    "refined_grid": Scheme(
+        encode=codes.encode_refined_grid,
+        activation=jax.nn.sigmoid,
+        loss=losses.refined_grid,
+        decode=codes.decode_refined_grid,
+        channels=3,
+    ),
+    "uld": Scheme(
+        encode=codes.encode_uld,
+        activation=_softmax,
+        loss=losses.cross_entropy,
+        decode=codes.decode_wad,
+        extra_points=1,
+        soft=True,
+    ),
+}
+
+
+def get(name: str) -> Scheme:
+    """Return the scheme of that name.
+
+    Raises:
+        ValueError: If there is none; the message lists those there are.
+    """
+    if name not in SCHEMES:
+        raise ValueError(f"no label scheme {name!r}; there are {', '.join(SCHEMES)}")
+    return SCHEMES[name]
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A scheme at one resolution I: what a network is trained and read with.
+
+    All methods take one source and flat network outputs; batch with `jax.vmap`.
+
+    Raises:
+        ValueError: If there is no such scheme or `resolution` < 1.
+    """
+
+    scheme: str
+    resolution: int
+
+    def __post_init__(self):
+        codes.check_resolution(self.resolution)
+        get(self.scheme)
+
+    @property
+    def _scheme(self) -> Scheme:
+        return SCHEMES[self.scheme]
+
+    @property
+    def outputs_per_axis(self) -> int:
+        """Outputs K per axis: I + 1 grid points for ULD, I cells otherwise."""
+        return self.resolution + self._scheme.extra_points
+
+    @property
+    def num_channels(self) -> int:
+        """Outputs per cell or grid point."""
+        return self._scheme.channels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the target code: [K, K], or [C, K, K] with several channels."""
+        K = self.outputs_per_axis
+        return (K, K) if self.num_channels == 1 else (self.num_channels, K, K)
+
+    @property
+    def num_outputs(self) -> int:
+        """Length D of a network's output for one source."""
+        return self.num_channels * self.outputs_per_axis**2
+
+    def encode(
+        self, position: Float[Array, "2"], room_size: Float[Array, "2"]
+    ) -> Float[Array, "*code"]:
+        """Return the target code of a position."""
+        return self._scheme.encode(position, room_size, self.resolution)
+
+    def encode_node(
+        self, position: Float[Array, "2"], room_size: Float[Array, "2"]
+    ) -> Float[Array, " D"]:
+        """Return the flat position code of a node, in the label's own scheme.
+
+        Sec. 3.3: input and output keep the same type of code.
+        """
+        return self.encode(position, room_size).ravel()
+
+    def scores(self, logits: Float[Array, " D"]) -> Float[Array, "*code"]:
+        """Return the network's estimate of the target code."""
+        return self._scheme.activation(logits.reshape(self.shape))
+
+    def loss(
+        self, logits: Float[Array, " D"], target: Float[Array, "*code"]
+    ) -> Float[Array, ""]:
+        """Return the loss of one source."""
+        return self._scheme.loss(logits.reshape(self.shape), target)
+
+    def loss_floor(self, target: Float[Array, "*code"]) -> Float[Array, ""]:
+        """Return the least loss any output can reach on this target.
+
+        Loss minus floor is the KL divergence for the schemes with cross entropy.
+        """
+        return losses.entropy(target) if self._scheme.soft else jnp.zeros(())
+
+    def decode(
+        self, logits: Float[Array, " D"], room_size: Float[Array, "2"]
+    ) -> Float[Array, "2"]:
+        """Return the position (x, y) that an output means, in meters."""
+        return self._scheme.decode(self.scores(logits), room_size)
+
+    def plane(self, code: Float[Array, "*code"]) -> Float[Array, "K K"]:
+        """Return the part of a code that says where: [K, K], rows y."""
+        return code if self.num_channels == 1 else code[0]
+
+    def classify(self, code: Float[Array, "*code"]) -> Int[Array, ""]:
+        """Return the class a code stands for: the index of its largest entry.
+
+        The paper does not say what a correct class is for ULD. We take the
+        peak of the joint (the nearest grid point, for a target), as the
+        author's published code does in one dimension, and report beside it
+        whether the decoded position lies in the right cell.
+        """
+        return jnp.argmax(self.plane(code))
+
+
+def resolution_for(scheme: str, outputs_per_axis: int) -> int:
+    """Return the resolution I at which a scheme has that many outputs per axis."""
+    return outputs_per_axis - get(scheme).extra_points
+
+
+def is_feasible(scheme: str, resolution: int) -> bool:
+    """Return whether a scheme says anything at a resolution.
+
+    With one cell, one-hot, heat map and refined grid have nothing to choose; the
+    paper leaves them out ("/" in Tables 2 and 3). ULD has the four corners.
+    """
+    return resolution > 1 or get(scheme).extra_points > 0

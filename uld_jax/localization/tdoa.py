@@ -1,0 +1,206 @@
+"""Localization by time differences of arrival and least squares (TDOA-LS).
+
+Each node's delay against the loudest one is the highest peak of their GCC-PHAT. A
+closed form turns the differences into a first position: J. O. Smith and J. S. Abel,
+"Closed-form least-squares source location estimation from range-difference
+measurements", IEEE Trans. Acoust. Speech Signal Process. 35, 1987. Robust
+Gauss-Newton steps improve it: P. J. Huber, "Robust estimation of a location
+parameter", Ann. Math. Stat. 35, 1964. Nothing is trained. The paper does not say how
+such a baseline is to be made.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from uld_jax.acoustics import correlations as correlations_lib
+from uld_jax.localization import batches
+from uld_jax.simulation import scenes
+
+_LEAST_NODES = 4  # Three differences for x, y and the distance of the reference.
+_INLIER = 0.02  # Meters, a sample's way; larger residuals only count linearly.
+_NUM_STEPS = 60
+_LONGEST_STEP = 1.0  # Meters.
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def localize(
+    signals: Float[Array | np.ndarray, "B M N"],
+    node_positions: Float[Array | np.ndarray, "B M 3"],
+    room_size: Float[Array | np.ndarray, "B 3"],
+    mask: Bool[Array | np.ndarray, "B M"] | None = None,
+    num_sources: int = 1,
+    *,
+    source_height: float = scenes.SOURCE_HEIGHT,
+    whitening: float = 1.0,
+    at_once: int | None = None,
+) -> Float[Array, "B 1 2"]:
+    """Return where the one source is on the plan, in meters.
+
+    Several sources cannot be told apart by the highest peaks alone: nothing says
+    which peaks of two nodes belong to the same source.
+
+    Args:
+        signals: What the nodes hear, at 16 kHz and on one clock; of any level.
+        node_positions: Where the nodes are, in meters; at least 4.
+        room_size: Sides along x, y, z, in meters.
+        mask: True where there is a node; None for everywhere. What is not there
+            changes nothing.
+        num_sources: 1.
+        source_height: Height of the source, in meters.
+        whitening: As in `correlations.whiten`.
+        at_once: Recordings handled at once; by default what suits the device.
+
+    Returns:
+        A position inside of the room, whatever the signals, even silent ones.
+
+    Raises:
+        recordings.RecordingError: If there is more than one source, or what
+            `batches.check` raises.
+    """
+    if num_sources != 1:
+        raise batches.RecordingError(
+            f"num_sources is {num_sources}; time differences locate one source, for "
+            "more use srp_phat"
+        )
+    correlations_lib.check_whitening(whitening)
+    batches.check(signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES)
+    if mask is None:
+        mask = np.ones(signals.shape[:2], bool)
+    found = _localize_all(
+        *(signals, node_positions, room_size, mask, source_height, whitening),
+        max_lag=correlations_lib.lag_bound(node_positions, mask),
+        at_once=at_once,
+    )
+    return batches.finish(found)
+
+
+@functools.partial(jax.jit, static_argnames=("max_lag", "at_once"))
+def _localize_all(
+    signals, nodes, room_size, mask, source_height, whitening, *, max_lag, at_once
+):
+    def locate(signals, nodes, room_size, mask):
+        nodes = jnp.where(mask[:, None], nodes, 0.0)
+        reference, differences, weights = path_differences(
+            signals, nodes, mask, whitening, max_lag
+        )
+        evidence = nodes, reference, differences, weights, source_height
+        start = jnp.clip(closed_form(*evidence), 0.0, room_size[:2])
+        return refine(start, *evidence, room_size[:2])[None]
+
+    return batches.in_groups(locate, (signals, nodes, room_size, mask), at_once)
+
+
+def path_differences(
+    signals: Float[Array, "M N"],
+    node_positions: Float[Array, "M 3"],
+    mask: Bool[Array, " M"],
+    whitening: float | Float[Array, ""],
+    max_lag: int,
+) -> tuple[Int[Array, ""], Float[Array, " M"], Float[Array, " M"]]:
+    """Return the loudest node, how much farther others are, and what to believe of it.
+
+    No difference is larger than the distance between the nodes; peaks at other lags
+    are passed over. A parabola through a peak and its neighbors finds its place
+    between samples.
+
+    Args:
+        signals: Signals at 16 kHz.
+        node_positions: In meters.
+        mask: True where there is a node.
+        whitening: As in `correlations.whiten`.
+        max_lag: Largest lag in samples, at least the largest distance.
+
+    Returns:
+        The loudest node's number; differences in meters; weights, which are the
+        heights of the peaks, zero for the loudest node and those that are not there.
+    """
+    num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
+    power = (jnp.where(mask[:, None], signals, 0.0) ** 2).sum(axis=1)
+    reference = jnp.where(mask, power, -1.0).argmax()
+    spectra = correlations_lib.whiten(signals, mask, num_fft, whitening)
+    correlations = correlations_lib.correlate(
+        spectra, spectra[reference], num_fft, max_lag
+    )
+    distances = jnp.sqrt(
+        ((node_positions - node_positions[reference]) ** 2).sum(axis=1)
+    )
+    lags = jnp.arange(-max_lag, max_lag + 1)
+    possible = (
+        jnp.abs(lags) <= 1 + correlations_lib.SAMPLES_PER_METER * distances[:, None]
+    )
+    peaks = jnp.where(possible, correlations, -jnp.inf).argmax(axis=1)
+    inner = jnp.clip(peaks, 1, 2 * max_lag - 1)[:, None]
+    around = jnp.take_along_axis(correlations, inner + jnp.arange(-1, 2), axis=1)
+    left, height, right = around.T
+    bend = left - 2 * height + right
+    shift = 0.5 * (left - right) / jnp.where(bend < 0, bend, -jnp.inf)
+    samples = inner[:, 0] - max_lag + jnp.clip(shift, -0.5, 0.5)
+    differences = samples / correlations_lib.SAMPLES_PER_METER
+    others = mask & (jnp.arange(len(signals)) != reference)
+    weights = jnp.where(others, jnp.maximum(height, 0.0), 0.0)
+    return reference, jnp.clip(differences, -distances, distances), weights
+
+
+def closed_form(
+    node_positions: Float[Array, "M 3"],
+    reference: int | Int[Array, ""],
+    differences: Float[Array, " M"],
+    weights: Float[Array, " M"],
+    source_height: float | Float[Array, ""],
+) -> Float[Array, "2"]:
+    """Return the position on the plan by linear least squares (Smith and Abel).
+
+    With the reference in the origin, a node at p is at the distance r + d from a
+    source s at the distance r: |s - p|^2 = (r + d)^2, which leaves
+    s p + r d = (|p|^2 - d^2) / 2, linear in s and r. The height of s is known.
+    """
+    offsets = node_positions - node_positions[reference]
+    height = source_height - node_positions[reference, 2]
+    unknowns = jnp.concatenate([offsets[:, :2], differences[:, None]], axis=1)
+    known = ((offsets**2).sum(axis=1) - differences**2) / 2 - offsets[:, 2] * height
+    weighted = weights[:, None] * unknowns
+    normal = jnp.matmul(weighted.T, unknowns, precision=_HIGHEST)
+    # Nodes on a line leave a direction open, silent ones all.
+    normal += (1e-6 * jnp.trace(normal) + 1e-9) * jnp.eye(3)
+    solution = jnp.linalg.solve(normal, (weighted * known[:, None]).sum(axis=0))
+    return node_positions[reference, :2] + solution[:2]
+
+
+def refine(
+    start: Float[Array, "2"],
+    node_positions: Float[Array, "M 3"],
+    reference: int | Int[Array, ""],
+    differences: Float[Array, " M"],
+    weights: Float[Array, " M"],
+    source_height: float | Float[Array, ""],
+    sides: Float[Array, "2"],
+) -> Float[Array, "2"]:
+    """Return the position in the room with the least Huber loss of its residuals.
+
+    Each Gauss-Newton step weighs a residual e by min(1, 0.02 m / |e|), so that a
+    reflection taken for the direct sound pulls no harder for being far off.
+    """
+    heights = source_height - node_positions[:, 2]
+
+    def step(_, position):
+        offsets = position - node_positions[:, :2]
+        # Sources right on a node are kept off it.
+        distances = jnp.sqrt((offsets**2).sum(axis=1) + heights**2 + 1e-12)
+        slopes = offsets / distances[:, None]
+        slopes -= slopes[reference]
+        residuals = distances - distances[reference] - differences
+        trust = weights * _INLIER / jnp.maximum(jnp.abs(residuals), _INLIER)
+        weighted = trust[:, None] * slopes
+        normal = jnp.matmul(weighted.T, slopes, precision=_HIGHEST)
+        normal += (1e-3 * jnp.trace(normal) + 1e-9) * jnp.eye(2)
+        gradient = (weighted * residuals[:, None]).sum(axis=0)
+        change = jnp.linalg.solve(normal, gradient)
+        length = jnp.sqrt((change**2).sum())
+        change *= _LONGEST_STEP / jnp.maximum(length, _LONGEST_STEP)
+        return jnp.clip(position - change, 0.0, sides)
+
+    return jax.lax.fori_loop(0, _NUM_STEPS, step, start)

@@ -1,0 +1,182 @@
+"""Front ends: spectra of the nodes to one vector a node and step of time.
+
+The paper feeds real and imaginary parts as they are (Sec. 3.3). A linear map of
+these learns slowly, because levels and time differences, which say where a source
+is, are not linear in them. `NAMES` lists what else one may feed; each is a function
+of the scene's spectra alone, and of all nodes alike, so that their order is free.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
+
+from uld_jax.acoustics import stft
+from uld_jax.networks import encoder_decoder, linear
+
+_FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
+_COMPRESSION = 0.3
+
+
+Spectra = tuple[Float[Array, "B M T F"], Float[Array, "B M T F"]]
+Mask = Bool[Array, "B M"] | None
+
+
+def _log_magnitude(spectra: Spectra) -> Float[Array, "B M T F"]:
+    real, imaginary = spectra
+    return 0.5 * jnp.log(real**2 + imaginary**2 + _FLOOR)
+
+
+def _relative_level(spectra: Spectra, mask: Mask) -> Float[Array, "B M T F"]:
+    """Return the log magnitudes above their mean over the nodes.
+
+    What is said, and how loudly, is common to all nodes and so disappears.
+    """
+    levels = _log_magnitude(spectra)
+    if mask is None:
+        return levels - levels.mean(axis=1, keepdims=True)
+    there = mask[:, :, None, None]
+    mean = jnp.where(there, levels, 0.0).sum(axis=1, keepdims=True)
+    return levels - mean / jnp.maximum(there.sum(axis=1, keepdims=True), 1)
+
+
+def _compressed(spectra: Spectra) -> Spectra:
+    # By the logarithm, which the levels need too: a power costs CPUs more.
+    gain = jnp.exp((_COMPRESSION - 1) * _log_magnitude(spectra))
+    real, imaginary = spectra
+    return real * gain, imaginary * gain
+
+
+def _phase_differences(spectra: Spectra, mask: Mask) -> Spectra:
+    """Return cosine and sine of each node's phase against the loudest node's.
+
+    A linear map of these can be a whitened cross-correlation at any lag.
+    """
+    real, imaginary = spectra
+    levels = (real**2 + imaginary**2).sum(axis=(2, 3))
+    if mask is not None:
+        levels = jnp.where(mask, levels, -1.0)
+    loudest = jnp.argmax(levels, axis=1)[:, None, None, None]
+    real_0, imaginary_0 = (
+        jnp.take_along_axis(part, loudest, axis=1) for part in spectra
+    )
+    cosine = real * real_0 + imaginary * imaginary_0
+    sine = imaginary * real_0 - real * imaginary_0
+    gain = jax.lax.rsqrt(cosine**2 + sine**2 + _FLOOR**2)
+    return cosine * gain, sine * gain
+
+
+_PIECES = {
+    "real_imaginary": lambda spectra, mask: spectra,
+    "log_magnitude": lambda spectra, mask: (_log_magnitude(spectra),),
+    "relative_level": lambda spectra, mask: (_relative_level(spectra, mask),),
+    "compressed": lambda spectra, mask: _compressed(spectra),
+    "level_compressed": lambda spectra, mask: (
+        _relative_level(spectra, mask),
+        *_compressed(spectra),
+    ),
+    "cross_spectrum": lambda spectra, mask: (
+        _relative_level(spectra, mask),
+        *_phase_differences(spectra, mask),
+    ),
+}
+_CONVOLUTION = "convolution"
+NAMES = (*_PIECES, _CONVOLUTION)
+
+
+def pieces(
+    name: str, spectra: Float[Array, "B M T 512"], mask: Mask = None
+) -> tuple[Float[Array, "B M T 256"], ...]:
+    """Return what a front end feeds to its first linear layer, one after the other.
+
+    Args:
+        name: One of `NAMES` but "convolution".
+        spectra: Real, then imaginary parts of the scene's spectra, of unit level.
+        mask: Which nodes are there; None for all.
+    """
+    return _PIECES[name](tuple(jnp.split(spectra, 2, axis=-1)), mask)
+
+
+class FrontEnd(nnx.Module):
+    """What is fed, a linear layer, and the average over groups of frames.
+
+    With `frames_per_step` 1 the layer is all, as in the paper. Otherwise a
+    nonlinearity and a second layer surround the average, which so can tell the
+    frames of a group apart.
+
+    Args:
+        name: One of `NAMES`; "convolution" takes compressed real and imaginary
+            parts through two convolutions along frequency, as the L-1 network does.
+        width: Width D of the result.
+        frames_per_step: Frames averaged to one step of time; frames that do not
+            fill a group at the end are left out.
+        dtype: Of the computation.
+        rngs: Random streams of the parameters.
+
+    Raises:
+        ValueError: If there is no such front end.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        frames_per_step: int,
+        *,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        if name not in NAMES:
+            raise ValueError(f"no front end {name!r}; there are {', '.join(NAMES)}")
+        self.name, self.frames_per_step, self.dtype = name, frames_per_step, dtype
+        num_inputs = 2 * stft.NUM_BINS
+        self.convs = nnx.List([])
+        if name == _CONVOLUTION:
+            narrow = max(width // 4, 1)
+            first = encoder_decoder.FrequencyConv(
+                2, narrow, 7, 3, dtype=dtype, rngs=rngs
+            )
+            second = encoder_decoder.FrequencyConv(
+                narrow, 2 * narrow, 5, 2, dtype=dtype, rngs=rngs
+            )
+            self.convs = nnx.List([first, second])
+            bands = second.num_outputs(first.num_outputs(stft.NUM_BINS))
+            num_inputs = 2 * narrow * bands
+        else:
+            probe = jax.ShapeDtypeStruct((1, 1, 1, num_inputs), jnp.float32)
+            fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
+            num_inputs = sum(piece.shape[-1] for piece in fed)
+        self.project = linear.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
+        self.mix = (
+            linear.Linear(width, width, dtype=dtype, rngs=rngs)
+            if frames_per_step > 1
+            else None
+        )
+
+    def __call__(
+        self, spectra: Float[Array, "B M T 512"], mask: Bool[Array, "B M"] | None
+    ) -> Float[Array, "B M U D"]:
+        """Return the vectors, U = T // frames_per_step.
+
+        Raises:
+            ValueError: If there are fewer frames than make one step.
+        """
+        B, M, T, _ = spectra.shape
+        steps = T // self.frames_per_step
+        if not steps:
+            raise ValueError(
+                f"{T} frames given; frames_per_step is {self.frames_per_step}"
+            )
+        spectra = spectra[:, :, : steps * self.frames_per_step]
+        if self.name == _CONVOLUTION:
+            h = jnp.stack(pieces("compressed", spectra), axis=-1).astype(self.dtype)
+            for conv in self.convs:
+                h = nnx.gelu(conv(h))
+            h = self.project(h.reshape(*h.shape[:3], -1))
+        else:
+            h = linear.concatenated(self.project, pieces(self.name, spectra, mask))
+        if self.mix is None:
+            return h
+        h = nnx.gelu(h).reshape(B, M, steps, self.frames_per_step, -1)
+        return self.mix(h.mean(axis=3))

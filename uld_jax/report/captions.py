@@ -1,0 +1,88 @@
+"""In words, what the runs of a table were made with, and tested under."""
+
+from uld_jax.report.groups import Group
+
+
+def caption(title: str, members: list[Group]) -> str:
+    """Return a title, and data, networks, epochs, minutes and machines of runs."""
+    runs = [run for one in members if one.scheme for run in one.runs]
+    baselines = [run for one in members if not one.scheme for run in one.runs]
+    data = (runs or baselines)[0]["data"]
+    unit = "segments" if members[0].data.table == "Table 1" else "utterances"
+    sizes, test = data["sizes"], f"{data['sizes']['test']:,} test {unit}"
+    kind = "speech from the corpus"
+    if not members[0].data.name.startswith("simulated/"):
+        kind = "recordings from"
+    speech = f"{kind} `{data['corpus']['name']}`"
+    if "noise" in data:
+        speech += (
+            f", {members[0].data.noise_field} noise from `{data['noise']['name']}`"
+        )
+    if not runs:
+        return f"**{title}**: {test}, {speech}; {_machines(baselines)}."
+    trained = [run for run in runs if run["epochs"]]
+    text = f"**{title}**: "
+    if trained:
+        kinds = dict.fromkeys(_training(run, unit) for run in trained)
+        sizes = trained[0]["data"]["sizes"]
+        text += f"{' or '.join(kinds)}, {sizes['validation']:,} validation and "
+    text += (
+        f"{test}, {speech}; {_parameters(runs)} parameters, "
+        f"{_range([len(run['epochs']) for run in runs])} epochs, {_machines(runs)}."
+    )
+    if baselines:
+        text += f" Baselines: {_machines(baselines)}."
+    return text
+
+
+def condition(name: str, value: float) -> str:
+    """Return a condition in a few words.
+
+    Args:
+        name: Of `robustness.CONDITIONS`, or "none".
+        value: Seconds, meters, nodes or decibels, as there.
+    """
+    return {
+        "none": "as it is",
+        "clock_offset": f"clocks {1000 * value:g} ms",
+        "position_error": f"positions {value:g} m",
+        "num_nodes": f"{value:g} nodes",
+        "snr_db": f"SNR {value:g} dB",
+        "full_late_field": "full late field",
+    }.get(name, f"{name} {value:g}")
+
+
+def _training(run: dict, unit: str) -> str:
+    """Return in words what a run was trained on."""
+    if "training" in run["data"]:
+        steps = run["settings"]["train"]["batch_size"]
+        examples = run["data"]["training"]["examples_per_epoch"]
+        return f"{examples // steps * steps:,} fresh training {unit} an epoch"
+    return f"{run['data']['sizes']['train']:,} training"
+
+
+def _parameters(runs: list[dict]) -> str:
+    counts = sorted({run["network"]["parameters"] for run in runs})
+    joint = " or " if len(counts) <= 2 else " to "
+    return joint.join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
+
+
+def _machines(runs: list[dict]) -> str:
+    """Return how long runs took, and on what."""
+    machines = sorted(
+        {
+            f"{', '.join(sorted(set(run['hardware']['devices'])))} "
+            f"({run['hardware']['processor']}, {run['hardware']['cores']} cores)"
+            for run in runs
+        }
+    )
+    minutes = [run["times"]["seconds"] / 60 for run in runs]
+    return f"{_range(minutes)} min a run on {' and '.join(machines)}"
+
+
+def _range(values: list) -> str:
+    low, high = (
+        f"{round(value)}" if value >= 1 or not value else f"{value:.1g}"
+        for value in (min(values), max(values))
+    )
+    return low if low == high else f"{low} to {high}"

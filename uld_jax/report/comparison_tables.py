@@ -1,0 +1,146 @@
+"""Tables that set runs on the same data side by side, beyond those of the paper."""
+
+from uld_jax.report import captions, groups
+from uld_jax.report.groups import Group
+from uld_jax.report.markdown import Table
+
+
+def side_by_side(members: list[Group]) -> list[Table]:
+    """Return a table of the labels that were trained in more than one way."""
+    kinds = {}
+    for one in members:
+        if one.scheme:
+            kinds.setdefault((one.scheme, one.resolution), []).append(one)
+    header = ["Label", "I", "settings", "ACC %", "cell ACC %", "MAE m", "median m"]
+    header += ["training loss", "validation loss", "validation MAE m", "runs"]
+    rows = [
+        [
+            one.title,
+            str(one.resolution),
+            one.variant,
+            one.metric("accuracy", 100.0, 2),
+            one.metric("cell_accuracy", 100.0, 2),
+            one.metric("mae"),
+            one.metric("median"),
+            *(
+                _of_best_epoch(one, split, key)
+                for split, key in (
+                    ("train", "kl"),
+                    ("validation", "kl"),
+                    ("validation", "mae"),
+                )
+            ),
+            str(len(one.runs)),
+        ]
+        for alike in kinds.values()
+        if len(alike) > 1
+        for one in alike
+    ]
+    title = f"**Kinds of training on `{members[0].data.name}`**"
+    details = {one.variant: one.details for one in members if one.scheme}
+    base = f" The base is: {details['base']}." if "base" in details else ""
+    notes = (
+        "Losses are above their floors, in the epoch whose parameters were tested; "
+        "that of training is a mean over the epoch, with dropout and fewer nodes where "
+        "the settings have them."
+    )
+    return [Table(f"{title}, tested alike.{base}", header, rows, notes)] * bool(rows)
+
+
+def _of_best_epoch(one: Group, split: str, key: str) -> str:
+    """Return what the converged runs' best epoch had; empty without training."""
+    found = [
+        run["epochs"][run["best_epoch"] - 1][split][key]
+        for run in one.converged
+        if run.get("best_epoch")
+    ]
+    untrained = one.settings.get("train.epochs") == 0
+    return "" if untrained else one.spread(found)
+
+
+def places(members: list[Group]) -> list[Table]:
+    """Return a table of the places that were tested at, seen in training and unseen."""
+    tested = [one for one in members if any(map(_places, one.runs))]
+    known = sorted(
+        {
+            tuple(at["place"])
+            for one in tested
+            for run in one.runs
+            for at in _places(run)
+        }
+    )
+    header = ["Label", "I", "settings"]
+    for name in ("seen", "unseen"):
+        header += [f"{name}: places", "sources", "ACC %", "MAE m"]
+    header += [f"({x:g}, {y:g})" for x, y in known]
+    rows = []
+    for one in tested:
+        runs = [run["test"] for run in one.converged if _places(run)]
+        row = [one.title, str(one.resolution or ""), one.variant]
+        for name in ("seen", "unseen"):
+            row += _of_places(one, [test[name] for test in runs])
+        for place in known:
+            found = [
+                at
+                for test in runs
+                for at in test["places"]
+                if tuple(at["place"]) == place
+            ]
+            seen = "" if not found or found[0]["seen"] else "*"
+            row.append(one.spread([at["mae"] for at in found]) + seen)
+        rows.append(row)
+    caption = (
+        f"**Places on `{members[0].data.name}`**, seen in training and unseen; on the "
+        "right the MAE in m at each place (x, y)."
+    )
+    notes = "A star marks a place that was not trained at."
+    return [Table(caption, header, rows, notes)] * bool(rows)
+
+
+def _places(run: dict) -> list[dict]:
+    return (run["test"] or {}).get("places", [])
+
+
+def _of_places(one: Group, found: list[dict | None]) -> list[str]:
+    """Return places, sources, ACC and MAE of the seen or the unseen ones."""
+    there = [facts for facts in found if facts]
+    if not one.converged:
+        return ["/"] * 4
+    if not there:
+        return ["0", "0", "", ""]
+    accuracies = [100 * facts["accuracy"] for facts in there if "accuracy" in facts]
+    return [
+        str(there[0]["places"]),
+        f"{there[0]['sources']:,}",
+        one.spread(accuracies, 2) if accuracies else "",
+        one.spread([facts["mae"] for facts in there]),
+    ]
+
+
+def conditions(members: list[Group]) -> list[Table]:
+    """Return tables of the MAE under worse conditions, for each number of examples."""
+    return [
+        _conditions_on(examples, tested)
+        for examples, tested in groups.tested_alike(members).items()
+    ]
+
+
+def _conditions_on(
+    examples: int, tested: list[tuple[Group, groups.Conditions]]
+) -> Table:
+    names = dict.fromkeys(key for _, found in tested for key in found.mae)
+    caption = (
+        f"**MAE in m under worse conditions on `{tested[0][0].data.name}`**: one at a "
+        f"time, {examples:,} test examples; clocks and positions are off by a normal "
+        "deviate of this size."
+    )
+    header = ["Method", "I", *(captions.condition(*key) for key in names)]
+    rows = [
+        [
+            one.label,
+            str(one.resolution or ""),
+            *(f"{found.mae[key]:.3f}" if key in found.mae else "" for key in names),
+        ]
+        for one, found in tested
+    ]
+    return Table(caption, header, rows)

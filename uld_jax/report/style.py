@@ -1,0 +1,103 @@
+"""How methods look in every figure; the sole user of matplotlib.
+
+Colors are those of Okabe and Ito, which the color-blind tell apart; methods differ
+in their markers too.
+"""
+
+import pathlib
+
+import numpy as np
+
+from uld_jax.report import groups
+from uld_jax.report.groups import Group
+from uld_jax.storage import records
+
+try:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import matplotlib.ticker
+except ImportError:
+    plt = None
+
+Shown = list[tuple[Group, list[dict]]]  # Groups with the predictions of their runs.
+
+LOOKS = {
+    "one_hot": ("#E69F00", "s"),
+    "heat_map": ("#CC79A7", "v"),
+    "refined_grid": ("#009E73", "^"),
+    "uld": ("#0072B2", "o"),
+    "srp_phat": ("#000000", "P"),
+    "tdoa_ls": ("#D55E00", "X"),
+}
+_SPARE = (("#56B4E9", "D"), ("#8C6D31", "<"), ("#7F7F7F", ">"))
+_LINES = ("-", "--", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+_FILLS = ("full", "none", "left", "top", "right", "bottom")
+_BASELINE_LINE = "-."
+
+
+def styles(members: list[Group]) -> dict[tuple[str, str], dict]:
+    """Return color, marker and line of each method and variant.
+
+    The color and marker say which method, the line and the marker's filling which
+    kind of training.
+    """
+    places = {v: place for place, v in enumerate(groups.by_variant(members))}
+    unknown = sorted({one.method for one in members} - LOOKS.keys())
+    found = {}
+    for one in members:
+        color, marker = (
+            LOOKS.get(one.method) or _SPARE[unknown.index(one.method) % len(_SPARE)]
+        )
+        place = places[one.variant] % len(_LINES) if one.scheme else 0
+        found[one.method, one.variant] = {
+            "color": color,
+            "marker": marker,
+            "linestyle": _LINES[place] if one.scheme else _BASELINE_LINE,
+            "fillstyle": _FILLS[place],
+        }
+    return found
+
+
+def name(one: Group) -> str:
+    """Return what legends call a group: the method, I, and its variant."""
+    words = (
+        one.title if one.resolution is None else f"{one.title}, I = {one.resolution}"
+    )
+    return f"{words} ({one.variant})" if one.variant else words
+
+
+def legend(figure, axes) -> None:
+    """Put the legend of some axes to the right of a figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside right center", fontsize="small", handlelength=3.5
+    )
+
+
+def plain_ticks(axes) -> None:
+    """Write the ticks of a logarithmic y axis as numbers."""
+    low, high = axes.get_ylim()
+    ticker = matplotlib.ticker
+    if high / low > 5:
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    else:
+        axes.yaxis.set_major_locator(ticker.MaxNLocator(5))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.grid(alpha=0.3)
+
+
+def read_predictions(run: dict) -> dict | None:
+    """Return the predictions beside a record, or None where they are missing."""
+    path = pathlib.Path(run["folder"]) / records.PREDICTIONS_FILE
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def distances(predictions: dict) -> np.ndarray:
+    """Return the error [n, S] of each source in meters."""
+    return np.linalg.norm(predictions["predicted"] - predictions["positions"], axis=-1)

@@ -1,0 +1,18 @@
+"""Errors that a user can fix, and the exit codes of commands."""
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_LOCKED = 3  # Another process works in the folder.
+EXIT_STOPPED = 75  # "Try again later": the run is saved and can be resumed.
+
+
+class InputError(ValueError):
+    """Bad input; the message names the value and the fix."""
+
+
+class LockedError(InputError):
+    """A folder that another process works in."""
+
+
+class Failed(Exception):
+    """A command that did its work and has bad news."""

@@ -1,0 +1,59 @@
+"""A trace of some training steps by JAX's profiler."""
+
+import contextlib
+import pathlib
+
+import jax
+
+from uld_jax.runtime import progress
+
+_FIRST, _LAST = 10, 20  # Steps of this process, from 1; those before compile.
+FOLDER = "profile"
+
+
+class Profiler:
+    """Traces steps 10 to 20 of a training into its folder, if asked to.
+
+    Use as a context manager: what is traced until then is written at the end.
+
+    Args:
+        folder: Where; None for no trace.
+    """
+
+    def __init__(self, folder: pathlib.Path | None):
+        self._folder, self._steps, self._running = folder, 0, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stop()
+
+    def step(self, number: int) -> contextlib.AbstractContextManager:
+        """Return what a step is to be done in.
+
+        Args:
+            number: Number of the step in the run.
+        """
+        if self._folder is None:
+            return contextlib.nullcontext()
+        self._steps += 1
+        if self._steps == _FIRST:
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # Its calls would fill the trace.
+            jax.profiler.start_trace(
+                str(self._folder), create_perfetto_trace=True, profiler_options=options
+            )
+            self._running = True
+        elif self._steps > _LAST:
+            self._stop()
+        return jax.profiler.StepTraceAnnotation("train", step_num=number)
+
+    def _stop(self) -> None:
+        if self._running:
+            self._running = False
+            jax.profiler.stop_trace()
+            progress.say(
+                f"{self._folder}: trace of steps {_FIRST} to "
+                f"{min(self._steps, _LAST)}, for xprof or, perfetto_trace.json.gz, for ui.perfetto.dev"
+            )

@@ -1,0 +1,337 @@
+"""Signals at the nodes of reverberant rooms, many rooms at once, in JAX.
+
+Shoebox rooms by the image source method, the same on CPU, GPU and TPU: all
+pulses of all images are deposited on a grid (`gridding`), transformed, multiplied
+with the spectra of the dry signals, summed over sources and transformed back. No
+impulse response is formed unless one asks for it. Conventions are those of
+pyroomacoustics: reflections of positive gain sqrt(1 - a), amplitude 1 / r, no
+absorption by the air, omnidirectional sources and nodes, walls all alike.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from uld_jax.acoustics import constants
+from uld_jax.simulation import image_source, nonuniform_fft
+from uld_jax.simulation.rooms import (
+    LATE_FIELDS,
+    NOISES,
+    RenderingError,
+    Rooms,
+    Settings,
+    check,
+    walls,
+)
+
+__all__ = [
+    "LATE_FIELDS",
+    "NOISES",
+    "Rendered",
+    "RenderingError",
+    "Rooms",
+    "Settings",
+    "render",
+    "walls",
+]
+
+_NUM_WAVES = 64
+_ROOMS_AT_ONCE = 16  # Where there is an accelerator.
+
+
+class Rendered(NamedTuple):
+    """What the nodes hear.
+
+    Attributes:
+        signals: [B, M, N], speech and noise, all nodes on one clock.
+        speech: Mean power of the speech over nodes and segment, [B].
+        noise: The same of the noise, before it is scaled to the SNR, [B].
+        responses: [B, S, M, R + 80] where asked for, else None. Of a path of 1 m the
+            direct sound has amplitude 1; time zero is at sample 40.
+    """
+
+    signals: jax.Array
+    speech: jax.Array
+    noise: jax.Array
+    responses: jax.Array | None
+
+
+def render(
+    rooms: Rooms,
+    dry: Float[Array | np.ndarray, "B S D"],
+    keys: Array,
+    settings: Settings,
+    noise: Float[Array | np.ndarray, "_ _"] | None = None,
+) -> Rendered:
+    """Return what the nodes of many rooms hear of their sources and of noise.
+
+    The same room, signals and key give the same result in a batch of any size.
+
+    Args:
+        rooms: The rooms.
+        dry: Dry signals of all sources at 16 kHz, D = before + N.
+        keys: A random key for each room, [B].
+        settings: How to render.
+        noise: Dry noise, [B, D]; None for none.
+
+    Raises:
+        RenderingError: If shapes do not agree, something is outside its room or
+            on top of a node, not finite, or beyond what the settings allow.
+        acoustics.AcousticsError: If no absorption gives a room's T60.
+    """
+    arguments, settings = _arguments(rooms, dry, keys, settings, noise)
+    rendered = _render(*arguments, settings=settings)
+    if jax.default_backend() == "cpu":
+        # Nor may transforms of two programs run at once: see `_after`.
+        jax.block_until_ready(rendered)
+    return rendered
+
+
+def _arguments(rooms, dry, keys, settings: Settings, noise):
+    """Return what the jitted part takes, once it is known to be right."""
+    rooms = Rooms(*(None if value is None else np.asarray(value) for value in rooms))
+    check(rooms, dry, keys, noise, settings)
+    rooms_walls = walls(rooms, settings)
+    cpu = jax.default_backend() == "cpu"
+    settings = dataclasses.replace(
+        settings,
+        chunk=settings.chunk or (256 if cpu else 4096),
+        # Whatever the batch, so that its size does not change a room's bits.
+        rooms_at_once=settings.rooms_at_once or (1 if cpu else _ROOMS_AT_ONCE),
+    )
+    num_fields = settings.rooms_at_once * rooms.source_positions.shape[1]
+    grid_size = num_fields * rooms.node_positions.shape[1] * 2 * settings.num_fft
+    if grid_size >= 2**31:
+        raise RenderingError(
+            f"{settings.rooms_at_once} rooms at once with {num_fields} fields of "
+            f"{rooms.node_positions.shape[1]} nodes exceed an int32 index; lower "
+            "rooms_at_once"
+        )
+
+    def centered(positions):
+        middle = rooms.size[:, None].astype(np.float64) / 2
+        return (positions.astype(np.float64) - middle).astype(np.float32)
+
+    point = noise is not None and settings.noise == "point"
+    arguments = (
+        rooms_walls,
+        centered(rooms.node_positions),
+        centered(rooms.source_positions),
+        centered(rooms.noise_position[:, None]) if point else None,
+        None if noise is None else rooms.snr_db.astype(np.float32),
+        dry,
+        noise,
+        keys,
+        _copies(settings) if settings.late == "full" else None,
+    )
+    return arguments, settings
+
+
+@functools.lru_cache(maxsize=2)
+def _copies_on_device(order: int, chunk: int) -> jax.Array:
+    copies = image_source.copies(order)
+    # What fills the last chunk is of too high an order to sound.
+    filling = np.full((-len(copies) % chunk, 3), order + 1, np.int16)
+    return jnp.asarray(np.concatenate([copies, filling]).T)
+
+
+def _copies(settings: Settings) -> jax.Array:
+    return _copies_on_device(settings.largest_order, settings.chunk)
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _render(
+    walls, nodes, sources, noise_source, snr_db, dry, noise, keys, copies, *, settings
+) -> Rendered:
+    """Render group by group of rooms."""
+    per_room = (walls, nodes, sources, noise_source, snr_db, dry, noise, keys)
+    num_rooms, at_once = len(nodes), settings.rooms_at_once
+    rows = jnp.minimum(jnp.arange(-(-num_rooms // at_once) * at_once), num_rooms - 1)
+    groups = jax.tree.map(
+        lambda array: array[rows].reshape(-1, at_once, *array.shape[1:]), per_room
+    )
+    rendered = jax.lax.map(
+        lambda group: _render_group(*group, copies, settings), groups
+    )
+    return jax.tree.map(
+        lambda array: array.reshape(-1, *array.shape[2:])[:num_rooms], rendered
+    )
+
+
+def _render_group(
+    walls, nodes, sources, noise_source, snr_db, dry, noise, keys, copies, settings
+) -> Rendered:
+    """Render b rooms together; every array has a leading axis b."""
+    num_fft, first = settings.num_fft, nonuniform_fft.LEAD + settings.before
+    segment = slice(first, first + settings.num_samples)
+    source_keys, noise_keys = jnp.moveaxis(
+        jax.vmap(lambda key: jax.random.split(key, 2))(keys), 1, 0
+    )
+    spoken = _dry_spectra(dry, settings)
+    room = walls, _after(spoken, nodes), sources
+    if settings.late == "full":
+        responses = _full_spectra(*room, copies, settings)
+    else:
+        responses = _thinned_spectra(source_keys, *room, settings)
+    heard = (responses * spoken[:, :, None]).sum(axis=1)
+    signals = jnp.fft.irfft(heard, num_fft)[..., segment]
+    speech_power = (signals**2).mean(axis=(1, 2))
+    noise_power = jnp.zeros_like(speech_power)
+    if noise is not None:
+        if settings.noise != "point":
+            # Delays go round in a circle, so the noise must fill it.
+            noise = jnp.pad(noise, ((0, 0), (0, num_fft - noise.shape[1])), mode="wrap")
+        noise = _dry_spectra(_after(signals, noise), settings)
+        nodes = _after(noise, nodes)
+        if settings.noise == "point":
+            room = walls, nodes, noise_source
+            paths = _thinned_spectra(noise_keys, *room, settings)[:, 0]
+        else:
+            paths = _diffuse_spectra(noise_keys, nodes, settings)
+        received = jnp.fft.irfft(paths * noise[:, None], num_fft)[..., segment]
+        noise_power = (received**2).mean(axis=(1, 2))
+        wanted = speech_power / 10 ** (snr_db / 10)
+        gain = jnp.sqrt(wanted / jnp.maximum(noise_power, jnp.finfo(jnp.float32).tiny))
+        signals += gain[:, None, None] * received
+    if settings.responses:
+        length = settings.response_length + 2 * nonuniform_fft.LEAD
+        responses = jnp.fft.irfft(_after(signals, responses), num_fft)[..., :length]
+    else:
+        responses = None
+    return Rendered(signals, speech_power, noise_power, responses)
+
+
+def _after(done: Array, array: Array) -> Array:
+    """Return an array that is not there before another one is.
+
+    Two Fourier transforms at once wait for each other forever on CPUs with jax
+    0.11.2. A barrier would be optimized away; a sum with zero times something that
+    might be NaN is not.
+    """
+    return array + 0.0 * done.ravel()[0].real
+
+
+def _dry_spectra(dry: Float[Array, "*B D"], settings: Settings):
+    """Return spectra of dry signals, high-passed with zero phase.
+
+    The filter is that of a Butterworth filter of order 2 run forth and back.
+    """
+    spectra = jnp.fft.rfft(dry, settings.num_fft)
+    if not settings.highpass:
+        return spectra
+    frequencies = np.fft.rfftfreq(settings.num_fft, 1 / constants.SAMPLE_RATE)
+    relative = (frequencies / settings.highpass) ** 4
+    return spectra * jnp.asarray(relative / (1 + relative), jnp.float32)
+
+
+def _thinned_spectra(keys, walls, nodes, sources, settings: Settings):
+    """Return the spectra [b, S, M, F] of the thinned responses."""
+    num_sources = sources.shape[1]
+    keys = jax.vmap(lambda key: jax.random.split(key, num_sources))(keys)
+    thinned = functools.partial(
+        image_source.thinned_images,
+        num_late=settings.num_late,
+        num_exact=settings.num_exact,
+        num_candidates=settings.num_candidates,
+    )
+    images = jax.vmap(jax.vmap(thinned, (0, 0, None)))(keys, sources, walls)
+    num_images = images.amplitudes.shape[-1]
+    chunk = settings.chunk
+    padding = -num_images % chunk
+    images = image_source.Images(
+        jnp.pad(images.positions, ((0, 0), (0, 0), (0, padding), (0, 0)), mode="edge"),
+        jnp.pad(images.amplitudes, ((0, 0), (0, 0), (0, padding))),
+    )
+
+    def chunk_images(number):
+        return jax.tree.map(
+            lambda array: jax.lax.dynamic_slice_in_dim(
+                array, number * chunk, chunk, axis=2
+            ),
+            images,
+        )
+
+    num_chunks = (num_images + padding) // chunk
+    return _spectra(chunk_images, num_chunks, nodes, sources, settings)
+
+
+def _full_spectra(walls, nodes, sources, copies, settings: Settings):
+    """Return the spectra [b, S, M, F] of the responses with all images."""
+    all_images = jax.vmap(
+        jax.vmap(image_source.all_images, (None, 0, None)), (None, 0, 0)
+    )
+
+    def chunk_images(number):
+        chunk = jax.lax.dynamic_slice_in_dim(
+            copies, number * settings.chunk, settings.chunk, axis=1
+        )
+        return all_images(chunk.T, sources, walls)
+
+    num_images = image_source.num_images(walls.order.max())
+    num_chunks = -(-num_images // settings.chunk)
+    return _spectra(chunk_images, num_chunks, nodes, sources, settings)
+
+
+def _spectra(chunk_images, num_chunks, nodes, sources, settings: Settings):
+    """Deposit all chunks of images and return the spectra [b, S, M, F].
+
+    In the grid the direct sound has amplitude 1 at every node, which makes the best
+    of int32.
+    """
+    batch = (*sources.shape[:2], nodes.shape[1])
+    offset = sources[:, :, None] - nodes[:, None]
+    direct = jnp.sqrt((offset**2).sum(-1))
+    last = float(settings.response_length - 1)
+
+    def add(number, grid):
+        # The barrier keeps XLA from computing the images anew for every node.
+        images = jax.lax.optimization_barrier(chunk_images(number))
+        squared = sum(
+            (images.positions[:, :, None, :, axis] - nodes[:, None, :, None, axis]) ** 2
+            for axis in range(3)
+        )
+        nearness = jax.lax.rsqrt(squared)
+        delays = squared * nearness * (constants.SAMPLE_RATE / constants.SPEED_OF_SOUND)
+        gains = images.amplitudes[:, :, None] * direct[..., None] * nearness
+        gains = jnp.where(delays <= last, gains, 0.0)
+        return nonuniform_fft.deposit(grid, jnp.minimum(delays, last), gains)
+
+    grid = nonuniform_fft.empty(
+        batch, settings.num_fft, deterministic=settings.deterministic
+    )
+    grid = jax.lax.fori_loop(0, num_chunks, add, grid)
+    return nonuniform_fft.spectra(grid, batch, settings.num_fft) / direct[..., None]
+
+
+def _diffuse_spectra(keys, nodes, settings: Settings):
+    """Return the spectra [b, M, F] of noise that comes from everywhere."""
+    num_fft, num_nodes = settings.num_fft, nodes.shape[1]
+    longest = num_fft - 2 * nonuniform_fft.LEAD - 2
+    samples_per_meter = constants.SAMPLE_RATE / constants.SPEED_OF_SOUND
+
+    def delays(key, nodes):
+        start_key, turn_key = jax.random.split(key)
+        if settings.noise == "independent":
+            starts = jax.random.uniform(start_key, (num_nodes, 1)) * longest
+            return _after(nodes, starts)
+        starts = jax.random.uniform(start_key, (_NUM_WAVES,))
+        directions = jax.random.normal(turn_key, (_NUM_WAVES, 3))
+        directions /= jnp.linalg.norm(directions, axis=-1, keepdims=True)
+        # As a sum, because accelerators round the factors of a matrix product.
+        ahead = sum(nodes[:, axis, None] * directions[:, axis] for axis in range(3))
+        delays = samples_per_meter * ahead
+        delays -= delays.min()
+        return delays + starts * (longest - delays.max())
+
+    delays = jax.vmap(delays)(keys, nodes)
+    batch = delays.shape[:-1]
+    grid = nonuniform_fft.empty(batch, num_fft, deterministic=settings.deterministic)
+    gain = 1 / math.sqrt(delays.shape[-1])
+    grid = nonuniform_fft.deposit(grid, delays, jnp.full_like(delays, gain))
+    return nonuniform_fft.spectra(grid, batch, num_fft)

@@ -1,0 +1,295 @@
+"""A network that begins from another run's: fine-tuning and zero-shot tests (Sec. 3.3).
+
+Parameters alone are taken, of the run's best epoch, with the running means of layers
+that have such: optimizer, learning rate and counters begin anew. Shared weights are as
+good as the run that they are from.
+"""
+
+import hashlib
+import pathlib
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import numpy as np
+
+from uld_jax import config as config_lib
+from uld_jax.datasets import prepare
+from uld_jax.networks import build
+from uld_jax.pretrained import weights
+from uld_jax.runtime import errors, progress
+from uld_jax.storage import checkpoints, integrity, records, run_folder
+
+# Settings of a network that leave its parameters what they are.
+_FREE = frozenset({"model.dtype", "model.dropout", "model.remat"})
+_SHOWN = 5
+_ITEMS = ("params", "statistics")
+
+
+class InitError(errors.InputError):
+    """A run that a network cannot begin from, with the reason."""
+
+
+def settle(
+    config: config_lib.ConfigDict, folder: str | None, partial: bool = False
+) -> config_lib.ConfigDict:
+    """Return checked settings of a run that begins from another, or from scratch.
+
+    Args:
+        config: Settings before they are resolved.
+        folder: Folder of the run to begin from, or of its shared weights; None to begin
+            from scratch.
+        partial: Whether parameters that do not fit begin anew. Otherwise label scheme,
+            resolution and network have to be the same.
+
+    Raises:
+        ConfigError: If a setting cannot be used.
+        RecordError: If the folder holds no finished run of a network.
+        WeightsError: If it holds shared weights that are damaged.
+        InitError: If only its record was kept, or, unless partial, if it has another
+            label or network, with the differences.
+    """
+    if any(config.init.values()):
+        raise config_lib.ConfigError(
+            f"--config.init is {dict(config.init)}; say --init_from=FOLDER in its place"
+        )
+    if folder is None:
+        if partial:
+            raise InitError("--init_partial is for --init_from, which is not given")
+        config = config_lib.resolve(config)
+        if not config.train.epochs:
+            raise config_lib.ConfigError(
+                "--config.train.epochs is 0, which tests the network of another run as "
+                "it is; name that run with --init_from"
+            )
+        return config
+    run = weights.read_network(folder, "--init_from")
+    _saved(run)
+    config = config.copy_and_resolve_references()
+    config.init.folder, config.init.partial = folder, partial
+    config.init.data = run["settings"]["data"]["name"]
+    config = config_lib.resolve(config)
+    if not partial:
+        _check_same_network(run, config)
+    elif not config.train.epochs and not _same_label(run, config):
+        raise InitError(
+            f"--init_partial: of {folder!r}, of another label, a part begins anew; "
+            "train it, with --config.train.epochs above 0"
+        )
+    return config
+
+
+def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
+    """Return the arrays of a run's best network by name, on the host.
+
+    None if only the run's record was kept.
+
+    Args:
+        run: The record of `weights.read_network`.
+
+    Raises:
+        CheckpointError: If they are damaged.
+        WeightsError: If shared ones are.
+    """
+    folder = pathlib.Path(run["folder"])
+    if "card" not in run:
+        saved = checkpoints.read_arrays(folder, run["best_epoch"], _ITEMS)
+        return None if saved is None else integrity.by_name(saved)
+    arrays = weights.read(folder, run["card"])
+    told = run["card"]["hashes"]["parameters"]
+    if (found := digest(arrays)) != told:
+        raise weights.WeightsError(
+            f"{run['folder']!r} has the parameters {found}, and its card says {told}; "
+            "let whoever made it share it anew"
+        )
+    return arrays
+
+
+def _saved(run: dict) -> dict[str, np.ndarray]:
+    """Return a run's arrays; raise if only its record was kept."""
+    saved = arrays_of(run)
+    if saved is None:
+        raise InitError(
+            f"--init_from: {run['folder']!r} holds no network of epoch "
+            f"{run['best_epoch']}, its best; only its record was kept"
+        )
+    return saved
+
+
+def _same_label(run: dict, config) -> bool:
+    return run["settings"]["label"] == config_lib.to_dict(config.label)
+
+
+def _check_same_network(run: dict, config) -> None:
+    """Raise if a run's label, network or sources differ from those of settings."""
+
+    def parts(settings, num_sources):
+        chosen = {key: settings[key] for key in ("label", "model")}
+        flat = records.identity(chosen) | {"number of sources": num_sources}
+        return {key: value for key, value in flat.items() if key not in _FREE}
+
+    maker = prepare.known().get(config.data.name)
+    wanted = maker.num_sources if maker else None
+    had = run["data"].get("law", {}).get("num_sources", wanted)
+    old = parts(run["settings"], had)
+    new = parts(config_lib.to_dict(config), had if wanted is None else wanted)
+    if lines := records.changes(old, new):
+        raise InitError(
+            f"--init_from: the run in {run['folder']!r} has another label or network:"
+            "\n  "
+            + "\n  ".join(lines)
+            + "\nGive the same by --config.label..., and the size of the experiment, as in "
+            "ad_r1.py:twin_reduced or own.py:reduced; or --init_partial to take what "
+            "fits of its parameters and train the rest."
+        )
+
+
+def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a network's items with another run's values, and facts for the record.
+
+    Of another label nothing is taken that means cells or grid points, even where it
+    has the same shape.
+
+    Args:
+        config: Settings, as `settle` returns them.
+        items: "params" and "statistics" of the network as it begins from scratch.
+
+    Raises:
+        InitError: If the run has kept no network, or, unless partial, one of other
+            shapes or types.
+    """
+    init = config.init
+    run = weights.read_network(init.folder, "--init_from")
+    saved = _saved(run)
+    other_label = not _same_label(run, config)
+    of_label = build.OF_LABEL[config.model.name] if other_label else set()
+    items, new, left = put(items, saved, of_label)
+    count = len(jax.tree.leaves(items))
+    _tell_differences(run["folder"], new, left, count, init.partial)
+    facts = {
+        "run": run.get("card", {}).get("name", pathlib.Path(run["folder"]).name),
+        "data": run["data"]["name"],
+        "kind": _kind(run),
+        "trained_places": run.get("trained_places", {}),
+        "epoch": run["best_epoch"],
+        "seed": run.get("seed"),
+        "commit": run.get("commit"),
+        "parameters": digest(saved),
+        "begun_anew": new,
+    }
+    return items, facts
+
+
+def put(
+    items: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    of_label: Collection[str] = (),
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Return a network's items with the arrays of the same names, types and shapes.
+
+    Args:
+        items: "params" and "statistics" of a network, or their shapes alone.
+        arrays: Those of another by name.
+        of_label: Parts of the network that are left as they are.
+
+    Returns:
+        The items; a line on each array of them that is left as it is; and the names of
+        the other network's arrays that this one lacks.
+    """
+    values, as_before, others = [], [], dict(arrays)
+    for name, leaf in integrity.by_name(items).items():
+        other = others.pop(name, None)
+        if line := _misfit(other, leaf):
+            as_before.append(f"{name}: {line}")
+        elif name.split("/")[1] in of_label:
+            as_before.append(f"{name}: of another label")
+        else:
+            leaf = other
+        is_shape = isinstance(leaf, jax.ShapeDtypeStruct)
+        values.append(leaf if is_shape else jax.numpy.array(leaf))
+    whole = jax.tree.unflatten(jax.tree.structure(items), values)
+    return whole, as_before, sorted(others)
+
+
+def _misfit(
+    other: np.ndarray | None, leaf: jax.Array | np.ndarray | jax.ShapeDtypeStruct
+) -> str:
+    """Return why an array cannot stand in another's place; nothing if it can."""
+    if other is None:
+        return f"not there -> {list(leaf.shape)}"
+    if other.dtype != leaf.dtype:
+        return f"{other.dtype} {list(other.shape)} -> {leaf.dtype} {list(leaf.shape)}"
+    if other.shape != leaf.shape:
+        return f"{list(other.shape)} -> {list(leaf.shape)}"
+    return ""
+
+
+def _kind(run: dict) -> str:
+    """Return a short hash of how a network came to be, its seed and label aside."""
+    settings = records.identity(run["settings"])
+    before = (run.get("init") or {}).get("kind")
+    lines = [
+        f"{key} {value}"
+        for key, value in sorted(settings.items())
+        if key != "seed" and not key.startswith("label.")
+    ]
+    return hashlib.sha256("\n".join([*lines, str(before)]).encode()).hexdigest()[:8]
+
+
+def check_begun_from(record: dict, config, workdir) -> None:
+    """Raise if a run has begun from another network than settings name.
+
+    One of which only the record was kept is taken for the same.
+
+    Raises:
+        RunConflictError: With both runs' names.
+        RecordError: If the folder holds no finished run of a network.
+    """
+    before = record.get("init") or {}
+    if config.init.folder is None or "parameters" not in before:
+        return
+    run = weights.read_network(config.init.folder, "--init_from")
+    try:
+        now = digest(_saved(run))
+    except InitError:
+        return
+    if now != before["parameters"]:
+        raise run_folder.RunConflictError(
+            f"{str(workdir)!r} holds a run that has begun from another network, that of "
+            f"{before.get('run')!r} with the parameters {before['parameters']}, and "
+            f"{config.init.folder!r} has {now}; give another --workdir"
+        )
+
+
+def _tell_differences(
+    folder: str, new: list[str], left: list[str], count: int, partial: bool
+) -> None:
+    """Say what of a network begins anew; raise if nothing may, or all would."""
+    if not new and not left:
+        return
+    lines = new[:_SHOWN] + [f"{name}: not in this network" for name in left[:_SHOWN]]
+    more = len(new) + len(left) - len(lines)
+    text = "\n  ".join(lines) + (f"\n  and {more} more" if more > 0 else "")
+    if not partial:
+        raise InitError(
+            f"--init_from: the network in {folder!r} has other parameters:\n  "
+            f"{text}\nGive a network that fits, or --init_partial to take what does."
+        )
+    if len(new) == count:
+        raise InitError(
+            f"--init_from: nothing of the network in {folder!r} fits:\n  {text}"
+        )
+    progress.say(
+        f"{count - len(new)} of {count} arrays are taken from {folder}; these begin "
+        f"anew or are left:\n  {text}"
+    )
+
+
+def digest(items: dict[str, Any]) -> str:
+    """Return a short hash of all arrays: names, types, shapes and bits."""
+    total = hashlib.sha256()
+    for name, leaf in sorted(integrity.by_name(items).items()):
+        array = np.asarray(leaf)
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()[:16]

@@ -1,0 +1,113 @@
+"""The training of one run: its epochs, step by step, and the test (Sec. 3.3)."""
+
+import functools
+import math
+import time
+
+import jax
+
+from uld_jax.evaluation import evaluate
+from uld_jax.runtime import profiling, progress, stopping
+from uld_jax.training import nonfinite
+from uld_jax.training import run as run_lib
+from uld_jax.training import step as step_lib
+
+_STEPS_BETWEEN_SYNCS = 20
+
+
+class Training:
+    """The programs of a run, and what they do to it.
+
+    Args:
+        run: The run.
+        saved: Checkpoints; None in other processes than the first.
+        board: TensorBoard's writer.
+        profiler: What traces some steps.
+    """
+
+    def __init__(self, run: run_lib.Run, saved, board, profiler: profiling.Profiler):
+        self._run, self._saved, self._board = run, saved, board
+        self._profiler, self._devices = profiler, run.devices
+        invariant = run.config.train.permutation_invariant
+        network = run.graph, run.label
+        self._train_step = step_lib.make_train_step(
+            run.graph, run.adamw, run.label, run.config.seed, invariant, run.devices
+        )
+        self._eval_step = evaluate.make_eval_step(*network, invariant, run.devices)
+        self._distributions = functools.partial(
+            evaluate.distributions, *network, devices=run.devices
+        )
+
+    def complete(self) -> dict:
+        """Train what is left, test, and return the record."""
+        run, saved = self._run, self._saved
+        run.begin(saved)
+        try:
+            while not run.is_trained:
+                self._train_epoch()
+                started, state = time.monotonic(), run.state
+                validation = self._evaluate(
+                    "validation", params=state.params, statistics=state.statistics
+                )
+                run.end_epoch(saved, self._board, validation, started)
+                self._check_stop(is_saved=True)
+        except (nonfinite.Diverged, FloatingPointError) as error:
+            if jax.config.jax_debug_nans:  # To be seen where it arises.
+                raise
+            return run.diverge(error)
+        best = run.best(saved)
+        result = self._evaluate("test", **best)
+        return run.end(result, self._distributions(batch=run.shown_batch(), **best))
+
+    def _train_epoch(self) -> None:
+        """Do the rest of an epoch, from the state's step on."""
+        run, rules = self._run, self._run.config.train
+        so_far, num_steps = run.history, run.data.steps_per_epoch
+        before = so_far.epoch * num_steps
+        first = int(run.state.step) - before
+        title = f"Epoch {so_far.epoch + 1} of {rules.epochs}"
+        started = time.monotonic() - so_far.epoch_seconds
+        batches = run.data.training_batches(so_far.epoch, first)
+        size = rules.batch_size
+        with progress.Progress(
+            title, num_steps * size, "examples", done=first * size
+        ) as bar:
+            for step, batch in enumerate(batches, start=first + 1):
+                with self._profiler.step(before + step):
+                    run.state = self._step(batch, before + step - 1)
+                in_step = step % _STEPS_BETWEEN_SYNCS == 0 or step == num_steps
+                bar.update(size, run.look() if in_step else "")
+                so_far.epoch_seconds = time.monotonic() - started
+                if step < num_steps:
+                    self._check_stop(in_step=in_step)
+                    if step % rules.checkpoint_steps == 0:
+                        run.save_last(self._saved)
+
+    def _step(self, batch, number: int) -> step_lib.TrainState:
+        """Return the state after one more step; note the batch if it cannot be done."""
+        try:
+            return self._train_step(self._run.state, batch)
+        except FloatingPointError:  # By --debug_nans, which tells where.
+            self._run.skipped.note(number, math.nan, math.nan)
+            raise
+
+    def _evaluate(self, split: str, params, statistics) -> evaluate.Evaluation:
+        step = functools.partial(self._eval_step, params, statistics)
+        batches, num_examples = self._run.batches_of(split)
+        return evaluate.evaluate(step, batches, num_examples, f"Evaluating {split}")
+
+    def _check_stop(self, is_saved: bool = False, in_step: bool = True) -> None:
+        """Save and raise if it is time to stop.
+
+        Args:
+            is_saved: Whether the checkpoints hold the state already.
+            in_step: Whether all processes ask after the same step.
+        """
+        if self._devices.is_only or in_step:
+            reason = self._devices.agree(self._run.stop_flag.reason())
+            if reason:
+                if not is_saved:
+                    self._run.save_last(self._saved)
+                if self._saved:
+                    self._saved.wait()  # The other processes leave after this one.
+                raise stopping.Stopped(reason)

@@ -1,0 +1,91 @@
+"""Training steps that were not applied, since their loss or gradient was not finite."""
+
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from uld_jax.runtime import progress
+from uld_jax.storage import records
+from uld_jax.training import step as step_lib
+
+FILE_NAME = "skipped_steps.json"
+
+
+class Diverged(Exception):
+    """A training that cannot go on, with the reason."""
+
+
+class SkippedSteps:
+    """Writes which batches were skipped to a run's folder, and ends what goes wrong.
+
+    Args:
+        workdir: Folder of the run; None where another process writes.
+        seed: Of the run.
+        steps_per_epoch: Steps in an epoch.
+        example_ids: From an epoch, and a step in it, to what the batch was made of.
+    """
+
+    def __init__(
+        self,
+        workdir: pathlib.Path | None,
+        seed: int,
+        steps_per_epoch: int,
+        example_ids: Callable[[int, int], list],
+    ):
+        self._workdir, self._seed = workdir, seed
+        self._steps_per_epoch, self._example_ids = steps_per_epoch, example_ids
+        self._told = 0
+
+    def begin(self, skipped: dict[str, np.ndarray]) -> None:
+        """Take what a restored state has skipped as noted."""
+        self._told = int(skipped["total"])
+
+    def look(self, skipped: dict[str, np.ndarray]) -> None:
+        """Note what was skipped since the last look.
+
+        Args:
+            skipped: The training state's `skipped`, on the host.
+
+        Raises:
+            Diverged: If too many steps in a row were skipped.
+        """
+        total = int(skipped["total"])
+        first = max(self._told, total - step_lib.NOTED_STEPS)
+        for number in range(first, total):
+            place = number % step_lib.NOTED_STEPS
+            self.note(
+                int(skipped["steps"][place]),
+                float(skipped["losses"].view(np.float32)[place]),
+                float(skipped["grad_norms"].view(np.float32)[place]),
+            )
+        self._told = total
+        if (count := int(skipped["in_a_row"])) >= step_lib.MOST_IN_A_ROW:
+            raise Diverged(
+                f"{count} steps in a row had a loss or gradient that is not finite and "
+                f"were not applied; their examples are in {FILE_NAME}. Look at these, "
+                "lower --config.train.learning_rate, or find where it begins with "
+                "--debug_nans, in another --workdir"
+            )
+
+    def note(self, step: int, loss: float, grad_norm: float) -> None:
+        """Write down one step, by the number of those before it in the run."""
+        epoch, step_in_epoch = divmod(step, self._steps_per_epoch)
+        progress.say(
+            f"Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: "
+            f"its loss is {loss}, and the norm of its gradient {grad_norm}"
+        )
+        if self._workdir is None:
+            return
+        path = self._workdir / FILE_NAME
+        noted = json.loads(path.read_text()) if path.exists() else {}
+        noted[str(step)] = {
+            "epoch": epoch + 1,
+            "step": step_in_epoch + 1,
+            "seed": self._seed,
+            "loss": str(loss),
+            "grad_norm": str(grad_norm),
+            "examples": self._example_ids(epoch, step_in_epoch),
+        }
+        records.write_json(path, noted)

@@ -1,0 +1,121 @@
+"""Training: a run's folder, its lock, and what is in it already (Sec. 3.3)."""
+
+import contextlib
+import pathlib
+
+import jax
+import tensorboardX
+
+from uld_jax import config as config_lib
+from uld_jax.runtime import devices as devices_lib
+from uld_jax.runtime import profiling, stopping
+from uld_jax.storage import checkpoints, locking, records, run_folder
+from uld_jax.training import initialization, loop
+from uld_jax.training import run as run_lib
+
+
+def train_and_evaluate(
+    config: config_lib.ConfigDict,
+    workdir: str | pathlib.Path,
+    seconds: float | None = None,
+    profile: bool = False,
+) -> dict:
+    """Train a network, test the best one, and return the run's record.
+
+    A folder with an unfinished run of the same settings is gone on with: same
+    parameters and record as without the break. A finished one is returned.
+
+    All devices are used, of all processes that `devices.join_processes` has joined;
+    the first process alone needs the folder.
+
+    Args:
+        config: Settings, as `config.resolve` returns them.
+        workdir: Folder for checkpoints, record, predictions and TensorBoard.
+        seconds: Stop after so much time with the state saved.
+        profile: Whether to trace some steps, into the folder `profile` in it.
+
+    Raises:
+        errors.LockedError: If another process runs in the folder.
+        stopping.Stopped: If the time was up, a signal to stop came, or another process
+            of the run has ended; a state is saved.
+        workdirs.RunConflictError: If the folder is another run's, or cannot be one.
+        input_pipeline.DatasetError: If the data set cannot be used.
+        checkpoints.CheckpointError: If no saved state is good, or it does not fit.
+        devices.DeviceError: If several processes cannot share a batch, or one of them
+            had an error.
+    """
+    workdir = pathlib.Path(workdir).expanduser()
+    devices = devices_lib.Devices(config.train.batch_size)
+    devices.tell()
+    # The time limit counts from here: loading and compiling are part of it.
+    with (
+        devices.together(),
+        stopping.StopFlag(seconds) as stop_flag,
+        contextlib.ExitStack() as held,
+    ):
+        record = devices.by_first(lambda: _begun(config, workdir))
+        if record and record["status"] != "running":
+            return record
+        run = run_lib.Run(config, workdir, devices, stop_flag)
+        if record and record["data"] != run.data.origin:
+            raise run_folder.RunConflictError(
+                f"{str(workdir)!r} holds a run on other data: "
+                f"{record['data']} -> {run.data.origin}"
+            )
+        devices.check_same(_meant(config, run))
+        # Only now: what cannot be run leaves no folder behind.
+        saved = devices.by_first(lambda: _hold(config, workdir, held), told=False)
+        if devices.told_by_first(saved is None and devices.is_first):
+            return devices.by_first(lambda: run_folder.read_record(workdir))
+        board = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), write_to_disk=devices.is_first
+        )
+        profile = profile and devices.is_first
+        profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
+        with board, profiler:
+            return loop.Training(run, saved, board, profiler).complete()
+
+
+def _meant(config, run: run_lib.Run) -> dict:
+    """Return what all processes of a run have to have in common."""
+    rules = config.train
+    return records.identity(config_lib.to_dict(config)) | {
+        "--debug_nans": bool(jax.config.jax_debug_nans),
+        "train.checkpoint_steps": rules.checkpoint_steps,
+        "train.evaluation_batch_size": rules.evaluation_batch_size,
+        "data": run.data.origin,
+        "versions": run.environment["versions"],
+    }
+
+
+def _begun(config, workdir: pathlib.Path) -> dict | None:
+    """Return the record in a run's folder, if it is this run's and there is one."""
+    run_folder.check(workdir, config_lib.to_dict(config))
+    record = run_folder.read_record(workdir)
+    if record:
+        initialization.check_begun_from(record, config, workdir)
+    return record
+
+
+def _hold(
+    config, workdir: pathlib.Path, held: contextlib.ExitStack
+) -> checkpoints.Checkpoints | None:
+    """Lock a run's folder, note its settings there, and return its checkpoints.
+
+    None if another process has ended the run meanwhile.
+    """
+    held.enter_context(locking.hold(workdir / locking.FILE_NAME))
+    record = _begun(config, workdir)  # As it is now.
+    if record and record["status"] != "running":
+        return None
+    settings = config_lib.to_dict(config)
+    saved = held.enter_context(checkpoints.Checkpoints(workdir))
+    # The first state may not have been there yet when the run was killed.
+    if record and len(record["epochs"]) > 1 and not saved.steps("last"):
+        raise checkpoints.CheckpointError(
+            f"{str(workdir / 'last')!r} holds no state, though the run has finished "
+            f"{len(record['epochs'])} epochs; copy it again from where it is whole, or "
+            "train anew in another --workdir"
+        )
+    records.write_json(workdir / run_folder.SETTINGS_FILE, settings)
+    return saved
