@@ -164,16 +164,6 @@ def test_where_data_lie_makes_no_other_run():
     assert records.differences(old, new) == []
 
 
-def test_experiments_are_found_outside_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    found = config_lib.find_experiment("experiments/l1.py")
-    assert found != "experiments/l1.py"
-    assert found.endswith("l1.py")
-    assert config_lib.find_experiment("l1.py") == found
-    for wrong in ("experiments/no.py", "experimnts/l1.py", "mine/experiments/l1.py"):
-        assert config_lib.find_experiment(wrong) == wrong
-
-
 def test_a_misspelled_key_in_an_experiment_is_an_error():
     config = config_lib.default()
     with pytest.raises(AttributeError, match="Did you mean"):

@@ -16,6 +16,7 @@ from uld_jax import config as config_lib
 from uld_jax.datasets import sources
 from uld_jax.labels import schemes
 from uld_jax.networks import build
+from uld_jax.runtime import errors
 from uld_jax.storage import locking, records, run_folder
 from uld_jax.training import step as step_lib
 from uld_jax.training import train
@@ -23,19 +24,23 @@ from uld_jax.training import train
 # Fails where a run reaches for a corpus, a simulator or TensorFlow.
 WITHOUT_CORPUS = """
 import sys
-from uld_jax import commands, corpora, dry_signals, main
+from uld_jax.audio import corpora, signals
+from uld_jax.cli import app, train
 
 def no_corpus(*_):
     raise RuntimeError("a corpus was opened")
 
-dry_signals.load = corpora.open_speech = corpora.open_noise = no_corpus
+signals.load = corpora.open_speech = corpora.open_noise = no_corpus
 
-def alone(arguments):
-    main.main(arguments)
+main = train.main
+
+def alone(*arguments):
+    main(*arguments)
     heavy = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
     print("imported:", sorted(heavy & sys.modules.keys()))
 
-commands.run(alone)
+train.main = alone
+app.main(["train", *sys.argv[1:]])
 """
 
 
@@ -201,7 +206,7 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         (["--config.data.name=simulated/l2:1.0.0"], "simulated/l1_reduced:1.0.0"),
         (
             ["--config.data.name=simulated/l1:1.0.0", "--noprepare"],
-            "uld_jax.cli.prepare",
+            "uld_jax prepare",
         ),
         (
             [
@@ -219,13 +224,13 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         (["--config.data.nodes_in_training=4"], "nodes_in_training is 4; the network"),
         (["--config.model.name=adhoc"], "by config.default('adhoc')"),
         (["spare"], "unknown argument 'spare'"),
-        (["experiments/l1.py"], "say --config=experiments/l1.py"),
+        (["experiments/l1.py"], "pass --config=experiments/l1.py"),
         (["--config.model.widht=4"], "--config.model.widht: "),
         (["--workdir=README.md"], "'README.md' is a file"),
         (["--config=experiments/l1.py:tiny"], "no size 'tiny' of this experiment"),
         (
             ["--config=experimnts/l1.py"],
-            "no experiment file 'experimnts/l1.py'; there are experiments/ad1.py, ",
+            "no experiment 'experimnts/l1.py'; there are ad1, ",
         ),
     ],
 )

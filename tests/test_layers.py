@@ -43,7 +43,7 @@ ROWS = {
 TOP = {
     "config": ("networks", "simulation", "labels", "audio", "storage", "runtime"),
     "main": ("cli",),
-    "__init__": tuple(row for row in ROWS if row != "report") + ("config",),
+    "__init__": ("config", *(row for row in ROWS if row != "report")),
 }
 # Libraries that one module, or one sub-package, has to itself.
 SOLE_USERS = {

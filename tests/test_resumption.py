@@ -20,10 +20,11 @@ from uld_jax.training import optimizer, step
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
 KILLED = """
-import os, signal
-from uld_jax import commands, main, run_data
+import os, signal, sys
+from uld_jax.cli import app
+from uld_jax.datasets import loader
 
-batches = run_data.RunData.training_batches
+batches = loader.RunData.training_batches
 
 def deadly(self, epoch, first):
     for step, batch in enumerate(batches(self, epoch, first), first):
@@ -31,8 +32,8 @@ def deadly(self, epoch, first):
             os.kill(os.getpid(), signal.Signals[os.environ["TEST_SIGNAL"]])
         yield batch
 
-run_data.RunData.training_batches = deadly
-commands.run(main.main)
+loader.RunData.training_batches = deadly
+app.main(["train", *sys.argv[1:]])
 """
 
 

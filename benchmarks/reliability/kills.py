@@ -100,15 +100,15 @@ def child(flags: list[str]) -> None:
     for name in ("_end_epoch", "save_last", "_write_board", "_write_record"):
         _watch_call(run_lib.Run, name, happens)
     sys.addaudithook(audit)
-    sys.argv[1:] = flags
     if path := os.environ.get(_COUNTS):
+        main = train.main
 
-        def counted(_):
-            train.main(_)
+        def counted(*arguments):
+            main(*arguments)
             pathlib.Path(path).write_text(json.dumps(counts))
 
-        app.run(counted)
-    app.run(train.main)
+        train.main = counted
+    app.main(["train", *flags])
 
 
 def _watch_batches(owner: type, name: str, what: str, happens) -> None:
@@ -277,4 +277,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         child(sys.argv[2:])
     else:
-        train()
+        main()

@@ -56,6 +56,9 @@ def _draw(count: int, num_nodes: int = 30, num_sources: int = 1, seed: int = 0):
     import jax
     import numpy as np
 
+    from uld_jax.simulation import rendering as rendering_lib
+    from uld_jax.simulation import scenes as scenes_lib
+
     rng = np.random.default_rng(seed)
     drawn = [
         scenes_lib.draw_adhoc(rng, num_sources, (10.0, 20.0), num_nodes=num_nodes)

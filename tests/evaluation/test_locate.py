@@ -2,15 +2,15 @@
 
 import csv
 import dataclasses
+import functools
 import shutil
 
 import made_sessions
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from audio_files import write
 from free_field import free_field, random_places
+from whole_runs import call
 from whole_runs import run as run_command
 
 from uld_jax import config as config_lib
@@ -92,15 +92,7 @@ def free_lab(tmp_path_factory):
     return folder
 
 
-def main(**values):
-    """Run the command's main function with flags.
-
-    Others' flags are not parsed: in this process there may be those of other commands.
-    """
-    values = {k: v if isinstance(v, int) else str(v) for k, v in values.items()}
-    with flagsaver.flagsaver(**values):
-        flags.FLAGS.mark_as_parsed()
-        locate.main([])
+main = functools.partial(call, locate)
 
 
 def read(path):
@@ -252,10 +244,10 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
     [
         ({}, "--run is None and --method None; give one of them"),
         ({"run": "r", "method": "srp_phat"}, "--run is 'r' and --method 'srp_phat'"),
-        ({"run": "r", "num_sources": 2}, "--num_sources is 2 and is for --method"),
-        ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' is there already"),
+        ({"run": "r", "num_sources": 2}, "--num_sources is 2, but a network"),
+        ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' exists"),
         ({"method": "srp_phat", "out": "."}, r"--out: '\.' is a folder"),
-        ({"method": "srp_phat", "out": "no/a.csv"}, "'no' is no folder"),
+        ({"method": "srp_phat", "out": "no/a.csv"}, "'no' is not a writable folder"),
         ({"run": "r"}, "'r' is not the folder of a run; it does not exist"),
         ({"run": "runs"}, "'runs' is not the .* name one of its runs: uld"),
         ({"method": "srp_phat"}, "session folder 'no/lab' does not exist"),

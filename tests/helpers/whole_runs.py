@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from conftest import ROOT
 
@@ -41,3 +42,11 @@ def run(*words, check=True, cwd=ROOT, env=None):
     if check and result.returncode:
         raise AssertionError(f"exit code {result.returncode}:\n{result.stderr}")
     return result
+
+
+def call(command, *paths, **values):
+    """Call a command's main function with flags, in this process."""
+    known = {flag.name: flag.default for flag in command.FLAGS}
+    assert values.keys() <= known.keys()
+    text = {k: v if isinstance(v, int) else str(v) for k, v in values.items()}
+    command.main(SimpleNamespace(**(known | text)), list(map(str, paths)))

@@ -8,17 +8,16 @@ import sys
 import made_sessions
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from conftest import ROOT, tiny_settings
 from made_records import baseline_record, write
 from test_weights import refill, reseal, text_of
+from whole_runs import call
 from whole_runs import run as run_command
 
 from uld_jax import config as config_lib
 from uld_jax.audio import sessions
-from uld_jax.cli import locate, verify
-from uld_jax.evaluation import evaluate, localizers
+from uld_jax.cli import locate
+from uld_jax.evaluation import evaluate, localizers, verify
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.pretrained import card as card_lib
@@ -243,10 +242,8 @@ def test_a_run_begins_from_them_as_from_the_run(runs, name):
 
 
 def locate_by(folder, **values):
-    """Run the command's main function, with flags that are not parsed."""
-    with flagsaver.flagsaver(run=str(folder), **values):
-        flags.FLAGS.mark_as_parsed()
-        locate.main([])
+    """Call the command's main function with flags."""
+    call(locate, run=folder, **values)
 
 
 def test_recordings_are_located_as_by_the_run(runs, tmp_path):

@@ -270,7 +270,7 @@ def test_the_command_writes_the_tables_and_tells_what_is_left_out(tmp_path):
     assert page.read_text() == f"<!-- rooms -->\n\n{table}\n<!-- /rooms -->\n"
     for wrong, message in (
         ([tmp_path / "no"], "does not exist"),
-        ([tmp_path / "runs", "--only", "training"], "no table of training"),
+        ([tmp_path / "runs", "--only=training"], "no table of training"),
     ):
         result = subprocess.run(
             [*command, *map(str, wrong)], capture_output=True, text=True, check=False

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from uld_jax.runtime import errors
 from uld_jax.storage import locking
 
 HOLD = """

@@ -11,12 +11,11 @@ from flax import nnx
 from made_records import baseline_record, write
 
 from uld_jax import config as config_lib
-from uld_jax.cli import sweep
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import devices, stopping
 from uld_jax.storage import records, run_folder
-from uld_jax.training import initialization, optimizer, step, train
+from uld_jax.training import initialization, optimizer, step, sweep, train
 from uld_jax.training import run as run_lib
 from uld_jax_experiments import l1
 

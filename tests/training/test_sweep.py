@@ -4,8 +4,8 @@ import pytest
 from conftest import ROOT
 
 from uld_jax import config as config_lib
-from uld_jax.cli import sweep
 from uld_jax.labels import schemes as schemes_lib
+from uld_jax.training import sweep
 from uld_jax_experiments import ad1, l1
 
 

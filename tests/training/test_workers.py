@@ -5,18 +5,17 @@ import json
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from conftest import ROOT, tiny_settings
 from whole_runs import flags_of, run
 
 from uld_jax import config as config_lib
-from uld_jax.cli import app, sweep
+from uld_jax.cli import app
 from uld_jax.runtime import errors, stopping
 from uld_jax.storage import locking, records, run_folder
-from uld_jax.training import workers
+from uld_jax.training import sweep, workers
 
 NAMES = ("a", "b", "c")
 
@@ -192,36 +191,22 @@ def test_a_run_that_is_just_being_written_does_not_disturb_the_check(
         (errors.Failed("it is"), 1),
     ],
 )
-def test_a_locked_folder_has_an_exit_code_of_its_own(error, code, monkeypatch, capsys):
-    """The function that `run` has absl call is called with what absl would."""
-    called = {}
-    monkeypatch.setattr(app.app, "run", lambda main, **_: called.update(main=main))
-    monkeypatch.setattr(app.flags, "FLAGS", {"verbosity": _Present()})
-    monkeypatch.setattr(app.jax.config, "update", lambda *_: None)
-
-    def main(_):
+def test_each_outcome_has_an_exit_code_of_its_own(error, code, capsys):
+    def main(*_):
         raise error
 
-    app.run(main)
     with pytest.raises(SystemExit) as end:
-        called["main"](["command"])
+        app._call(SimpleNamespace(main=main), [])
     assert end.value.code == code
     assert "it is" in capsys.readouterr().err
 
 
-class _Present:
-    present = True
-
-
-def test_what_main_alone_knows_is_handed_on_only_when_set(tmp_path):
+def test_flags_of_one_run_are_passed_on_only_when_set(tmp_path):
     init = config_lib.default().init
-    with flagsaver.flagsaver(workdir="."):
-        flags.FLAGS.mark_as_parsed()
-        plain = sweep._command(tmp_path, {"seed": 1}, init, None)
-        assert not {"--debug_nans", "--profile", "--minutes"} & set(plain)
-        with flagsaver.flagsaver((sweep._DEBUG_NANS, True), (sweep._PROFILE, True)):
-            asked = sweep._command(tmp_path, {"seed": 1}, init, 90.0)
-    assert {"--debug_nans", "--profile", "--minutes=1.5"} <= set(asked)
+    plain = sweep._command(tmp_path, {"seed": 1}, init, [], None)
+    assert not [word for word in plain if word.startswith("--minutes")]
+    asked = sweep._command(tmp_path, {"seed": 1}, init, ["--profile"], 90.0)
+    assert {"--profile", "--minutes=1.5"} <= set(asked)
     assert {"--config.seed=1", f"--workdir={tmp_path}", "--noprepare"} <= set(plain)
 
 
@@ -229,14 +214,16 @@ def test_what_main_alone_knows_is_handed_on_only_when_set(tmp_path):
 # itself, as a power cut would.
 DOOMED = """
 import sys
-from uld_jax import commands, sweep
+from uld_jax.cli import app
+from uld_jax.training import sweep
 
 command = sweep._command
 run = '''
 import os, signal, sys
-from uld_jax import commands, main, run_data
+from uld_jax.cli import app
+from uld_jax.datasets import loader
 
-batches = run_data.RunData.training_batches
+batches = loader.RunData.training_batches
 
 def deadly(self, epoch, first):
     for step, batch in enumerate(batches(self, epoch, first), first):
@@ -246,8 +233,8 @@ def deadly(self, epoch, first):
             os.kill(os.getpid(), signal.SIGKILL)
         yield batch
 
-run_data.RunData.training_batches = deadly
-commands.run(main.main)
+loader.RunData.training_batches = deadly
+app.main(["train", *sys.argv[1:]])
 '''
 
 def doomed(*arguments):
@@ -255,7 +242,7 @@ def doomed(*arguments):
     return [python, "-c", run, *words]
 
 sweep._command = doomed
-commands.run(sweep.main)
+app.main(["sweep", *sys.argv[1:]])
 """
 
 

@@ -24,7 +24,7 @@ class Flag:
     help: str
     default: Any = None
     required: bool = False
-    least: float | None = None
+    least: float | int | None = None
 
     def define(self) -> None:
         """Define the flag for absl, which parses it."""

@@ -6,7 +6,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
-from uld_jax.runtime import progress, stopping
+from uld_jax.runtime import errors, progress, stopping
 from uld_jax.storage import locking
 
 CLAIM_FILE = "claim"  # In a run's folder.

@@ -7,8 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from uld_jax.cli import verify
+from uld_jax.cli import verify as command
 from uld_jax.datasets import compact
+from uld_jax.evaluation import verify
+from uld_jax.runtime import errors
 from uld_jax.storage import checkpoints, checksums, records
 
 TEST = "simulated-test.array_record-00000-of-00002"
@@ -71,23 +73,21 @@ def contents(folder):
     }
 
 
-def run(monkeypatch, capsys, *paths):
-    """Run the command; return its exit code, its lines, and what is told at its end."""
-    monkeypatch.setattr("sys.argv", ["verify", *map(str, paths)])
+def run(capsys, *paths):
+    """Run the command; return its exit code, its lines, and what it ends with."""
     code, end = 0, ""
     try:
-        verify.main()
-    except SystemExit as ended:
-        # A text is what Python prints before it exits with 1.
-        code, end = (ended.code, "") if isinstance(ended.code, int) else (1, ended.code)
-    said = capsys.readouterr()
-    return code, said.out.splitlines(), end + said.err
+        command.main(None, list(map(str, paths)))
+    except (errors.Failed, errors.InputError) as error:
+        code, end = (1 if isinstance(error, errors.Failed) else 2), str(error)
+    printed = capsys.readouterr()
+    return code, printed.out.splitlines(), end
 
 
-def test_what_is_intact_is_good_and_left_as_it_is(folder, monkeypatch, capsys):
+def test_what_is_intact_is_good_and_left_as_it_is(folder, capsys):
     (folder / "datasets" / "simulated" / "l2" / "1.0.0.incomplete").mkdir(parents=True)
     before = contents(folder)
-    code, lines, _ = run(monkeypatch, capsys, folder, folder / "runs" / "one")
+    code, lines, _ = run(capsys, folder, folder / "runs" / "one")
     assert code == 0
     assert lines == [
         f"{data_set(folder)}: good (80 examples; all files by their sums)",
@@ -97,13 +97,13 @@ def test_what_is_intact_is_good_and_left_as_it_is(folder, monkeypatch, capsys):
     assert contents(folder) == before
 
 
-def test_each_damage_is_told_and_nothing_else(folder, monkeypatch, capsys):
+def test_each_damage_is_told_and_nothing_else(folder, capsys):
     path = data_set(folder)
     content = bytearray((path / TEST).read_bytes())
     content[300_000] ^= 4
     (path / TEST).write_bytes(content)
     (path / "metadata.json").unlink()
-    code, lines, end = run(monkeypatch, capsys, folder)
+    code, lines, end = run(capsys, folder)
     assert code == 1
     assert lines[:2] == [
         f"{path}: damaged: metadata.json: not there",
@@ -113,7 +113,7 @@ def test_each_damage_is_told_and_nothing_else(folder, monkeypatch, capsys):
     assert end == f"1 damaged: {path}"
 
 
-def test_damaged_examples_are_counted(folder, monkeypatch, capsys):
+def test_damaged_examples_are_counted(folder, capsys):
     """With sums and without, each is read."""
     path = data_set(folder)
     content = bytearray((path / TEST).read_bytes())
@@ -121,61 +121,61 @@ def test_damaged_examples_are_counted(folder, monkeypatch, capsys):
         content[place] ^= 4
     (path / TEST).write_bytes(content)
     for sums in (True, False):
-        code, lines, _ = run(monkeypatch, capsys, path)
+        code, lines, _ = run(capsys, path)
         assert code == 1
         assert len(lines) == 1 + sums
         assert f"{path}: damaged: 2 of 20 test examples: example " in lines[-1]
         assert TEST in lines[-1]
         (path / checksums.FILE_NAME).unlink(missing_ok=True)
     shutil.copy(path / "simulated-test.array_record-00001-of-00002", path / TEST)
-    code, lines, _ = run(monkeypatch, capsys, path)
+    code, lines, _ = run(capsys, path)
     assert code == 1
     assert f"{path}: damaged: 16 of 20 test examples: example 0 " in lines[0]
 
 
-def test_padding_is_compared_though_no_record_is_in_it(folder, monkeypatch, capsys):
+def test_padding_is_compared_though_no_record_is_in_it(folder, capsys):
     path = data_set(folder)
     content = (path / TEST).read_bytes()
     (path / TEST).write_bytes(content[:-1] + b"x")
-    code, lines, _ = run(monkeypatch, capsys, path)
+    code, lines, _ = run(capsys, path)
     assert code == 1
     assert lines == [f"{path}: damaged: {TEST}: not the bytes that were written"]
     (path / checksums.FILE_NAME).unlink()
-    code, lines, _ = run(monkeypatch, capsys, path)
+    code, lines, _ = run(capsys, path)
     assert code == 0
     assert lines == [
         f"{path}: good (80 examples; no sums, as it was prepared by an early uld_jax)"
     ]
 
 
-def test_a_file_that_was_not_written_here_is_told(folder, monkeypatch, capsys):
+def test_a_file_that_was_not_written_here_is_told(folder, capsys):
     path = data_set(folder)
     (path / "notes.txt").write_text("mine")
-    code, lines, _ = run(monkeypatch, capsys, path)
+    code, lines, _ = run(capsys, path)
     assert code == 1
     assert lines == [f"{path}: damaged: notes.txt: not a file that was written here"]
 
 
-def test_damaged_noise_is_told_without_sums(folder, monkeypatch, capsys):
+def test_damaged_noise_is_told_without_sums(folder, capsys):
     path = data_set(folder)
     (path / checksums.FILE_NAME).unlink()
     compact.write_noises(path / compact.noise_file("test"), [])
-    assert run(monkeypatch, capsys, path)[0] == 0
+    assert run(capsys, path)[0] == 0
     (path / compact.noise_file("test")).write_bytes(b"")
-    code, lines, _ = run(monkeypatch, capsys, path)
+    code, lines, _ = run(capsys, path)
     assert code == 1
     assert "noise-test.npz' are damaged" in lines[0]
 
 
-def test_a_data_set_whose_description_is_lost_is_damaged(folder, monkeypatch, capsys):
+def test_a_data_set_whose_description_is_lost_is_damaged(folder, capsys):
     path = data_set(folder)
     (path / "dataset_info.json").unlink()
-    code, lines, _ = run(monkeypatch, capsys, folder / "datasets")
+    code, lines, _ = run(capsys, folder / "datasets")
     assert code == 1
     assert lines == [f"{path}: damaged: dataset_info.json: not there"]
 
 
-def test_a_damaged_checkpoint_is_told_with_its_run(folder, monkeypatch, capsys):
+def test_a_damaged_checkpoint_is_told_with_its_run(folder, capsys):
     run_folder = folder / "runs" / "one"
     step = run_folder / "last" / "2"
     file = max((p for p in step.rglob("*") if p.is_file()), key=os.path.getsize)
@@ -183,7 +183,7 @@ def test_a_damaged_checkpoint_is_told_with_its_run(folder, monkeypatch, capsys):
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     before = contents(folder)
-    code, lines, end = run(monkeypatch, capsys, folder / "runs")
+    code, lines, end = run(capsys, folder / "runs")
     assert code == 1
     assert lines[0].startswith(f"{run_folder}: damaged: last/2: ")
     assert lines[-1] == f"{folder / 'runs' / 'other'}: good (2 checkpoints)"
@@ -195,14 +195,14 @@ def test_what_a_run_under_way_deletes_is_no_damage(folder, monkeypatch, capsys):
     """A step may go while it is looked at; it is not there at the second look."""
     found = iter([["last/1: params: not there"], []])
     monkeypatch.setattr(checkpoints, "check", lambda _: next(found))
-    code, lines, _ = run(monkeypatch, capsys, folder / "runs" / "one")
+    code, lines, _ = run(capsys, folder / "runs" / "one")
     assert (code, len(lines)) == (0, 1)
 
 
-def test_a_path_that_is_neither_is_bad_input(folder, monkeypatch, capsys):
+def test_a_path_that_is_neither_is_bad_input(folder, capsys):
     (folder / "empty").mkdir()
     (folder / "empty" / "around").symlink_to(folder / "empty")
     for path in (folder / "nowhere", folder / "empty", data_set(folder) / TEST):
-        code, lines, end = run(monkeypatch, capsys, folder, path)
+        code, lines, end = run(capsys, folder, path)
         assert (code, lines) == (2, [])
         assert f"{str(path)!r} is the folder of no run and of no prepared" in end
