@@ -36,8 +36,7 @@ run baseline ad2 --method=srp_phat --workdir="$runs/ad2/srp_phat"
 run robustness ad2 --examples=100 --workdir="$runs/ad2"
 
 # Front ends, and both initializations of the layers of the grid, four epochs each.
-for front_end in real_imaginary log_magnitude relative_level compressed level_compressed \
-  cross_spectrum convolution; do
+for front_end in real_imaginary level_compressed cross_spectrum; do
   attempt main ad1 --config.train.epochs=4 --config.model.front_end="$front_end" \
     --workdir="$runs/ad1_front_ends/$front_end"
 done

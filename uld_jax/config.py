@@ -20,8 +20,6 @@ _MODELS = {
         "num_blocks": 5,
         # 1: all nodes in one encoder; 2: one encoder for each array.
         "num_encoders": 2,
-        # Average over frames "early" (before the blocks) or "late".
-        "average_frames": "early",
     },
     "adhoc": {
         # What is fed of the spectra: one of front_ends.NAMES.
@@ -32,12 +30,6 @@ _MODELS = {
         "num_heads": 4,
         "num_blocks": 2,
         "num_temporal_blocks": 2,
-        # Of the nodes: "mean" or "attention".
-        "fusion": "mean",
-        # How masks split the sources: one of adhoc.SPLITS.
-        "split": "sigmoid",
-        # What is made of masked features: one of adhoc.MASK_AVERAGES.
-        "mask_average": "plain",
         # How the layers of codes and logits begin: "smooth" over the grid, or
         # "independent".
         "grid_init": "smooth",
@@ -176,12 +168,8 @@ _CHOICES = (
     ("data.engine", ("jax", "pyroomacoustics")),
     ("data.source", ("prepared", "compact", "fresh")),
     ("data.noise_field", rooms.NOISES),
-    ("model.average_frames", ("early", "late")),
     ("model.dtype", ("float32", "bfloat16")),
     ("model.front_end", front_ends.NAMES),
-    ("model.fusion", ad_hoc.FUSIONS),
-    ("model.split", ad_hoc.SPLITS),
-    ("model.mask_average", ad_hoc.MASK_AVERAGES),
     ("model.grid_init", ad_hoc.GRID_INITS),
     ("train.schedule", ("plateau", "cosine")),
 )

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import shutil
 
+import made_records
 import made_sessions
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def network(tmp_path_factory):
     items = {"params": state.params, "statistics": state.statistics}
     with checkpoints.Checkpoints(folder) as saved:
         saved.save("best", 0, items, {"epoch": 0})
-    record = {"status": "done", "settings": config, "best_epoch": 0}
+    record = made_records.record("uld") | {"settings": config}
     law = {"num_sources": 1, "num_nodes": 30}
     record |= {"data": {"name": "simulated/ad1:1.0.0", "law": law}}
     records.write_json(folder / records.FILE_NAME, record)

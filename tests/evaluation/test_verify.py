@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 
+import made_records
 import numpy as np
 import pytest
 
@@ -43,7 +44,7 @@ def test_what_a_run_cannot_go_on_without_is_missed(folder):
     with checkpoints.Checkpoints(run) as saved:
         params = {"w": np.zeros(3, np.float32)}
         saved.save("best", 1, {"params": params}, {"epoch": 1})
-    record = {"status": "running", "settings": {}, "data": {}, "best_epoch": 1}
+    record = made_records.record("uld") | {"status": "running", "best_epoch": 1}
     write = functools.partial(records.write_json, run / "record.json")
     write(record | {"epochs": [{}, {}]})
     assert verify.verify(run) == ("3 checkpoints", [])

@@ -14,16 +14,27 @@ _RECORD = {
     "settings": {
         "seed": 0,
         "label": {"scheme": "uld", "resolution": 5, "outputs_per_axis": 6},
-        "model": {"width": 64},
-        "data": {"dir": "datasets"},
+        "model": {"name": "encoder_decoder", "width": 64},
+        "data": {
+            "name": "simulated/l1:1.0.0",
+            "dir": "datasets",
+            "engine": "jax",
+            "noise_field": "point",
+        },
+        "train": {"epochs": 3, "permutation_invariant": True},
+        "init": {"folder": None, "data": None, "partial": False},
     },
     "data": {
         "name": "simulated/l1:1.0.0",
         "sizes": {"train": 1000, "validation": 200, "test": 300},
         "corpus": {"name": "builtin"},
     },
+    "init": None,
+    "trained_places": {},
     "network": {"parameters": 12345},
+    "best_epoch": 0,
     "epochs": [{}, {}],
+    "converged": None,
     "hardware": {"devices": ["cpu"], "processor": "abacus", "cores": 2},
     "times": {"seconds": 120.0},
     "test": {
@@ -55,8 +66,9 @@ def room_record(scheme, seed=0, resolution=4, source="prepared", name="ad1", **t
     one = record(scheme, seed, resolution, **test)
     one["settings"]["label"]["outputs_per_axis"] = resolution + (scheme == "uld")
     one["settings"]["data"]["source"] = source
-    one["settings"]["train"] = {"batch_size": 32, "permutation_invariant": True}
+    one["settings"]["train"]["batch_size"] = 32
     ending = {"prepared": "", "compact": "_compact", "fresh": "_held_out"}[source]
+    one["settings"]["data"]["name"] = f"simulated/{name}:1.0.0"
     one["data"] |= {
         "name": f"simulated/{name}{ending}:1.0.0",
         "noise": {"name": "hum", "fingerprint": "n"},
@@ -84,7 +96,7 @@ def baseline_record(method="srp_phat", name="ad1", **test):
     one = room_record("uld", name=name)
     one |= {
         "method": method,
-        "settings": {"seed": 0, "method": method, "data": {"source": "prepared"}},
+        "settings": {"method": method, "data": one["settings"]["data"]},
         "folder": f"runs/{method}",
         "test": {"mae": 0.01, "median": 0.004, "rmse": 0.02, "p90": 0.03} | test,
     }
@@ -92,7 +104,8 @@ def baseline_record(method="srp_phat", name="ad1", **test):
         str(i): {"cell_accuracy": 1 - i / 100, "quantization_error": 2.7 / i}
         for i in (1, 2, 4, 8, 16, 32)
     }
-    for key in ("network", "epochs", "best_epoch", "converged"):
+    of_networks = ("seed", "init", "trained_places", "network")
+    for key in (*of_networks, "epochs", "best_epoch", "converged"):
         del one[key]
     return one
 

@@ -33,9 +33,8 @@ def inputs():
 
 
 @pytest.mark.parametrize("num_sources", [1, 2])
-@pytest.mark.parametrize("fusion", ad_hoc.FUSIONS)
-def test_the_order_of_nodes_does_not_matter(inputs, fusion, num_sources):
-    model = build(num_sources, fusion=fusion)
+def test_the_order_of_nodes_does_not_matter(inputs, num_sources):
+    model = build(num_sources)
     spectra, codes = inputs
     logits = model(spectra, codes)
     assert logits.shape == (2, num_sources, 9)
@@ -46,9 +45,8 @@ def test_the_order_of_nodes_does_not_matter(inputs, fusion, num_sources):
     assert jnp.abs(swapped - logits).max() > 1e-3
 
 
-@pytest.mark.parametrize("fusion", ad_hoc.FUSIONS)
-def test_padded_and_masked_equals_unpadded(inputs, fusion):
-    model = build(fusion=fusion)
+def test_padded_and_masked_equals_unpadded(inputs):
+    model = build()
     spectra, codes = inputs
     padding = ((0, 0), (0, 3), (0, 0))
     more_codes = jnp.pad(codes, padding, constant_values=7.0)
@@ -99,7 +97,7 @@ def test_neighbors_on_the_grid_begin_alike_if_wanted(grid_init):
     """As far apart in the room as closed form says, channel by channel."""
     label = schemes.Label("refined_grid", 8)
     settings = SMALL | {"width": 1024, "num_blocks": 0, "num_temporal_blocks": 0}
-    settings |= {"front_end": "log_magnitude", "grid_init": grid_init}
+    settings |= {"front_end": "real_imaginary", "grid_init": grid_init}
     model = build_lib.for_label(settings, label, 5, 1, seed=3)
     codes = np.asarray(model.embed_position.kernel[...]).reshape(3, 8, 8, 1024)
     logits = np.asarray(model.third.kernel[...]).T.reshape(3, 8, 8, 1024) * 1024**0.5
@@ -116,13 +114,9 @@ def test_neighbors_on_the_grid_begin_alike_if_wanted(grid_init):
         np.testing.assert_allclose(other_channel, 0.0, atol=0.12)
 
 
-@pytest.mark.parametrize("split", ad_hoc.SPLITS)
-@pytest.mark.parametrize("average", ad_hoc.MASK_AVERAGES)
-def test_masks_average_over_time(split, average):
+def test_masks_average_over_time():
     """The masks, from each direction's states one step after the other."""
-    splitter = ad_hoc.Splitter(
-        6, 2, split, average, dtype=jnp.float32, rngs=nnx.Rngs(0)
-    )
+    splitter = ad_hoc.Splitter(6, 2, dtype=jnp.float32, rngs=nnx.Rngs(0))
     h = np.random.default_rng(2).normal(size=(1, 5, 6)).astype(np.float32)
 
     def one_way(cell, frames):
@@ -144,31 +138,14 @@ def test_masks_average_over_time(split, average):
         there = one_way(network.forward_rnn.cell, h[0])
         back = one_way(network.backward_rnn.cell, h[0, ::-1])[::-1]
         odds.append(np.concatenate([there, back], axis=-1))
-    masks = {
-        "sigmoid": lambda: [sigmoid(o) for o in odds],
-        "softmax": lambda: [
-            np.exp(o) / (np.exp(odds[0]) + np.exp(odds[1])) for o in odds
-        ],
-        "complement": lambda: [sigmoid(odds[0]), 1 - sigmoid(odds[0])],
-    }[split]()
-    if average == "weighted":
-        expected = [(m * h[0]).sum(0) / m.sum(0) for m in masks]
-    else:
-        expected = [2 * (m * h[0]).mean(0) for m in masks]
+    expected = [2 * (sigmoid(o) * h[0]).mean(0) for o in odds]
     np.testing.assert_allclose(splitter(jnp.asarray(h))[0], expected, atol=1e-4)
 
 
-def test_only_plain_masks_split_what_does_not_vary_over_time():
+def test_masks_split_what_does_not_vary_over_time():
     h = jnp.tile(jax.random.normal(jax.random.key(0), (1, 1, 6)), (1, 5, 1))
-    apart = {}
-    for average in ad_hoc.MASK_AVERAGES:
-        splitter = ad_hoc.Splitter(
-            6, 2, "sigmoid", average, dtype=jnp.float32, rngs=nnx.Rngs(0)
-        )
-        first, second = splitter(h)[0]
-        apart[average] = float(jnp.abs(first - second).max())
-    assert apart["weighted"] < 1e-5
-    assert apart["plain"] > 0.01
+    first, second = ad_hoc.Splitter(6, 2, dtype=jnp.float32, rngs=nnx.Rngs(0))(h)[0]
+    assert jnp.abs(first - second).max() > 0.01
 
 
 def gradient(model, inputs, mask=None):
@@ -184,13 +161,10 @@ def gradient(model, inputs, mask=None):
 
 
 def test_every_parameter_matters_and_remat_changes_nothing(inputs):
-    settings = {"fusion": "attention", "frames_per_step": 2}
+    settings = {"frames_per_step": 2}
     expected = gradient(build(2, **settings), inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(expected[0]):
-        name = jax.tree_util.keystr(path)
-        # All nodes gain alike by a bias of their relevance; so do keys.
-        if "relevance" not in name or "bias" not in name:
-            assert jnp.abs(leaf).sum() > 0, name
+        assert jnp.abs(leaf).sum() > 0, jax.tree_util.keystr(path)
     found = gradient(build(2, remat=True, **settings), inputs)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), found, expected
@@ -228,12 +202,8 @@ def test_bfloat16_computes_nearly_the_same_with_parameters_in_float32(inputs):
     ("changes", "message"),
     [
         ({"width": 18}, "width is 18; it must be a multiple of twice the 2 heads"),
-        ({"fusion": "sum"}, "fusion is 'sum'; there are mean, attention"),
-        ({"split": "hard"}, "split is 'hard'; there are sigmoid"),
-        ({"mask_average": "no"}, "mask_average is 'no'; there are plain"),
         ({"grid_init": "flat"}, "grid_init is 'flat'; there are smooth"),
         ({"num_sources": 0}, "0 sources asked for"),
-        ({"num_sources": 3, "split": "complement"}, "for 2 sources, not 3"),
     ],
 )
 def test_what_cannot_be_built_is_refused(changes, message):

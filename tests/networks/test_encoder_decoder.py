@@ -14,7 +14,6 @@ SETTINGS = {
     "width": 4,
     "num_blocks": 1,
     "num_encoders": 2,
-    "average_frames": "early",
     "dtype": "float32",
 }
 
@@ -55,10 +54,9 @@ def test_all_schemes_with_6_x_6_outputs_share_one_graph():
     assert num_parameters(refined) - num_parameters(build()) == 2 * (2 + 1)
 
 
-@pytest.mark.parametrize("average_frames", ["early", "late"])
 @pytest.mark.parametrize("num_encoders", [1, 2])
-def test_every_node_and_every_parameter_matters(num_encoders, average_frames):
-    model = build(num_encoders=num_encoders, average_frames=average_frames)
+def test_every_node_and_every_parameter_matters(num_encoders):
+    model = build(num_encoders=num_encoders)
     model.train()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     spectra = jax.random.normal(jax.random.key(0), (4, 8, 3, 512))

@@ -167,8 +167,6 @@ def test_curves_of_conditions_begin_with_all_nodes_and_no_offset():
     assert curve("num_nodes", found) == [(5.0, 3.0), (30, 1.0)]
     assert curve("clock_offset", found) == [(0.0, 1.0), (0.01, 2.0)]
     assert curve("position_error", found) == []
-    unknown = found._replace(num_nodes=None)
-    assert curve("num_nodes", unknown) == [(5.0, 3.0)]
     noisy = groups.Conditions({("none", 0.0): 1.0, ("snr_db", 0.0): 2.0}, 9, 30)
     assert curve("snr_db", noisy) == [(0.0, 2.0)]
 

@@ -3,12 +3,13 @@ import pathlib
 import subprocess
 
 import pytest
+from made_records import baseline_record, record, write
 
 from uld_jax.storage import records
 
 
 def minimal(status="done"):
-    return {"status": status, "settings": {}, "data": {}}
+    return record("uld") | {"status": status}
 
 
 def test_a_record_is_read_back_with_its_folder(tmp_path):
@@ -44,6 +45,33 @@ def test_bad_paths_are_told(tmp_path):
     (tmp_path / "record.json").write_text('{"status": "done"}')
     with pytest.raises(ValueError, match="it lacks settings, data"):
         records.read([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("settings", "data", "engine"), r"it lacks settings\.data\.engine$"),
+        (("settings", "train"), r"settings\.train\.epochs, settings\.train\.perm"),
+        (("trained_places",), "it lacks trained_places$"),
+    ],
+)
+def test_a_record_of_an_older_version_is_refused_with_what_it_lacks(
+    tmp_path, keys, message
+):
+    run = record("uld")
+    *outer, last = keys
+    part = run
+    for key in outer:
+        part = part[key]
+    del part[last]
+    write(tmp_path, run)
+    with pytest.raises(records.RecordError, match=message):
+        records.read([tmp_path])
+
+
+def test_a_baseline_needs_nothing_of_training(tmp_path):
+    write(tmp_path, baseline_record())
+    assert records.read([tmp_path])[0]["method"] == "srp_phat"
 
 
 def test_unfinished_runs_are_told_apart(tmp_path):

@@ -184,7 +184,10 @@ def test_a_run_is_not_taken_for_one_from_another_network(
 ):
     """Neither gone on with nor handed back."""
     config = initialization.settle(settings(tiny_data_dir), str(first))
-    begun = read(first) | {"status": status, "init": {"parameters": "others"}}
+    begun = read(first) | {
+        "status": status,
+        "init": {"run": "other", "parameters": "others"},
+    }
     begun["settings"] = config_lib.to_dict(config)
     records.write_json(tmp_path / "record.json", begun)
     with pytest.raises(run_folder.RunConflictError, match="begun from another network"):

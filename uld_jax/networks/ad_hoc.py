@@ -18,9 +18,6 @@ from jaxtyping import Array, Bool, Float
 from uld_jax.networks import dropout as dropout_lib
 from uld_jax.networks import front_ends, linear, lstm
 
-FUSIONS = ("mean", "attention")
-SPLITS = ("sigmoid", "softmax", "complement")
-MASK_AVERAGES = ("plain", "weighted")
 GRID_INITS = ("smooth", "independent")
 _LONGEST_WAVE = 10_000.0
 _WAVES_PER_SIDE = 0.7  # Standard deviation along each axis.
@@ -137,30 +134,24 @@ class Splitter(nnx.Module):
 
     A source's mask comes from its own bidirectional LSTM, in place of the second
     fully connected layer and as wide (Sec. 3.3). The paper does not say what makes
-    masks of their outputs: "sigmoid" takes each by itself, "softmax" makes them add
-    up to one, and "complement", for two sources, has one LSTM and one minus it, as
-    the author's published network for directions does.
+    masks of their outputs; here it is a sigmoid of each.
 
-    The paper does not say how masked features become one vector. "plain", what we
-    chose, is their mean over time, times the number of sources; "weighted" divides it
-    by the mean of the mask, as that network does. What hardly varies over time, as features do after attention
-    over all frames, is the same whatever its weights: with "weighted" the sources'
-    outputs stayed alike, with or without permutation-invariant training.
+    The paper does not say how masked features become one vector; here it is their mean
+    over time, times the number of sources. The author's published network for directions
+    divides it by the mean of the mask. After attention over all frames features hardly
+    vary over time, and a weighted mean of them is the same whatever the weights: the
+    sources' outputs stayed alike, with or without permutation-invariant training.
     """
 
     def __init__(
         self,
         width: int,
         num_sources: int,
-        split: str,
-        mask_average: str,
         *,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.split, self.mask_average = split, mask_average
         self.dtype = dtype
-        num_networks = 1 if split == "complement" else num_sources
 
         def one_way():
             cell = nnx.OptimizedLSTMCell(width, width // 2, dtype=dtype, rngs=rngs)
@@ -169,23 +160,15 @@ class Splitter(nnx.Module):
         self.networks = nnx.List(
             [
                 nnx.Bidirectional(one_way(), one_way(), rngs=False)
-                for _ in range(num_networks)
+                for _ in range(num_sources)
             ]
         )
 
     def __call__(self, h: Float[Array, "B U D"]) -> Float[Array, "B S D"]:
         """Return the masked averages over time of each source."""
         odds = lstm.run(self.networks, h, self.dtype).astype(jnp.float32)
-        if self.split == "softmax":
-            masks = jax.nn.softmax(odds, axis=1)
-        elif self.split == "complement":
-            masks = jax.nn.sigmoid(jnp.concatenate([odds, -odds], axis=1))
-        else:
-            masks = jax.nn.sigmoid(odds)
-        means = (masks * h[:, None]).mean(axis=2)
-        if self.mask_average == "weighted":
-            return (means / (masks.mean(axis=2) + 1e-6)).astype(self.dtype)
-        return (masks.shape[1] * means).astype(self.dtype)
+        means = (jax.nn.sigmoid(odds) * h[:, None]).mean(axis=2)
+        return (len(self.networks) * means).astype(self.dtype)
 
 
 class AdHoc(nnx.Module):
@@ -194,7 +177,7 @@ class AdHoc(nnx.Module):
     Each node's frames and its position code are projected and added, which is the
     same as a code repeated at every frame (Sec. 3.3) without the memory. Then
     `num_blocks` times frames attend to frames of their node and nodes to nodes of
-    their frame; the nodes are fused; `num_temporal_blocks` times frames attend to
+    their frame; the nodes are averaged; `num_temporal_blocks` times frames attend to
     frames; and three fully connected layers follow, the first two at each frame,
     then the average over time. For several sources the second one is a `Splitter`.
 
@@ -209,10 +192,7 @@ class AdHoc(nnx.Module):
         width: Width D.
         num_heads: Heads of the attention.
         num_blocks: Blocks over frames and nodes.
-        num_temporal_blocks: Blocks over frames after the fusion.
-        fusion: "mean" over the nodes, or "attention" with a learned query.
-        split: How masks are made, one of `SPLITS`.
-        mask_average: What is made of masked features, one of `MASK_AVERAGES`.
+        num_temporal_blocks: Blocks over frames after the average over the nodes.
         grid_init: How the layers begin that map from codes and to logits: "smooth",
             neighbors on the grid alike, or "independent". The paper does not say.
             With the latter a network has to learn first which of them are neighbors,
@@ -239,9 +219,6 @@ class AdHoc(nnx.Module):
         num_heads: int,
         num_blocks: int,
         num_temporal_blocks: int,
-        fusion: str,
-        split: str,
-        mask_average: str,
         grid_init: str,
         dropout: float,
         dtype: str,
@@ -255,17 +232,11 @@ class AdHoc(nnx.Module):
             )
         if num_sources < 1:
             raise ValueError(f"{num_sources} sources asked for")
-        for name, value, known in (
-            ("fusion", fusion, FUSIONS),
-            ("split", split, SPLITS),
-            ("mask_average", mask_average, MASK_AVERAGES),
-            ("grid_init", grid_init, GRID_INITS),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is {value!r}; there are {', '.join(known)}")
-        if split == "complement" and num_sources != 2 and num_sources > 1:
-            raise ValueError(f"split 'complement' is for 2 sources, not {num_sources}")
-        self.remat, self.fusion = remat, fusion
+        if grid_init not in GRID_INITS:
+            raise ValueError(
+                f"grid_init is {grid_init!r}; there are {', '.join(GRID_INITS)}"
+            )
+        self.remat = remat
         num_outputs = num_channels * outputs_per_axis**2
         dtype = jnp.dtype(dtype)
         layer = {"dtype": dtype, "rngs": rngs}
@@ -290,18 +261,13 @@ class AdHoc(nnx.Module):
         self.input_norm = nnx.LayerNorm(width, **layer)
         self.blocks = nnx.List([Block(*block, **layer) for _ in range(num_blocks)])
         self.fusion_norm = nnx.LayerNorm(width, **layer)
-        self.relevance = (
-            linear.Linear(width, 1, **layer) if fusion == "attention" else None
-        )
         self.temporal_blocks = nnx.List(
             [Attention(*block, **layer) for _ in range(num_temporal_blocks)]
         )
         self.first = linear.Linear(width, width, **layer)
         self.second = linear.Linear(width, width, **layer) if num_sources == 1 else None
         self.splitter = (
-            Splitter(width, num_sources, split, mask_average, **layer)
-            if num_sources > 1
-            else None
+            Splitter(width, num_sources, **layer) if num_sources > 1 else None
         )
         self.third = linear.Linear(
             width, num_outputs, kernel_init=logits_init, rngs=rngs
@@ -322,7 +288,7 @@ class AdHoc(nnx.Module):
         call = nnx.remat(Block.__call__) if self.remat else Block.__call__
         for block in self.blocks:
             h = call(block, h, mask, rngs)
-        h = self._fuse(self.fusion_norm(h), mask)
+        h = _mean_over_nodes(self.fusion_norm(h), mask)
         for block in self.temporal_blocks:
             h = block(h, rngs=rngs)
         h = self.dropout(nnx.relu(self.first(h)), rngs=rngs)
@@ -332,13 +298,12 @@ class AdHoc(nnx.Module):
             h = self.splitter(h)
         return self.third(h.astype(jnp.float32))
 
-    def _fuse(
-        self, h: Float[Array, "B M U D"], mask: Bool[Array, "B M"] | None
-    ) -> Float[Array, "B U D"]:
-        """Return the average over the nodes that are there."""
-        scores = jnp.zeros((*h.shape[:3], 1))
-        if self.relevance is not None:
-            scores = self.relevance(h).astype(jnp.float32) / math.sqrt(h.shape[-1])
-        if mask is not None:
-            scores = jnp.where(mask[:, :, None, None], scores, -jnp.inf)
-        return (jax.nn.softmax(scores, axis=1).astype(h.dtype) * h).sum(axis=1)
+
+def _mean_over_nodes(
+    h: Float[Array, "B M U D"], mask: Bool[Array, "B M"] | None
+) -> Float[Array, "B U D"]:
+    """Average over the nodes that are present."""
+    scores = jnp.zeros((*h.shape[:2], 1, 1))
+    if mask is not None:
+        scores = jnp.where(mask[:, :, None, None], scores, -jnp.inf)
+    return (jax.nn.softmax(scores, axis=1).astype(h.dtype) * h).sum(axis=1)

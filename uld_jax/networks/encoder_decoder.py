@@ -77,10 +77,8 @@ class SpectrumEncoder(nnx.Module):
         num_nodes: int,
         width: int,
         num_blocks: int,
-        average_frames: str,
         **layer,
     ):
-        self.average_frames = average_frames
         self.first = FrequencyConv(2 * num_nodes, width // 2, 7, 3, **layer)
         self.second = FrequencyConv(width // 2, width, 5, 2, **layer)
         self.first_norm = _batch_norm(width // 2, layer)
@@ -97,12 +95,10 @@ class SpectrumEncoder(nnx.Module):
         parts = spectra.reshape(B, M, T, 2, stft.NUM_BINS)
         h = parts.transpose(0, 2, 4, 1, 3).reshape(B, T, stft.NUM_BINS, 2 * M)
         h = nnx.relu(self.first_norm(self.first(h)))
-        h = nnx.relu(self.second_norm(self.second(h)))
-        if self.average_frames == "early":
-            h = h.mean(axis=1, keepdims=True)
+        h = nnx.relu(self.second_norm(self.second(h))).mean(axis=1)
         for block in self.blocks:
             h = block(h)
-        return nnx.relu(self.code(h.mean(axis=1).reshape(B, -1)))
+        return nnx.relu(self.code(h.reshape(B, -1)))
 
 
 class EncoderDecoder(nnx.Module):
@@ -130,7 +126,6 @@ class EncoderDecoder(nnx.Module):
         width: int,
         num_blocks: int,
         num_encoders: int,
-        average_frames: str,
         dtype: str,
         rngs: nnx.Rngs,
     ):
@@ -145,13 +140,7 @@ class EncoderDecoder(nnx.Module):
         self.outputs_per_axis = outputs_per_axis
         self.encoders = nnx.List(
             [
-                SpectrumEncoder(
-                    num_nodes // num_encoders,
-                    width,
-                    num_blocks,
-                    average_frames,
-                    **layer,
-                )
+                SpectrumEncoder(num_nodes // num_encoders, width, num_blocks, **layer)
                 for _ in range(num_encoders)
             ]
         )

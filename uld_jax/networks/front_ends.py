@@ -4,6 +4,7 @@ The paper feeds real and imaginary parts as they are (Sec. 3.3). A linear map of
 these learns slowly, because levels and time differences, which say where a source
 is, are not linear in them. `NAMES` lists what else one may feed; each is a function
 of the scene's spectra alone, and of all nodes alike, so that their order is free.
+docs/scattered_nodes.md compares them with others that were tried.
 """
 
 import jax
@@ -13,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from uld_jax.acoustics import stft
-from uld_jax.networks import encoder_decoder, linear
+from uld_jax.networks import linear
 
 _FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
 _COMPRESSION = 0.3
@@ -69,9 +70,6 @@ def _phase_differences(spectra: Spectra, mask: Mask) -> Spectra:
 
 _PIECES = {
     "real_imaginary": lambda spectra, mask: spectra,
-    "log_magnitude": lambda spectra, mask: (_log_magnitude(spectra),),
-    "relative_level": lambda spectra, mask: (_relative_level(spectra, mask),),
-    "compressed": lambda spectra, mask: _compressed(spectra),
     "level_compressed": lambda spectra, mask: (
         _relative_level(spectra, mask),
         *_compressed(spectra),
@@ -81,8 +79,7 @@ _PIECES = {
         *_phase_differences(spectra, mask),
     ),
 }
-_CONVOLUTION = "convolution"
-NAMES = (*_PIECES, _CONVOLUTION)
+NAMES = tuple(_PIECES)
 
 
 def pieces(
@@ -91,7 +88,7 @@ def pieces(
     """Return what a front end feeds to its first linear layer, one after the other.
 
     Args:
-        name: One of `NAMES` but "convolution".
+        name: One of `NAMES`.
         spectra: Real, then imaginary parts of the scene's spectra, of unit level.
         mask: Which nodes are there; None for all.
     """
@@ -106,8 +103,7 @@ class FrontEnd(nnx.Module):
     frames of a group apart.
 
     Args:
-        name: One of `NAMES`; "convolution" takes compressed real and imaginary
-            parts through two convolutions along frequency, as the L-1 network does.
+        name: One of `NAMES`.
         width: Width D of the result.
         frames_per_step: Frames averaged to one step of time; frames that do not
             fill a group at the end are left out.
@@ -129,24 +125,10 @@ class FrontEnd(nnx.Module):
     ):
         if name not in NAMES:
             raise ValueError(f"no front end {name!r}; there are {', '.join(NAMES)}")
-        self.name, self.frames_per_step, self.dtype = name, frames_per_step, dtype
-        num_inputs = 2 * stft.NUM_BINS
-        self.convs = nnx.List([])
-        if name == _CONVOLUTION:
-            narrow = max(width // 4, 1)
-            first = encoder_decoder.FrequencyConv(
-                2, narrow, 7, 3, dtype=dtype, rngs=rngs
-            )
-            second = encoder_decoder.FrequencyConv(
-                narrow, 2 * narrow, 5, 2, dtype=dtype, rngs=rngs
-            )
-            self.convs = nnx.List([first, second])
-            bands = second.num_outputs(first.num_outputs(stft.NUM_BINS))
-            num_inputs = 2 * narrow * bands
-        else:
-            probe = jax.ShapeDtypeStruct((1, 1, 1, num_inputs), jnp.float32)
-            fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
-            num_inputs = sum(piece.shape[-1] for piece in fed)
+        self.name, self.frames_per_step = name, frames_per_step
+        probe = jax.ShapeDtypeStruct((1, 1, 1, 2 * stft.NUM_BINS), jnp.float32)
+        fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
+        num_inputs = sum(piece.shape[-1] for piece in fed)
         self.project = linear.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
         self.mix = (
             linear.Linear(width, width, dtype=dtype, rngs=rngs)
@@ -169,13 +151,7 @@ class FrontEnd(nnx.Module):
                 f"{T} frames given; frames_per_step is {self.frames_per_step}"
             )
         spectra = spectra[:, :, : steps * self.frames_per_step]
-        if self.name == _CONVOLUTION:
-            h = jnp.stack(pieces("compressed", spectra), axis=-1).astype(self.dtype)
-            for conv in self.convs:
-                h = nnx.gelu(conv(h))
-            h = self.project(h.reshape(*h.shape[:3], -1))
-        else:
-            h = linear.concatenated(self.project, pieces(self.name, spectra, mask))
+        h = linear.concatenated(self.project, pieces(self.name, spectra, mask))
         if self.mix is None:
             return h
         h = nnx.gelu(h).reshape(B, M, steps, self.frames_per_step, -1)

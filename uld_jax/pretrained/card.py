@@ -75,7 +75,7 @@ def _content(run: dict, law: dict, arrays: dict, license_name: str | None) -> di
     model, best = settings["model"], run["best_epoch"]
     before = run.get("card", {})
     record = {key: run[key] for key in run if key not in ("folder", "card")}
-    epochs = run.get("epochs", [])
+    epochs = run["epochs"]
     return {
         "name": before.get("name", pathlib.Path(run["folder"]).resolve().name),
         "license": license_name or before.get("license"),
@@ -118,11 +118,11 @@ def _readme(content: dict[str, Any]) -> str:
         f"{content['parameters']:,} parameters, features {hears['features']}",
         "Trained on": _training(record),
         "Validation": _scores(content["validation"], record["best_epoch"]),
-        "Test": _scores(record.get("test")),
+        "Test": _scores(record["test"]),
         "Converged": {True: "yes", False: "**no**: it does not find talkers"}.get(
-            record.get("converged"), "not told"
+            record["converged"], "not told"
         ),
-        "Made by": f"commit {record.get('commit')}, seed {record.get('seed')}, "
+        "Made by": f"commit {record.get('commit')}, seed {record['seed']}, "
         f"{record.get('times', {}).get('written')}",
         "License": content["license"] or "not said; ask whoever shares it",
     }
@@ -165,7 +165,7 @@ def _training(record: dict) -> str:
     for kind, key in (("speech", "corpus"), ("noise", "noise")):
         if name := (data.get(key) or {}).get("name"):
             facts.append(f"{kind} {name}")
-    if before := record.get("init"):
+    if before := record["init"]:
         facts.append(f"begun from {before['run']}, trained on {before['data']}")
     return ", ".join(facts)
 

@@ -28,7 +28,6 @@ FORMAT = 1
 _KINDS = "fiub"  # Floating-point numbers, whole ones, and Booleans.
 _NEEDED = {
     "card": ("name", "record", "hashes"),
-    "record": ("status", "settings", "data", "best_epoch"),
     "hashes": ("parameters", "bytes", "weights", "card"),
 }
 _AGAIN = "copy the whole folder again"
@@ -118,16 +117,14 @@ def read_network(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
         flag: What named it, for messages.
 
     Raises:
-        RecordError: If there is no such run.
+        RecordError: If there is no such run, or its record lacks a key.
         WeightsError: If there is a card, and it is damaged or of a newer format.
     """
     path = pathlib.Path(folder).expanduser()
     if not (path / records.CARD_FILE).exists():
         return records.read_network(folder, flag)
     card = _read_card(path / records.CARD_FILE, flag)
-    run = card.pop("record")
-    settings = records.completed(run["settings"])
-    return run | {"settings": settings, "folder": str(path), "card": card}
+    return card.pop("record") | {"folder": str(path), "card": card}
 
 
 def read(folder: pathlib.Path, card: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -204,17 +201,18 @@ def _read_card(path: pathlib.Path, flag: str) -> dict[str, Any]:
         raise
     except (ValueError, RecursionError) as error:
         unless(False, f"is damaged, no JSON: {error}; {_AGAIN}")
-    _check_complete(card, unless)
+    _check_complete(card, path, flag, unless)
     content = {key: value for key, value in card.items() if key != "hashes"}
     return card | {"made_for": _sum(content)}
 
 
-def _check_complete(card: dict, unless) -> None:
+def _check_complete(card: dict, path: pathlib.Path, flag: str, unless) -> None:
     """Raise if a card lacks what a network is read by."""
     for name, needed in _NEEDED.items():
         part = card if name == "card" else card[name]
         lacking = [key for key in needed if key not in part]
         unless(not lacking, f"is no card of shared weights: no {', '.join(lacking)}")
+    records.check_complete(card["record"], f"{flag}: the record in {str(path)!r}")
 
 
 def _check_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:

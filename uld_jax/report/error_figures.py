@@ -257,6 +257,6 @@ def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, fl
     """
     points = {value: mae for (kind, value), mae in found.mae.items() if kind == name}
     plain = {"num_nodes": found.num_nodes, "clock_offset": 0.0, "position_error": 0.0}
-    if points and plain.get(name) is not None and ("none", 0.0) in found.mae:
+    if points and name in plain and ("none", 0.0) in found.mae:
         points[float(plain[name])] = found.mae["none", 0.0]
     return sorted(points.items())

@@ -24,12 +24,12 @@ class Conditions(NamedTuple):
     Attributes:
         mae: Mean over the runs of the MAE, by name and value of the condition.
         examples: Test examples it was found on.
-        num_nodes: Nodes they have; None where that is not known.
+        num_nodes: Nodes they have.
     """
 
     mae: dict[tuple[str, float], float]
     examples: int
-    num_nodes: int | None
+    num_nodes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Group:
 
     @property
     def converged(self) -> list[dict]:
-        """The runs that came to something; of old ones it is not known, so all."""
+        """The runs that are done, except networks whose training did not converge."""
+        # Baselines have no such key, and networks that were only tested have None.
         return [
             run
             for run in self.runs
@@ -146,7 +147,7 @@ class Group:
                 if len(maes) == len(found)
             },
             sizes.pop(),
-            found[0].get("data", {}).get("law", {}).get("num_nodes"),
+            found[0]["data"]["law"]["num_nodes"],
         )
 
 
@@ -182,8 +183,9 @@ def group(runs: list[dict]) -> list[Group]:
                 settings.pop(key)
         elif trained_at:
             settings[variants.TRAINED_AT] = trained_at
-        if kind := (run.get("init") or {}).get("kind"):
-            settings[variants.BEGUN_KIND] = kind
+        before = run.get("init")  # A baseline has none.
+        if before and before["kind"]:
+            settings[variants.BEGUN_KIND] = before["kind"]
         members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
         for other in members:
             if other["settings"].get("seed") == seed:

@@ -45,15 +45,15 @@ class Data(NamedTuple):
     @classmethod
     def of(cls, run: dict) -> "Data":
         """Return what a run was tested on."""
-        data, settings = run["data"], run["settings"].get("data", {})
+        data, settings = run["data"], run["settings"]["data"]
         name, _ = split_name(data["name"])
         corpus = data["corpus"]
         return cls(
             name=name,
             speech=corpus.get("test_fingerprint", corpus.get("fingerprint", "")),
             noise=data.get("noise", {}).get("fingerprint", ""),
-            noise_field=settings.get("noise_field", "point"),
-            engine=settings.get("engine", "jax"),
+            noise_field=settings["noise_field"],
+            engine=settings["engine"],
             test_size=data["sizes"]["test"],
         )
 

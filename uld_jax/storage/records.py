@@ -73,37 +73,21 @@ _FREE_TO_CHANGE = frozenset(
 )
 
 
-# Settings that came after the first kept records, with what was before they came.
-_ADDED = {
-    "data": {
-        "clock_offset": 0.0,
-        "engine": "jax",
-        "epoch_examples": None,
-        "nodes_in_training": None,
-        "noise": "builtin",
-        "noise_field": "point",
-        "position_error": 0.0,
-        "recordings": "",
-        "source": "prepared",
-        "speech_hours": 10.0,
-    },
-    "model": {"dtype": "float32"},
-    "train": {
-        "evaluation_batch_size": None,
-        "fine_tuning_rate": 1e-4,
-        "permutation_invariant": True,
-        "schedule": "plateau",
-    },
-    "init": {"folder": None, "data": None, "partial": False},
-}
-_ADDED_TO_NETWORK = {"adhoc": {"mask_average": "plain"}}
-
 _SAID_BY = {
     "init.data": "--init_from, trained on",
     "init.partial": "--init_partial",
 }
-_SECTIONS = ("data", "model", "train")  # There from the first record on.
-_NEEDED = ("status", "settings", "data")  # In every record.
+# Keys that a record must have, dots between levels.
+_NEEDED = ("status", "settings", "data")
+_NEEDED_OF_TESTED_DATA = tuple(
+    f"settings.data.{key}" for key in ("name", "engine", "noise_field")
+)
+_NEEDED_OF_NETWORK = (
+    *("settings.init", "settings.label.scheme", "settings.label.resolution"),
+    *("settings.model.name", "settings.train.epochs"),
+    "settings.train.permutation_invariant",
+    *("seed", "init", "trained_places", "best_epoch", "epochs", "test", "converged"),
+)
 _FOLDERS = ("dir", "recordings", "speech", "noise")  # Settings of the data.
 
 
@@ -135,27 +119,40 @@ def without_places(settings: dict) -> dict:
         for key, value in settings["data"].items()
     }
     told = settings | {"data": data}
-    if folder := settings.get("init", {}).get("folder"):
+    if folder := settings.get("init", {}).get("folder"):  # A baseline has no init.
         told["init"] = settings["init"] | {"folder": named(folder)}
     return told
 
 
-def completed(settings: dict) -> dict:
-    """Return a network's settings with those that came after they were stored.
+def check_complete(record: dict, what: str) -> None:
+    """Check that a record has the keys that are read.
 
-    Those have the values that stand for what was before; a baseline's are returned as
-    they are.
+    Args:
+        record: A record of a network or, with a `method`, of a baseline.
+        what: What it is called in the message.
+
+    Raises:
+        RecordError: With the missing keys.
     """
-    if "model" not in settings:
-        return settings
-    added = _ADDED_TO_NETWORK.get(settings["model"].get("name"), {})
-    return settings | {
-        section: values
-        | (added if section == "model" else {})
-        | settings.get(section, {})
-        for section, values in _ADDED.items()
-        if section in settings or section not in _SECTIONS
-    }
+
+    def has(dotted: str) -> bool:
+        inner = record
+        for key in dotted.split("."):
+            if not isinstance(inner, dict) or key not in inner:
+                return False
+            inner = inner[key]
+        return True
+
+    for needed in (
+        _NEEDED,
+        _NEEDED_OF_TESTED_DATA,
+        () if "method" in record else _NEEDED_OF_NETWORK,
+    ):
+        if missing := [key for key in needed if not has(key)]:
+            raise RecordError(
+                f"{what} is not a record of this version of uld_jax: it lacks "
+                f"{', '.join(missing)}"
+            )
 
 
 def differences(old: dict, new: dict) -> list[str]:
@@ -175,11 +172,11 @@ def changes(before: dict, after: dict) -> list[str]:
 def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
     """Return all records at or below some paths, ordered by path.
 
-    Each has its folder added as `folder`, and its settings are `completed`.
+    Each has its folder added as `folder`.
 
     Raises:
         FileNotFoundError: If a path does not exist or holds no record.
-        RecordError: If a file is not JSON, or no record.
+        RecordError: If a file is not JSON, or lacks a key.
     """
     records = {}
     for path in map(pathlib.Path, paths):
@@ -195,16 +192,8 @@ def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:
                 raise RecordError(f"{str(file)!r} is not a record: {error}") from None
             if not isinstance(content, dict):
                 raise RecordError(f"{str(file)!r} is not a record: {content!r:.40}")
-            lacking = [key for key in _NEEDED if key not in content]
-            if lacking:
-                raise RecordError(
-                    f"{str(file)!r} is not a record: it lacks {', '.join(lacking)}"
-                )
-            settings = completed(content["settings"])
-            records[file] = content | {
-                "settings": settings,
-                "folder": str(file.parent),
-            }
+            check_complete(content, repr(str(file)))
+            records[file] = content | {"folder": str(file.parent)}
     return list(records.values())
 
 

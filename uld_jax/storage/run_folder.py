@@ -62,8 +62,11 @@ def settings_in(folder: pathlib.Path) -> dict | None:
     path = folder / SETTINGS_FILE
     if path.exists():
         try:
-            return records.completed(json.loads(path.read_text()))
-        except (ValueError, TypeError, AttributeError) as error:
+            settings = json.loads(path.read_text())
+            if not isinstance(settings, dict):
+                raise ValueError(f"it holds {settings!r:.40}")
+            return settings
+        except ValueError as error:
             raise RunConflictError(
                 f"{str(path)!r} cannot be read: {error}; remove this file to go on with "
                 "the run by the command it was begun with, or give another --workdir"

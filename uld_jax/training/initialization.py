@@ -170,9 +170,9 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         "run": run.get("card", {}).get("name", pathlib.Path(run["folder"]).name),
         "data": run["data"]["name"],
         "kind": _kind(run),
-        "trained_places": run.get("trained_places", {}),
+        "trained_places": run["trained_places"],
         "epoch": run["best_epoch"],
-        "seed": run.get("seed"),
+        "seed": run["seed"],
         "commit": run.get("commit"),
         "parameters": digest(saved),
         "begun_anew": new,
@@ -227,7 +227,7 @@ def _misfit(
 def _kind(run: dict) -> str:
     """Return a short hash of how a network came to be, its seed and label aside."""
     settings = records.identity(run["settings"])
-    before = (run.get("init") or {}).get("kind")
+    before = run["init"] and run["init"]["kind"]
     lines = [
         f"{key} {value}"
         for key, value in sorted(settings.items())
@@ -245,8 +245,8 @@ def check_begun_from(record: dict, config, workdir) -> None:
         RunConflictError: With both runs' names.
         RecordError: If the folder holds no finished run of a network.
     """
-    before = record.get("init") or {}
-    if config.init.folder is None or "parameters" not in before:
+    before = record["init"]
+    if config.init.folder is None or before is None:
         return
     run = weights.read_network(config.init.folder, "--init_from")
     try:
@@ -256,7 +256,7 @@ def check_begun_from(record: dict, config, workdir) -> None:
     if now != before["parameters"]:
         raise run_folder.RunConflictError(
             f"{str(workdir)!r} holds a run that has begun from another network, that of "
-            f"{before.get('run')!r} with the parameters {before['parameters']}, and "
+            f"{before['run']!r} with the parameters {before['parameters']}, and "
             f"{config.init.folder!r} has {now}; give another --workdir"
         )
 

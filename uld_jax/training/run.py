@@ -72,7 +72,7 @@ class Run:
         if config.init.folder is not None:
             items, self.init = initialization.load(config, self._best_items())
             self.state = self.state._replace(**items)
-        before = (self.init or {}).get("trained_places", {})
+        before = self.init["trained_places"] if self.init else {}
         trained_here = config.train.epochs > 0
         self.trained_places = seen_positions.trained(
             before, self.data.origin, trained_here

@@ -21,11 +21,7 @@ _FLOOR, _COMPRESSION = 1e-4, 0.3
 _EPSILON = 1e-6  # Of layer norms in Flax; PyTorch's is 1e-5.
 _KNOWN = {
     "front_end": "level_compressed",
-    "fusion": "mean",
-    "split": "sigmoid",
-    "mask_average": "plain",
     "remat": False,
-    "average_frames": "early",
 }
 
 
