@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import ModuleType
 
 import pytest
 from conftest import ROOT, tiny_settings
@@ -196,7 +196,9 @@ def test_each_outcome_has_an_exit_code_of_its_own(error, code, capsys):
         raise error
 
     with pytest.raises(SystemExit) as end:
-        app._call(SimpleNamespace(main=main), [])
+        command = ModuleType("command")
+        command.main = main
+        app._call(command, [])
     assert end.value.code == code
     assert "it is" in capsys.readouterr().err
 
