@@ -251,7 +251,7 @@ def _write_missing(make_builder, executor: Executor, missing, shards) -> None:
         skipped = executor(make_builder, missing, bar)
     if skipped:
         examples = "; ".join(f"{n}: {r}" for n, r in sorted(skipped.items())[:5])
-        progress.say(f"{len(skipped)} files were drawn and skipped: {examples}")
+        progress.log(f"{len(skipped)} files were drawn and skipped: {examples}")
 
 
 def use_one_thread() -> None:

@@ -129,7 +129,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             )
             self._check()
         for sentence in self.shortfall():
-            progress.say(sentence)
+            progress.log(sentence)
         self.info.metadata.update(self._origin())
         return shards.iterators(self)
 

@@ -157,7 +157,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             self._session = opened.listed()
             _check(self._session, config)
         for sentence in self.shortfall():
-            progress.say(sentence)
+            progress.log(sentence)
         self.info.metadata.update(self._origin())
         return shards.iterators(self)
 

@@ -309,7 +309,7 @@ def test_a_second_build_waits_and_finds_the_work_done(tiny_path, tmp_path, monke
         first.stdin.close()
 
     said = []
-    monkeypatch.setattr(locking.progress, "say", first_is_done)
+    monkeypatch.setattr(locking.progress, "log", first_is_done)
     with child(final.with_name("1.0.0.lock")) as first:
         assert first.stdout.readline() == "held\n"
         assert shards.prepare(factory(Breaks, tmp_path), pool.executor(1)) == final

@@ -31,7 +31,7 @@ def main(values, _) -> None:
         config, values.method, workdir, prepare=values.prepare
     )
     test = record["test"]
-    progress.say(
+    progress.log(
         f"Test: MAE {test['mae']:.3f} m, median {test['median']:.3f} m, 90th "
         f"percentile {test['p90']:.3f} m"
     )

@@ -85,13 +85,13 @@ def main(values, _) -> None:
         step, num_sources = locate.baseline(session, values.method, values.num_sources)
     batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
     if run and run["converged"] is False:
-        progress.say(f"The run {values.run} did not converge: do not trust positions.")
+        progress.log(f"The run {values.run} did not converge: do not trust positions.")
     table, left_out = [], []
     for found in locate.locate(session, step, num_sources, batch_size, left_out):
-        progress.say(found.summary())
+        progress.log(found.summary())
         table += locate.rows(found)
     if out:
         locate.write_table(out, table)
-        progress.say(f"{len(table):,} positions are in {out}")
+        progress.log(f"{len(table):,} positions are in {out}")
     if left_out:
         raise errors.Failed("Left out:\n  " + "\n  ".join(left_out))

@@ -41,4 +41,4 @@ def main(values, _) -> None:
         processes=values.processes,
         beam_options=values.beam_options if values.beam else None,
     )
-    progress.say(f"Prepared: {path}")
+    progress.log(f"Prepared: {path}")

@@ -37,4 +37,4 @@ def main(values, _) -> None:
     data.load()
     size = len(data.held_out["test"])
     robustness.test_runs(runs, data, min(values.examples or size, size))
-    progress.say(f"{len(runs)} runs have their {records.CONDITIONS_FILE}")
+    progress.log(f"{len(runs)} runs have their {records.CONDITIONS_FILE}")

@@ -22,9 +22,9 @@ def main(values, _) -> None:
     """Share the network, and report what was written."""
     from uld_jax.pretrained import card
 
-    progress.say(card.share(values.run, values.out, values.license))
+    progress.log(card.share(values.run, values.out, values.license))
     if values.license is None:
-        progress.say(
+        progress.log(
             "The card names no license, so nobody knows what they may do with the "
             "weights; --license=NAME adds one."
         )

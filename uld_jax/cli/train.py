@@ -84,12 +84,12 @@ def _train(values) -> None:
         reason = f": {record['reason']}" if record.get("reason") else ""
         raise errors.Failed(f"the run has {record['status']}: {values.workdir}{reason}")
     if record["converged"] is False:
-        progress.say(
+        progress.log(
             "The run did not converge: its validation ACC is below twice that of "
             'guessing. Tables show "/" for it.'
         )
     test = record["test"]
-    progress.say(
+    progress.log(
         f"Test: MAE {test['mae']:.3f} m, ACC {100 * test['accuracy']:.2f} %, median "
         f"{test['median']:.3f} m; quantization error {test['quantization_error']:.3f} m"
     )

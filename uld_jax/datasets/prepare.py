@@ -146,7 +146,7 @@ def prepare(
     elif maker.simulated:
         seconds = builder.builder_config.core_seconds(config.data.engine)
         how = f"about {max(1, round((seconds / processes + 10) / 60))} min {how}"
-    progress.say(
+    progress.log(
         f"Preparing {maker.kind}/{builder.builder_config.name} in {path}: "
         f"{sum(builder.size_of_split.values()):,} examples, "
         f"{builder.expected_bytes / 1e9:.2f} GB, {how}; {made_of}"
@@ -234,10 +234,10 @@ def _recorded(config, maker: Maker):
         features["source_positions"].shape[0],
     )
     for sentence in builder.shortfall():
-        progress.say(sentence)
+        progress.log(sentence)
     sizes = builder.size_of_split
     if lacking := [split for split in sessions.SPLITS if not sizes.get(split)]:
-        progress.say(
+        progress.log(
             f"{data.name} has no split {', '.join(lacking)}: networks are trained on "
             "train and validation, and tested on test"
         )

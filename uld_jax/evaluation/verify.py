@@ -164,7 +164,7 @@ def verify_all(paths: Iterable[str]) -> list[str]:
     damaged = []
     for path in found:
         good, lines = verify(path)
-        progress.say(
+        progress.log(
             "\n".join(f"{path}: damaged: {line}" for line in lines)
             if lines
             else f"{path}: good ({good})"

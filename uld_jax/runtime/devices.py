@@ -16,7 +16,6 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from uld_jax.runtime import errors, progress, stopping
-from uld_jax.storage import records
 
 _AXIS = "data"
 # What is said of a process that has ended, by XLA and what it sends by.
@@ -72,7 +71,7 @@ def join_processes(
             "--coordinator=HOST:PORT --num_processes=N --process_id=K"
         ) from None
     if jax.process_index():
-        progress.be_quiet()
+        progress.silence()
 
 
 def is_one_of_many() -> bool:
@@ -126,7 +125,7 @@ class Devices:
             kind = self._among[0].device_kind
             idle = f"; {self._left} more are left idle, since the batch cannot be "
             idle += f"divided among {self.num + self._left}"
-            progress.say(
+            progress.log(
                 f"Devices: {self.num} x {kind} in {self._count} "
                 f"process{'es' if self._count > 1 else ''}{idle if self._left else ''}"
             )
@@ -211,7 +210,7 @@ class Devices:
         if self.is_only:
             return
         mine = json.loads(json.dumps(facts, default=str))
-        lines = records.changes(self.told_by_first(mine), mine)
+        lines = errors.describe_changes(self.told_by_first(mine), mine)
         if multihost_utils.process_allgather(np.int32(len(lines))).any():
             where = "here, against process 0:\n  " + "\n  ".join(lines)
             raise DeviceError(

@@ -16,3 +16,12 @@ class LockedError(InputError):
 
 class Failed(Exception):
     """A command that did its work and has bad news."""
+
+
+def describe_changes(before: dict, after: dict) -> list[str]:
+    """List the keys whose values differ, as "key: old -> new" lines."""
+    return [
+        f"{key}: {before.get(key)!r} -> {after.get(key)!r}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]

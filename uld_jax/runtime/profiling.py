@@ -53,7 +53,7 @@ class Profiler:
         if self._running:
             self._running = False
             jax.profiler.stop_trace()
-            progress.say(
+            progress.log(
                 f"{self._folder}: trace of steps {_FIRST} to "
                 f"{min(self._steps, _LAST)}, for xprof or, perfetto_trace.json.gz, for ui.perfetto.dev"
             )

@@ -6,19 +6,17 @@ import time
 import tqdm
 
 _SECONDS_BETWEEN_LINES = 20.0
-
-
 _quiet = False
 
 
-def be_quiet() -> None:
-    """Show nothing from now on: another process of the same work does."""
+def silence() -> None:
+    """Turn off all output of this process, for all but one of several processes."""
     global _quiet
     _quiet = True
 
 
-def say(message: str) -> None:
-    """Print a line, above any progress bar."""
+def log(message: str) -> None:
+    """Print a line above any progress bar."""
     if not _quiet:
         tqdm.tqdm.write(message)
         sys.stdout.flush()
@@ -78,7 +76,7 @@ class Progress:
         seconds = self._last_line - self._started
         speed = (self._done - self._done_before) / max(seconds, 1e-9)
         left = (self._total - self._done) / max(speed, 1e-9)
-        say(
+        log(
             f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, "
             f"{speed:.3g} per second, {left:.0f} s left" + (f", {note}" if note else "")
         )

@@ -56,7 +56,7 @@ class Checkpoints:
         except Exception as failure:
             if error is None:
                 raise
-            progress.say(f"Besides: {failure}")
+            progress.log(f"Besides: {failure}")
         finally:
             self._thread.shutdown()
 
@@ -159,13 +159,13 @@ class Checkpoints:
         """Return the newest step that can be read, and what was read."""
         folder, bad = self._workdir / kind, {}
         for path in step_folders.foreign(folder):
-            progress.say(f"{str(path)!r} is no checkpoint; it is left alone")
+            progress.log(f"{str(path)!r} is no checkpoint; it is left alone")
         for step, path in reversed(step_folders.steps(folder).items()):
             try:
                 found = read(path)
             except integrity.UnusableError as error:
                 bad[step] = error
-                progress.say("\n".join(error.shown(f"{folder}/{step}: ")))
+                progress.log("\n".join(error.shown(f"{folder}/{step}: ")))
                 continue
             except checksums.NewerFormatError as error:
                 raise CheckpointError(f"{str(path)!r} was {error}") from None
@@ -181,7 +181,7 @@ class Checkpoints:
         path = step_folders.steps(folder).get(step)
         if self._writes and path is not None:
             place = step_folders.put_aside(path, self._workdir / _DAMAGED)
-            progress.say(f"{folder}/{step} was moved to {place}")
+            progress.log(f"{folder}/{step} was moved to {place}")
 
 
 def read_arrays(
@@ -243,7 +243,7 @@ def _save(folder: pathlib.Path, step: int, state: dict, note: dict) -> None:
     try:
         step_folders.keep(folder, step, _KEPT)
     except OSError as error:
-        progress.say(f"{folder}: older steps could not be deleted: {error}")
+        progress.log(f"{folder}: older steps could not be deleted: {error}")
 
 
 def _of_disk(error: Exception) -> str | None:

@@ -47,7 +47,7 @@ def hold(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
                     f"another process is at work in {_holder(file, path)}; wait for "
                     "it or stop it"
                 )
-            progress.say(f"Waiting for a process at work in {_holder(file, path)}")
+            progress.log(f"Waiting for a process at work in {_holder(file, path)}")
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         now = datetime.datetime.now().astimezone()

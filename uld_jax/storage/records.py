@@ -73,7 +73,7 @@ _FREE_TO_CHANGE = frozenset(
 )
 
 
-_SAID_BY = {
+_FLAGS = {
     "init.data": "--init_from, trained on",
     "init.partial": "--init_partial",
 }
@@ -157,16 +157,11 @@ def check_complete(record: dict, what: str) -> None:
 
 def differences(old: dict, new: dict) -> list[str]:
     """Return the settings that make another run, as "key: old -> new" lines."""
-    return changes(identity(old), identity(new))
 
+    def named(settings):
+        return {_FLAGS.get(key, key): v for key, v in identity(settings).items()}
 
-def changes(before: dict, after: dict) -> list[str]:
-    """Return what differs between two dictionaries, as "key: old -> new" lines."""
-    return [
-        f"{_SAID_BY.get(key, key)}: {before.get(key)!r} -> {after.get(key)!r}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+    return errors.describe_changes(named(old), named(new))
 
 
 def read(paths: Iterable[str | pathlib.Path]) -> list[dict]:

@@ -126,5 +126,5 @@ def read_record(workdir: pathlib.Path) -> dict | None:
     """
     record = read(workdir)
     if record and record["status"] != "running":
-        progress.say(f"{workdir}: this run is {record['status']} already")
+        progress.log(f"{workdir}: this run is {record['status']} already")
     return record

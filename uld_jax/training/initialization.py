@@ -133,7 +133,7 @@ def _check_same_network(run: dict, config) -> None:
     had = run["data"].get("law", {}).get("num_sources", wanted)
     old = parts(run["settings"], had)
     new = parts(config_lib.to_dict(config), had if wanted is None else wanted)
-    if lines := records.changes(old, new):
+    if lines := errors.describe_changes(old, new):
         raise InitError(
             f"--init_from: the run in {run['folder']!r} has another label or network:"
             "\n  "
@@ -279,7 +279,7 @@ def _tell_differences(
         raise InitError(
             f"--init_from: nothing of the network in {folder!r} fits:\n  {text}"
         )
-    progress.say(
+    progress.log(
         f"{count - len(new)} of {count} arrays are taken from {folder}; these begin "
         f"anew or are left:\n  {text}"
     )

@@ -72,7 +72,7 @@ class SkippedSteps:
     def note(self, step: int, loss: float, grad_norm: float) -> None:
         """Write down one step, by the number of those before it in the run."""
         epoch, step_in_epoch = divmod(step, self._steps_per_epoch)
-        progress.say(
+        progress.log(
             f"Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: "
             f"its loss is {loss}, and the norm of its gradient {grad_norm}"
         )

@@ -128,7 +128,7 @@ class Run:
             error: Diverged or FloatingPointError: the loss, or what the network says,
                 is not finite any more.
         """
-        progress.say(f"{self.workdir}: {error}")
+        progress.log(f"{self.workdir}: {error}")
         return self._write_record("diverged", reason=str(error))
 
     def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict:
@@ -152,7 +152,7 @@ class Run:
         parts = ", ".join(f"{k} {n:,}" for k, n in self.network["parts"].items())
         flops = self.network["flops"]
         cost = f"; {flops / 1e9:.3g} GFLOP forward an example" if flops else ""
-        progress.say(
+        progress.log(
             f"Network {self.config.model.name}: {self.network['parameters']:,} "
             f"parameters ({parts}){cost}"
         )
@@ -167,7 +167,7 @@ class Run:
         if note is not None:
             items = restored[0] if restored else items
             self.history = history.History.from_note(note)
-            progress.say(f"{self.workdir}: going on at epoch {self.history.epoch + 1}")
+            progress.log(f"{self.workdir}: going on at epoch {self.history.epoch + 1}")
         self.state = self.devices.replicate(step_lib.from_items(items))
         self.skipped.begin(jax.device_get(self.state.skipped))
 
@@ -191,7 +191,7 @@ class Run:
             newest, *older = older
             restored = saved.restore("last", items, newest)
         if bad:
-            progress.say(f"{bad}\nGoing back to last/{newest}, which speaks of another")
+            progress.log(f"{bad}\nGoing back to last/{newest}, which speaks of another")
         return restored
 
     def _bad_best(self, saved, note: dict) -> checkpoints.CheckpointError | None:
@@ -259,7 +259,7 @@ class Run:
         after = time.monotonic() - started
         noted = so_far.end_epoch(rate, means, told, after)
         mae = validation.metrics["mae"]
-        progress.say(
+        progress.log(
             f"Epoch {so_far.epoch}: loss {means['loss']:.3f}, validation "
             f"loss {validation.loss:.3f} ({validation.kl:.3f} above its floor), ACC "
             f"{100 * validation.metrics['accuracy']:.1f} %, MAE {mae:.3f} m; "

@@ -119,7 +119,7 @@ def _with_resolutions(cells: list[dict], resolutions: list[int], base) -> list[d
         if cell not in found
     ]
     if left_out:
-        progress.say(
+        progress.log(
             f"Left out at I = 1: {', '.join(left_out)}; with one cell there is nothing "
             "to choose"
         )

@@ -58,7 +58,7 @@ def work_off(
             return found
         if not any_here:
             if not told:
-                progress.say("Waiting for the runs that are at work elsewhere")
+                progress.log("Waiting for the runs that are at work elsewhere")
             told = True
             _pause(deadline)
 
@@ -78,7 +78,7 @@ def _pass(runs: dict[str, Run], found: dict[str, str], deadline: float) -> bool:
         found[name], note = _take(run, title, deadline)
         any_here |= note is None
         if note is not None and found[name] != before:
-            progress.say(f"{title}: {note}")
+            progress.log(f"{title}: {note}")
     return any_here
 
 
@@ -112,7 +112,7 @@ def _start(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
     left = deadline - time.monotonic()
     if left <= 0:
         raise stopping.Stopped("the time given is up")
-    progress.say(title)
+    progress.log(title)
     code = run.start(left if math.isfinite(left) else None)
     if code == errors.EXIT_STOPPED:
         raise stopping.Stopped("the run was stopped")
@@ -145,7 +145,7 @@ def tell(found: dict[str, str]) -> None:
     """
     elsewhere = [name for name, outcome in found.items() if outcome == _ELSEWHERE]
     if elsewhere:
-        progress.say(
+        progress.log(
             f"{len(elsewhere)} of {len(found)} runs are still at work elsewhere: "
             f"{', '.join(elsewhere)}; the same command looks again, with --wait until "
             "they are over"
