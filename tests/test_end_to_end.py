@@ -5,6 +5,7 @@ import shutil
 import zipfile
 
 import jax
+import made_records
 import numpy as np
 import optax
 import pytest
@@ -191,7 +192,8 @@ def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
 def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
     settings = config_lib.to_dict(config)
-    record = {"status": "running", "settings": settings, "data": {"name": "other"}}
+    record = made_records.record("uld") | {"status": "running", "settings": settings}
+    record["data"] = {"name": "other"}
     records.write_json(tmp_path / "record.json", record)
     with pytest.raises(run_folder.RunConflictError, match="on other data"):
         train.train_and_evaluate(config, tmp_path)

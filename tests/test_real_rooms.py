@@ -269,7 +269,7 @@ def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path
         run = {
             "data": {"name": config.data.name, "sizes": {"test": 5}}
             | dict(builder.info.metadata),
-            "settings": {},
+            "settings": config_lib.to_dict(config),
         }
         found.add(tested_on.Data.of(run))
     assert len(found) == 1

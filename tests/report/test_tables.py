@@ -151,9 +151,8 @@ def test_what_did_not_converge_is_a_stroke():
         "best_epoch": 0,
         "converged": None,
     }
-    old = room_record("heat_map", resolution=8)
-    del old["converged"]
-    (table,) = made([lost, broken, old])
+    untrained = room_record("heat_map", resolution=8) | {"converged": None}
+    (table,) = made([lost, broken, untrained])
     assert list(by_row(table)["HM", "MAE m (ours)"].values()) == [
         *("/", "", "", "0.100", "/", "/")
     ]
