@@ -48,7 +48,6 @@ def test_the_papers_settings_are_the_default():
         ("data.source", "new", "--config.data.source is 'new'; there are prepared"),
         ("data.engine", "rays", "--config.data.engine is 'rays'; there are jax"),
         ("data.noise_field", "pink", "--config.data.noise_field is 'pink'; there"),
-        ("data.epoch_examples", 127, "--config.data.epoch_examples is 127"),
         ("data.speech_hours", 0.0, "--config.data.speech_hours is 0.0"),
         ("train.schedule", "step", "--config.train.schedule is 'step'; there are pl"),
         ("train.epochs", -1, "--config.train.epochs is -1"),
@@ -88,7 +87,7 @@ def test_bad_settings_are_named(key, value, message):
     ],
 )
 def test_values_of_a_wrong_type_are_refused_with_their_key(key, value):
-    """Commands tell it as a bad flag."""
+    """Commands report it as a bad flag."""
     with pytest.raises(TypeError, match=f"{key.rpartition('.')[2]}.*{value}"):
         resolved(**{key: value})
 
@@ -110,6 +109,33 @@ def test_one_cell_is_for_uld_alone(scheme):
 
 def test_the_finest_grid_is_not_refused():
     assert resolved(**{"label.resolution": 1000}).label.outputs_per_axis == 1001
+
+
+def test_an_experiment_is_loaded_by_name_and_by_path():
+    config = config_lib.load_config("ad1:reduced", **{"label.resolution": 8})
+    assert config.data.name == "simulated/ad1_reduced:1.0.0"
+    assert (config.label.resolution, config.label.outputs_per_axis) == (8, 9)
+    path = str(ROOT / "experiments" / "ad1.py")
+    assert config_lib.load_config(path) == config_lib.load_config("ad1")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "overrides", "message"),
+    [
+        ("ad7", {}, "no experiment 'ad7'; there are ad1, ad2,"),
+        ("no/where.py", {}, "no experiment 'no/where.py'"),
+        ("ad1:large", {}, "ad1:large: no size 'large'"),
+        ("l1:reduced:tiny", {}, "no size 'reduced:tiny'"),
+        ("demo:tiny", {}, "demo:tiny: get_config"),
+        ("l1", {"train.learning_rte": 0.1}, "learning_rte.*\n.*learning_rate"),
+        ("l1", {"trian.epochs": 1}, "trian"),
+        ("l1", {"train.epochs": "three"}, "three"),
+        ("l1", {"train.epochs": -1}, "--config.train.epochs is -1"),
+    ],
+)
+def test_an_experiment_that_cannot_be_loaded_is_named(experiment, overrides, message):
+    with pytest.raises(config_lib.ConfigError, match=message):
+        config_lib.load_config(experiment, **overrides)
 
 
 def test_differences_name_the_keys():
@@ -159,11 +185,11 @@ def test_a_misspelled_key_in_an_experiment_is_an_error():
 
 
 def test_pyroomacoustics_has_noise_from_a_point_alone():
-    with pytest.raises(config_lib.ConfigError, match="noise comes from a point"):
+    with pytest.raises(config_lib.ConfigError, match=r"is 'diffuse'; .* must be point"):
         resolved(**{"data.engine": "pyroomacoustics", "data.noise_field": "diffuse"})
 
 
 def test_compact_data_sets_are_rendered_by_jax():
     assert resolved(**{"data.source": "compact"}).data.source == "compact"
-    with pytest.raises(config_lib.ConfigError, match="compact data sets are rendered"):
+    with pytest.raises(config_lib.ConfigError, match="compact data sets need jax"):
         resolved(**{"data.engine": "pyroomacoustics", "data.source": "compact"})

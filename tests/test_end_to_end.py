@@ -222,8 +222,12 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
             "was prepared from the corpus 'builtin'",
         ),
         (["--config.train.batch_size=64"], "batch size 64 is larger than the 48"),
+        (
+            ["--config.data.source=fresh", "--config.data.epoch_examples=7"],
+            "has 7 fresh examples, fewer than the batch size of 8",
+        ),
         (["--config.model.num_encoders=3"], "8 nodes cannot be divided among 3"),
-        (["--config.data.nodes_in_training=4"], "nodes_in_training is 4; the network"),
+        (["--config.data.nodes_in_training=4"], "nodes_in_training is 4; network"),
         (["--config.model.name=adhoc"], "by config.default('adhoc')"),
         (["spare"], "unknown argument 'spare'"),
         (["experiments/l1.py"], "pass --config=experiments/l1.py"),

@@ -1,10 +1,13 @@
-"""The settings all experiments share, and their checks (Sec. 3.3)."""
+"""Settings of all experiments: defaults, checks, loading by name (Sec. 3.3)."""
+
+import pathlib
+import runpy
 
 from ml_collections import config_dict
 
 from uld_jax.labels import schemes
 from uld_jax.networks import ad_hoc, build, front_ends
-from uld_jax.runtime import errors
+from uld_jax.runtime import errors, experiments
 from uld_jax.simulation import rooms
 
 ConfigDict = config_dict.ConfigDict
@@ -22,72 +25,72 @@ _MODELS = {
         "num_encoders": 2,
     },
     "adhoc": {
-        # What is fed of the spectra: one of front_ends.NAMES.
+        # Spectral features: one of front_ends.NAMES.
         "front_end": "level_compressed",
-        # Frames averaged to one step of time before the blocks.
+        # Frames averaged to one time step before the blocks.
         "frames_per_step": 1,
         "width": 256,
         "num_heads": 4,
         "num_blocks": 2,
         "num_temporal_blocks": 2,
-        # How the layers of codes and logits begin: "smooth" over the grid, or
+        # Initial values of the layers of codes and logits: "smooth" over the grid, or
         # "independent".
         "grid_init": "smooth",
         "dropout": 0.1,
-        # Compute the blocks anew in the backward pass: less memory, more time.
+        # Recompute the blocks in the backward pass: less memory, more time.
         "remat": False,
     },
 }
 
 
 def default(network: str = "encoder_decoder") -> ConfigDict:
-    """Return the settings of every experiment, to be changed by its file.
+    """Make the default settings, which an experiment's file then changes.
 
-    They are locked: a misspelled key raises an error.
+    They are locked: setting a misspelled key raises AttributeError.
 
     Args:
-        network: Name of the network, whose settings are in `model`.
+        network: Name of the network that `model` holds the settings of.
     """
     config = ConfigDict(
         {
             "seed": 0,
             "data": {
-                # Prepared data set as name/config:version, below the folder `dir`.
+                # Prepared data set as builder/config:version, below the folder `dir`.
                 "name": "simulated/l1:1.0.0",
                 "dir": "datasets",
-                # Real recordings to prepare it from: a folder.
+                # What it is prepared from. Recordings: a folder.
                 "recordings": "",
-                # Or dry speech: a folder, or "builtin".
+                # Dry speech: a folder, or "builtin".
                 "speech": "LibriSpeech",
                 "speech_splits": ("train-clean-360", "dev-clean", "test-clean"),
                 # Noise for reverberant rooms: a folder, or "builtin".
                 "noise": "builtin",
-                # How it comes to the nodes: "point", "diffuse" or "independent".
+                # Noise at the nodes: from a "point", "diffuse", or "independent".
                 "noise_field": "point",
-                # What renders reverberant rooms: "jax" or "pyroomacoustics".
+                # Simulator of reverberant rooms: "jax" or "pyroomacoustics".
                 "engine": "jax",
-                # Examples: "prepared"; "compact", which is prepared as dry speech and
-                # rendered for every step; or "fresh" rooms for every training step.
+                # Examples: "prepared" on disk; "compact", dry speech on disk, rendered
+                # for each batch; or "fresh", new rooms simulated for each batch.
                 "source": "prepared",
-                # Fresh: hours of speech, and of noise, held on the device at most, and
-                # examples called an epoch. Unset: as many as the data set trains on.
+                # Fresh: most hours of speech, and of noise, held on the device; and
+                # examples per epoch. Unset: as many as the prepared training split has.
                 "speech_hours": 10.0,
                 "epoch_examples": config_dict.placeholder(int),
                 # Hold the whole data set on the device, as int16.
                 "on_device": True,
-                # Without that: batches read ahead, and threads that read them.
+                # Otherwise: batches read ahead, and threads that read them.
                 "prefetch_batches": 4,
                 "read_threads": 4,
-                # Nodes heard in training, drawn anew each time. Unset: all.
+                # Nodes per training example, drawn at random each time. Unset: all.
                 "nodes_in_training": config_dict.placeholder(int),
-                # Training: standard deviation of the nodes' clocks in seconds, and of
-                # what is believed of their places, along x and y, in meters.
+                # Perturbations in training: standard deviations of the nodes' clock
+                # offsets in seconds, and of their positions along x and y in meters.
                 "clock_offset": 0.0,
                 "position_error": 0.0,
             },
             "label": {
                 "scheme": "uld",
-                # Cells per axis I. Unset: as many as give outputs_per_axis outputs.
+                # Cells per axis I. Unset: those with outputs_per_axis outputs.
                 "resolution": config_dict.placeholder(int),
                 "outputs_per_axis": 6,
             },
@@ -98,34 +101,36 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "dtype": "float32",
                 **_MODELS[network],
             },
-            # What a network begins from: filled in by --init_from, by which `folder`
-            # is a run's, `data` the data set it was trained on, and `partial` whether
-            # what does not fit begins anew. Unset: from scratch.
+            # Where the first parameters come from; set by --init_from, never by hand.
+            # The folder of a run, the data set it was trained on, and whether to
+            # initialize what does not fit. Unset: train from scratch.
             "init": {
                 "folder": config_dict.placeholder(str),
                 "data": config_dict.placeholder(str),
                 "partial": False,
             },
             "train": {
-                # 0: what --init_from names is tested as it is.
+                # 0: test the network of --init_from without training.
                 "epochs": 50,
-                # Over all devices and processes.
+                # Over all devices and processes together.
                 "batch_size": 128,
-                # Examples evaluated at once, at least. Unset: as many.
+                # Examples per evaluation batch. Unset: batch_size.
                 "evaluation_batch_size": config_dict.placeholder(int),
                 "learning_rate": 1e-3,
-                # In its place where the network begins from another run's.
+                # Replaces learning_rate with --init_from.
                 "fine_tuning_rate": 1e-4,
-                # "plateau", the paper's, or "cosine": down to nothing by the end.
+                # "plateau" as in the paper, or "cosine" down to zero.
                 "schedule": "plateau",
-                # From the plateau on: this times learning_rate.
+                # The learning rate is multiplied by it once, after plateau_patience
+                # epochs without a better validation loss; training ends after
+                # stop_patience such epochs.
                 "plateau_factor": 0.1,
                 "plateau_patience": 3,
                 "stop_patience": 10,
                 "weight_decay": 0.01,
-                # Several sources: each example's best assignment counts (PIT).
+                # Several sources: loss of each example's best permutation (PIT).
                 "permutation_invariant": True,
-                # Also save the state every so many steps within an epoch.
+                # Within an epoch, save the state every so many steps.
                 "checkpoint_steps": 1000,
             },
         }
@@ -134,8 +139,8 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
 
 
 _LARGEST = 2**31 - 1
-# Cells of a centimeter in the largest room of ten meters. A layer from 5,120 features
-# to more outputs would be larger than the memory of any device.
+# Cells of a centimeter in the largest room, ten meters long. With more, a layer from
+# 5,120 features to all outputs would exceed the memory of any device.
 _FINEST = 1000
 _RANGES = (
     ("seed", 0, _LARGEST),
@@ -175,15 +180,62 @@ _CHOICES = (
 )
 
 
+def load_config(experiment: str, **overrides) -> ConfigDict:
+    """Load an experiment's settings, checked and complete.
+
+    >>> config = load_config("ad1:reduced", **{"label.resolution": 8})
+    >>> config.label.scheme, config.label.resolution, config.train.batch_size
+    ('uld', 8, 8)
+
+    Args:
+        experiment: Name of an installed experiment or path of a file, with a size where
+            it has several: "l1", "ad1:reduced", "my_experiment.py".
+        **overrides: Settings to change, by dotted key.
+
+    Returns:
+        The settings, frozen.
+
+    Raises:
+        ConfigError: If there is no such experiment, size or setting, or if a setting
+            cannot be used.
+    """
+    path, _, size = experiments.find(experiment).partition(":")
+    if not pathlib.Path(path).is_file():
+        raise ConfigError(
+            f"no experiment {experiment!r}; there are "
+            f"{', '.join(experiments.installed())}"
+        )
+    get_config = runpy.run_path(path)["get_config"]
+    try:
+        config = get_config(size) if size else get_config()
+        config.update_from_flattened_dict(overrides)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # A misspelled key or a wrong type, each with its own exception.
+        raise ConfigError(f"{experiment}: {error.args[0]}") from None
+    return resolve(config)
+
+
 def resolve(config: ConfigDict) -> ConfigDict:
-    """Return checked settings with I and the number of outputs filled in, frozen.
+    """Check settings and fill in the resolution and the outputs per axis.
+
+    Returns:
+        The settings, frozen.
 
     Raises:
         ConfigError: If a setting cannot be used.
     """
     config = config.copy_and_resolve_references()
     _check_types(config, default())
-    label = config.label
+    _resolve_label(config.label)
+    _check_model(config.model)
+    _check_choices(config)
+    _check_ranges(config)
+    _check_combinations(config)
+    return config_dict.FrozenConfigDict(config)
+
+
+def _resolve_label(label: ConfigDict) -> None:
+    """Fill in the resolution I and the outputs per axis K, in place."""
     try:
         if label.resolution is None:
             label.resolution = schemes.resolution_for(
@@ -204,7 +256,10 @@ def resolve(config: ConfigDict) -> ConfigDict:
             f"--config.label.resolution is {label.resolution}; with one cell "
             f"{label.scheme} has nothing to choose: it must be at least 2"
         )
-    model = config.model
+
+
+def _check_model(model: ConfigDict) -> None:
+    """Check that the settings of the network are those of the network named."""
     if model.name not in _MODELS:
         raise ConfigError(
             f"--config.model.name is {model.name!r}; there are {', '.join(_MODELS)}"
@@ -216,6 +271,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
             "those of this network; choose it in the experiment's file, by "
             f"config.default({model.name!r})"
         )
+
+
+def _check_choices(config: ConfigDict) -> None:
     for key, known in _CHOICES:
         section, _, name = key.partition(".")
         if name in config[section] and config[section][name] not in known:
@@ -223,28 +281,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
                 f"--config.{key} is {config[section][name]!r}; there are "
                 f"{', '.join(known)}"
             )
-    data = config.data
-    if data.nodes_in_training is not None and model.name not in build.ANY_NODES:
-        raise ConfigError(
-            f"--config.data.nodes_in_training is {data.nodes_in_training}; the network "
-            f"{model.name!r} hears all nodes, or none of it fits"
-        )
-    if data.engine == "pyroomacoustics" and data.noise_field != "point":
-        raise ConfigError(
-            f"--config.data.noise_field is {data.noise_field!r}; by the engine "
-            "pyroomacoustics noise comes from a point"
-        )
-    if data.engine != "jax" and data.source == "compact":
-        raise ConfigError(
-            f"--config.data.engine is {data.engine!r}; compact data sets are rendered "
-            "by jax"
-        )
-    examples = data.epoch_examples
-    if examples is not None and examples < config.train.batch_size:
-        raise ConfigError(
-            f"--config.data.epoch_examples is {examples}; it must be at least the "
-            f"batch size, {config.train.batch_size}"
-        )
+
+
+def _check_ranges(config: ConfigDict) -> None:
     for key, least, most in _RANGES:
         section, _, name = key.rpartition(".")
         value = (config[section] if section else config).get(name)
@@ -252,12 +291,31 @@ def resolve(config: ConfigDict) -> ConfigDict:
             raise ConfigError(
                 f"--config.{key} is {value}; it must be from {least} to {most}"
             )
-    if config.model.get("num_heads") and model.width % (2 * model.num_heads):
+
+
+def _check_combinations(config: ConfigDict) -> None:
+    """Check settings that can be used, but not together."""
+    data, model = config.data, config.model
+    if data.nodes_in_training is not None and model.name not in build.ANY_NODES:
+        raise ConfigError(
+            f"--config.data.nodes_in_training is {data.nodes_in_training}; network "
+            f"{model.name!r} needs all nodes: leave it unset"
+        )
+    if data.engine == "pyroomacoustics" and data.noise_field != "point":
+        raise ConfigError(
+            f"--config.data.noise_field is {data.noise_field!r}; with the engine "
+            "pyroomacoustics it must be point"
+        )
+    if data.engine != "jax" and data.source == "compact":
+        raise ConfigError(
+            f"--config.data.engine is {data.engine!r}; compact data sets need jax, "
+            "which renders them"
+        )
+    if model.get("num_heads") and model.width % (2 * model.num_heads):
         raise ConfigError(
             f"--config.model.width is {model.width}; it must be a multiple of twice "
             f"the {model.num_heads} heads"
         )
-    return config_dict.FrozenConfigDict(config)
 
 
 _TYPES = {
@@ -270,9 +328,10 @@ _TYPES = {
 
 
 def _check_types(given: ConfigDict, known: ConfigDict, flag: str = "--config") -> None:
-    """Raise if settings that an experiment has are of other types than they can be.
+    """Check the types of the settings that an experiment's file has set.
 
-    A flag's type is checked where it is parsed, but a file may also say None or True.
+    ml_collections checks the type of a flag, but lets a file set None or, for a number,
+    True.
     """
     for key in filter(given.__contains__, known):
         value, here, kind = given[key], f"{flag}.{key}", known.get_type(key)
@@ -293,11 +352,11 @@ def _is_of_type(value: object, kind: type) -> bool:
 
 
 def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
-    """Return checked settings for what tests alone: without those of training's data.
+    """Check and complete settings for a test alone, without perturbations of training.
 
     Args:
         config: Settings.
-        **data: Settings of the data to set.
+        **data: Settings of the section `data` to set.
 
     Raises:
         ConfigError: If a setting cannot be used.
@@ -306,13 +365,13 @@ def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
     shared = default()
     for key in ("nodes_in_training", "clock_offset", "position_error"):
         config.data[key] = shared.data[key]
-    config.train.batch_size = 1  # However small the training split.
+    config.train.batch_size = 1  # A small training split does not matter here.
     config.data.update(data)
     return resolve(config)
 
 
 def to_dict(config) -> dict:
-    """Return settings as plain dictionaries and lists, as JSON holds them."""
+    """Convert settings to plain dictionaries and lists, as JSON holds them."""
     return {
         key: to_dict(value)
         if isinstance(value, config_dict.ConfigDict)
@@ -324,10 +383,10 @@ def to_dict(config) -> dict:
 
 
 def check_size(size: str, known: tuple[str, ...]) -> None:
-    """Raise unless an experiment has a size, as in --config=experiments/ad1.py:size.
+    """Check the size of an experiment, as in --config=ad1:reduced.
 
     Raises:
-        ValueError: With the sizes that there are.
+        ValueError: If it is not one of those known.
     """
     if size not in known:
         raise ValueError(f"no size {size!r} of this experiment; there are {known}")
