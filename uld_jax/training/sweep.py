@@ -161,8 +161,8 @@ def _command(
 ) -> list[str]:
     """Return the command line of one run."""
     words = [
+        *words,  # --config comes before its settings.
         *(f"--config.{key}={value}" for key, value in settings.items()),
-        *words,
         f"--workdir={workdir}",
         "--noprepare",
     ]
