@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 failed, 2 bad input, 3 another process works in the folder
 import difflib
 import importlib
 import os
-import pathlib
 import re
 import sys
 import textwrap
@@ -98,15 +97,16 @@ def _help(name: str, command: ModuleType) -> str:
     if any(flag.name == "config" for flag in known):
         parts += [
             "",
-            f"Experiments: {', '.join(experiments.installed())}. All settings, with "
-            "their defaults: uld_jax/config.py.",
+            f"Experiments: {', '.join(experiments.installed())}. All settings and "
+            "their defaults:",
+            "uld_jax/config.py.",
         ]
     return "\n".join(parts)
 
 
 def _describe(flag: Flag) -> str:
     note = " Required." if flag.required else ""
-    if flag.default not in (None, False, True, []):
+    if flag.default not in (None, False, True, [], ""):
         note = f" Default: {flag.default}."
     indent = " " * 24
     text = textwrap.fill(
@@ -120,6 +120,7 @@ def _describe(flag: Flag) -> str:
 
 def _run(name: str, command: ModuleType, words: list[str]) -> None:
     """Run a command with parsed flags; exit by its outcome."""
+    _refuse_paths(name, command, [word for word in words[:1] if word[0] != "-"])
     for flag in command.FLAGS:
         if flag.name != "config":
             flag.define()
@@ -139,17 +140,19 @@ def _run(name: str, command: ModuleType, words: list[str]) -> None:
         # Orbax reports each step of each save.
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)
-        paths = arguments[1:]
-        if paths and not command.TAKES_PATHS:
-            remedy = f"see uld_jax {name} --help"
-            if paths[0].endswith(".py") or paths[0] in experiments.installed():
-                remedy = f"pass --config={paths[0]}"
-            _exit(
-                f"error: unknown argument {paths[0]!r}; {remedy}", errors.EXIT_BAD_INPUT
-            )
-        _call(command, paths)
+        _refuse_paths(name, command, arguments[1:])
+        _call(command, arguments[1:])
 
     app.run(run, argv=[f"uld_jax {name}", *words], flags_parser=parse)
+
+
+def _refuse_paths(name: str, command: ModuleType, paths: Sequence[str]) -> None:
+    """End a command that takes no paths if it is given some."""
+    if paths and not command.TAKES_PATHS:
+        remedy = f"see uld_jax {name} --help"
+        if not experiments.is_missing(paths[0]):
+            remedy = f"pass --config={paths[0]}"
+        _exit(f"error: unknown argument {paths[0]!r}; {remedy}", errors.EXIT_BAD_INPUT)
 
 
 def _call(command: ModuleType, paths: list[str]) -> None:
@@ -188,13 +191,12 @@ def _find_experiments(arguments: Sequence[str]) -> list[str]:
 
 def _experiment(name: str) -> str:
     """Return the path of an experiment that exists, or end the command."""
-    found = experiments.find(name)
-    if not pathlib.Path(found.partition(":")[0]).is_file():
+    if experiments.is_missing(name):
         known = ", ".join(experiments.installed())
         _exit(
             f"error: no experiment {name!r}; there are {known}", errors.EXIT_BAD_INPUT
         )
-    return found
+    return experiments.find(name)
 
 
 def _exit_bad_flag(

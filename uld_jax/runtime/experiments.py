@@ -22,6 +22,11 @@ def find(name: str) -> str:
     return _find_file(pathlib.Path(given)) + colon + size
 
 
+def is_missing(name: str) -> bool:
+    """Check whether a name or path leads to no experiment file."""
+    return not pathlib.Path(find(name).partition(":")[0]).is_file()
+
+
 def _find_file(given: pathlib.Path) -> str:
     if not given.is_file() and given.parent.as_posix() in (".", "experiments"):
         shipped = _folder() / f"{given.name.removesuffix('.py')}.py"

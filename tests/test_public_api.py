@@ -1,0 +1,126 @@
+"""What `import uld_jax` gives: a table of contents whose every entry is documented."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import uld_jax
+
+ROOM = [6.0, 4.5]
+TABLE = ast.parse(pathlib.Path(uld_jax.__file__).read_text())
+NAMES = [
+    name
+    for name in uld_jax.__all__
+    if not inspect.ismodule(getattr(uld_jax, name)) and name != "SCHEMES"
+]
+
+
+def typed_imports():
+    """Return what the block for editors imports, by name: module and original name."""
+    (block,) = [node for node in TABLE.body if isinstance(node, ast.If)]
+    return {
+        alias.asname: (node.module, alias.name)
+        for node in block.body
+        for alias in node.names
+    }
+
+
+def test_editors_see_what_runs():
+    found = typed_imports()
+    assert sorted(found) == sorted(uld_jax.__all__)
+    for public, (module, name) in found.items():
+        assert getattr(uld_jax, public) is getattr(
+            importlib.import_module(module), name
+        )
+
+
+def test_the_package_lists_its_contents():
+    assert set(uld_jax.__all__) <= set(dir(uld_jax))
+    with pytest.raises(AttributeError, match="encode_udl"):
+        _ = uld_jax.encode_udl
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_has_a_docstring_and_a_true_example(name):
+    found = getattr(uld_jax, name)
+    text = inspect.getdoc(found)
+    assert text and text.splitlines()[0].endswith(".")
+    methods = (
+        [value for key, value in vars(found).items() if key[0] != "_"]
+        if (inspect.isclass(found))
+        else []
+    )
+    examples = doctest.DocTestFinder(recurse=False).find(found, name, globs={})
+    for method in methods:
+        if inspect.isfunction(method):
+            examples += doctest.DocTestFinder(recurse=False).find(
+                method, name, globs={}
+            )
+    assert any(test.examples for test in examples), "no >>> example"
+    runner = doctest.DocTestRunner(
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    )
+    for test in examples:
+        runner.run(test)
+    assert not runner.failures
+
+
+def kinds(value):
+    """Return a value as a list, as NumPy and as JAX arrays."""
+    return value, np.asarray(value, np.float32), jnp.asarray(value)
+
+
+JOINT = [[0.1, 0.2, 0.0], [0.1, 0.5, 0.0], [0.0, 0.1, 0.0]]
+CALLS = {
+    "encode_uld": ([1.7, 3.2], ROOM, 4),
+    "encode_one_hot": ([1.7, 3.2], ROOM, 4),
+    "encode_heat_map": ([1.7, 3.2], ROOM, 4),
+    "encode_refined_grid": ([1.7, 3.2], ROOM, 4),
+    "decode_wad": (JOINT, ROOM),
+    "decode_cells": (JOINT, ROOM),
+    "decode_refined_grid": ([JOINT, JOINT, JOINT], ROOM),
+    "cross_entropy": (JOINT, JOINT),
+    "entropy": (JOINT,),
+    "permutation_invariant": ([[1.0, 2.0], [0.5, 3.0]],),
+    "accuracy": ([1.0, 0.0, 1.0],),
+    "mae": ([0.5, 0.1],),
+    "error_statistics": ([0.5, 0.1],),
+    "distances": ([[1.0, 2.0]], [[1.5, 2.0]]),
+    "best_permutation": ([[1.0, 2.0], [3.0, 1.0]], [[3.0, 1.1], [1.0, 2.1]]),
+    "quantization_error": ([1.7, 3.2], ROOM, 4),
+    "stft": (np.sin(np.arange(1024.0)).tolist(),),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_lists_numpy_and_jax_arrays_give_the_same(name):
+    call, arguments = getattr(uld_jax, name), CALLS[name]
+    converted = [
+        kinds(value) if isinstance(value, list) else (value,) * 3 for value in arguments
+    ]
+    if name == "accuracy":
+        converted = [tuple(np.asarray(v) > 0.5 for v in c) for c in converted]
+        converted = [(c[0].tolist(), c[1], jnp.asarray(c[2])) for c in converted]
+    first, *others = (call(*choice) for choice in zip(*converted, strict=True))
+    for other in others:
+        if isinstance(first, dict):
+            assert other == pytest.approx(first)
+        else:
+            np.testing.assert_allclose(np.asarray(other), np.asarray(first), rtol=1e-6)
+
+
+def test_importing_the_package_loads_neither_jax_nor_flax():
+    code = "import sys, uld_jax; uld_jax.__version__; "
+    code += "print(sorted({'jax', 'flax', 'numpy', 'absl'} & sys.modules.keys()))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
