@@ -113,7 +113,7 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
     import jax
     import numpy as np
 
-    from uld_jax.evaluation import localizers
+    from uld_jax.evaluation import evaluate, predict
     from uld_jax.runtime import host_memory
 
     # As the commands do.
@@ -121,10 +121,13 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
     host_memory.keep()
     imported = time.time()
     if name in _BASELINES:
-        step = localizers.baseline(name, 1, resolution=1)
+        localize = predict.method_predictor(name, 1)
     else:
         content = json.loads((run / _RUN).read_text()) | {"folder": str(run)}
-        step = localizers.network(content, _NODES, 1, at_once=_GROUPS not in name)
+        localize = predict.network_predictor(content, _NODES, 1)
+        if _GROUPS in name:
+            step = evaluate.network_step(content, _NODES, 1)
+            localize = lambda batch: step(batch)["predicted"]  # noqa: E731
     example = _example(np.random.default_rng(0))
     built = time.time()
     times = []
@@ -132,7 +135,7 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
         called = time.perf_counter()
         # As `locate._predict` does: a batch of one example.
         batch = {key: np.stack([value]) for key, value in example.items()}
-        found = jax.device_get(step(batch)["predicted"])
+        found = jax.device_get(localize(batch))
         times.append(time.perf_counter() - called)
     assert found.shape == (1, 1, 2), found.shape
     return {

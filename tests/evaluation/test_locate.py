@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import shutil
 
+import jax
 import made_records
 import made_sessions
 import numpy as np
@@ -18,8 +19,8 @@ from uld_jax import config as config_lib
 from uld_jax.audio import sessions
 from uld_jax.cli import locate
 from uld_jax.datasets import sources
-from uld_jax.evaluation import evaluate, localizers
 from uld_jax.evaluation import locate as locate_lib
+from uld_jax.evaluation import predict
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import errors
@@ -109,7 +110,7 @@ def test_a_network_finds_what_a_test_on_the_data_set_finds(
     network, lab, tmp_path, capsys, monkeypatch
 ):
     # What is drawn beside the predictions would take half of the time.
-    monkeypatch.setattr(evaluate, "distributions", lambda *_, **__: np.zeros(0))
+    monkeypatch.setattr(predict, "distributions", lambda *_, **__: np.zeros(0))
     of_session = {"data.name": "sessions/lab:1.0.0", "data.recordings": str(lab)}
     of_session |= {"data.dir": str(tmp_path / "datasets"), "train.epochs": 0}
     config = initialization.settle(settings(**of_session), str(network))
@@ -190,13 +191,12 @@ def test_each_source_has_rows_of_its_own():
     assert unknown[1][5:] == ("", "", "")
 
 
-def say(batch):
-    """Return a position for each example that tells its level and its nodes' places."""
+def level_and_nodes(batch):
+    """Predict a position for each example that shows its level and its nodes."""
     loudest = np.abs(batch["audio"]).max(axis=(1, 2)) / 30_000
-    place = batch["node_positions"].sum(axis=(1, 2))
     counted.append(len(loudest))
-    found = np.stack([loudest, place + batch["source_positions"][:, 0, 2]], axis=1)
-    return {"predicted": found[:, None]}
+    nodes = batch["node_positions"].sum(axis=(1, 2))
+    return np.stack([loudest, nodes], axis=1)[:, None]
 
 
 counted = []
@@ -205,15 +205,13 @@ counted = []
 def test_windows_come_in_batches_of_one_size(lab):
     counted.clear()
     session = sessions.open_session(lab).listed()
-    found = list(locate_lib.locate(session, say, num_sources=1, batch_size=4))
+    found = list(locate_lib.locate(session, level_and_nodes, batch_size=4))
     assert counted == [4, 4, 4]
     assert [one.recording for one in found] == list(session.recordings)
     for one in found:
         assert one.starts.tolist() == [0.0, 4.0]
-        # Each window has a gain of its own; a place that is unknown is the room's middle.
-        places = one.recording.source_positions
-        height = made_sessions.ROOM[2] / 2 if places is None else places[0, 2]
-        expected = np.sum(made_sessions.NODE_POSITIONS) + height
+        # Each window has a gain of its own.
+        expected = np.sum(made_sessions.NODE_POSITIONS)
         np.testing.assert_allclose(
             one.predicted[:, 0], [[1.0, expected]] * 2, rtol=1e-4
         )
@@ -223,10 +221,10 @@ def test_what_is_not_finite_is_not_written(lab):
     session = sessions.open_session(lab)
 
     def lose(batch):
-        return {"predicted": np.full((len(batch["audio"]), 1, 2), np.nan)}
+        return np.full((len(batch["audio"]), 1, 2), np.nan)
 
     with pytest.raises(FloatingPointError, match=r"one\.wav: a position is not finite"):
-        list(locate_lib.locate(session, lose, num_sources=1, batch_size=4))
+        list(locate_lib.locate(session, lose, batch_size=4))
 
 
 def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path):
@@ -237,7 +235,7 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
     made_sessions.write_recording(folder, "five", signals)
     session = sessions.open_session(folder)
     with pytest.raises(sessions.SessionError, match=r"'five\.wav'.*node desk"):
-        next(locate_lib.locate(session, lambda _: 1 / 0, num_sources=1, batch_size=4))
+        next(locate_lib.locate(session, lambda _: 1 / 0, batch_size=4))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_a_recording_that_cannot_be_right_does_not_keep_the_others(
     signals = np.random.default_rng(0).normal(size=(3, 2 * N)) / 10
     signals[1] = 0.0
     made_sessions.write_recording(folder, "two", signals)
-    monkeypatch.setattr(locate_lib, "baseline", lambda *_: (say, 1))
+    monkeypatch.setattr(locate_lib, "method", lambda *_: level_and_nodes)
     out = tmp_path / "positions.csv"
     with pytest.raises(
         errors.Failed,
@@ -286,7 +284,7 @@ def test_a_recording_that_cannot_be_right_does_not_keep_the_others(
 def test_a_table_is_written_anew_where_that_is_said(lab, tmp_path, monkeypatch):
     out = tmp_path / "positions.csv"
     out.write_text("old\n")
-    monkeypatch.setattr(locate_lib, "baseline", lambda *_: (say, 1))
+    monkeypatch.setattr(locate_lib, "method", lambda *_: level_and_nodes)
     main(recordings=lab, method="srp_phat", out=out, overwrite=True)
     assert len(read(out)) == 10
     assert not list(tmp_path.glob("*.part"))
@@ -306,31 +304,42 @@ def test_a_network_that_does_not_fit_the_session_is_refused(network, lab):
     law = {"num_sources": 2, "num_nodes": 3}
     for origin in ({"law": law}, {"law": {}, "rendering": {"law": law}}):
         with pytest.raises(
-            localizers.LocalizerError, match=r"finds 2 sources and the .* have 1; look"
+            predict.PredictorError, match=r"finds 2 sources and the .* have 1; look"
         ):
             locate_lib.network(session, with_law(run, **origin))
     # That of L-1 names no law.
     with pytest.raises(
-        localizers.LocalizerError, match=r"hears 8 nodes and .* has 3; .*: adhoc"
+        predict.PredictorError, match=r"needs 8 nodes and .* has 3; .*: adhoc"
     ):
         locate_lib.network(session, with_law(run, "encoder_decoder"))
     unlabeled = dataclasses.replace(session, recordings=session.recordings[-1:])
-    assert locate_lib.network(unlabeled, run)[1] == 1
+    assert callable(locate_lib.network(unlabeled, run))
 
 
-def test_a_baseline_that_does_not_fit_the_session_is_refused(lab):
+def test_a_method_that_does_not_fit_the_session_is_refused(lab):
     session = sessions.open_session(lab)
     unlabeled = dataclasses.replace(session, recordings=session.recordings[-1:])
     for name, number, message in (
         ("srp_phat", 2, "--method=srp_phat finds 2 sources and the .* have 1"),
         ("tdoa_ls", None, "tdoa_ls cannot localize .* has 3 nodes; .* at least 4$"),
     ):
-        with pytest.raises(localizers.LocalizerError, match=message):
-            locate_lib.baseline(session, name, number)
-    with pytest.raises(localizers.LocalizerError, match="fewer than 2 sources"):
-        locate_lib.baseline(unlabeled, "tdoa_ls", 2)
-    assert locate_lib.baseline(unlabeled, "srp_phat", 2)[1] == 2
+        with pytest.raises(predict.PredictorError, match=message):
+            locate_lib.method(session, name, number)
+    with pytest.raises(predict.PredictorError, match="fewer than 2 sources"):
+        locate_lib.method(unlabeled, "tdoa_ls", 2)
     two = dataclasses.replace(session.recordings[0], source_positions=np.ones((2, 3)))
     both = dataclasses.replace(session, recordings=(two,))
-    assert locate_lib.baseline(both, "srp_phat")[1] == 2
-    assert locate_lib.baseline(unlabeled, "srp_phat")[1] == 1
+    geometry = {"node_positions": session.node_positions, "room_size": ROOM}
+    batch = {key: np.float32(value)[None] for key, value in geometry.items()}
+    audio = jax.ShapeDtypeStruct((1, 3, 800), np.int16)
+    for fitting, number, expected in (
+        (unlabeled, 2, 2),
+        (unlabeled, None, 1),
+        (both, None, 2),
+    ):
+        predictor = locate_lib.method(fitting, "srp_phat", number)
+        found = jax.eval_shape(
+            lambda audio, predictor=predictor: predictor(batch | {"audio": audio}),
+            audio,
+        )
+        assert found.shape == (1, expected, 2)

@@ -11,7 +11,7 @@ import whole_runs
 
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader, pipeline, sources
-from uld_jax.evaluation import localizers, robustness
+from uld_jax.evaluation import predict, robustness
 from uld_jax.storage import records
 from uld_jax.training import train
 
@@ -92,12 +92,12 @@ def test_what_was_interrupted_goes_on(run, data, note):
 
 def test_conditions_of_other_examples_are_kept_and_refused(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
-    with pytest.raises(localizers.LocalizerError, match="say --examples=2 to go on"):
+    with pytest.raises(predict.PredictorError, match="say --examples=2 to go on"):
         robustness.test_runs([run], data, 1)
     other = copy.deepcopy(note)
     other["data"]["corpus"]["fingerprint"] = "another"
     path.write_text(json.dumps(other))
-    with pytest.raises(localizers.LocalizerError, match="conditions of other examples"):
+    with pytest.raises(predict.PredictorError, match="conditions of other examples"):
         robustness.test_runs([run], data, 2)
     assert json.loads(path.read_text()) == other
     path.write_text(json.dumps(note))
@@ -152,7 +152,7 @@ def test_a_run_on_other_data_is_refused(run, config, data):
     other = types.SimpleNamespace(
         data=types.SimpleNamespace(name="simulated/ad1_tiny:1.0.0")
     )
-    with pytest.raises(localizers.LocalizerError, match=r"ad2_tiny:1.0.0; --config"):
+    with pytest.raises(predict.PredictorError, match=r"ad2_tiny:1.0.0; --config"):
         robustness.check_name(run, other)
 
 
@@ -160,12 +160,12 @@ def test_a_run_on_other_signals_is_refused(run, data):
     noisy = copy.deepcopy(run)
     noisy["data"]["rendering"]["law"]["noise"] = "diffuse"
     with pytest.raises(
-        localizers.LocalizerError, match="noise field 'diffuse' -> 'point'"
+        predict.PredictorError, match="noise field 'diffuse' -> 'point'"
     ):
         robustness.test_runs([noisy], data, 2)
     other = copy.deepcopy(run)
     other["data"]["corpus"]["fingerprint"] = "another"
-    with pytest.raises(localizers.LocalizerError, match="speech 'another' -> "):
+    with pytest.raises(predict.PredictorError, match="speech 'another' -> "):
         robustness.test_runs([other], data, 2)
 
 
@@ -198,10 +198,10 @@ def test_what_is_random_in_a_condition_depends_on_the_example_alone(data):
 
 
 def test_a_network_for_other_sources_is_refused(run, data):
-    with pytest.raises(localizers.LocalizerError, match="does not fit 1 sources"):
-        localizers.network(run, 4, num_sources=1)
+    with pytest.raises(predict.PredictorError, match="does not fit 1 sources"):
+        predict.restore_network(run, 4, num_sources=1)
 
 
 def test_a_network_that_was_not_kept_is_told(run):
-    with pytest.raises(localizers.LocalizerError, match="no network of epoch 7"):
-        localizers.network(run | {"best_epoch": 7}, 4, num_sources=2)
+    with pytest.raises(predict.PredictorError, match="no network of epoch 7"):
+        predict.restore_network(run | {"best_epoch": 7}, 4, num_sources=2)

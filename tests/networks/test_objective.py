@@ -11,7 +11,7 @@ import tiny_networks
 from flax import nnx
 
 from uld_jax.acoustics import stft
-from uld_jax.evaluation import evaluate, localizers
+from uld_jax.evaluation import evaluate, predict
 from uld_jax.labels import codes as codes_lib
 from uld_jax.labels import schemes
 from uld_jax.localization import methods
@@ -175,10 +175,9 @@ def test_two_sources_are_judged_in_the_order_that_fits_them_best(batch):
 def test_a_baselines_two_sources_are_judged_alike(batch, monkeypatch):
     batch, turn = turned_batch(batch, [False, True, True])
     positions = batch["source_positions"][..., :2]
-    monkeypatch.setitem(
-        methods.BASELINES, "srp_phat", lambda *_: turn(positions + 0.01)
-    )
-    found = localizers.baseline("srp_phat", 2, 4)(batch)
+    oracle = methods.Method(lambda *_: turn(positions + 0.01))
+    monkeypatch.setitem(methods.METHODS, "oracle", oracle)
+    found = evaluate.method_step("oracle", 2, 4)(batch)
     np.testing.assert_allclose(found["predicted"], positions + 0.01, atol=1e-5)
 
 
@@ -197,13 +196,19 @@ def test_padding_at_the_end_does_not_count(batch):
     np.testing.assert_allclose(padded.loss, expected, rtol=1e-5)
 
 
-def test_a_single_example_at_once_is_computed_alone():
+def test_prediction_alone_computes_single_examples_and_no_loss():
     graph, state = tiny_networks.network("one_talker")
-    arguments = state.params, state.statistics, tiny_networks.batch("one_talker", 1)
-    alone, among_others = (
-        evaluate.make_eval_step(graph, tiny_networks.LABEL, at_once=at_once)
-        .lower(*arguments)
-        .cost_analysis()["flops"]
-        for at_once in (True, False)
+    label, batch = tiny_networks.LABEL, tiny_networks.batch("one_talker", 1)
+    signals = {key: value for key, value in batch.items() if "source" not in key}
+
+    @jax.jit
+    def alone(params, statistics, batch):
+        outputs = predict.network_outputs(graph, label, params, statistics, batch)
+        return predict.decode(label, outputs, batch)
+
+    scored = evaluate.make_eval_step(graph, label)
+    fewer, more = (
+        program.lower(state.params, state.statistics, given).cost_analysis()["flops"]
+        for program, given in ((alone, signals), (scored, batch))
     )
-    assert alone < among_others / 6
+    assert fewer < more / 6

@@ -17,7 +17,7 @@ from whole_runs import run as run_command
 from uld_jax import config as config_lib
 from uld_jax.audio import sessions
 from uld_jax.cli import locate
-from uld_jax.evaluation import evaluate, localizers, verify
+from uld_jax.evaluation import evaluate, predict, verify
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.pretrained import card as card_lib
@@ -218,7 +218,7 @@ def test_positions_are_those_of_the_network_that_was_saved(runs):
     expected = predicted(**items)
     assert (predicted(items["params"], state.statistics) != expected).any()
     shared = weights.read_network(runs["encoder_decoder"][1], "--run")
-    step = localizers.network(shared, 8, 1)
+    step = evaluate.network_step(shared, 8, 1)
     np.testing.assert_array_equal(step(batch)["predicted"], expected)
 
 
@@ -289,8 +289,8 @@ def test_arrays_that_are_not_those_of_the_settings_are_told(pair, kind):
     hashes = card_of(folder)["hashes"] | {"parameters": initialization.digest(arrays)}
     reseal(folder, hashes=hashes)
     run = weights.read_network(folder, "--run")
-    with pytest.raises(localizers.LocalizerError, match=f"does not fit .*{message}"):
-        localizers.network(run, 8, 1)
+    with pytest.raises(predict.PredictorError, match=f"does not fit .*{message}"):
+        predict.restore_network(run, 8, 1)
     config = initialization.settle(settings("encoder_decoder"), str(folder))
     _, items = items_of("encoder_decoder", seed=1)
     with pytest.raises(initialization.InitError, match=message):
@@ -331,10 +331,10 @@ def test_a_network_that_this_version_does_not_know_is_told(runs, changed):
     model = run["settings"]["model"] | changed
     other = run | {"settings": run["settings"] | {"model": model}}
     with pytest.raises(
-        localizers.LocalizerError,
+        predict.PredictorError,
         match=r"cannot be built by uld_jax .* made by 0\.0\.7",
     ):
-        localizers.network(other, 8, 1)
+        predict.restore_network(other, 8, 1)
 
 
 def test_another_license_is_said_by_sharing_once_more(runs, tmp_path):

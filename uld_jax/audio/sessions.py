@@ -134,27 +134,31 @@ class Session:
         at_16_khz = np.stack([_resample(signal, recording.rate) for signal in signals])
         return at_16_khz - at_16_khz.mean(axis=1, keepdims=True)
 
-    def listed(self, left_out: list[str] | None = None) -> "Session":
+    def listed(
+        self, left_out: list[str] | None = None, labeled_only: bool = True
+    ) -> "Session":
         """Return the session with its examples listed, for which all is read once.
 
         Args:
             left_out: Gets what is wrong with recordings that are left out; by default
                 such are errors.
+            labeled_only: Whether to list only recordings with known positions, which
+                alone can be in a data set.
 
         Raises:
             SessionError: If there is nothing to list, or a recording cannot be used.
         """
         if self.starts is not None:
             return self
-        labeled, starts = self.labeled(), {}
+        chosen, starts = self.labeled() if labeled_only else self.recordings, {}
         problems: list[str] = []
-        if not labeled:
+        if not chosen:
             raise SessionError(
                 f"no recording of {str(self.folder)!r} says where its talkers are; fill "
                 f"in x, y, z in {session_tables.RECORDINGS} to make a data set of it"
             )
-        with progress.Progress("Listing", len(labeled), "recordings") as bar:
-            for recording in labeled:
+        with progress.Progress("Listing", len(chosen), "recordings") as bar:
+            for recording in chosen:
                 try:
                     found = windows(self.load(recording), self.num_samples)
                     starts[recording.name] = tuple(map(int, found))
@@ -170,7 +174,7 @@ class Session:
         kept = tuple(
             recording
             for recording in self.recordings
-            if recording.name in starts or recording.source_positions is None
+            if recording.name in starts or recording not in chosen
         )
         return dataclasses.replace(self, recordings=kept, starts=starts)
 

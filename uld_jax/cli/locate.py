@@ -80,14 +80,14 @@ def main(values, _) -> None:
     run = weights.read_network(values.run, "--run") if values.run else None
     session = sessions.open_session(values.recordings)
     if run:
-        step, num_sources = locate.network(session, run)
+        predictor = locate.network(session, run)
     else:
-        step, num_sources = locate.baseline(session, values.method, values.num_sources)
+        predictor = locate.method(session, values.method, values.num_sources)
     batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
     if run and run["converged"] is False:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")
     table, left_out = [], []
-    for found in locate.locate(session, step, num_sources, batch_size, left_out):
+    for found in locate.locate(session, predictor, batch_size, left_out):
         progress.log(found.summary())
         table += locate.rows(found)
     if out:

@@ -2,11 +2,11 @@
 
 - `baseline`: Test a method that needs no training, as if it were a run.
 - `evaluate`: A split and a network's parameters to metrics and predictions (Sec. 3.4).
-- `localizers`: Whoever says where sources are: trained networks and baselines, used
-  alike.
-- `locate`: From the recordings of a session to positions, window by window.
+- `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
+- `predict`: Predict positions with networks and with methods that need no training.
 - `robustness`: Finished runs, networks and baselines alike, under worse conditions.
+- `score`: Score predicted positions against the true ones (Sec. 3.4).
 - `seen_positions`: What a method makes of sources at the few places of a room, seen in
   training or not.
 - `verify`: Tell whether runs and prepared data sets are intact, down to the last bit.
@@ -19,10 +19,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "baseline",
         "evaluate",
-        "localizers",
         "locate",
         "metrics",
+        "predict",
         "robustness",
+        "score",
         "seen_positions",
         "verify",
     ],

@@ -11,7 +11,7 @@ import time
 
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader, pipeline, sources
-from uld_jax.evaluation import evaluate, localizers, metrics, seen_positions
+from uld_jax.evaluation import evaluate, metrics, predict, seen_positions
 from uld_jax.storage import locking, records, run_folder
 
 _OF_TEST_DATA = ("name", "dir", "recordings", "speech", "noise", "noise_field")
@@ -33,14 +33,14 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
 
     Raises:
         workdirs.RunConflictError: If the folder is another run's, or cannot be one.
-        localizers.LocalizerError: If the baseline cannot find so many sources.
+        PredictorError: If the baseline cannot find so many sources.
     """
     settings = settings_of(config, method)
     run_folder.check(workdir, settings)
     if record := run_folder.read_record(workdir):
         return record
     data = loader.RunData(config, splits=("test",))
-    localize = localizers.baseline(method, data.num_sources, _RESOLUTIONS[-1])
+    step = evaluate.method_step(method, data.num_sources, _RESOLUTIONS[-1])
     data.load()
     test = data.held_out["test"]
     order = pipeline.in_order(len(test), min(_BATCH_SIZE, len(test)))
@@ -48,7 +48,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
         records.write_json(workdir / run_folder.SETTINGS_FILE, settings)
         started = time.monotonic()
         result = evaluate.evaluate(
-            localize, test.batches(order), len(test), f"Testing {method}"
+            step, test.batches(order), len(test), f"Testing {method}"
         )
         seconds = time.monotonic() - started
         facts = data.facts("test")
@@ -94,6 +94,6 @@ def prepare_and_test(
     """
     run_folder.check(workdir, settings_of(config, method))
     if num_sources := sources.planned_sources(config):
-        localizers.baseline(method, num_sources, _RESOLUTIONS[-1])
+        predict.method_predictor(method, num_sources)
     sources.ensure_prepared(config, allowed=prepare, splits=("test",))
     return test_baseline(config, method, workdir)

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from uld_jax.evaluation import metrics as metrics_lib
-from uld_jax.labels import codes, schemes
-from uld_jax.networks import objective
+from uld_jax.evaluation import predict, score
+from uld_jax.labels import schemes
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import progress
 from uld_jax.storage import records
@@ -45,28 +45,7 @@ class Evaluation:
     cell_correct: np.ndarray
 
 
-Step = Callable[[dict], dict[str, jax.Array]]  # Of a batch, results by example.
-
-
-def judge(
-    predicted: Float[Array, "S 2"],
-    positions: Float[Array, "S 2"],
-    room_size: Float[Array, "2"],
-    resolution: int,
-) -> dict[str, Array]:
-    """Return what predictions of one example are worth, in the best permutation."""
-    cell = jax.vmap(codes.locate_cell, (0, None, None))
-    same_cell = cell(predicted, room_size, resolution) == cell(
-        positions, room_size, resolution
-    )
-    return {
-        "predicted": predicted,
-        "positions": positions,
-        "cell_correct": same_cell.all(axis=-1),
-        "quantization_error": jax.vmap(metrics_lib.quantization_error, (0, None, None))(
-            positions, room_size, resolution
-        ),
-    }
+Step = Callable[[dict], dict[str, jax.Array]]  # From a batch to scores by example.
 
 
 def make_eval_step(
@@ -74,51 +53,60 @@ def make_eval_step(
     label: schemes.Label,
     permutation_invariant: bool = True,
     devices: devices_lib.Devices | None = None,
-    at_once: bool = False,
 ) -> Callable:
-    """Return a jitted function (params, statistics, batch) to per-example results.
+    """Make a jitted function (params, statistics, batch) to `score_network`'s results.
 
-    The permutation of least distance decides metrics, whatever the loss takes.
+    Prediction and scores are one program.
 
     Args:
         graph: Graph of the network.
         label: Scheme and resolution.
         permutation_invariant: See `objective.losses`.
         devices: What a batch is divided among; by default one device.
-        at_once: Whether the network is shown a batch as it is. By default see
-            `_in_groups`, which for a single example computes sixteen.
     """
     devices = devices or devices_lib.one()
 
-    def one_example(logits, target, positions, room_size):
-        predicted = jax.vmap(label.decode, (0, None))(logits, room_size)
-        order = metrics_lib.best_permutation(predicted, positions)
-        predicted, logits = predicted[order], logits[order]
-        said = jax.vmap(label.classify)(jax.vmap(label.scores)(logits))
-        return judge(predicted, positions, room_size, label.resolution) | {
-            "correct": said == jax.vmap(label.classify)(target),
-        }
-
     def some_rows(params, statistics, batch):
-        model = nnx.merge(graph, params, statistics)
-        model.eval()
-        logits = model(*objective.network_inputs(label, batch))
-        loss, kl = objective.losses(label, logits, batch, permutation_invariant)
-        results = jax.vmap(one_example)(
-            logits,
-            objective.targets(label, batch),
-            batch["source_positions"][..., :2],
-            batch["room_size"][:, :2],
+        outputs = predict.network_outputs(graph, label, params, statistics, batch)
+        predicted = predict.decode(label, outputs, batch)
+        return score.score_network(
+            label, outputs, predicted, batch, permutation_invariant
         )
-        return results | {"loss": loss, "kl": kl}
 
     def eval_step(params, statistics, batch):
-        judge_rows = functools.partial(some_rows, params, statistics)
-        if not at_once:
-            judge_rows = functools.partial(_in_groups, judge_rows)
-        return devices.by_rows(judge_rows)(batch)
+        score_rows = functools.partial(some_rows, params, statistics)
+        return devices.by_rows(functools.partial(_in_groups, score_rows))(batch)
 
     return devices.jit(eval_step)
+
+
+def network_step(run: dict, num_nodes: int, num_sources: int) -> Step:
+    """Make an evaluation step of a run's network: see `predict.restore_network`."""
+    graph, *arrays, label = predict.restore_network(run, num_nodes, num_sources)
+    invariant = run["settings"]["train"]["permutation_invariant"]
+    return functools.partial(make_eval_step(graph, label, invariant), *arrays)
+
+
+def method_step(name: str, num_sources: int, resolution: int) -> Step:
+    """Make an evaluation step of a method that needs no training.
+
+    Args:
+        name: One of `methods.METHODS`.
+        num_sources: How many sources it is to find.
+        resolution: Cells per axis, by which a source counts as found.
+
+    Raises:
+        PredictorError: If there is no such method, or it finds fewer sources.
+    """
+    localize = predict.method_predictor(name, num_sources)
+    # Jitted apart from the method, which waits for the CPU between recordings.
+    score_batch = jax.jit(score.score_method, static_argnames="resolution")
+
+    def step(batch):
+        truth = {key: batch[key] for key in ("source_positions", "room_size")}
+        return score_batch(localize(batch), truth, resolution)
+
+    return step
 
 
 def _in_groups(function: Callable, batch: dict) -> dict:
@@ -144,8 +132,7 @@ def evaluate(
     """Return what a method makes of all examples; padding at the end is dropped.
 
     Args:
-        step: From a batch to `judge`'s results by example, `correct`, and `loss` and
-            `kl` where there are such.
+        step: From a batch to scores by example, as `score_network` or `score_method`.
         batches: The batches.
         num_examples: How many of their examples count.
         title: What is done, for the progress bar.
@@ -216,34 +203,14 @@ def at_resolutions(
     """
     results = {}
     for resolution in resolutions:
-        judged = jax.vmap(functools.partial(judge, resolution=resolution))(
-            jnp.asarray(predicted), jnp.asarray(positions), jnp.asarray(room_size)
-        )
+        judged = jax.vmap(
+            functools.partial(score.score_positions, resolution=resolution)
+        )(jnp.asarray(predicted), jnp.asarray(positions), jnp.asarray(room_size))
         results[str(resolution)] = {
             "cell_accuracy": metrics_lib.accuracy(judged["cell_correct"].ravel()),
             "quantization_error": float(judged["quantization_error"].mean()),
         }
     return results
-
-
-def distributions(
-    graph: nnx.GraphDef,
-    label: schemes.Label,
-    params: dict,
-    statistics: dict,
-    batch: dict,
-    devices: devices_lib.Devices | None = None,
-) -> np.ndarray:
-    """Return the predicted planes [B, S, K, K] of a batch, rows y, for figures."""
-    devices = devices or devices_lib.one()
-
-    def planes(params, statistics, batch):
-        model = nnx.merge(graph, params, statistics)
-        model.eval()
-        logits = model(*objective.network_inputs(label, batch, devices.by_rows))
-        return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(logits)
-
-    return np.asarray(devices.jit(planes)(params, statistics, batch))
 
 
 def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:

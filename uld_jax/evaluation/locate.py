@@ -16,7 +16,7 @@ import numpy as np
 
 from uld_jax.audio import recorded_signals, sessions
 from uld_jax.audio import signals as signals_lib
-from uld_jax.evaluation import evaluate, localizers
+from uld_jax.evaluation import metrics, predict
 from uld_jax.localization import batches
 from uld_jax.networks import build
 from uld_jax.runtime import progress
@@ -60,80 +60,78 @@ class Located:
         return f"{self.recording.name}: {', '.join(facts)}"
 
 
-def network(session: sessions.Session, run: dict) -> tuple[evaluate.Step, int]:
-    """Return a run's network for a session, and how many sources it finds.
+def network(session: sessions.Session, run: dict) -> predict.Predictor:
+    """Make a predictor of a run's network for a session.
 
     Args:
-        session: What is to be localized.
-        run: The record of `records.read_network`.
+        session: The session to localize.
+        run: The record, as `weights.read_network` returns it.
 
     Raises:
-        LocalizerError: If it was trained for other numbers of sources or, where it
-            cannot do with any, nodes; or if the run has kept no network.
+        PredictorError: If it was trained for another number of sources or, where it
+            needs all its nodes, of nodes; or if only the run's record was kept.
     """
-    law = localizers.law(run)
-    _check_sources(session, law["num_sources"], f"the network in {run['folder']!r}")
+    trained_on = predict.recipe(run)
+    num_nodes, num_sources = trained_on["num_nodes"], trained_on["num_sources"]
+    _check_sources(session, num_sources, f"the network in {run['folder']!r}")
     name = run["settings"]["model"]["name"]
-    if name not in build.ANY_NODES and len(session.nodes) != law["num_nodes"]:
-        raise localizers.LocalizerError(
-            f"the network in {run['folder']!r} hears {law['num_nodes']} nodes and "
+    if name not in build.ANY_NODES and len(session.nodes) != num_nodes:
+        raise predict.PredictorError(
+            f"the network in {run['folder']!r} needs {num_nodes} nodes and "
             f"{str(session.folder)!r} has {len(session.nodes)}; give a run of a network "
             f"for any number of nodes: {', '.join(sorted(build.ANY_NODES))}"
         )
-    # An answer is awaited: nothing is computed for the sake of equal last bits.
-    step = localizers.network(run, law["num_nodes"], law["num_sources"], at_once=True)
-    return step, law["num_sources"]
+    return predict.network_predictor(run, num_nodes, num_sources)
 
 
-def baseline(
+def method(
     session: sessions.Session, name: str, num_sources: int | None = None
-) -> tuple[evaluate.Step, int]:
-    """Return a baseline for a session, and how many sources it finds.
+) -> predict.Predictor:
+    """Make a predictor of a method that needs no training for a session.
 
     Args:
-        session: What is to be localized.
-        name: One of `methods.BASELINES`.
-        num_sources: Sources to find; by default as many as the session tells of, or one.
+        session: The session to localize.
+        name: One of `methods.METHODS`.
+        num_sources: Sources to find; by default as many as the session's tables name,
+            or one.
 
     Raises:
-        LocalizerError: If the session tells of another number of sources, or the
-            baseline cannot find as many, or needs more nodes.
+        PredictorError: If the tables name another number of sources, or the method
+            cannot find as many, or needs more nodes.
     """
     if num_sources is None:
         num_sources = session.num_sources or 1
     _check_sources(session, num_sources, f"--method={name}")
-    step = localizers.baseline(name, num_sources, resolution=1)
-    recording = _everywhere(session, num_sources).recordings[0]
-    batch = _stack([_geometry(session, recording)])
+    predictor = predict.method_predictor(name, num_sources)
+    batch = _stack([_geometry(session)])
     shape = (1, len(session.nodes), session.num_samples)
     try:
-        # Traced, not run: what is wrong with the nodes is told before any work.
+        # Traced, not run: too few nodes are an error before any work.
         jax.eval_shape(
-            lambda audio: step(batch | {"audio": audio}),
+            lambda audio: predictor(batch | {"audio": audio}),
             jax.ShapeDtypeStruct(shape, np.int16),
         )
     except batches.RecordingError as error:
         reason = str(error).partition(":")[0]
-        raise localizers.LocalizerError(
+        raise predict.PredictorError(
             f"--method={name} cannot localize {str(session.folder)!r}: {reason}"
         ) from None
-    return step, num_sources
+    return predictor
 
 
 def _check_sources(session: sessions.Session, num_sources: int, what: str) -> None:
     """Raise if the recordings have another number of sources than are looked for."""
     if session.num_sources not in (None, num_sources):
-        raise localizers.LocalizerError(
+        raise predict.PredictorError(
             f"{what} finds {num_sources} sources and the recordings of "
             f"{str(session.folder)!r} have {session.num_sources}; look for as many, or "
-            "leave their places out of the table"
+            "leave their positions out of the table"
         )
 
 
 def locate(
     session: sessions.Session,
-    step: evaluate.Step,
-    num_sources: int,
+    predictor: predict.Predictor,
     batch_size: int,
     left_out: list[str] | None = None,
 ) -> Iterator[Located]:
@@ -143,8 +141,7 @@ def locate(
 
     Args:
         session: What was recorded.
-        step: A network or a baseline.
-        num_sources: How many sources it finds.
+        predictor: A network or a method.
         batch_size: Windows handled at once.
         left_out: Gets what is wrong with recordings that are left out; by default such
             are errors.
@@ -153,50 +150,41 @@ def locate(
         session_tables.SessionError: If a recording cannot be used, or none.
         FloatingPointError: If a position is not finite.
     """
-    whole = _everywhere(session, num_sources).listed(left_out)
+    # A session may be listed already, without the recordings of unknown positions.
+    unlisted = dataclasses.replace(session, starts=None)
+    whole = unlisted.listed(left_out, labeled_only=False)
     count = sum(map(len, whole.starts.values()))
-    predicted = _predict(whole, step, min(batch_size, count))
+    predicted = _predict(whole, predictor, min(batch_size, count))
     with progress.Progress("Localizing", len(session.recordings), "recordings") as bar:
-        for recording in session.recordings:
-            if recording.name not in whole.starts:
-                bar.update()
-                continue
+        bar.update(len(session.recordings) - len(whole.recordings))
+        for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
             found = np.stack(list(itertools.islice(predicted, len(starts))))
             if not np.isfinite(found).all():
                 raise FloatingPointError(f"{recording.name}: a position is not finite")
+            if recording.source_positions is not None:
+                truth = np.float32(recording.source_positions[:, :2])
+                found = np.stack([one[_order(one, truth)] for one in found])
             bar.update()
             yield Located(recording, starts / signals_lib.SAMPLE_RATE, found)
 
 
-def _everywhere(session: sessions.Session, num_sources: int) -> sessions.Session:
-    """Return a session with talkers in the middle of the room where none are known.
-
-    Localizers judge what they find by true places, which does not change it.
-    """
-    middle = np.tile(session.room_size / 2, (num_sources, 1))
-    known = tuple(
-        dataclasses.replace(recording, source_positions=middle)
-        if recording.source_positions is None
-        else recording
-        for recording in session.recordings
-    )
-    return dataclasses.replace(session, recordings=known, starts=None)
+_order = jax.jit(metrics.best_permutation)
 
 
-def _geometry(session: sessions.Session, recording: sessions.Recording) -> dict:
-    """Return where everything is in a recording, as a data set stores it."""
+def _geometry(session: sessions.Session) -> dict:
+    """Return nodes and room as a data set stores them."""
     return {
         "node_positions": np.float32(session.node_positions),
-        "source_positions": np.float32(recording.source_positions),
         "room_size": np.float32(session.room_size),
     }
 
 
 def _examples(session: sessions.Session) -> Iterator[dict]:
-    """Yield the examples of all recordings, as a data set stores them."""
+    """Yield the windows of all recordings as a data set stores them."""
+    geometry = _geometry(session)
     for recording in session.recordings:
-        signals, geometry = session.load(recording), _geometry(session, recording)
+        signals = session.load(recording)
         for start in session.starts[recording.name]:
             window = signals[:, start : start + session.num_samples]
             yield {"audio": recorded_signals.to_stored(window)[0], **geometry}
@@ -204,16 +192,17 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
 
 
 def _predict(
-    session: sessions.Session, step: evaluate.Step, batch_size: int
+    session: sessions.Session, predictor: predict.Predictor, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Yield the positions [S, 2] that are found in each example.
+    """Yield the positions [S, 2] that are found in each window.
 
-    All batches have one size, for which is compiled: the last repeats its last example.
+    All batches have one size, so that one program is compiled: the last batch repeats
+    its last window.
     """
     examples = _examples(session)
     while batch := list(itertools.islice(examples, batch_size)):
         padding = batch[-1:] * (batch_size - len(batch))
-        found = jax.device_get(step(_stack(batch + padding))["predicted"])
+        found = jax.device_get(predictor(_stack(batch + padding)))
         yield from found[: len(batch)]
 
 

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterator
 
 from uld_jax.datasets import loader, perturbations, pipeline
-from uld_jax.evaluation import evaluate, localizers, metrics
+from uld_jax.evaluation import evaluate, metrics, predict
 from uld_jax.networks import build
 from uld_jax.report import captions, tested_on
 from uld_jax.storage import locking, records
@@ -95,11 +95,11 @@ def check_name(run: dict, config) -> None:
     """Raise if a run was tested on another data set than a configuration's.
 
     Raises:
-        localizers.LocalizerError: With both names.
+        predict.PredictorError: With both names.
     """
     names = run["settings"]["data"]["name"], config.data.name
     if len({tested_on.split_name(name)[0] for name in names}) > 1:
-        raise localizers.LocalizerError(
+        raise predict.PredictorError(
             f"{run['folder']!r} is a run on {run['settings']['data']['name']}; "
             f"--config names {config.data.name}"
         )
@@ -109,7 +109,7 @@ def _check_signals(run: dict, data: loader.RunData) -> None:
     """Raise if a run was tested on examples made of other signals."""
     before, now = _signals(run["data"]), _signals(data.origin)
     if changed := [key for key in now if before[key] != now[key]]:
-        raise localizers.LocalizerError(
+        raise predict.PredictorError(
             f"{run['folder']!r} was tested on other examples: "
             + ", ".join(f"{key} {before[key]!r} -> {now[key]!r}" for key in changed)
             + f" (speech {run['data']['corpus'].get('name')!r} and noise "
@@ -132,8 +132,8 @@ def _signals(origin: dict) -> dict:
 
 def _localizer(run: dict, data: loader.RunData) -> evaluate.Step:
     if method := run.get("method"):
-        return localizers.baseline(method, data.num_sources, resolution=1)
-    return localizers.network(run, data.num_nodes, data.num_sources)
+        return evaluate.method_step(method, data.num_sources, resolution=1)
+    return evaluate.network_step(run, data.num_nodes, data.num_sources)
 
 
 def _can_hear(run: dict, condition: Condition) -> bool:
@@ -160,7 +160,7 @@ def test_runs(
         batch_size: Examples handled at once.
 
     Raises:
-        localizers.LocalizerError: If a network does not fit the data, or a run was
+        predict.PredictorError: If a network does not fit the data, or a run was
             tested on others, or under conditions on another number of them.
         errors.LockedError: If another process is at work in a run's folder.
     """
@@ -221,13 +221,13 @@ def _note(run: dict, data: loader.RunData, num_examples: int) -> dict:
         }
     path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
     if old["examples"] != num_examples:
-        raise localizers.LocalizerError(
+        raise predict.PredictorError(
             f"{str(path)!r} has conditions of {old['examples']} test examples, not "
             f"{num_examples}; say --examples={old['examples']} to go on with it, "
             "or remove it"
         )
     if old["seed"] != _SEED or _signals(old["data"]) != _signals(data.origin):
-        raise localizers.LocalizerError(
+        raise predict.PredictorError(
             f"{str(path)!r} has conditions of other examples; remove it to test anew"
         )
     return old

@@ -1,14 +1,30 @@
-"""Methods that need no training, by name, all called alike."""
+"""Methods that need no training, by name, all called alike.
 
+To add a method, write its function and one entry here, with its title in
+`labels.titles`.
+"""
+
+import dataclasses
 from collections.abc import Callable
 
 from uld_jax.localization import srp_phat, tdoa
 
-# (signals, node_positions, room_size, mask, num_sources) to positions [B, S, 2].
-BASELINES: dict[str, Callable] = {
-    "srp_phat": srp_phat.localize,
-    "tdoa_ls": tdoa.localize,
-}
 
-# Sources at most, where a method has a limit.
-MOST_SOURCES = {"tdoa_ls": 1}
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A method that needs no training.
+
+    Attributes:
+        localize: (signals, node_positions, room_size, mask, num_sources) to positions
+            [B, S, 2] in meters.
+        max_sources: Sources that it can tell apart; None for any number.
+    """
+
+    localize: Callable
+    max_sources: int | None = None
+
+
+METHODS = {
+    "srp_phat": Method(srp_phat.localize),
+    "tdoa_ls": Method(tdoa.localize, max_sources=1),
+}

@@ -9,7 +9,7 @@ from typing import Any
 
 from uld_jax.acoustics import stft
 from uld_jax.audio import signals
-from uld_jax.evaluation import localizers
+from uld_jax.evaluation import predict
 from uld_jax.networks import build
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors
@@ -36,7 +36,7 @@ def share(
     Raises:
         ShareError: If the run has kept no network, or the license is no line of text.
         RecordError: If there is no finished run of a network.
-        LocalizerError: If its network does not fit its settings.
+        PredictorError: If its network does not fit its settings.
         CheckpointError: If it is damaged.
         WeightsError: If shared weights are damaged, an array is not finite, or there is
             something at `out`.
@@ -57,8 +57,8 @@ def share(
             f"--run: {run['folder']!r} holds no network of epoch {run['best_epoch']}, "
             "its best; only its record was kept: train it again, or name another run"
         )
-    law = localizers.law(run)
-    localizers.network(run, law["num_nodes"], law["num_sources"])  # Or it does not fit.
+    law = predict.recipe(run)
+    predict.restore_network(run, law["num_nodes"], law["num_sources"])  # It must fit.
     content = _content(run, law, arrays, license_name)
     digest = initialization.digest(arrays)
     size = weights.write(out, content, arrays, digest, _readme(content))

@@ -6,7 +6,7 @@ import time
 
 import jax
 
-from uld_jax.evaluation import evaluate
+from uld_jax.evaluation import evaluate, predict
 from uld_jax.runtime import profiling, progress, stopping
 from uld_jax.training import nonfinite
 from uld_jax.training import run as run_lib
@@ -35,7 +35,7 @@ class Training:
         )
         self._eval_step = evaluate.make_eval_step(*network, invariant, run.devices)
         self._distributions = functools.partial(
-            evaluate.distributions, *network, devices=run.devices
+            predict.distributions, *network, devices=run.devices
         )
 
     def complete(self) -> dict:

@@ -136,7 +136,7 @@ class Run:
 
         Args:
             result: What it makes of the test split.
-            planes: What it says of the first of it, as `evaluate.distributions`.
+            planes: What it says of the first of it, as `predict.distributions`.
         """
         if self.devices.is_first:
             facts = self.data.facts("test")

@@ -1,0 +1,96 @@
+"""Score predicted positions against the true ones (Sec. 3.4).
+
+The permutation with the least summed distance decides, whatever the loss takes.
+"""
+
+import jax
+from jaxtyping import Array, Float
+
+from uld_jax.evaluation import metrics
+from uld_jax.labels import codes, schemes
+from uld_jax.networks import objective
+
+
+def score_positions(
+    predicted: Float[Array, "S 2"],
+    positions: Float[Array, "S 2"],
+    room_size: Float[Array, "2"],
+    resolution: int,
+) -> dict[str, Array]:
+    """Score one example's predictions, which are in the order of the true positions."""
+    cell = jax.vmap(codes.locate_cell, (0, None, None))
+    same_cell = cell(predicted, room_size, resolution) == cell(
+        positions, room_size, resolution
+    )
+    return {
+        "predicted": predicted,
+        "positions": positions,
+        "cell_correct": same_cell.all(axis=-1),
+        "quantization_error": jax.vmap(metrics.quantization_error, (0, None, None))(
+            positions, room_size, resolution
+        ),
+    }
+
+
+def score_method(
+    predicted: Float[Array, "B S 2"], batch: dict, resolution: int
+) -> dict[str, Array]:
+    """Score the predictions of a method that has neither classes nor a loss.
+
+    Args:
+        predicted: What `predict.method_predictor` finds in the batch.
+        batch: The batch, with its true positions.
+        resolution: Cells per axis, by which a source counts as found.
+
+    Returns:
+        By example: `predicted` in the best order, `positions`, `correct`,
+        `cell_correct` and `quantization_error`.
+    """
+
+    def one_example(predicted, positions, room_size):
+        order = metrics.best_permutation(predicted, positions)
+        scored = score_positions(predicted[order], positions, room_size, resolution)
+        return scored | {"correct": scored["cell_correct"]}
+
+    return jax.vmap(one_example)(
+        predicted, batch["source_positions"][..., :2], batch["room_size"][:, :2]
+    )
+
+
+def score_network(
+    label: schemes.Label,
+    outputs: Float[Array, "B S D"],
+    predicted: Float[Array, "B S 2"],
+    batch: dict,
+    permutation_invariant: bool = True,
+) -> dict[str, Array]:
+    """Score a network's outputs and the positions that they mean.
+
+    Args:
+        label: Scheme and resolution.
+        outputs: What the network gives for the batch.
+        predicted: The same, decoded.
+        batch: The batch, with its true positions.
+        permutation_invariant: See `objective.losses`.
+
+    Returns:
+        As `score_method`, and the `loss` and the `kl` above its floor.
+    """
+    loss, kl = objective.losses(label, outputs, batch, permutation_invariant)
+
+    def one_example(predicted, outputs, target, positions, room_size):
+        order = metrics.best_permutation(predicted, positions)
+        predicted, outputs = predicted[order], outputs[order]
+        classes = jax.vmap(label.classify)(jax.vmap(label.scores)(outputs))
+        return score_positions(predicted, positions, room_size, label.resolution) | {
+            "correct": classes == jax.vmap(label.classify)(target),
+        }
+
+    results = jax.vmap(one_example)(
+        predicted,
+        outputs,
+        objective.targets(label, batch),
+        batch["source_positions"][..., :2],
+        batch["room_size"][:, :2],
+    )
+    return results | {"loss": loss, "kl": kl}
