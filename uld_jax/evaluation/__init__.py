@@ -1,6 +1,8 @@
 """From batches to positions, and from positions to metrics and robustness.
 
 - `baseline`: Test a method that needs no training, as if it were a run.
+- `conditions`: The conditions of the robustness test: names, values and titles,
+  without JAX.
 - `evaluate`: A split and a network's parameters to metrics and predictions (Sec. 3.4).
 - `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
@@ -18,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "baseline",
+        "conditions",
         "evaluate",
         "locate",
         "metrics",
@@ -27,4 +30,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "seen_positions",
         "verify",
     ],
+    submod_attrs={
+        "metrics": [
+            "accuracy",
+            "best_permutation",
+            "distances",
+            "error_statistics",
+            "mae",
+            "quantization_error",
+        ],
+    },
 )

@@ -4,35 +4,66 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from uld_jax.labels import codes
 
 ERROR_STATISTICS = ("mae", "median", "rmse", "p90")  # Keys of `error_statistics`.
 
 
-def distances(
-    predicted: Float[Array, "*#N 2"], positions: Float[Array, "*#N 2"]
-) -> Float[Array, "..."]:
-    """Return the straight-line distances between positions, in meters."""
-    return jnp.sqrt(((predicted - positions) ** 2).sum(axis=-1))
+def distances(predicted: ArrayLike, positions: ArrayLike) -> Float[Array, "..."]:
+    """Compute the straight-line distances between positions, in meters.
+
+    Args:
+        predicted: Positions (x, y) in meters, [..., 2].
+        positions: The true ones, [..., 2].
+
+    >>> distances([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.5], [0.0, 0.0]]).tolist()
+    [0.5, 5.0]
+    """
+    offsets = jnp.asarray(predicted) - jnp.asarray(positions)
+    return jnp.sqrt((offsets**2).sum(axis=-1))
 
 
-def accuracy(correct: Bool[Array, " N"]) -> float:
-    """Return the share of correctly classified sources, 0 to 1 (ACC, Eq. 6)."""
-    return float(jnp.mean(correct))
+def accuracy(correct: ArrayLike) -> float:
+    """Compute the share of correctly classified sources, 0 to 1 (ACC, Eq. 6).
+
+    Args:
+        correct: Whether each source's class was found, [N] Booleans.
+
+    >>> accuracy([True, False, True, True])
+    0.75
+    """
+    return float(jnp.mean(jnp.asarray(correct)))
 
 
-def mae(errors: Float[Array | np.ndarray, " N"]) -> float:
-    """Return the mean of the distances, in meters (MAE, Eq. 7)."""
-    return float(jnp.mean(errors))
+def mae(errors: ArrayLike) -> float:
+    """Compute the mean of distances, in meters (MAE, Eq. 7).
+
+    Args:
+        errors: Distances in meters, [N].
+
+    >>> mae([0.25, 0.5, 0.75])
+    0.5
+    """
+    return float(jnp.mean(jnp.asarray(errors)))
 
 
-def error_statistics(errors: Float[Array | np.ndarray, " N"]) -> dict[str, float]:
-    """Return mean, median, root mean square and 90th percentile of distances.
+def error_statistics(errors: ArrayLike) -> dict[str, float]:
+    """Compute mean, median, root mean square and 90th percentile of distances.
+
+    Args:
+        errors: Distances in meters, [N].
+
+    Returns:
+        "mae", "median", "rmse" and "p90", in meters.
 
     Raises:
         ValueError: If there are no errors, or one is not finite.
+
+    >>> error_statistics([0.0, 0.0, 1.0, 3.0])["median"]
+    0.5
     """
     values = np.asarray(errors, np.float64)
     if values.size == 0:
@@ -48,24 +79,39 @@ def error_statistics(errors: Float[Array | np.ndarray, " N"]) -> dict[str, float
 
 
 def quantization_error(
-    position: Float[Array, "2"], room_size: Float[Array, "2"], resolution: int
+    position: ArrayLike, room_size: ArrayLike, resolution: int
 ) -> Float[Array, ""]:
-    """Return the distance from a position to the center of its cell, in meters.
+    """Compute the distance from a position to the center of its cell, in meters.
 
     Its mean over a test set is the paper's QE: the MAE of a one-hot network
     that is always right (Sec. 3.5).
+
+    Args:
+        position: (x, y) in meters.
+        room_size: Sides along x and y in meters.
+        resolution: Cells per axis I.
+
+    >>> print(f"{quantization_error([1.0, 2.0], room_size=[8.0, 4.0], resolution=4):.2f}")
+    0.50
     """
+    position, room_size = jnp.asarray(position), jnp.asarray(room_size)
     cell = codes.locate_cell(position, room_size, resolution)
     return distances(codes.cell_center(cell, room_size, resolution), position)
 
 
-def best_permutation(
-    predicted: Float[Array, "S 2"], positions: Float[Array, "S 2"]
-) -> Int[Array, " S"]:
-    """Return the order of predictions with the least summed distance (Sec. 3.4).
+def best_permutation(predicted: ArrayLike, positions: ArrayLike) -> Int[Array, " S"]:
+    """Find the order of predictions with the least summed distance (Sec. 3.4).
 
     `predicted[order]` is matched with `positions`. Tries all S! orders.
+
+    Args:
+        predicted: Positions (x, y) in meters, [S, 2].
+        positions: The true ones, [S, 2].
+
+    >>> best_permutation([[1.0, 2.0], [3.0, 4.0]], [[3.1, 4.0], [1.1, 2.0]]).tolist()
+    [1, 0]
     """
+    predicted, positions = jnp.asarray(predicted), jnp.asarray(positions)
     num_sources = positions.shape[0]
     orders = jnp.asarray(list(itertools.permutations(range(num_sources))), jnp.int32)
     totals = distances(predicted[orders], positions[None]).sum(axis=-1)

@@ -11,22 +11,12 @@ import pathlib
 from collections.abc import Iterator
 
 from uld_jax.datasets import loader, perturbations, pipeline
-from uld_jax.evaluation import evaluate, metrics, predict
+from uld_jax.evaluation import conditions, evaluate, metrics, predict
 from uld_jax.networks import build
-from uld_jax.report import captions, tested_on
+from uld_jax.report import tested_on
 from uld_jax.storage import locking, records
 
 _SEED = 2**31  # Of the perturbations; those of runs are smaller.
-
-# What is varied, and its values: seconds, meters, nodes, decibels. The last is the late
-# field with every image, where the test split has a thinned one.
-CONDITIONS = {
-    "clock_offset": (0.0005, 0.002, 0.01, 0.05),
-    "position_error": (0.05, 0.1, 0.3),
-    "num_nodes": (20.0, 15.0, 10.0, 5.0),
-    "snr_db": (-10.0, 0.0, 10.0, 20.0),
-    "full_late_field": (1.0,),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +24,11 @@ class Condition:
     """One condition.
 
     Attributes:
-        name: What is varied, a key of `CONDITIONS`; "none" for nothing.
+        name: A key of `conditions.CONDITIONS`, or `conditions.NONE`.
         value: Its value.
     """
 
-    name: str = "none"
+    name: str = conditions.NONE
     value: float = 0.0
 
     @property
@@ -62,8 +52,8 @@ def all_conditions(data: loader.RunData) -> list[Condition]:
         impossible = {"snr_db", "full_late_field"}
     return [Condition()] + [
         Condition(name, value)
-        for name, values in CONDITIONS.items()
-        for value in values
+        for name, kind in conditions.CONDITIONS.items()
+        for value in kind.values
         if name not in impossible and (name != "num_nodes" or value < data.num_nodes)
     ]
 
@@ -178,8 +168,8 @@ def _test_locked(runs, data, num_examples, batch_size) -> None:
     steps = {run["folder"]: _localizer(run, data) for run in runs}
     baselines = {run["folder"] for run in runs if "method" in run}
     order = pipeline.in_order(num_examples, min(batch_size, num_examples))
-    conditions = all_conditions(data)
-    for number, condition in enumerate(conditions, start=1):
+    wanted = all_conditions(data)
+    for number, condition in enumerate(wanted, start=1):
         facts = dataclasses.asdict(condition)
         lacking = [
             run["folder"]
@@ -192,12 +182,12 @@ def _test_locked(runs, data, num_examples, batch_size) -> None:
         ]
         if not lacking:
             continue
-        title = captions.condition(condition.name, condition.value)
+        title = conditions.title(condition.name, condition.value)
         results = evaluate.evaluate_all(
             [steps[folder] for folder in lacking],
             batches(data.held_out["test"], order, condition, data.num_nodes),
             num_examples,
-            f"[{number}/{len(conditions)}] {title}",
+            f"[{number}/{len(wanted)}] {title}",
         )
         for folder, result in zip(lacking, results, strict=True):
             kept = metrics.ERROR_STATISTICS

@@ -35,23 +35,6 @@ def caption(title: str, members: list[Group]) -> str:
     return text
 
 
-def condition(name: str, value: float) -> str:
-    """Return a condition in a few words.
-
-    Args:
-        name: Of `robustness.CONDITIONS`, or "none".
-        value: Seconds, meters, nodes or decibels, as there.
-    """
-    return {
-        "none": "as it is",
-        "clock_offset": f"clocks {1000 * value:g} ms",
-        "position_error": f"positions {value:g} m",
-        "num_nodes": f"{value:g} nodes",
-        "snr_db": f"SNR {value:g} dB",
-        "full_late_field": "full late field",
-    }.get(name, f"{name} {value:g}")
-
-
 def _training(run: dict, unit: str) -> str:
     """Return in words what a run was trained on."""
     if "training" in run["data"]:

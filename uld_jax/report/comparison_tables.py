@@ -1,6 +1,7 @@
 """Tables that set runs on the same data side by side, beyond those of the paper."""
 
-from uld_jax.report import captions, groups
+from uld_jax.evaluation import conditions as conditions_lib
+from uld_jax.report import groups
 from uld_jax.report.groups import Group
 from uld_jax.report.markdown import Table
 
@@ -134,7 +135,7 @@ def _conditions_on(
         f"time, {examples:,} test examples; clocks and positions are off by a normal "
         "deviate of this size."
     )
-    header = ["Method", "I", *(captions.condition(*key) for key in names)]
+    header = ["Method", "I", *(conditions_lib.title(*key) for key in names)]
     rows = [
         [
             one.label,

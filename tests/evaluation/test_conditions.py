@@ -1,0 +1,21 @@
+"""Conditions of the robustness test in print."""
+
+import pytest
+
+from uld_jax.evaluation import conditions
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "title"),
+    [
+        ("none", 0.0, "as it is"),
+        ("clock_offset", 0.0005, "clocks 0.5 ms"),
+        ("position_error", 0.05, "positions 0.05 m"),
+        ("num_nodes", 20.0, "20 nodes"),
+        ("snr_db", -10.0, "SNR -10 dB"),
+        ("full_late_field", 1.0, "full late field"),
+        ("of_later", 2.5, "of_later 2.5"),
+    ],
+)
+def test_a_title_names_the_condition_and_its_value_with_the_unit(name, value, title):
+    assert conditions.title(name, value) == title

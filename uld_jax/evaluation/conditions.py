@@ -1,0 +1,42 @@
+"""The conditions of the robustness test: names, values and titles, without JAX."""
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """One property of the recordings that is varied.
+
+    Attributes:
+        title: A format for its value in print.
+        values: Its values.
+        factor: From the value's unit to that of the title.
+    """
+
+    title: str
+    values: tuple[float, ...]
+    factor: float = 1.0
+
+
+NONE = "none"  # The test split as it is.
+
+CONDITIONS = {
+    "clock_offset": Kind("clocks {:g} ms", (0.0005, 0.002, 0.01, 0.05), 1000),  # s
+    "position_error": Kind("positions {:g} m", (0.05, 0.1, 0.3)),
+    "num_nodes": Kind("{:g} nodes", (20.0, 15.0, 10.0, 5.0)),
+    "snr_db": Kind("SNR {:g} dB", (-10.0, 0.0, 10.0, 20.0)),
+    # Every image source of the late field, where the test split has a thinned one.
+    "full_late_field": Kind("full late field", (1.0,)),
+}
+
+
+def title(name: str, value: float) -> str:
+    """Format a condition for print.
+
+    Args:
+        name: A key of `CONDITIONS`, `NONE`, or the name in a record of another version.
+        value: Its value, in seconds, meters, nodes or decibels.
+    """
+    if name == NONE:
+        return "as it is"
+    kind = CONDITIONS.get(name, Kind(f"{name} {{:g}}", ()))
+    return kind.title.format(kind.factor * value)
