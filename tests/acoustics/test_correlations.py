@@ -110,9 +110,6 @@ def test_less_whitening_keeps_a_power_of_the_magnitudes():
     expected = spectra / np.abs(spectra) ** 0.7
     expected /= np.sqrt((np.abs(expected) ** 2).mean(axis=1, keepdims=True))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    for wrong in (-0.1, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=f"whitening is {wrong}"):
-            correlations.check_whitening(wrong)
 
 
 def test_a_correlation_is_read_as_by_cubic_convolution():

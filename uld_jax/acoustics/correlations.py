@@ -17,10 +17,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from uld_jax.acoustics import constants
-from uld_jax.runtime import errors
 
 SAMPLES_PER_METER = constants.SAMPLE_RATE / constants.SPEED_OF_SOUND
 LARGEST_LAG = 1024  # Where positions are not known yet; 21.9 m.
+# Exponent of `whiten`. Localizers pass it to their compiled programs as an argument: XLA
+# would turn a constant power into a division, whose last bits differ.
+PHASE_TRANSFORM = 1.0
 
 _LAG_STEP = 256  # One compilation for each.
 _NOTHING = 1e-30  # What is divided by instead of zero.
@@ -58,23 +60,11 @@ def transform_length(num_samples: int, max_lag: int) -> int:
     return 2 * scipy.fft.next_fast_len((num_samples + max_lag + 1) // 2, real=True)
 
 
-def check_whitening(whitening: float) -> None:
-    """Raise unless an exponent of `whiten` is usable.
-
-    Raises:
-        errors.InputError: If it is not from 0 to 1.
-    """
-    if not isinstance(whitening, jax.core.Tracer) and not 0 <= whitening <= 1:
-        raise errors.InputError(
-            f"whitening is {whitening}; it must be from 0 (none) to 1 (phase transform)"
-        )
-
-
 def whiten(
     signals: Float[Array, "M N"],
     mask: Bool[Array, " M"],
     num_fft: int,
-    whitening: float | Float[Array, ""] = 1.0,
+    whitening: float | Float[Array, ""] = PHASE_TRANSFORM,
 ) -> Complex[Array, "M F"]:
     """Return the spectra of signals, divided by a power of their magnitudes.
 

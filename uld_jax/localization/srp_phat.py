@@ -26,14 +26,13 @@ from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import batches
 from uld_jax.simulation import scenes
 
-LEAST_DISTANCE = 0.5
-
 _CELLS = 64  # Per axis, on the coarse grid.
 _CANDIDATES = 16  # For each source.
 _FINER = 4  # Each grid's spacing is that of the one before, divided by this.
 _FINE_GRIDS = 3  # To 0.6 mm in a room of 10 m.
 _OVERSAMPLING = 2
 _LEAST_SMOOTHING = 0.5  # Samples: a peak's own width.
+_LEAST_DISTANCE = 0.5  # Meters between two sources.
 _LEAST_NODES = 2
 _MOST_SOURCES = _CELLS**2 // _CANDIDATES
 
@@ -44,18 +43,15 @@ def localize(
     room_size: Float[Array | np.ndarray, "B 3"],
     mask: Bool[Array | np.ndarray, "B M"] | None = None,
     num_sources: int = 1,
-    *,
-    source_height: float = scenes.SOURCE_HEIGHT,
-    least_distance: float = LEAST_DISTANCE,
-    whitening: float = 1.0,
-    at_once: int | None = None,
 ) -> Float[Array, "B S 2"]:
     """Return where the sources are on the plan, in meters, the strongest first.
 
-    Several sources are the best peaks that are `least_distance` apart. Without it,
-    two peaks beside each other could both belong to the strongest source: its
-    reflections and the side lobes of voiced speech crowd around it. Sources closer
-    together cannot be told apart.
+    Several sources are the best peaks that are 0.5 m apart. Closer together, two peaks
+    could both belong to the strongest source: its reflections and the side lobes of
+    voiced speech crowd around it. All sources are at the height `scenes.SOURCE_HEIGHT`.
+
+    A point source of noise can outdo a talker 10 to 20 dB above it, because the phase
+    transform gives every frequency the same weight and talkers leave most to the noise.
 
     Args:
         signals: What the nodes hear, at 16 kHz and on one clock; of any level.
@@ -64,12 +60,6 @@ def localize(
         mask: True where there is a node; None for everywhere. What is not there
             changes nothing.
         num_sources: How many sources S.
-        source_height: Height of all sources, in meters.
-        least_distance: Between two sources, in meters.
-        whitening: As in `correlations.whiten`; 1 is PHAT. With it, a point source of noise
-            can outdo a talker 10 to 20 dB above it, as talkers leave it most
-            frequencies.
-        at_once: Recordings handled at once; by default what suits the device.
 
     Returns:
         Positions inside of the room; (x, y) whatever the signals, even silent ones.
@@ -79,7 +69,6 @@ def localize(
             no sources, or a value is not finite.
     """
     batches.check(signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES)
-    correlations_lib.check_whitening(whitening)
     if not 1 <= num_sources <= _MOST_SOURCES:
         raise batches.RecordingError(
             f"num_sources is {num_sources}; ask for 1 to {_MOST_SOURCES}"
@@ -87,11 +76,9 @@ def localize(
     if mask is None:
         mask = np.ones(signals.shape[:2], bool)
     found = _localize_all(
-        *(signals, node_positions, room_size, mask),
-        *(source_height, least_distance, whitening),
+        *(signals, node_positions, room_size, mask, correlations_lib.PHASE_TRANSFORM),
         num_sources=num_sources,
         max_lag=correlations_lib.lag_bound(node_positions, mask),
-        at_once=at_once,
     )
     return batches.finish(found)
 
@@ -122,20 +109,8 @@ def response_power(
     return jax.lax.scan(add, jnp.zeros(len(points)), pairs)[0]
 
 
-@functools.partial(jax.jit, static_argnames=("num_sources", "max_lag", "at_once"))
-def _localize_all(
-    signals,
-    nodes,
-    room_size,
-    mask,
-    source_height,
-    least_distance,
-    whitening,
-    *,
-    num_sources,
-    max_lag,
-    at_once,
-):
+@functools.partial(jax.jit, static_argnames=("num_sources", "max_lag"))
+def _localize_all(signals, nodes, room_size, mask, whitening, *, num_sources, max_lag):
     def locate(signals, nodes, room_size, mask):
         nodes = jnp.where(mask[:, None], nodes, 0.0)
         num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
@@ -143,21 +118,18 @@ def _localize_all(
         correlations = correlations_lib.correlate_pairs(
             spectra, num_fft, max_lag, _OVERSAMPLING
         )
-        return _search(
-            *(correlations, nodes, room_size[:2]),
-            *(source_height, least_distance, num_sources),
-        )
+        return _search(correlations, nodes, room_size[:2], num_sources)
 
-    return batches.in_groups(locate, (signals, nodes, room_size, mask), at_once)
+    return batches.in_groups(locate, (signals, nodes, room_size, mask))
 
 
-def _search(sharp, nodes, sides, source_height, least_distance, num_sources):
+def _search(sharp, nodes, sides, num_sources):
     """Return the positions [S, 2] in one recording, from its pairs' correlations."""
     smooth = _integrate(sharp)
 
     def power(points, smoothing=None):
         flat = points.reshape(-1, 2)
-        height = jnp.full_like(flat[:, :1], source_height)
+        height = jnp.full_like(flat[:, :1], scenes.SOURCE_HEIGHT)
         read = _read if smoothing is None else _smoothed(smoothing)
         rows = sharp if smoothing is None else smooth
         points_3d = jnp.concatenate([flat, height], axis=1)
@@ -181,7 +153,7 @@ def _search(sharp, nodes, sides, source_height, least_distance, num_sources):
     _, best = jax.lax.top_k(peaks, _CANDIDATES * num_sources)
     places = points.reshape(-1, 2)[best]
     places, values = refine(places, spacing, 1, spacing / _FINER)
-    places = places[_best_apart(places, values, num_sources, least_distance)]
+    places = places[_best_apart(places, values, num_sources)]
     for _ in range(_FINE_GRIDS):
         spacing = spacing / _FINER
         places, _ = refine(places, spacing, 2)
@@ -244,14 +216,14 @@ def _smoothed(width):
     return read
 
 
-def _best_apart(places, values, number, least_distance):
+def _best_apart(places, values, number):
     """Return which places have the largest values, each far from all before."""
     far_less = 2 * jnp.abs(values).max() + 1.0
     chosen = []
     for _ in range(number):
         chosen.append(values.argmax())
         offsets = places - places[chosen[-1]]
-        near = (offsets**2).sum(axis=-1) < least_distance**2
+        near = (offsets**2).sum(axis=-1) < _LEAST_DISTANCE**2
         values = (
             jnp.where(near, values - far_less, values).at[chosen[-1]].add(-far_less)
         )

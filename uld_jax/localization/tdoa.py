@@ -33,15 +33,12 @@ def localize(
     room_size: Float[Array | np.ndarray, "B 3"],
     mask: Bool[Array | np.ndarray, "B M"] | None = None,
     num_sources: int = 1,
-    *,
-    source_height: float = scenes.SOURCE_HEIGHT,
-    whitening: float = 1.0,
-    at_once: int | None = None,
 ) -> Float[Array, "B 1 2"]:
     """Return where the one source is on the plan, in meters.
 
     Several sources cannot be told apart by the highest peaks alone: nothing says
-    which peaks of two nodes belong to the same source.
+    which peaks of two nodes belong to the same source. It is at the height
+    `scenes.SOURCE_HEIGHT`.
 
     Args:
         signals: What the nodes hear, at 16 kHz and on one clock; of any level.
@@ -50,9 +47,6 @@ def localize(
         mask: True where there is a node; None for everywhere. What is not there
             changes nothing.
         num_sources: 1.
-        source_height: Height of the source, in meters.
-        whitening: As in `correlations.whiten`.
-        at_once: Recordings handled at once; by default what suits the device.
 
     Returns:
         A position inside of the room, whatever the signals, even silent ones.
@@ -66,32 +60,28 @@ def localize(
             f"num_sources is {num_sources}; time differences locate one source, for "
             "more use srp_phat"
         )
-    correlations_lib.check_whitening(whitening)
     batches.check(signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES)
     if mask is None:
         mask = np.ones(signals.shape[:2], bool)
     found = _localize_all(
-        *(signals, node_positions, room_size, mask, source_height, whitening),
+        *(signals, node_positions, room_size, mask, correlations_lib.PHASE_TRANSFORM),
         max_lag=correlations_lib.lag_bound(node_positions, mask),
-        at_once=at_once,
     )
     return batches.finish(found)
 
 
-@functools.partial(jax.jit, static_argnames=("max_lag", "at_once"))
-def _localize_all(
-    signals, nodes, room_size, mask, source_height, whitening, *, max_lag, at_once
-):
+@functools.partial(jax.jit, static_argnames="max_lag")
+def _localize_all(signals, nodes, room_size, mask, whitening, *, max_lag):
     def locate(signals, nodes, room_size, mask):
         nodes = jnp.where(mask[:, None], nodes, 0.0)
         reference, differences, weights = path_differences(
             signals, nodes, mask, whitening, max_lag
         )
-        evidence = nodes, reference, differences, weights, source_height
+        evidence = nodes, reference, differences, weights, scenes.SOURCE_HEIGHT
         start = jnp.clip(closed_form(*evidence), 0.0, room_size[:2])
         return refine(start, *evidence, room_size[:2])[None]
 
-    return batches.in_groups(locate, (signals, nodes, room_size, mask), at_once)
+    return batches.in_groups(locate, (signals, nodes, room_size, mask))
 
 
 def path_differences(
