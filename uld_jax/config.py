@@ -6,7 +6,7 @@ import runpy
 from ml_collections import config_dict
 
 from uld_jax.labels import schemes
-from uld_jax.networks import ad_hoc, build, front_ends
+from uld_jax.networks import build, spec
 from uld_jax.runtime import errors, experiments
 from uld_jax.simulation import rooms
 
@@ -15,32 +15,6 @@ ConfigDict = config_dict.ConfigDict
 
 class ConfigError(errors.InputError):
     """A setting that cannot be used; the message names its flag."""
-
-
-_MODELS = {
-    "encoder_decoder": {
-        "width": 128,
-        "num_blocks": 5,
-        # 1: all nodes in one encoder; 2: one encoder for each array.
-        "num_encoders": 2,
-    },
-    "adhoc": {
-        # Spectral features: one of front_ends.NAMES.
-        "front_end": "level_compressed",
-        # Frames averaged to one time step before the blocks.
-        "frames_per_step": 1,
-        "width": 256,
-        "num_heads": 4,
-        "num_blocks": 2,
-        "num_temporal_blocks": 2,
-        # Initial values of the layers of codes and logits: "smooth" over the grid, or
-        # "independent".
-        "grid_init": "smooth",
-        "dropout": 0.1,
-        # Recompute the blocks in the backward pass: less memory, more time.
-        "remat": False,
-    },
-}
 
 
 def default(network: str = "encoder_decoder") -> ConfigDict:
@@ -99,7 +73,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # Of the computation: "float32" or "bfloat16". Parameters, logits and
                 # loss are float32.
                 "dtype": "float32",
-                **_MODELS[network],
+                **build.get_spec(network).settings,
             },
             # Where the first parameters come from; set by --init_from, never by hand.
             # The folder of a run, the data set it was trained on, and whether to
@@ -138,7 +112,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
     return config.lock()
 
 
-_LARGEST = 2**31 - 1
+_LARGEST = spec.LARGEST
 # Cells of a centimeter in the largest room, ten meters long. With more, a layer from
 # 5,120 features to all outputs would exceed the memory of any device.
 _FINEST = 1000
@@ -150,13 +124,6 @@ _RANGES = (
     ("data.nodes_in_training", 1, _LARGEST),
     ("data.clock_offset", 0.0, 1.0),
     ("data.position_error", 0.0, 100.0),
-    ("model.width", 2, _LARGEST),
-    ("model.num_blocks", 0, _LARGEST),
-    ("model.num_encoders", 1, _LARGEST),
-    ("model.frames_per_step", 1, _LARGEST),
-    ("model.num_heads", 1, _LARGEST),
-    ("model.num_temporal_blocks", 0, _LARGEST),
-    ("model.dropout", 0.0, 0.99),
     ("train.epochs", 0, _LARGEST),
     ("train.batch_size", 1, _LARGEST),
     ("train.evaluation_batch_size", 1, _LARGEST),
@@ -174,8 +141,6 @@ _CHOICES = (
     ("data.source", ("prepared", "compact", "fresh")),
     ("data.noise_field", rooms.NOISES),
     ("model.dtype", ("float32", "bfloat16")),
-    ("model.front_end", front_ends.NAMES),
-    ("model.grid_init", ad_hoc.GRID_INITS),
     ("train.schedule", ("plateau", "cosine")),
 )
 
@@ -259,24 +224,22 @@ def _resolve_label(label: ConfigDict) -> None:
 
 
 def _check_model(model: ConfigDict) -> None:
-    """Check that the settings of the network are those of the network named."""
-    if model.name not in _MODELS:
-        raise ConfigError(
-            f"--config.model.name is {model.name!r}; there are {', '.join(_MODELS)}"
-        )
+    """Check the name of the network and its own settings."""
+    try:
+        network = build.get_spec(model.name)
+    except ValueError as error:
+        raise ConfigError(f"--config.{error}") from None
     _check_types(model, default(model.name).model, "--config.model")
-    if _MODELS[model.name].keys() != set(model) - {"name", "dtype"}:
-        raise ConfigError(
-            f"--config.model.name is {model.name!r} and the other settings are not "
-            "those of this network; choose it in the experiment's file, by "
-            f"config.default({model.name!r})"
-        )
+    try:
+        network.check(dict(model))
+    except ValueError as error:
+        raise ConfigError(f"--config.{error}") from None
 
 
 def _check_choices(config: ConfigDict) -> None:
     for key, known in _CHOICES:
         section, _, name = key.partition(".")
-        if name in config[section] and config[section][name] not in known:
+        if config[section][name] not in known:
             raise ConfigError(
                 f"--config.{key} is {config[section][name]!r}; there are "
                 f"{', '.join(known)}"
@@ -296,7 +259,8 @@ def _check_ranges(config: ConfigDict) -> None:
 def _check_combinations(config: ConfigDict) -> None:
     """Check settings that can be used, but not together."""
     data, model = config.data, config.model
-    if data.nodes_in_training is not None and model.name not in build.ANY_NODES:
+    any_nodes = build.get_spec(model.name).any_nodes
+    if data.nodes_in_training is not None and not any_nodes:
         raise ConfigError(
             f"--config.data.nodes_in_training is {data.nodes_in_training}; network "
             f"{model.name!r} needs all nodes: leave it unset"
@@ -310,11 +274,6 @@ def _check_combinations(config: ConfigDict) -> None:
         raise ConfigError(
             f"--config.data.engine is {data.engine!r}; compact data sets need jax, "
             "which renders them"
-        )
-    if model.get("num_heads") and model.width % (2 * model.num_heads):
-        raise ConfigError(
-            f"--config.model.width is {model.width}; it must be a multiple of twice "
-            f"the {model.num_heads} heads"
         )
 
 

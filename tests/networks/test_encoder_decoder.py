@@ -86,11 +86,7 @@ def test_evaluation_uses_running_means_and_does_not_depend_on_the_batch():
     np.testing.assert_allclose(together[:1], alone, atol=1e-4)
 
 
-def test_what_cannot_be_built_is_refused():
-    with pytest.raises(ValueError, match="2 sources"):
-        build(num_sources=2)
-    with pytest.raises(ValueError, match="8 nodes cannot be divided among 3"):
-        build(num_encoders=3)
+def test_other_numbers_of_nodes_are_refused():
     with pytest.raises(ValueError, match="5 nodes given; this network has 8"):
         build()(jnp.ones((2, 5, 3, 512)), jnp.zeros((2, 5, 4)))
     with pytest.raises(ValueError, match="needs all its nodes"):

@@ -93,7 +93,7 @@ def make_run(folder, name):
 def runs(tmp_path_factory):
     """Return the folders of a run and its shared weights by the network's name."""
     found = {}
-    for name in build.MODELS:
+    for name in build.NETWORKS:
         run = make_run(tmp_path_factory.mktemp("runs") / f"{name}_run", name)
         out = run.parent / "shared"
         told = card_lib.share(run, out)
@@ -121,7 +121,7 @@ def card_of(folder):
     return json.loads((folder / "card.json").read_text())
 
 
-@pytest.mark.parametrize("name", build.MODELS)
+@pytest.mark.parametrize("name", build.NETWORKS)
 def test_the_arrays_are_those_of_the_best_epoch_bit_for_bit(runs, name):
     _, items = items_of(name, seed=5)
     expected = {
@@ -182,7 +182,7 @@ def test_the_readme_tells_people(runs, tmp_path):
     assert "**Validation**: none\n" in text
 
 
-@pytest.mark.parametrize("name", build.MODELS)
+@pytest.mark.parametrize("name", build.NETWORKS)
 def test_no_folder_of_ones_machine_is_told(runs, name):
     run, shared = runs[name]
     for path in shared.iterdir():
@@ -222,7 +222,7 @@ def test_positions_are_those_of_the_network_that_was_saved(runs):
     np.testing.assert_array_equal(step(batch)["predicted"], expected)
 
 
-@pytest.mark.parametrize("name", build.MODELS)
+@pytest.mark.parametrize("name", build.NETWORKS)
 def test_a_run_begins_from_them_as_from_the_run(runs, name):
     loaded = []
     for folder in runs[name]:

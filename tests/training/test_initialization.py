@@ -123,7 +123,7 @@ def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
     anew = {line.split(":")[0] for line in facts["begun_anew"]}
     assert anew
     assert anew < news.keys()
-    of_label = build.OF_LABEL["encoder_decoder"]
+    of_label = build.NETWORKS["encoder_decoder"].label_parts
     for name, array in news.items():
         fits = name in olds and olds[name].shape == array.shape
         fits = fits and name.split("/")[1] not in of_label
@@ -229,19 +229,19 @@ def test_of_another_label_no_part_that_means_cells_is_taken(
     config = initialization.settle(config, str(first), partial=True)
     run = new_run(config, tmp_path)
     anew = {line.split("/")[1] for line in run.init["begun_anew"]}
-    assert anew == build.OF_LABEL["encoder_decoder"]
+    assert anew == build.NETWORKS["encoder_decoder"].label_parts
     as_it_is = settings(tiny_data_dir, **{"label.scheme": "one_hot", "train.epochs": 0})
     with pytest.raises(initialization.InitError, match="a part begins anew; train it"):
         initialization.settle(as_it_is, str(first), partial=True)
 
 
 def test_parts_of_the_label_are_parts_of_the_networks():
-    for name, parts in build.OF_LABEL.items():
+    for name, spec in build.NETWORKS.items():
         settings = config_lib.to_dict(config_lib.default(name).model)
         settings |= {"width": 8, "num_blocks": 1}
         network = build.for_label(settings, schemes.Label("uld", 4), 4, 1, seed=0)
         _, params, _ = nnx.split(network, nnx.Param, ...)
-        assert parts <= set(params.keys())
+        assert spec.label_parts <= set(params.keys())
 
 
 def test_more_sources_are_refused_before_any_work(first, tiny_data_dir, tmp_path):

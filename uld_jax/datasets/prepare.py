@@ -268,15 +268,9 @@ def _check_size(config, train_size: int) -> None:
 
 def _check_network(config, num_nodes: int, num_sources: int) -> None:
     """Raise if a network cannot hear so many nodes or find so many sources."""
-    model, name = config.model, config.data.name
-    if num_nodes % model.get("num_encoders", 1):
-        raise pipeline.DatasetError(
-            f"--config.model.num_encoders is {model.num_encoders}; the "
-            f"{num_nodes} nodes of {name} cannot be divided so"
-        )
-    if num_sources > build.MOST_SOURCES.get(model.name, num_sources):
-        raise pipeline.DatasetError(
-            f"--config.model.name is {model.name!r}, which finds fewer than the "
-            f"{num_sources} sources of {name}"
-        )
+    model = config.model
+    try:
+        build.get_spec(model.name).check(dict(model), num_nodes, num_sources)
+    except ValueError as error:
+        raise pipeline.DatasetError(f"--config.{error}") from None
     perturbations.Perturbation(config.data.nodes_in_training).check(num_nodes)

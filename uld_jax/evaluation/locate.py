@@ -75,11 +75,12 @@ def network(session: sessions.Session, run: dict) -> predict.Predictor:
     num_nodes, num_sources = trained_on["num_nodes"], trained_on["num_sources"]
     _check_sources(session, num_sources, f"the network in {run['folder']!r}")
     name = run["settings"]["model"]["name"]
-    if name not in build.ANY_NODES and len(session.nodes) != num_nodes:
+    flexible = [spec.name for spec in build.NETWORKS.values() if spec.any_nodes]
+    if name not in flexible and len(session.nodes) != num_nodes:
         raise predict.PredictorError(
             f"the network in {run['folder']!r} needs {num_nodes} nodes and "
             f"{str(session.folder)!r} has {len(session.nodes)}; give a run of a network "
-            f"for any number of nodes: {', '.join(sorted(build.ANY_NODES))}"
+            f"for any number of nodes: {', '.join(flexible)}"
         )
     return predict.network_predictor(run, num_nodes, num_sources)
 

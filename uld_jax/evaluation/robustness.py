@@ -131,7 +131,7 @@ def _can_hear(run: dict, condition: Condition) -> bool:
     return (
         condition.name != "num_nodes"
         or "method" in run
-        or run["settings"]["model"]["name"] in build.ANY_NODES
+        or build.get_spec(run["settings"]["model"]["name"]).any_nodes
     )
 
 

@@ -7,6 +7,8 @@ attention and the three fully connected layers; what we chose stands below.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,8 @@ from jaxtyping import Array, Bool, Float
 
 from uld_jax.networks import dropout as dropout_lib
 from uld_jax.networks import front_ends, linear, lstm
+from uld_jax.networks import spec as spec_lib
 
-GRID_INITS = ("smooth", "independent")
 _LONGEST_WAVE = 10_000.0
 _WAVES_PER_SIDE = 0.7  # Standard deviation along each axis.
 
@@ -201,9 +203,6 @@ class AdHoc(nnx.Module):
         dtype: Of the computation; parameters and logits are float32.
         remat: Whether the backward pass computes the blocks anew, for memory.
         rngs: Random streams of the parameters.
-
-    Raises:
-        ValueError: If the settings do not agree.
     """
 
     def __init__(
@@ -225,17 +224,6 @@ class AdHoc(nnx.Module):
         remat: bool,
         rngs: nnx.Rngs,
     ):
-        if width % (2 * num_heads):
-            raise ValueError(
-                f"width is {width}; it must be a multiple of twice the "
-                f"{num_heads} heads"
-            )
-        if num_sources < 1:
-            raise ValueError(f"{num_sources} sources asked for")
-        if grid_init not in GRID_INITS:
-            raise ValueError(
-                f"grid_init is {grid_init!r}; there are {', '.join(GRID_INITS)}"
-            )
         self.remat = remat
         num_outputs = num_channels * outputs_per_axis**2
         dtype = jnp.dtype(dtype)
@@ -307,3 +295,46 @@ def _mean_over_nodes(
     if mask is not None:
         scores = jnp.where(mask[:, :, None, None], scores, -jnp.inf)
     return (jax.nn.softmax(scores, axis=1).astype(h.dtype) * h).sum(axis=1)
+
+
+def _divide_width(settings: Mapping[str, Any], num_nodes: int | None) -> None:
+    width, num_heads = settings["width"], settings["num_heads"]
+    if width % (2 * num_heads):
+        raise ValueError(
+            f"model.width is {width}; it must be a multiple of twice the {num_heads} heads"
+        )
+
+
+SPEC = spec_lib.NetworkSpec(
+    name="adhoc",
+    network=AdHoc,
+    settings={
+        "front_end": "level_compressed",
+        # Frames averaged to one step of time before the blocks.
+        "frames_per_step": 1,
+        "width": 256,
+        "num_heads": 4,
+        "num_blocks": 2,
+        "num_temporal_blocks": 2,
+        # Initial layers of codes and logits: "smooth" over the grid, or "independent".
+        "grid_init": "smooth",
+        "dropout": 0.1,
+        # Recompute the blocks in the backward pass: less memory, more time.
+        "remat": False,
+    },
+    label_parts=frozenset({"embed_position", "third"}),
+    any_nodes=True,
+    ranges={
+        "frames_per_step": (1, spec_lib.LARGEST),
+        "width": (2, spec_lib.LARGEST),
+        "num_heads": (1, spec_lib.LARGEST),
+        "num_blocks": (0, spec_lib.LARGEST),
+        "num_temporal_blocks": (0, spec_lib.LARGEST),
+        "dropout": (0.0, 0.99),
+    },
+    choices={
+        "front_end": front_ends.NAMES,
+        "grid_init": ("smooth", "independent"),
+    },
+    rule=_divide_width,
+)

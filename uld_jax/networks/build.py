@@ -6,6 +6,9 @@ random streams for its dropout. It returns the logits [B, S, E] of S sources,
 E = C K K outputs each.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -13,66 +16,57 @@ from flax import nnx
 from uld_jax.acoustics import stft
 from uld_jax.labels import schemes
 from uld_jax.networks import ad_hoc, encoder_decoder
+from uld_jax.networks.spec import NetworkSpec
 
-MODELS = {
-    "encoder_decoder": encoder_decoder.EncoderDecoder,
-    "adhoc": ad_hoc.AdHoc,
-}
-ANY_NODES = frozenset({"adhoc"})  # Others have as many as they were made for.
-MOST_SOURCES = {"encoder_decoder": 1}  # Of those that do not find any number.
-# Parts of a network that mean cells or grid points, and nothing with other ones.
-OF_LABEL = {
-    "encoder_decoder": {"plan", "grow", "grow_norm", "refine", "refine_norm", "head"},
-    "adhoc": {"embed_position", "third"},
-}
+NETWORKS = {spec.name: spec for spec in (encoder_decoder.SPEC, ad_hoc.SPEC)}
 
 
-def build(name: str, *, rngs: nnx.Rngs, **settings) -> nnx.Module:
-    """Return a network by name, with fresh parameters.
-
-    Args:
-        name: One of `MODELS`.
-        rngs: Random streams of the parameters.
-        **settings: `num_nodes`, `num_sources`, `outputs_per_axis` and
-            `num_channels`, which data and label give, and the network's own.
+def get_spec(name: str) -> NetworkSpec:
+    """Look up a network by its name in the configuration.
 
     Raises:
-        ValueError: If there is no such network, or it cannot have these settings.
+        ValueError: If there is no such network.
     """
-    if name not in MODELS:
-        raise ValueError(f"no network {name!r}; there are {', '.join(MODELS)}")
-    return MODELS[name](rngs=rngs, **settings)
+    if name not in NETWORKS:
+        raise ValueError(f"model.name is {name!r}; there are {', '.join(NETWORKS)}")
+    return NETWORKS[name]
 
 
 def for_label(
-    settings: dict, label: schemes.Label, num_nodes: int, num_sources: int, seed: int
+    settings: Mapping[str, Any],
+    label: schemes.Label,
+    num_nodes: int,
+    num_sources: int,
+    seed: int,
 ) -> nnx.Module:
-    """Return the network of an experiment, with fresh parameters.
+    """Build the network of an experiment, with fresh parameters.
 
     Args:
         settings: The configuration's `model`: a name and the network's settings.
         label: Scheme and resolution of its outputs.
         num_nodes: Nodes of the data.
         num_sources: Sources of the data.
-        seed: Of the parameters.
+        seed: Seed of the parameters.
 
     Raises:
-        ValueError: As `build`.
+        ValueError: If there is no such network, or it cannot have these settings.
     """
-    return build(
+    spec = get_spec(settings["name"])
+    spec.check(settings, num_nodes, num_sources)
+    return spec.network(
         num_nodes=num_nodes,
         num_sources=num_sources,
         outputs_per_axis=label.outputs_per_axis,
         num_channels=label.num_channels,
         rngs=nnx.Rngs(seed),
-        **settings,
+        **{key: value for key, value in settings.items() if key != "name"},
     )
 
 
-def overview(
+def describe(
     model: nnx.Module, num_nodes: int, num_frames: int, code_length: int
 ) -> dict:
-    """Return parameters by part of a network, and operations of a forward pass.
+    """Count a network's parameters by part, and the operations of a forward pass.
 
     Args:
         model: The network.

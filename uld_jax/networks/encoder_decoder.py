@@ -1,5 +1,8 @@
 """The network of L-1: arrays at known places to a map of the room (Sec. 3.3)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -7,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from uld_jax.acoustics import stft
 from uld_jax.networks import grid_convs, linear
+from uld_jax.networks import spec as spec_lib
 
 _BATCH_NORM_MOMENTUM = 0.9
 
@@ -130,12 +134,6 @@ class EncoderDecoder(nnx.Module):
         rngs: nnx.Rngs,
     ):
         layer = {"dtype": jnp.dtype(dtype), "rngs": rngs}
-        if num_sources != 1:
-            raise ValueError(f"{num_sources} sources asked for; this network finds one")
-        if num_nodes % num_encoders:
-            raise ValueError(
-                f"{num_nodes} nodes cannot be divided among {num_encoders} encoders"
-            )
         self.num_nodes = num_nodes
         self.outputs_per_axis = outputs_per_axis
         self.encoders = nnx.List(
@@ -183,3 +181,34 @@ class EncoderDecoder(nnx.Module):
         h = nnx.relu(self.refine_norm(self.refine(h)))
         h = self.head(h.astype(jnp.float32))
         return h.transpose(0, 3, 1, 2).reshape(B, 1, -1)
+
+
+def _divide_nodes(settings: Mapping[str, Any], num_nodes: int | None) -> None:
+    num_encoders = settings["num_encoders"]
+    if num_nodes is not None and num_nodes % num_encoders:
+        raise ValueError(
+            f"model.num_encoders is {num_encoders}; {num_nodes} nodes cannot be divided "
+            f"among {num_encoders} encoders"
+        )
+
+
+SPEC = spec_lib.NetworkSpec(
+    name="encoder_decoder",
+    network=EncoderDecoder,
+    settings={
+        "width": 128,
+        "num_blocks": 5,
+        # 1: all nodes in one encoder; 2: one encoder for each array.
+        "num_encoders": 2,
+    },
+    label_parts=frozenset(
+        {"plan", "grow", "grow_norm", "refine", "refine_norm", "head"}
+    ),
+    max_sources=1,
+    ranges={
+        "width": (2, spec_lib.LARGEST),
+        "num_blocks": (0, spec_lib.LARGEST),
+        "num_encoders": (1, spec_lib.LARGEST),
+    },
+    rule=_divide_nodes,
+)

@@ -86,7 +86,7 @@ def _content(run: dict, law: dict, arrays: dict, license_name: str | None) -> di
         },
         "hears": {
             "nodes": law["num_nodes"],
-            "any_number_of_nodes": model["name"] in build.ANY_NODES,
+            "any_number_of_nodes": build.get_spec(model["name"]).any_nodes,
             "samples": law.get("num_samples"),
             "sample_rate": signals.SAMPLE_RATE,
             "features": model.get("front_end", "real_imaginary"),

@@ -162,8 +162,9 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     run = weights.read_network(init.folder, "--init_from")
     saved = _saved(run)
     other_label = not _same_label(run, config)
-    of_label = build.OF_LABEL[config.model.name] if other_label else set()
-    items, new, left = put(items, saved, of_label)
+    spec = build.get_spec(config.model.name)
+    label_parts = spec.label_parts if other_label else ()
+    items, new, left = put(items, saved, label_parts)
     count = len(jax.tree.leaves(items))
     _tell_differences(run["folder"], new, left, count, init.partial)
     facts = {

@@ -56,8 +56,8 @@ class Run:
                 config.seed,
             )
         except ValueError as error:
-            raise config_lib.ConfigError(f"--config.model: {error}") from None
-        self.network = build.overview(
+            raise config_lib.ConfigError(f"--config.{error}") from None
+        self.network = build.describe(
             model,
             self.data.num_nodes,
             stft.num_frames(self.data.num_samples),

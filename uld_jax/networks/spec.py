@@ -1,0 +1,90 @@
+"""What the package must know about a network besides its class."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flax import nnx
+
+LARGEST = 2**31 - 1  # Of settings that are whole numbers.
+_SHARED = {"name", "dtype"}  # Settings that every network has.
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """A network's class, its settings and what it can do.
+
+    The class is created with `num_nodes`, `num_sources`, `outputs_per_axis` and
+    `num_channels`, which data and label give, its own `settings`, `dtype` and `rngs`.
+    `uld_jax.networks.build` says how it is called.
+
+    Attributes:
+        name: Name in the configuration, `model.name`.
+        network: The class.
+        settings: Its own settings with their defaults, for `config.default(name)`.
+        label_parts: Attributes of the network whose parameters stand for cells or grid
+            points, so that they are worthless for another label.
+        any_nodes: Whether it takes any number of nodes, and a mask of them. Others are
+            built for the number of nodes in the data.
+        max_sources: Largest number of sources it can find; None for no limit.
+        ranges: Smallest and largest value of settings that are numbers.
+        choices: Known values of settings that are names.
+        rule: Raises ValueError if the settings do not agree with each other, or with
+            the number of nodes, which is None before the data is known.
+    """
+
+    name: str
+    network: type[nnx.Module]
+    settings: Mapping[str, Any]
+    label_parts: frozenset[str] = frozenset()
+    any_nodes: bool = False
+    max_sources: int | None = None
+    ranges: Mapping[str, tuple[int | float, int | float]] = dataclasses.field(
+        default_factory=dict
+    )
+    choices: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    rule: Callable[[Mapping[str, Any], int | None], None] = lambda settings, nodes: None
+
+    def check(
+        self,
+        settings: Mapping[str, Any],
+        num_nodes: int | None = None,
+        num_sources: int | None = None,
+    ) -> None:
+        """Raise unless the network can be built with these settings, for this data.
+
+        The only such check. It costs nothing, so that a run can fail before its data
+        is prepared.
+
+        Args:
+            settings: The configuration's `model`.
+            num_nodes: Nodes of the data; None if not known yet.
+            num_sources: Sources of the data; None if not known yet.
+
+        Raises:
+            ValueError: The message starts with the setting's name, as in "model.width is 1".
+        """
+        own = settings.keys() - _SHARED
+        if own != self.settings.keys():
+            wrong = ", ".join(sorted(own ^ self.settings.keys()))
+            raise ValueError(
+                f"model.name is {self.name!r}, whose settings differ in {wrong}; choose the "
+                f"network in the experiment's file, by config.default({self.name!r})"
+            )
+        for key, known in self.choices.items():
+            if settings[key] not in known:
+                raise ValueError(
+                    f"model.{key} is {settings[key]!r}; there are {', '.join(known)}"
+                )
+        for key, (least, most) in self.ranges.items():
+            if not least <= settings[key] <= most:
+                raise ValueError(
+                    f"model.{key} is {settings[key]}; it must be from {least} to {most}"
+                )
+        if num_sources is not None and not 1 <= num_sources <= (
+            self.max_sources or num_sources
+        ):
+            raise ValueError(
+                f"model.name is {self.name!r}, which cannot find {num_sources} sources"
+            )
+        self.rule(settings, num_nodes)
