@@ -3,6 +3,7 @@ import re
 import numpy as np
 from made_records import baseline_record, room_record, rooms, write
 
+from uld_jax.labels import titles
 from uld_jax.report import groups
 from uld_jax.report import style as style_lib
 
@@ -10,11 +11,11 @@ from uld_jax.report import style as style_lib
 def test_a_method_has_one_color_and_a_kind_of_training_one_line():
     runs = [
         room_record(scheme, resolution=i, source=source)
-        for scheme in groups.SCHEMES
+        for scheme in titles.SCHEMES
         for i in (4, 8)
         for source in ("prepared", "fresh")
     ]
-    members = groups.group([*runs, *map(baseline_record, groups.BASELINES)])
+    members = groups.group([*runs, *map(baseline_record, titles.METHODS)])
     styles = style_lib.styles(members)
     colors = {method: style["color"] for (method, _), style in styles.items()}
     assert len(set(colors.values())) == len(colors) == 6
@@ -31,14 +32,14 @@ def test_a_method_has_one_color_and_a_kind_of_training_one_line():
 def test_an_unknown_method_has_a_color_of_its_own():
     members = groups.group([room_record("mine"), room_record("uld")])
     styles = style_lib.styles(members)
-    known = {color for color, _ in style_lib.LOOKS.values()}
+    known = {look.color for look in titles.LOOKS.values()}
     assert styles["mine", ""]["color"] not in known
 
 
 def test_colors_differ_in_lightness_or_hue_for_the_color_blind():
     """No two of them are the same gray with the same share of blue."""
     kinds = []
-    for color, _ in style_lib.LOOKS.values():
+    for _, color, _ in titles.LOOKS.values():
         red, green, blue = (int(c, 16) for c in re.findall("[0-9A-F]{2}", color))
         # Who cannot tell red from green sees about their sum, and blue.
         kinds.append((0.3 * red + 0.6 * green, blue))

@@ -5,6 +5,7 @@ import pytest
 from conftest import ROOT
 from made_records import baseline_record, conditions, record, room_record, write
 
+from uld_jax.labels import titles
 from uld_jax.report import groups, markdown, paper, tables
 
 SCATTERED = "docs/scattered_nodes.md"
@@ -132,7 +133,7 @@ def test_every_printed_value_is_in_its_table():
         assert table.caption.startswith(f"**{number} on `simulated/{name}:1.0.0`**")
         rows = by_row(table)
         for scheme, maes in printed.mae.items():
-            title = groups.SCHEMES[scheme]
+            title = titles.title(scheme)
             for i, mae, acc in zip(
                 paper.RESOLUTIONS, maes, printed.accuracy[scheme], strict=True
             ):

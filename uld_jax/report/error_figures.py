@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 
+from uld_jax.labels import titles
 from uld_jax.report import groups, paper, style
 from uld_jax.report.groups import Group
 from uld_jax.report.style import Shown, plt
@@ -89,7 +90,7 @@ def _draw_printed(axes, printed: paper.Printed) -> None:
     """Draw the paper's values as open markers in the colors of their labels."""
     label = "the paper's values"
     for scheme, maes in printed.mae.items():
-        color, marker = style.LOOKS[scheme]
+        _, color, marker = titles.SCHEMES[scheme]
         axes.plot(
             paper.RESOLUTIONS,
             [np.nan if mae is None else mae for mae in maes],

@@ -9,13 +9,10 @@ import statistics
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from uld_jax.labels import titles
 from uld_jax.report import tested_on, variants
 from uld_jax.report.tested_on import Data
 from uld_jax.storage import records
-
-SCHEMES = {"one_hot": "One-hot", "heat_map": "HM", "refined_grid": "RG", "uld": "ULD"}
-BASELINES = {"srp_phat": "SRP-PHAT", "tdoa_ls": "TDOA least squares"}
-TITLES = SCHEMES | BASELINES
 
 
 class Conditions(NamedTuple):
@@ -70,7 +67,7 @@ class Group:
     @property
     def title(self) -> str:
         """The method in print."""
-        return TITLES.get(self.method, self.method)
+        return titles.title(self.method)
 
     @property
     def label(self) -> str:
@@ -199,7 +196,7 @@ def group(runs: list[dict]) -> list[Group]:
         for (data, settings), members in found.items()
     ]
     groups.sort(key=lambda one: (one.data, json.dumps(one.settings, sort_keys=True)))
-    order = {method: place for place, method in enumerate(TITLES)}
+    order = {method: place for place, method in enumerate(titles.LOOKS)}
     named = []
     for members in by_data(groups).values():
         networks = _name_variants([one for one in members if one.scheme])

@@ -1,13 +1,10 @@
-"""How methods look in every figure; the sole user of matplotlib.
-
-Colors are those of Okabe and Ito, which the color-blind tell apart; methods differ
-in their markers too.
-"""
+"""Looks of lines and legends in every figure; the sole user of matplotlib."""
 
 import pathlib
 
 import numpy as np
 
+from uld_jax.labels import titles
 from uld_jax.report import groups
 from uld_jax.report.groups import Group
 from uld_jax.storage import records
@@ -23,14 +20,6 @@ except ImportError:
 
 Shown = list[tuple[Group, list[dict]]]  # Groups with the predictions of their runs.
 
-LOOKS = {
-    "one_hot": ("#E69F00", "s"),
-    "heat_map": ("#CC79A7", "v"),
-    "refined_grid": ("#009E73", "^"),
-    "uld": ("#0072B2", "o"),
-    "srp_phat": ("#000000", "P"),
-    "tdoa_ls": ("#D55E00", "X"),
-}
 _SPARE = (("#56B4E9", "D"), ("#8C6D31", "<"), ("#7F7F7F", ">"))
 _LINES = ("-", "--", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
 _FILLS = ("full", "none", "left", "top", "right", "bottom")
@@ -44,12 +33,13 @@ def styles(members: list[Group]) -> dict[tuple[str, str], dict]:
     kind of training.
     """
     places = {v: place for place, v in enumerate(groups.by_variant(members))}
-    unknown = sorted({one.method for one in members} - LOOKS.keys())
+    unknown = sorted({one.method for one in members} - titles.LOOKS.keys())
     found = {}
     for one in members:
-        color, marker = (
-            LOOKS.get(one.method) or _SPARE[unknown.index(one.method) % len(_SPARE)]
-        )
+        if one.method in titles.LOOKS:
+            _, color, marker = titles.LOOKS[one.method]
+        else:
+            color, marker = _SPARE[unknown.index(one.method) % len(_SPARE)]
         place = places[one.variant] % len(_LINES) if one.scheme else 0
         found[one.method, one.variant] = {
             "color": color,

@@ -14,6 +14,7 @@ by side, places seen in training and unseen, and worse conditions, where there a
 
 from collections.abc import Container
 
+from uld_jax.labels import titles
 from uld_jax.report import captions, comparison_tables, groups, paper
 from uld_jax.report.groups import Group
 from uld_jax.report.markdown import Table
@@ -165,7 +166,7 @@ def _scheme_rows(
         mae = _printed(printed.mae[scheme], columns, 3)
         rows.insert(2, ["", "MAE m (paper)", *mae])
         rows.insert(0, ["", "ACC % (paper)", *acc])
-    return _titled(groups.TITLES.get(scheme, scheme), rows)
+    return _titled(titles.title(scheme), rows)
 
 
 def _is_feasible(ours: dict[int, Group], resolution: int) -> bool:

@@ -1,0 +1,39 @@
+"""Names and plot looks of label schemes and localization methods: plain data.
+
+Tables and figures list them in this order. The colors are those of Okabe and Ito, which
+color-blind readers can tell apart; the markers differ too.
+"""
+
+from typing import NamedTuple
+
+
+class Look(NamedTuple):
+    """How tables and figures show one scheme or method.
+
+    Attributes:
+        title: Name in print.
+        color: Color of its lines and points.
+        marker: Marker of its points, as matplotlib names them.
+    """
+
+    title: str
+    color: str
+    marker: str
+
+
+SCHEMES = {
+    "one_hot": Look("One-hot", "#E69F00", "s"),
+    "heat_map": Look("HM", "#CC79A7", "v"),
+    "refined_grid": Look("RG", "#009E73", "^"),
+    "uld": Look("ULD", "#0072B2", "o"),
+}
+METHODS = {
+    "srp_phat": Look("SRP-PHAT", "#000000", "P"),
+    "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
+}
+LOOKS = SCHEMES | METHODS
+
+
+def title(name: str) -> str:
+    """Look up the printed name of a scheme or method; an unknown one keeps its own."""
+    return LOOKS[name].title if name in LOOKS else name
