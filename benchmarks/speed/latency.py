@@ -114,11 +114,9 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
     import numpy as np
 
     from uld_jax.evaluation import evaluate, predict
-    from uld_jax.runtime import host_memory
+    from uld_jax.runtime import jax_setup
 
-    # As the commands do.
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    host_memory.keep()
+    jax_setup.configure()
     imported = time.time()
     if name in _BASELINES:
         localize = predict.method_predictor(name, 1)

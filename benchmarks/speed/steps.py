@@ -43,7 +43,8 @@ def package(root: pathlib.Path) -> SimpleNamespace:
 
     # As the commands do: see docs/speed.md for the memory, `rendering._after` for the
     # dispatch.
-    load("runtime.host_memory", "host_memory").keep()
+    setup = load("runtime.jax_setup", "host_memory")
+    (getattr(setup, "keep", None) or setup.keep_host_memory)()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     return SimpleNamespace(
         config=load("config"),

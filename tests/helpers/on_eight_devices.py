@@ -51,7 +51,7 @@ def losses_and_metrics(out):
             # Of the same parameters: what is evaluated is not to differ at all.
             eval_step = evaluate.make_eval_step(graph, LABEL, True, team)
             judge = functools.partial(eval_step, state.params, state.statistics)
-            size = team.whole(HELD_OUT, evaluate.ROWS)
+            size = team.round_up(HELD_OUT, evaluate.ROWS)
             padded = np.minimum(np.arange(size), HELD_OUT - 1)
             batch = {key: values[padded] for key, values in held_out.items()}
             result = evaluate.evaluate(judge, [divide(team, batch)], HELD_OUT, "Test")
@@ -83,7 +83,7 @@ def batches(out, data_dir):
             data = loader.RunData(config, devices=team)
             data.load()
             made = list(data.training_batches(1, 2))[:2]
-            size = team.whole(5)
+            size = team.round_up(5)
             order = pipeline.in_order(5, size)
             made.append(next(data.held_out["test"].batches(order)))
             for number, batch in enumerate(made):

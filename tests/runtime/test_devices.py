@@ -15,17 +15,17 @@ from conftest import ROOT, tiny_config
 from on_eight_devices import COUNTS, HELD_OUT
 from whole_runs import flags_of, run
 
-from uld_jax.runtime import devices
+from uld_jax.runtime import devices, distributed
 from uld_jax.training import train
 
 # What is compiled for a few steps need not be fast.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 EIGHT = {"XLA_FLAGS": FLAGS}
-PATH = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
+PATH = os.pathsep.join(map(str, (ROOT / "tests" / "helpers", ROOT / "tests", ROOT)))
 
 
 def on_eight(what, *paths):
-    script = ROOT / "tests" / "on_eight_devices.py"
+    script = ROOT / "tests" / "helpers" / "on_eight_devices.py"
     return run(script, what, *paths, env={**EIGHT, "PYTHONPATH": PATH})
 
 
@@ -106,17 +106,17 @@ def test_as_many_devices_are_taken_as_divide_the_batch(capsys):
         ] * num
         rows = [row for part in team.rows(batch_size) for row in part]
         assert rows == list(range(batch_size))
-        team.tell()
+        team.log()
         said = capsys.readouterr().out
-        assert (f"{count - num} more are left idle" in said) == (count > num)
+        assert (f"{count - num} more are idle" in said) == (count > num)
         assert bool(said) == (count > 1)
 
 
 def test_rows_are_rounded_up_to_what_can_be_divided():
     team = devices.one()
-    assert team.whole(13) == 13
-    assert team.whole(13, 8) == 16
-    assert team.whole(16, 8) == 16
+    assert team.round_up(13) == 13
+    assert team.round_up(13, 8) == 16
+    assert team.round_up(16, 8) == 16
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_rows_are_rounded_up_to_what_can_be_divided():
         ((None, 2, None), "give all three"),
         (("localhost", 2, 0), "--coordinator=localhost is not of the form HOST:PORT"),
         (("localhost:1", 2, 2), "--process_id=2: with --num_processes=2 it must be"),
-        ((None, None, None), "say where they are with --coordinator"),
+        ((None, None, None), "pass --coordinator"),
     ],
 )
 def test_processes_that_cannot_be_joined_are_refused(arguments, message):
-    with pytest.raises(devices.DeviceError, match=re.escape(message)):
-        devices.join_processes(*arguments)
+    with pytest.raises(distributed.DeviceError, match=re.escape(message)):
+        distributed.join(*arguments)
     assert jax.process_count() == 1
 
 
@@ -200,7 +200,7 @@ def test_an_error_or_other_flags_end_all_processes(tiny_data_dir, tmp_path):
     said = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [2, 2], said
     for text in said:
-        assert "the processes have not all the same flags" in text
+        assert "the processes differ in flags" in text
     alone, other = start_two(
         flags, [*flags, "--config.data.dir=nowhere", "--noprepare"]
     )

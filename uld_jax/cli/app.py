@@ -233,9 +233,9 @@ def _is_one_of_many() -> bool:
     """Return whether this process trains together with others."""
     if "jax" not in sys.modules:
         return False
-    from uld_jax.runtime import devices
+    from uld_jax.runtime import distributed
 
-    return devices.is_one_of_many()
+    return distributed.is_one_of_many()
 
 
 def _exit(message: str, code: int) -> NoReturn:

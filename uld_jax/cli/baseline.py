@@ -24,7 +24,9 @@ def main(values, _) -> None:
     """Test the method, or report what it gave."""
     from uld_jax import config as config_lib
     from uld_jax.evaluation import baseline
+    from uld_jax.runtime import jax_setup
 
+    jax_setup.configure()
     config = config_lib.resolve_for_testing(values.config)
     workdir = pathlib.Path(values.workdir).expanduser()
     record = baseline.prepare_and_test(

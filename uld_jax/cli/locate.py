@@ -76,7 +76,9 @@ def main(values, _) -> None:
     from uld_jax.audio import sessions
     from uld_jax.evaluation import locate
     from uld_jax.pretrained import weights
+    from uld_jax.runtime import jax_setup
 
+    jax_setup.configure()
     run = weights.read_network(values.run, "--run") if values.run else None
     session = sessions.open_session(values.recordings)
     if run:

@@ -26,8 +26,10 @@ def main(values, _) -> None:
     from uld_jax import config as config_lib
     from uld_jax.datasets import loader, sources
     from uld_jax.evaluation import robustness
+    from uld_jax.runtime import jax_setup
     from uld_jax.storage import records
 
+    jax_setup.configure()
     config = config_lib.resolve_for_testing(values.config, source="compact")
     runs, _ = records.read_finished([pathlib.Path(values.workdir).expanduser()])
     for run in runs:

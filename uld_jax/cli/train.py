@@ -50,11 +50,12 @@ def main(values, _) -> None:
     """Run the configuration, or resume it."""
     import jax
 
-    from uld_jax.runtime import devices
+    from uld_jax.runtime import distributed, jax_setup
 
+    jax_setup.configure()
     processes = values.coordinator, values.num_processes, values.process_id
     if values.distributed or any(value is not None for value in processes):
-        devices.join_processes(*processes)
+        distributed.join(*processes)
     with contextlib.ExitStack() as settings:
         if values.debug_nans:
             settings.enter_context(jax.debug_nans(True))
@@ -63,16 +64,14 @@ def main(values, _) -> None:
 
 
 def _train(values) -> None:
-    import jax
-
     from uld_jax import config as config_lib
     from uld_jax.datasets import loader, sources
-    from uld_jax.runtime import devices
+    from uld_jax.runtime import distributed
     from uld_jax.storage import run_folder
     from uld_jax.training import initialization, train
 
     config = initialization.settle(values.config, values.init_from, values.init_partial)
-    if not devices.is_one_of_many() or jax.process_index() == 0:
+    if distributed.is_first():
         run_folder.check(values.workdir, config_lib.to_dict(config))
     splits = loader.needed_splits(config)
     sources.ensure_prepared(config, allowed=values.prepare, splits=splits)

@@ -1,11 +1,10 @@
 """What every part of the package runs on: errors, progress, stopping, devices.
 
-- `devices`: The devices that a run computes on: one program over all, each with rows of
-  a batch.
+- `devices`: The devices of a run: a batch is divided among them by rows.
+- `distributed`: Several processes that train one network: join them, share data, agree.
 - `errors`: Errors that a user can fix, and the exit codes of commands.
 - `experiments`: Find experiment files, by path or by the name of an installed one.
-- `host_memory`: Memory of the host, kept by the process instead of given back after
-  every step.
+- `jax_setup`: JAX and C library settings that training and evaluation rely on.
 - `profiling`: A trace of some training steps by JAX's profiler.
 - `progress`: Progress of long work: a bar with ETA on a terminal, plain lines
   elsewhere.
@@ -18,9 +17,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "devices",
+        "distributed",
         "errors",
         "experiments",
-        "host_memory",
+        "jax_setup",
         "profiling",
         "progress",
         "stopping",

@@ -7,7 +7,7 @@ import time
 import jax
 
 from uld_jax.evaluation import evaluate, predict
-from uld_jax.runtime import profiling, progress, stopping
+from uld_jax.runtime import distributed, profiling, progress, stopping
 from uld_jax.training import nonfinite
 from uld_jax.training import run as run_lib
 from uld_jax.training import step as step_lib
@@ -27,7 +27,8 @@ class Training:
 
     def __init__(self, run: run_lib.Run, saved, board, profiler: profiling.Profiler):
         self._run, self._saved, self._board = run, saved, board
-        self._profiler, self._devices = profiler, run.devices
+        self._profiler = profiler
+        self._on_cpu = jax.default_backend() == "cpu"
         invariant = run.config.train.permutation_invariant
         network = run.graph, run.label
         self._train_step = step_lib.make_train_step(
@@ -86,7 +87,11 @@ class Training:
     def _step(self, batch, number: int) -> step_lib.TrainState:
         """Return the state after one more step; note the batch if it cannot be done."""
         try:
-            return self._train_step(self._run.state, batch)
+            state = self._train_step(self._run.state, batch)
+            if self._on_cpu:
+                # The next batch must not be rendered meanwhile: `jax_setup.configure`.
+                jax.block_until_ready(state)
+            return state
         except FloatingPointError:  # By --debug_nans, which tells where.
             self._run.skipped.note(number, math.nan, math.nan)
             raise
@@ -103,8 +108,8 @@ class Training:
             is_saved: Whether the checkpoints hold the state already.
             in_step: Whether all processes ask after the same step.
         """
-        if self._devices.is_only or in_step:
-            reason = self._devices.agree(self._run.stop_flag.reason())
+        if not distributed.is_one_of_many() or in_step:
+            reason = distributed.agree(self._run.stop_flag.reason())
             if reason:
                 if not is_saved:
                     self._run.save_last(self._saved)

@@ -15,7 +15,7 @@ from uld_jax.evaluation import evaluate, seen_positions
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import devices as devices_lib
-from uld_jax.runtime import progress, stopping
+from uld_jax.runtime import distributed, progress, stopping
 from uld_jax.storage import checkpoints, records
 from uld_jax.training import history, initialization, nonfinite, optimizer
 from uld_jax.training import step as step_lib
@@ -79,7 +79,7 @@ class Run:
         )
         self.data.load()
         self.skipped = nonfinite.SkippedSteps(
-            workdir if devices.is_first else None,
+            workdir if distributed.is_first() else None,
             config.seed,
             self.data.steps_per_epoch,
             self.data.example_ids,
@@ -138,7 +138,7 @@ class Run:
             result: What it makes of the test split.
             planes: What it says of the first of it, as `predict.distributions`.
         """
-        if self.devices.is_first:
+        if distributed.is_first():
             facts = self.data.facts("test")
             shown = planes[: self._num_shown]
             evaluate.write_predictions(self.workdir, result, facts, planes=shown)
@@ -160,10 +160,10 @@ class Run:
     def _restore(self, saved) -> None:
         """Go on from the last checkpoint, if there is one."""
         items = step_lib.to_items(self.state)
-        restored = self.devices.by_first(
-            lambda: self._last_with_best(saved, items), told=False
+        restored = distributed.call_in_first(
+            lambda: self._last_with_best(saved, items), share=False
         )
-        note = self.devices.told_by_first(restored and restored[1])
+        note = distributed.broadcast(restored and restored[1])
         if note is not None:
             items = restored[0] if restored else items
             self.history = history.History.from_note(note)
@@ -208,8 +208,8 @@ class Run:
         if not self.config.train.epochs and saved:  # It is tested as it is.
             saved.save("best", 0, self._best_items(), {"epoch": 0})
         like = self._best_items()
-        restored = self.devices.by_first(
-            lambda: saved.restore("best", like, self.history.best_step), told=False
+        restored = distributed.call_in_first(
+            lambda: saved.restore("best", like, self.history.best_step), share=False
         )
         return self.devices.replicate(restored[0] if restored else like)
 
@@ -233,7 +233,7 @@ class Run:
         """Return batches of a held-out split, and how many examples of them count."""
         data, rules = self.data.held_out[split], self.config.train
         size = min(rules.evaluation_batch_size or rules.batch_size, len(data))
-        size = self.devices.whole(size, evaluate.ROWS)
+        size = self.devices.round_up(size, evaluate.ROWS)
         return data.batches(pipeline.in_order(len(data), size)), len(data)
 
     @property
@@ -243,7 +243,7 @@ class Run:
     def shown_batch(self) -> dict:
         """Return the examples of the test split of which all that is said is kept."""
         shown = self._num_shown
-        order = pipeline.in_order(shown, self.devices.whole(shown))
+        order = pipeline.in_order(shown, self.devices.round_up(shown))
         return next(self.data.held_out["test"].batches(order))
 
     def _end_epoch(
@@ -314,7 +314,7 @@ class Run:
             "reason": reason,
             **self.environment,
         }
-        if self.devices.is_first:
+        if distributed.is_first():
             records.write_json(self.workdir / records.FILE_NAME, record)
         return record
 

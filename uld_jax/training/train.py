@@ -8,7 +8,7 @@ import tensorboardX
 
 from uld_jax import config as config_lib
 from uld_jax.runtime import devices as devices_lib
-from uld_jax.runtime import profiling, stopping
+from uld_jax.runtime import distributed, jax_setup, profiling, stopping
 from uld_jax.storage import checkpoints, locking, records, run_folder
 from uld_jax.training import initialization, loop
 from uld_jax.training import run as run_lib
@@ -25,7 +25,7 @@ def train_and_evaluate(
     A folder with an unfinished run of the same settings is gone on with: same
     parameters and record as without the break. A finished one is returned.
 
-    All devices are used, of all processes that `devices.join_processes` has joined;
+    All devices are used, of all processes that `distributed.join` has joined;
     the first process alone needs the folder.
 
     Args:
@@ -41,19 +41,20 @@ def train_and_evaluate(
         workdirs.RunConflictError: If the folder is another run's, or cannot be one.
         input_pipeline.DatasetError: If the data set cannot be used.
         checkpoints.CheckpointError: If no saved state is good, or it does not fit.
-        devices.DeviceError: If several processes cannot share a batch, or one of them
+        distributed.DeviceError: If several processes cannot share a batch, or one of them
             had an error.
     """
+    jax_setup.configure()
     workdir = pathlib.Path(workdir).expanduser()
     devices = devices_lib.Devices(config.train.batch_size)
-    devices.tell()
+    devices.log()
     # The time limit counts from here: loading and compiling are part of it.
     with (
-        devices.together(),
+        distributed.stopping_together(),
         stopping.StopFlag(seconds) as stop_flag,
         contextlib.ExitStack() as held,
     ):
-        record = devices.by_first(lambda: _begun(config, workdir))
+        record = distributed.call_in_first(lambda: _begun(config, workdir))
         if record and record["status"] != "running":
             return record
         run = run_lib.Run(config, workdir, devices, stop_flag)
@@ -62,15 +63,17 @@ def train_and_evaluate(
                 f"{str(workdir)!r} holds a run on other data: "
                 f"{record['data']} -> {run.data.origin}"
             )
-        devices.check_same(_meant(config, run))
+        distributed.check_same(_meant(config, run))
         # Only now: what cannot be run leaves no folder behind.
-        saved = devices.by_first(lambda: _hold(config, workdir, held), told=False)
-        if devices.told_by_first(saved is None and devices.is_first):
-            return devices.by_first(lambda: run_folder.read_record(workdir))
-        board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), write_to_disk=devices.is_first
+        saved = distributed.call_in_first(
+            lambda: _hold(config, workdir, held), share=False
         )
-        profile = profile and devices.is_first
+        if distributed.broadcast(saved is None and distributed.is_first()):
+            return distributed.call_in_first(lambda: run_folder.read_record(workdir))
+        board = tensorboardX.SummaryWriter(
+            str(workdir / "tensorboard"), write_to_disk=distributed.is_first()
+        )
+        profile = profile and distributed.is_first()
         profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
         with board, profiler:
             return loop.Training(run, saved, board, profiler).complete()

@@ -9,9 +9,9 @@ from conftest import ROOT
 FAULTS = """
 import resource, sys
 import numpy as np
-from uld_jax import host_memory
+from uld_jax.runtime import jax_setup
 if sys.argv[1] == "keep":
-    print(host_memory.keep(), end=" ")
+    print(jax_setup.keep_host_memory(), end=" ")
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 np.ones(2**23)
 before = faults()
