@@ -11,7 +11,7 @@ from whole_runs import run
 
 from uld_jax import config as config_lib
 from uld_jax.audio import libri_adhoc40_files, session_tables
-from uld_jax.datasets import perturbations, pipeline, prepare, sources
+from uld_jax.datasets import files, perturbations, prepare, sources
 from uld_jax.report import tested_on
 from uld_jax.storage import records
 from uld_jax.training import initialization, train
@@ -97,7 +97,7 @@ def test_a_network_is_tested_on_the_test_part_alone(
     elsewhere.data.recordings = ""
     assert sources.ensure_prepared(elsewhere).name == "1.0.0"
     elsewhere.data.recordings = "other"
-    with pytest.raises(pipeline.DatasetError, match="recordings 'corpus', not"):
+    with pytest.raises(files.DatasetError, match="recordings 'corpus', not"):
         sources.ensure_prepared(elsewhere)
 
 
@@ -188,7 +188,7 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
         (
             ad_r1.get_config("test"),
             {"data.recordings": ""},
-            pipeline.DatasetError,
+            files.DatasetError,
             "say where they are with --config.data.recordings=FOLDER",
         ),
         (
@@ -206,19 +206,19 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
         (
             own.get_config("tiny"),
             {"data.source": "compact"},
-            pipeline.DatasetError,
+            files.DatasetError,
             "cannot be rendered compact",
         ),
         (
             ad_r1.get_config("dev"),
             {"data.source": "fresh"},
-            pipeline.DatasetError,
+            files.DatasetError,
             "cannot be rendered fresh",
         ),
         (
             ad_r1.get_config(),
             {"data.name": "libri_adhoc40/ad_r3:1.0.0"},
-            pipeline.DatasetError,
+            files.DatasetError,
             "libri_adhoc40/ad_r2_test:1.0.0, .*and sessions/NAME:1.0.0 for recordings",
         ),
     ],
@@ -237,7 +237,7 @@ def test_what_training_would_refuse_is_told_before_any_work(archives, tmp_path):
     for overrides, error, message in (
         (
             {"train.batch_size": 32},
-            pipeline.DatasetError,
+            files.DatasetError,
             "batch size 32 is larger than the 4 training",
         ),
         (
@@ -282,7 +282,7 @@ def test_a_split_that_is_lacking_is_told_before_any_work(session, tmp_path):
         own.get_config("tiny"), tmp_path / "ds", **{"data.recordings": str(folder)}
     )
     with pytest.raises(
-        pipeline.DatasetError, match="would have no split 'validation', only tr"
+        files.DatasetError, match="would have no split 'validation', only tr"
     ):
         sources.ensure_prepared(config, splits=("train", "validation", "test"))
     assert not (tmp_path / "ds").exists()
@@ -298,7 +298,7 @@ def test_a_session_that_was_corrected_is_not_mistaken_for_the_old_one(
     path = sources.ensure_prepared(config, processes=1)
     assert sources.ensure_prepared(config, allowed=False) == path
     made_sessions.replace(folder / "nodes.csv", "2.25", "2.35")
-    with pytest.raises(pipeline.DatasetError, match=r"has changed since .* anew"):
+    with pytest.raises(files.DatasetError, match=r"has changed since .* anew"):
         sources.ensure_prepared(config)
 
 

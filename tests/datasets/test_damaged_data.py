@@ -75,7 +75,7 @@ def test_a_flipped_bit_is_told_with_example_file_and_record(path, whole, place, 
         (path / checksums.FILE_NAME).unlink()
     file.write_bytes(flipped(file.read_bytes(), place))
     (bad,) = unreadable(file)
-    with pytest.raises(pipeline.DatasetError) as told:
+    with pytest.raises(files.DatasetError) as told:
         load(path, "train")
     assert "copy the data set again, or remove its folder and prepare" in str(
         told.value
@@ -86,7 +86,7 @@ def test_a_flipped_bit_is_told_with_example_file_and_record(path, whole, place, 
         assert f"example {16 + bad} of split 'train'" in str(told.value)
         assert f"record {bad} of {str(file)!r} is damaged" in str(told.value)
         split = pipeline.Split(path, "train")
-        with pytest.raises(pipeline.DatasetError) as same:
+        with pytest.raises(files.DatasetError) as same:
             split.load()
         assert str(same.value) == str(told.value)
         np.testing.assert_array_equal(split[15]["audio"], whole["train"]["audio"][15])
@@ -129,11 +129,11 @@ def test_a_file_that_is_not_the_one_written_is_told(path, damage, sums):
     if not sums:
         (path / checksums.FILE_NAME).unlink()
     SHARD_DAMAGES[damage](path / TRAIN)
-    with pytest.raises(pipeline.DatasetError, match="prepare it anew") as told:
+    with pytest.raises(files.DatasetError, match="prepare it anew") as told:
         load(path, "train")
     assert TRAIN in str(told.value)
     if sums:  # Then it is told before anything is read.
-        with pytest.raises(pipeline.DatasetError):
+        with pytest.raises(files.DatasetError):
             pipeline.Split(path, "train")
 
 
@@ -156,7 +156,7 @@ def test_wherever_a_file_of_records_is_damaged_it_is_told_or_does_not_matter(
         file.write_bytes(damaged)
         try:
             assert_same(load(path, "validation"), whole["validation"])
-        except pipeline.DatasetError as error:
+        except files.DatasetError as error:
             assert file.name in str(error)
             told += 1
     assert told > 60
@@ -174,9 +174,9 @@ def test_a_changed_description_is_told_whatever_bit_it_is(path, name):
         b"",
     ):
         file.write_bytes(damaged)
-        with pytest.raises(pipeline.DatasetError, match="prepare it anew"):
+        with pytest.raises(files.DatasetError, match="prepare it anew"):
             pipeline.Split(path, "test")
-        with pytest.raises(pipeline.DatasetError, match=name):
+        with pytest.raises(files.DatasetError, match=name):
             pipeline.describe(path)
 
 
@@ -186,7 +186,7 @@ def test_a_description_that_cannot_be_read_is_told_without_sums(path, name):
     content = (path / name).read_bytes()
     for damaged in (content[: len(content) // 2], b"\xff" + content, b"[1]", b""):
         (path / name).write_bytes(damaged)
-        with pytest.raises(pipeline.DatasetError, match="cannot be read"):
+        with pytest.raises(files.DatasetError, match="cannot be read"):
             pipeline.Split(path, "test")
 
 
@@ -202,7 +202,7 @@ def test_sums_of_a_newer_version_ask_for_it(path):
     newer = {"format": checksums.FORMAT + 1, "uld_jax": "9.1", "files": {}}
     file.write_bytes(checksums._sealed(newer))
     with pytest.raises(
-        pipeline.DatasetError,
+        files.DatasetError,
         match=r"was written by uld_jax 9\.1.*update uld_jax$",
     ):
         pipeline.Split(path, "train")
@@ -243,7 +243,7 @@ def test_threads_that_read_tell_of_damage(path):
         pipeline.Split(path, "train"), prefetch_batches=2, read_threads=2
     )
     order = pipeline.in_order(48, 8)
-    with pytest.raises(pipeline.DatasetError, match="is damaged") as told:
+    with pytest.raises(files.DatasetError, match="is damaged") as told:
         list(data.batches(order))
     assert str(file) in str(told.value)
 
@@ -254,7 +254,7 @@ def test_a_run_on_damaged_data_leaves_no_folder(path, tmp_path, on_device):
     file = path / "simulated-test.array_record-00001-of-00002"
     file.write_bytes(file.read_bytes()[:-1])
     config = tiny_config(tmp_path, **{"data.on_device": on_device})
-    with pytest.raises(pipeline.DatasetError, match="262,143 bytes, not 262,144"):
+    with pytest.raises(files.DatasetError, match="262,143 bytes, not 262,144"):
         train.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     assert files.is_prepared(path)

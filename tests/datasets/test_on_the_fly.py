@@ -7,7 +7,7 @@ import pytest
 from conftest import decibels
 
 from uld_jax.audio import corpora, signals
-from uld_jax.datasets import on_the_fly
+from uld_jax.datasets import files, on_the_fly, pipeline
 from uld_jax.simulation import recipes
 
 SPEECH = corpora.open_speech("builtin")
@@ -27,7 +27,13 @@ def rooms_of(law, *, seed=0, batch_size=4, **hours):
     noise = None
     if law.noisy:
         noise = on_the_fly.noise_bank(NOISE, law, seed=0, hours=hours["noise"])
-    return on_the_fly.FreshRooms(law, speech, noise, seed=seed, batch_size=batch_size)
+    settings = {"seed": seed, "batch_size": batch_size, "size": 10 * batch_size}
+    return on_the_fly.OnTheFlyData(law, speech, noise, **settings)
+
+
+def batch_of(rooms, step, batch_size=4, **options):
+    order = pipeline.endless_order(len(rooms), batch_size, epoch=0)
+    return next(rooms.batches(order, step, **options))
 
 
 def test_an_excerpt_is_what_the_corpus_would_have_cut(speech):
@@ -98,18 +104,22 @@ def test_a_scene_has_different_talkers_or_says_why_not(speech):
 
 @pytest.mark.parametrize("law", [recipes.L1, ADHOC], ids=["L-1", "ad hoc"])
 def test_a_step_depends_on_seed_and_number_alone(law):
-    one = list(rooms_of(law).batches(range(4, 6)))
-    resumed = rooms_of(law).batch(5)
+    order = pipeline.endless_order(12, 4, epoch=1)  # Steps 3 to 5.
+    one = list(rooms_of(law).batches(order, 1))
+    assert len(one) == 2
+    resumed = batch_of(rooms_of(law), 5)
     for key, value in resumed.items():
         np.testing.assert_array_equal(one[1][key], value)
         if law.noisy or key in ("audio", "source_positions"):
             assert (np.asarray(one[0][key]) != value).any()
-    other = rooms_of(law, seed=1).batch(5)
+    other = batch_of(rooms_of(law, seed=1), 5)
     assert (other["source_positions"] != resumed["source_positions"]).any()
 
 
 def test_a_row_does_not_depend_on_the_batch_size():
-    wide, narrow = (rooms_of(ADHOC, batch_size=size).batch(3) for size in (5, 2))
+    wide, narrow = (
+        batch_of(rooms_of(ADHOC, batch_size=size), 3, size) for size in (5, 2)
+    )
     for key in ("source_positions", "node_positions", "room_size"):
         np.testing.assert_array_equal(wide[key][:2], narrow[key])
     np.testing.assert_array_equal(wide["audio"][:2], narrow["audio"])
@@ -117,19 +127,19 @@ def test_a_row_does_not_depend_on_the_batch_size():
 
 def test_only_the_nodes_asked_for_are_rendered():
     rooms = rooms_of(ADHOC, batch_size=2)
-    chosen = {6: np.array([[2, 0], [1, 2]])}
+    chosen = np.array([[2, 0], [1, 2]])
     asked = []
 
-    def choose(step, num_examples):
-        asked.append((step, num_examples))
-        return chosen.get(step)
+    def choose(step):
+        asked.append(step)
+        return chosen
 
-    whole, some = rooms.batches([5, 6], choose)
-    assert asked == [(5, 2), (6, 2)]
-    assert whole["audio"].shape == (2, 3, 4000)
+    some = batch_of(rooms, 6, 2, nodes=choose)
+    assert asked == [6]
     assert some["audio"].shape == (2, 2, 4000)
-    every = rooms.batch(6)
-    for row, nodes in enumerate(chosen[6]):
+    every = batch_of(rooms, 6, 2)
+    assert every["audio"].shape == (2, 3, 4000)
+    for row, nodes in enumerate(chosen):
         picked = np.asarray(every["audio"][row])[nodes]
         # Apart from the gain of the noise.
         scene = rooms.draw(6, row).scene
@@ -139,13 +149,15 @@ def test_only_the_nodes_asked_for_are_rendered():
         )
     for key in ("source_positions", "room_size"):
         np.testing.assert_array_equal(some[key], every[key])
+    with pytest.raises(files.DatasetError, match=r"snr_db=3\.0.*source=compact"):
+        batch_of(rooms, 6, 2, changes=pipeline.Changes(snr_db=3.0))
 
 
 @pytest.mark.parametrize("law", [recipes.L1, ADHOC], ids=["L-1", "ad hoc"])
 def test_a_batch_is_what_the_law_renders(law):
     """From the files themselves: rows, sources and noise in their places."""
     rooms = rooms_of(law)
-    batch = rooms.batch(2)
+    batch = batch_of(rooms, 2)
     before, after = law.margins
     drawn = [rooms.draw(2, row) for row in range(4)]
     positions = np.stack([example.scene.source_positions for example in drawn])

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from uld_jax.datasets import pipeline
+from uld_jax.datasets import files, pipeline
 
 
 def order_of(*arguments, **options):
@@ -61,6 +61,28 @@ def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
         assert count == 6 - first
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_some_nodes_can_be_chosen_and_rendering_cannot(tiny_path, on_disk):
+    split = pipeline.Split(tiny_path, "train")
+    data = pipeline.DeviceData(split)
+    if on_disk:
+        data = pipeline.DiskData(split, prefetch_batches=2, read_threads=1)
+    order = pipeline.epoch_order(len(split), 16, seed=0, epoch=0)
+    chosen = np.random.default_rng(0).permuted(
+        np.tile(np.arange(8), (3, 16, 1)), axis=2
+    )
+    batches = data.batches(order, 1, nodes=lambda step: chosen[step, :, :3])
+    for step, batch in enumerate(batches, 1):
+        assert batch["audio"].shape == (16, 3, 2560)
+        for row, index in enumerate(order[step]):
+            for field in ("audio", "node_positions"):
+                expected = split[int(index)][field][chosen[step, row, :3]]
+                np.testing.assert_array_equal(batch[field][row], expected)
+    assert step == 2
+    with pytest.raises(files.DatasetError, match=r"late='full'.*only compact data"):
+        data.batches(order, changes=pipeline.Changes(late="full"))
+
+
 def test_evaluation_reads_everything_in_order(tiny_path):
     order = pipeline.in_order(20, 8)
     rows = np.concatenate([order[step] for step in range(len(order))])
@@ -86,7 +108,7 @@ def test_positions_outside_the_room_are_noticed(tiny_path, monkeypatch):
             return [example]
 
     monkeypatch.setattr(split, "_source", Source())
-    with pytest.raises(pipeline.DatasetError, match=r"source_.*\[7\.0, 1\.0\]"):
+    with pytest.raises(files.DatasetError, match=r"source_.*\[7\.0, 1\.0\]"):
         split.load()
 
 
@@ -115,7 +137,7 @@ NOWHERE = np.where(np.arange(3)[:, None] == 2, np.nan, NODES)
     ids=["no nodes", "all masked", "without a position", "outside"],
 )
 def test_nodes_that_cannot_be_are_told(arrays, message):
-    with pytest.raises(pipeline.DatasetError, match=message):
+    with pytest.raises(files.DatasetError, match=message):
         pipeline.check_geometry("dev", arrays)
 
 
@@ -125,12 +147,12 @@ def test_where_masked_nodes_are_does_not_matter():
 
 
 def test_a_missing_data_set_is_told(tiny_path, tmp_path):
-    with pytest.raises(pipeline.DatasetError, match="no prepared data set"):
+    with pytest.raises(files.DatasetError, match="no prepared data set"):
         pipeline.Split(tmp_path, "train")
-    with pytest.raises(pipeline.DatasetError, match="'dev'; it has"):
+    with pytest.raises(files.DatasetError, match="'dev'; it has"):
         pipeline.Split(tiny_path, "dev")
     for name in ("simulated/l1", "l1:1.0.0", "a/b/c:1.0.0"):
-        with pytest.raises(pipeline.DatasetError, match="not of the form"):
+        with pytest.raises(files.DatasetError, match="not of the form"):
             pipeline.dataset_path(name, tmp_path)
 
 
@@ -141,7 +163,7 @@ def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
 
     monkeypatch.setattr(pipeline.jax, "local_devices", lambda: [Small()])
     splits = [pipeline.Split(tiny_path, name) for name in ("train", "test")]
-    with pytest.raises(pipeline.DatasetError, match="on_device=False"):
+    with pytest.raises(files.DatasetError, match="on_device=False"):
         pipeline.check_fits(splits)
     Small.memory_stats = lambda self: {"bytes_limit": 10_000_000, "bytes_in_use": 0}
     pipeline.check_fits(splits)

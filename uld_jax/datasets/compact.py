@@ -60,7 +60,7 @@ class Noises:
     """The noises of one split, as 16-bit integers on the host.
 
     Raises:
-        input_pipeline.DatasetError: If their file is missing or damaged.
+        files.DatasetError: If their file is missing or damaged.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -75,11 +75,11 @@ class Noises:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in ("names", "lengths", "samples")}
         except FileNotFoundError:
-            raise pipeline.DatasetError(
+            raise files.DatasetError(
                 f"the noises {str(path)!r} are missing; {remedy}"
             ) from None
         except Exception as error:  # Whatever NumPy and zipfile make of damage.
-            raise pipeline.DatasetError(
+            raise files.DatasetError(
                 f"the noises {str(path)!r} are damaged ({error}); {remedy}"
             ) from None
         self._path, self._samples = path, arrays["samples"]
@@ -100,12 +100,12 @@ class Noises:
         """Return excerpts [B, D] of recordings that are repeated without end.
 
         Raises:
-            input_pipeline.DatasetError: If there is no such recording.
+            files.DatasetError: If there is no such recording.
         """
         excerpts = []
         for name, start in zip(names, starts, strict=True):
             if name not in self._places:
-                raise pipeline.DatasetError(
+                raise files.DatasetError(
                     f"{str(self._path)!r} has no noise {name.decode()!r}; remove the "
                     "data set's folder and prepare it anew"
                 )
@@ -132,7 +132,7 @@ class CompactData:
         prefetch_batches: Batches that Grain reads ahead.
         read_threads: Threads that read.
         device: Where to render; by default on the first.
-        facts: Its examples, where they are loaded already.
+        arrays: Its examples, where they are loaded already.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class CompactData:
         prefetch_batches: int = 4,
         read_threads: int = 4,
         device: jax.Device | None = None,
-        facts: pipeline.Batch | None = None,
+        arrays: pipeline.Batch | None = None,
     ):
         self._device = device
         self._law, self._noises, self._late = law, noises, late
@@ -158,10 +158,10 @@ class CompactData:
         )
         self._keep, self._kept = keep and on_device, None
         self._is_kept = np.zeros(self._size, bool)
-        self._facts = self._disk = None
+        self._stored = self._disk = None
         if on_device:
-            self._facts = dict(facts or split.load())
-            self._dry = jax.device_put(self._facts.pop("dry"), device)
+            self._stored = dict(arrays or split.load())
+            self._dry = jax.device_put(self._stored.pop("dry"), device)
         else:
             self._disk = pipeline.DiskData(
                 split, prefetch_batches=prefetch_batches, read_threads=read_threads
@@ -174,83 +174,78 @@ class CompactData:
         self,
         order: pipeline.Order,
         first_step: int = 0,
-        nodes: recipes.ChooseNodes | None = None,
-        snr_db: float | int | None = None,
-        late: str | None = None,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
     ) -> Iterator[pipeline.Batch]:
-        """Yield the batches of an order from a step on.
+        """Iterate over the batches of an order: see `pipeline.Source`.
 
-        Args:
-            order: Batches of indices, as `pipeline.epoch_order` makes them.
-            first_step: Number in the order of the first step.
-            nodes: From a step's number in the order and B to the nodes to render,
-                [B, k]: see `recipes.Law.batch`. By default, and for None, all.
-            snr_db: SNR of all examples in place of their own, in dB.
-            late: Late field in place of the split's own.
+        The nodes chosen are all that is rendered: see `recipes.Law.batch`.
 
         Raises:
-            input_pipeline.DatasetError: If the data set is damaged, or there is no
-                noise to be given an SNR.
+            files.DatasetError: If the data set is damaged, or has no noise to be
+                given an SNR.
             rendering.RenderingError: If there is no such node.
         """
-        if snr_db is not None and self._noises is None:
-            raise pipeline.DatasetError(
-                f"snr_db is {snr_db}; this data set has no noise"
+        changes = changes or pipeline.Changes()
+        if changes.snr_db is not None and self._noises is None:
+            raise files.DatasetError(
+                f"snr_db is {changes.snr_db}; this data set has no noise"
             )
-        return self._batches(order, first_step, nodes, snr_db, late or self._late)
+        if changes.late is None:
+            changes = dataclasses.replace(changes, late=self._late)
+        return self._batches(order, first_step, nodes, changes)
 
-    def _batches(self, order, first_step, nodes, snr_db, late):
-        for step, (rows, facts) in enumerate(self._read(order, first_step), first_step):
-            chosen = nodes(step, len(facts["room_size"])) if nodes else None
-            own = chosen is None and snr_db is None and late == self._late
-            if own and rows is not None and self._is_kept[rows].all():
-                fields = {key: facts[key] for key in pipeline.FIELDS[1:]}
+    def _batches(self, order, first_step, nodes, changes):
+        as_drawn = nodes is None and changes == pipeline.Changes(late=self._late)
+        for step, (rows, stored) in enumerate(
+            self._read(order, first_step), first_step
+        ):
+            if as_drawn and rows is not None and self._is_kept[rows].all():
+                fields = {key: stored[key] for key in pipeline.FIELDS[1:]}
                 yield {"audio": self._take(self._kept, rows)} | fields
                 continue
             with jax.default_device(self._device):
-                batch = self._render(rows, facts, chosen, snr_db, late)
-                if own and self._keep:
+                chosen = nodes(step) if nodes else None
+                batch = self._render(rows, stored, chosen, changes)
+                if as_drawn and self._keep:
                     self._keep_rows(rows, batch["audio"])
-            yield batch
+            yield pipeline.finished(batch)
 
     def _read(
         self, order: pipeline.Order, first_step: int
     ) -> Iterator[tuple[np.ndarray | None, dict[str, np.ndarray]]]:
-        """Yield each batch's rows on the device, if it is there, and its facts."""
+        """Yield each batch's rows of what the device holds, and all else of it."""
         if self._disk:
-            for facts in self._disk.on_host(order, first_step):
-                yield None, facts
+            for stored in self._disk.on_host(order, first_step):
+                yield None, stored
             return
         for step in range(first_step, len(order)):
             rows = np.asarray(order[step])
-            yield rows, {key: values[rows] for key, values in self._facts.items()}
+            yield rows, {key: values[rows] for key, values in self._stored.items()}
 
-    def _render(self, rows, facts, chosen, snr_db, late) -> pipeline.Batch:
+    def _render(self, rows, stored, nodes, changes) -> pipeline.Batch:
         law = self._law
+        if changes.snr_db is not None:
+            snr_db = np.full_like(stored["snr_db"], changes.snr_db)
+            stored = stored | {"snr_db": snr_db}
         examples = [
-            {key: values[row] for key, values in facts.items()}
-            for row in range(len(facts["room_size"]))
+            {key: values[row] for key, values in stored.items()}
+            for row in range(len(stored["room_size"]))
         ]
         drawn = [recipes.Drawn.from_stored(example) for example in examples]
-        if snr_db is not None:
-            drawn = [
-                dataclasses.replace(
-                    one, scene=dataclasses.replace(one.scene, snr_db=snr_db)
-                )
-                for one in drawn
-            ]
-        dry = facts["dry"] if rows is None else self._take(self._dry, rows)
+        dry = stored["dry"] if rows is None else self._take(self._dry, rows)
         noise = None
         if self._noises:
-            starts = facts["noise_start"] - law.margins[0]
-            noise = self._noises.cut(facts["noise"], starts, law.num_dry)
+            starts = stored["noise_start"] - law.margins[0]
+            noise = self._noises.cut(stored["noise"], starts, law.num_dry)
             noise = signals.to_float(jax.device_put(noise, self._device))
         batch = law.batch(
             drawn,
             signals.to_float(jax.device_put(dry, self._device)),
             noise,
-            nodes=chosen,
-            late=late,
+            nodes=nodes,
+            late=changes.late,
             deterministic=True,
         )
         return batch | {"audio": recipes.to_stored(batch["audio"])[0]}
@@ -270,11 +265,11 @@ def open_split(path: pathlib.Path, name: str) -> pipeline.Split:
     """Return a split of the compact data set in a folder, to be opened as data.
 
     Raises:
-        input_pipeline.DatasetError: If the data set or the split is not there.
+        files.DatasetError: If the data set or the split is not there.
     """
-    if not pipeline.is_prepared(path):
+    if not files.is_prepared(path):
         return pipeline.Split(path, name)  # Which raises.
-    noisy = _law(pipeline.describe(path)).noisy
+    noisy = _law(files.describe(path)).noisy
     return pipeline.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
 
 
@@ -284,11 +279,11 @@ def open_data(
     """Return a split for each of some devices, in the way the settings ask for.
 
     Raises:
-        input_pipeline.DatasetError: If the data set is damaged.
+        files.DatasetError: If the data set is damaged.
     """
     law = _law(split.metadata, data_config.noise_field)
     noises = Noises(split.path / noise_file(split.name)) if law.noisy else None
-    facts = split.load() if data_config.on_device else None
+    arrays = split.load() if data_config.on_device else None
     return [
         CompactData(
             split,
@@ -300,7 +295,7 @@ def open_data(
             prefetch_batches=data_config.prefetch_batches,
             read_threads=max(1, data_config.read_threads // len(devices)),
             device=device,
-            facts=facts,
+            arrays=arrays,
         )
         for device in devices
     ]
@@ -308,7 +303,7 @@ def open_data(
 
 def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
     """Return a data set's name, sizes and origin, and how it is rendered."""
-    facts = pipeline.describe(path)
+    facts = files.describe(path)
     law = _law(facts, noise_field)
     rendering = {
         "simulator": f"uld_jax {uld_jax.__version__}, jax",

@@ -33,7 +33,7 @@ class RunData:
         held_out: The validation and test data by split, once loaded.
 
     Raises:
-        input_pipeline.DatasetError: If the data set cannot be used.
+        files.DatasetError: If the data set cannot be used.
         CorpusError: If fresh rooms lack a corpus.
         perturbations.PerturbationError: If more nodes are to be heard than there are.
     """
@@ -50,12 +50,12 @@ class RunData:
             config.data.clock_offset,
             config.data.position_error,
         )
-        self._fresh = self._train = None
-        is_fresh = config.data.source == "fresh"
+        self._rooms = self._train = None
+        on_the_fly = config.data.source == "fresh"
         self._splits = {
             name: sources.open_split(config, name)
             for name in splits
-            if not (is_fresh and name == "train")
+            if not (on_the_fly and name == "train")
         }
         test = self._splits["test"]
         self.num_nodes, self.num_sources = test.num_nodes, test.num_sources
@@ -66,20 +66,16 @@ class RunData:
         self.steps_per_epoch = 0
         if "train" not in splits:
             return
-        if is_fresh:
-            self._fresh = sources.open_fresh(config)
-            examples = sources.examples_per_epoch(config)
-            facts = self._fresh.describe() | {"examples_per_epoch": examples}
-            self.origin["training"] = facts
-            self.steps_per_epoch = examples // config.train.batch_size
-        else:
-            self.steps_per_epoch = len(self._order(epoch=0))
+        if on_the_fly:
+            self._rooms = sources.open_on_the_fly(config)
+            self.origin["training"] = self._rooms.describe()
+        self.steps_per_epoch = len(self._order(epoch=0))
 
     def load(self) -> None:
         """Load what is held on the device.
 
         Raises:
-            input_pipeline.DatasetError: If there is no room for it.
+            files.DatasetError: If there is no room for it.
         """
         here = self._devices.here
         if self._config.data.on_device:
@@ -88,14 +84,11 @@ class RunData:
             name: sources.open_data(self._config, split, here)
             for name, split in self._splits.items()
         }
-        if self._fresh:
-            rows = self._devices.rows(self._config.train.batch_size)
-            pairs = zip(here, rows, strict=True)
-            self._train = [self._fresh.on(*pair) for pair in pairs]
-        else:
-            self._train = opened.pop("train", None)
+        if self._rooms:
+            opened["train"] = [self._rooms.on(device) for device in here]
+        self._train = opened.pop("train", None)
         self.held_out = {
-            name: Divided(parts, self._devices) for name, parts in opened.items()
+            name: ShardedData(parts, self._devices) for name, parts in opened.items()
         }
 
     def facts(self, split: str) -> pipeline.Batch:
@@ -103,25 +96,22 @@ class RunData:
         return self._splits[split].facts()
 
     def _order(self, epoch: int) -> pipeline.Order:
-        return pipeline.epoch_order(
-            len(self._splits["train"]),
-            self._config.train.batch_size,
-            seed=self._config.seed,
-            epoch=epoch,
-        )
+        batch_size, seed = self._config.train.batch_size, self._config.seed
+        if self._rooms:
+            return pipeline.endless_order(len(self._rooms), batch_size, epoch=epoch)
+        size = len(self._splits["train"])
+        return pipeline.epoch_order(size, batch_size, seed=seed, epoch=epoch)
 
     def example_ids(self, epoch: int, step: int) -> list:
-        """Return what the rows of a training batch are, for who looks for the cause.
+        """Return what identifies the examples of a training batch, for its report.
 
-        Indices in the training split; of fresh rooms the streams they are drawn by.
+        Indices in the training split; on the fly, the streams they are drawn from.
         """
-        if self._fresh:
-            number = epoch * self.steps_per_epoch + step
-            return [
-                [self._config.seed, number, row]
-                for row in range(self._config.train.batch_size)
-            ]
-        return np.asarray(self._order(epoch)[step]).tolist()
+        numbers = np.asarray(self._order(epoch)[step]).tolist()
+        if not self._rooms:
+            return numbers
+        batch_size = self._config.train.batch_size
+        return [[self._config.seed, *divmod(k, batch_size)] for k in numbers]
 
     def training_batches(self, epoch: int, first: int) -> Iterator[pipeline.Batch]:
         """Yield the training batches of an epoch from a step on, perturbed."""
@@ -133,49 +123,56 @@ class RunData:
         yield from map(self._devices.assemble, zip(*parts, strict=True))
 
     def _training_part(
-        self, data, rows: range, epoch: int, first: int
+        self, data: pipeline.Source, rows: range, epoch: int, first: int
     ) -> Iterator[pipeline.Batch]:
         """Yield the rows of one device."""
-        law, start = self._perturbation, epoch * self.steps_per_epoch
+        perturbation, start = self._perturbation, epoch * self.steps_per_epoch
 
-        @functools.lru_cache(maxsize=1)  # The nodes of a step are asked for first.
+        @functools.lru_cache(maxsize=1)  # A step's nodes are asked for before it.
         def draws(step: int) -> perturbations.Draws:
-            seed, number = self._config.seed, start + step
-            return law.draw([(seed, number, row) for row in rows], self.num_nodes)
+            streams = [(self._config.seed, start + step, row) for row in rows]
+            return perturbation.draw(streams, self.num_nodes)
 
-        def nodes(step: int, _: int) -> np.ndarray | None:
-            return None if law.num_nodes is None else draws(step).nodes
+        def nodes(step: int) -> np.ndarray:
+            return draws(step).nodes
 
-        if self._fresh:
-            steps = range(start + first, start + self.steps_per_epoch)
-            batches = data.batches(steps, lambda step, B: nodes(step - start, B))
-        else:
-            order = pipeline.rows_of(self._order(epoch), rows)
-            chosen = (nodes,) if self._config.data.source == "compact" else ()
-            batches = data.batches(order, first, *chosen)
-        for step, batch in enumerate(batches, first):
-            yield perturbations.apply(law, batch, draws(step)) if law else batch
+        order = pipeline.rows_of(self._order(epoch), rows)
+        fewer = nodes if perturbation.num_nodes is not None else None
+        for step, batch in enumerate(data.batches(order, first, nodes=fewer), first):
+            if perturbation:
+                batch = perturbations.apply(perturbation, batch, draws(step))
+            yield batch
 
 
-class Divided:
-    """A split whose batches are divided among devices.
+class ShardedData:
+    """A split whose batches are divided among devices: a `pipeline.Source`.
 
     Args:
         parts: Its data, for each device of this process.
         devices: The devices.
     """
 
-    def __init__(self, parts: list, devices: devices_lib.Devices):
+    def __init__(self, parts: list[pipeline.Source], devices: devices_lib.Devices):
         self._parts, self._devices = parts, devices
 
     def __len__(self) -> int:
         return len(self._parts[0])
 
-    def batches(self, order: pipeline.Order, **changes) -> Iterator[pipeline.Batch]:
-        """Yield the batches of an order, of `changes` that the data can be had with."""
-        rows = self._devices.rows(len(order[0]))
-        parts = [
-            data.batches(pipeline.rows_of(order, mine), **changes)
-            for data, mine in zip(self._parts, rows, strict=True)
-        ]
-        yield from map(self._devices.assemble, zip(*parts, strict=True))
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[pipeline.Batch]:
+        """Iterate over the batches of an order: see `pipeline.Source`."""
+        parts = []
+        rows_of_each = self._devices.rows(len(order[0]))
+        for data, rows in zip(self._parts, rows_of_each, strict=True):
+            mine = nodes and (
+                lambda step, rows=rows: nodes(step)[rows.start : rows.stop]
+            )
+            part = pipeline.rows_of(order, rows)
+            parts.append(data.batches(part, first_step, nodes=mine, changes=changes))
+        return map(self._devices.assemble, zip(*parts, strict=True))

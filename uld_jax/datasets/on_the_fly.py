@@ -5,7 +5,7 @@ that an unbroken one would have seen.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 import uld_jax
 from uld_jax.acoustics import constants
 from uld_jax.audio import corpora, signals
+from uld_jax.datasets import pipeline
 from uld_jax.runtime import progress
 from uld_jax.simulation import recipes
 
@@ -154,15 +155,19 @@ def _shuffled(corpus: corpora.Corpus, stream: list[int]) -> list[signals.Utteran
     return [utterances[number] for number in order]
 
 
-class FreshRooms:
-    """Batches of training examples that were never seen before.
+class OnTheFlyData:
+    """Training examples that were never seen before, rendered batch by batch.
+
+    Example k, of however many, is row k % batch_size of the run's step
+    k // batch_size, which are what its random stream is named by.
 
     Args:
         law: What is drawn and how it sounds.
         speech: Dry speech.
         noise: Noise; None for a law without.
         seed: Seed of the run.
-        batch_size: Examples a step.
+        batch_size: Examples a step, over all devices.
+        size: Examples called an epoch.
     """
 
     def __init__(
@@ -173,20 +178,23 @@ class FreshRooms:
         *,
         seed: int,
         batch_size: int,
+        size: int,
     ):
         self._law, self._speech, self._noise = law, speech, noise
         # Accelerators add in no fixed order, and some add floats slowly.
         self._deterministic = jax.default_backend() != "cpu"
-        self._seed, self._rows = seed, range(batch_size)
+        self._seed, self._batch_size, self._size = seed, batch_size, size
         self._device = None
 
-    def on(self, device: jax.Device, rows: range) -> "FreshRooms":
-        """Return what makes some rows of each batch, on a device of its own."""
-        part = copy.copy(self)
-        part._device, part._rows = device, rows
-        part._speech = self._speech.on(device)
-        part._noise = self._noise and self._noise.on(device)
-        return part
+    def __len__(self) -> int:
+        return self._size
+
+    def on(self, device: jax.Device) -> "OnTheFlyData":
+        """Return the same data, rendered on another device."""
+        other = copy.copy(self)
+        other._device, other._speech = device, self._speech.on(device)
+        other._noise = self._noise and self._noise.on(device)
+        return other
 
     def describe(self) -> dict[str, Any]:
         """Return what is trained on in a few facts, for a run's record."""
@@ -198,7 +206,7 @@ class FreshRooms:
         }
         if self._noise:
             facts["noise"] = self._noise.describe()
-        return facts
+        return facts | {"examples_per_epoch": self._size}
 
     def draw(self, step: int, row: int) -> recipes.Drawn:
         """Draw one example of one step."""
@@ -209,21 +217,31 @@ class FreshRooms:
             self._noise.draw if self._noise else None,
         )
 
-    def batch(
-        self, step: int, nodes: recipes.ChooseNodes | None = None
-    ) -> dict[str, Any]:
-        """Return the batch of a step, rendered with the thinned late field.
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[pipeline.Batch]:
+        """Iterate over the batches of an order: see `pipeline.Source`.
 
-        Args:
-            step: Number of the step in the run.
-            nodes: From the step and B to the nodes to render, [B, k]: see
-                `recipes.Law.batch`. By default, and for None, all.
+        The late field is thinned, and the nodes chosen are all that is rendered: see
+        `recipes.Law.batch`. On an accelerator, what is drawn for one step overlaps
+        with the device's work on the one before.
         """
-        with jax.default_device(self._device):
-            return self._batch(step, nodes)
+        pipeline.refuse(changes)
+        return self._batches(order, first_step, nodes)
 
-    def _batch(self, step: int, nodes: recipes.ChooseNodes | None) -> dict[str, Any]:
-        drawn = [self.draw(step, row) for row in self._rows]
+    def _batches(self, order, first_step, nodes):
+        for step in range(first_step, len(order)):
+            with jax.default_device(self._device):
+                batch = self._render(order[step], nodes(step) if nodes else None)
+            yield pipeline.finished(batch)
+
+    def _render(self, numbers: np.ndarray, nodes: np.ndarray | None) -> pipeline.Batch:
+        drawn = [self.draw(*divmod(int(k), self._batch_size)) for k in numbers]
         offsets = [[excerpt.offset for excerpt in example.speech] for example in drawn]
         noise = None
         if self._noise:
@@ -234,17 +252,6 @@ class FreshRooms:
             drawn,
             self._speech.take(np.array(offsets)),
             noise,
-            nodes=nodes(step, len(drawn)) if nodes else None,
+            nodes=nodes,
             deterministic=self._deterministic,
         )
-
-    def batches(
-        self, steps: Iterable[int], nodes: recipes.ChooseNodes | None = None
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the batches of steps, each with all nodes or those chosen for it.
-
-        On an accelerator, what is drawn for one step overlaps with the device's work
-        on the one before.
-        """
-        for step in steps:
-            yield self.batch(step, nodes)

@@ -113,15 +113,6 @@ class Perturbation:
         )
 
 
-@jax.jit
-def pick(
-    audio: Array, node_positions: Float[Array, "B M 3"], nodes: Int[Array, "B k"]
-) -> tuple[Array, Float[Array, "B k 3"]]:
-    """Return the signals [B, k, N] and positions of the nodes that are heard."""
-    rows = jnp.arange(len(nodes))[:, None]
-    return audio[rows, nodes], node_positions[rows, nodes]
-
-
 @functools.partial(jax.jit, static_argnames=("late", "misplaced"))
 def disturb(
     audio: Array,
@@ -145,22 +136,16 @@ def disturb(
 
 
 def apply(perturbation: Perturbation, batch: dict, draws: Draws) -> dict:
-    """Return a batch whose nodes are perturbed.
+    """Shift the signals of a batch's nodes, and move the nodes.
 
     Args:
-        perturbation: The law.
-        batch: A batch of a data set; of its nodes those drawn are taken, unless it
-            has only as many.
-        draws: What the law has drawn for it.
+        perturbation: How they were drawn.
+        batch: A batch of the nodes drawn, and no others.
+        draws: What was drawn for it.
     """
-    if not perturbation:
-        return batch
-    audio, positions = batch["audio"], batch["node_positions"]
-    if audio.shape[1] != draws.nodes.shape[1]:
-        audio, positions = pick(audio, positions, draws.nodes)
     audio, positions = disturb(
-        audio,
-        positions,
+        batch["audio"],
+        batch["node_positions"],
         batch["room_size"],
         draws.shifts,
         draws.position_errors,

@@ -5,13 +5,16 @@ and the epoch, and any step of it can be the first.
 """
 
 import collections
+import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from uld_jax.acoustics import stft
 from uld_jax.datasets import files
@@ -27,10 +30,82 @@ Order = grain.MapDataset  # Of batches of example indices, each a [B] array.
 _READ_AT_ONCE = 500
 
 
-# Known to all that reads data by the name of this module.
-DatasetError = files.DatasetError
-is_prepared = files.is_prepared
-describe = files.describe
+# From the number of a step in an order to the nodes of each example, [B, k].
+ChooseNodes = Callable[[int], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """How to render examples otherwise than they were drawn.
+
+    Attributes:
+        snr_db: SNR of all examples, in dB; None for each one's own.
+        late: Late field, one of `rooms.LATE_FIELDS`; None for the split's own.
+    """
+
+    snr_db: float | None = None
+    late: str | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Examples that are read or rendered batch by batch."""
+
+    def __len__(self) -> int:
+        """Count the examples, of an epoch where they never end."""
+
+    def batches(
+        self,
+        order: Order,
+        first_step: int = 0,
+        *,
+        nodes: ChooseNodes | None = None,
+        changes: Changes | None = None,
+    ) -> Iterator[Batch]:
+        """Iterate over the batches of an order.
+
+        Args:
+            order: Batches of example indices.
+            first_step: Number in the order of the first batch.
+            nodes: Which nodes each example keeps, by the number of the step in the
+                order; by default all.
+            changes: How to render otherwise than was drawn; compact data alone can.
+
+        Raises:
+            DatasetError: If the data is damaged, or cannot be changed so.
+        """
+
+
+def refuse(changes: Changes | None) -> None:
+    """Raise for changes of data that are not rendered from a compact data set.
+
+    Raises:
+        DatasetError: If there are any.
+    """
+    if changes is not None:
+        raise files.DatasetError(
+            f"{changes}: only compact data can be rendered otherwise; pass "
+            "--config.data.source=compact"
+        )
+
+
+@jax.jit
+def _pick(audio, node_positions, nodes):
+    rows = jnp.arange(len(nodes))[:, None]
+    return audio[rows, nodes], node_positions[rows, nodes]
+
+
+def pick_nodes(batch: Batch, nodes: Int[np.ndarray, "B k"]) -> Batch:
+    """Keep some nodes of each example, in the order given."""
+    audio, positions = _pick(batch["audio"], batch["node_positions"], nodes)
+    return batch | {"audio": audio, "node_positions": positions}
+
+
+def _with_nodes(
+    batches: Iterable[Batch], first_step: int, nodes: ChooseNodes | None
+) -> Iterator[Batch]:
+    for step, batch in enumerate(batches, first_step):
+        yield pick_nodes(batch, nodes(step)) if nodes else batch
 
 
 def dataset_path(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
@@ -41,7 +116,7 @@ def dataset_path(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
     """
     path, _, version = name.partition(":")
     if path.count("/") != 1 or not version:
-        raise DatasetError(
+        raise files.DatasetError(
             f"data set name {name!r} is not of the form builder/config:version, "
             "such as simulated/l1:1.0.0"
         )
@@ -65,7 +140,7 @@ class Split:
         self._source = source = files.Records(path, name)
         self._features = features = source.features
         if missing := [field for field in fields if field not in features]:
-            raise DatasetError(
+            raise files.DatasetError(
                 f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
                 "is named without its ending and read with --config.data.source=compact"
             )
@@ -140,7 +215,7 @@ def _check_layout(path: pathlib.Path, features: dict[str, Any]) -> None:
         shape, dtype = features[field].shape, features[field].np_dtype
         right = len(shape) == rank and shape[: len(first)] == first and dtype == kind
         if not right or None in shape or ("positions" in field and shape[1] != 3):
-            raise DatasetError(
+            raise files.DatasetError(
                 f"{field} of {str(path)!r} is {list(shape)} {np.dtype(dtype).name}, "
                 f"and read is {layout}; prepare it anew so"
             )
@@ -151,7 +226,9 @@ def _check_length(path: pathlib.Path, num_samples: int) -> None:
     try:
         stft.num_frames(num_samples)
     except ValueError as error:
-        raise DatasetError(f"{str(path)!r}: {error}; prepare longer ones") from None
+        raise files.DatasetError(
+            f"{str(path)!r}: {error}; prepare longer ones"
+        ) from None
 
 
 def _stack(examples: list[Batch], fields: Iterable[str]) -> Batch:
@@ -180,12 +257,12 @@ def check_geometry(name: str, arrays: Batch) -> None:
         for field in ("source_positions", "node_positions")
     }
     if not places["node_positions"].shape[1]:
-        raise DatasetError(f"the examples of split {name!r} have no nodes")
+        raise files.DatasetError(f"the examples of split {name!r} have no nodes")
     present = arrays.get("node_mask")
     if present is not None:
         if not present.any(axis=1).all():
             first = int(np.argmin(present.any(axis=1)))
-            raise DatasetError(
+            raise files.DatasetError(
                 f"example {first} of split {name!r} has all its nodes masked; leave it "
                 "out, or give it at least one node"
             )
@@ -196,19 +273,26 @@ def check_geometry(name: str, arrays: Batch) -> None:
         missing = np.argwhere(np.isnan(positions).any(axis=-1))
         if len(missing):
             example, number = missing[0]
-            raise DatasetError(
+            raise files.DatasetError(
                 f"{field} of split {name!r}: number {number} of example {example} has "
                 "no position; mask it (node_mask), or leave the example out"
             )
         try:
             codes.check_positions(positions, floors)
         except ValueError as error:
-            raise DatasetError(f"{field} of split {name!r}: {error}") from None
+            raise files.DatasetError(f"{field} of split {name!r}: {error}") from None
 
 
-def epoch_order(
-    num_examples: int, batch_size: int, *, seed: int, epoch: int
-) -> grain.MapDataset:
+def finished(batch: Batch) -> Batch:
+    """Return a rendered batch, on a CPU no sooner than it is there.
+
+    Where dispatch is asynchronous, the training step would otherwise run beside the
+    renderer, and Fourier transforms of two programs can block each other forever.
+    """
+    return jax.block_until_ready(batch) if jax.default_backend() == "cpu" else batch
+
+
+def epoch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) -> Order:
     """Return an epoch's batches of example indices, each a [B] array.
 
     Every example comes at most once; a last batch that is not full is left out.
@@ -224,7 +308,7 @@ def epoch_order(
         DatasetError: If a batch is larger than the split.
     """
     if batch_size > num_examples:
-        raise DatasetError(
+        raise files.DatasetError(
             f"batch size {batch_size} is larger than the {num_examples} training "
             "examples; lower --config.train.batch_size"
         )
@@ -232,6 +316,19 @@ def epoch_order(
     order = grain.MapDataset.range(num_examples).seed(order_seed).shuffle()
     steps = num_examples // batch_size
     return order[: steps * batch_size].batch(batch_size)
+
+
+def endless_order(num_examples: int, batch_size: int, *, epoch: int) -> Order:
+    """Return an epoch's batches of numbers of examples that never come again.
+
+    Args:
+        num_examples: Examples called an epoch.
+        batch_size: Examples a step, over all devices and processes.
+        epoch: Number of the epoch.
+    """
+    size = num_examples // batch_size * batch_size
+    numbers = grain.MapDataset.range(epoch * size, (epoch + 1) * size)
+    return numbers.batch(batch_size)
 
 
 def rows_of(order: Order, rows: range) -> Order:
@@ -263,10 +360,19 @@ class DeviceData:
     def __len__(self) -> int:
         return self._size
 
-    def batches(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an order from a step on."""
-        for step in range(first_step, len(order)):
-            yield self._take(self._arrays, order[step])
+    def batches(
+        self,
+        order: Order,
+        first_step: int = 0,
+        *,
+        nodes: ChooseNodes | None = None,
+        changes: Changes | None = None,
+    ) -> Iterator[Batch]:
+        """Iterate over the batches of an order: see `Source`."""
+        refuse(changes)
+        steps = range(first_step, len(order))
+        batches = (self._take(self._arrays, order[step]) for step in steps)
+        return _with_nodes(batches, first_step, nodes)
 
 
 def check_fits(splits: Iterable[Split]) -> None:
@@ -278,7 +384,7 @@ def check_fits(splits: Iterable[Split]) -> None:
     needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in splits)
     if not fits(needed):
         limit = jax.local_devices()[0].memory_stats()["bytes_limit"]
-        raise DatasetError(
+        raise files.DatasetError(
             f"the data set needs {needed / 1e9:.3g} GB and the device has "
             f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
         )
@@ -323,13 +429,24 @@ class DiskData:
         check_geometry(self._split.name, batch)
         return batch
 
-    def on_host(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
+    def on_host(self, order: Order, first_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of an order from a step on, in NumPy."""
         left = order[first_step:].map(self._read)
         yield from left.to_iter_dataset(self._options)
 
-    def batches(self, order: grain.MapDataset, first_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an order from a step on."""
+    def batches(
+        self,
+        order: Order,
+        first_step: int = 0,
+        *,
+        nodes: ChooseNodes | None = None,
+        changes: Changes | None = None,
+    ) -> Iterator[Batch]:
+        """Iterate over the batches of an order: see `Source`."""
+        refuse(changes)
+        return _with_nodes(self._on_device(order, first_step), first_step, nodes)
+
+    def _on_device(self, order: Order, first_step: int) -> Iterator[Batch]:
         on_device = collections.deque()
         for batch in self.on_host(order, first_step):
             on_device.append(jax.device_put(batch, self._device))
@@ -356,7 +473,7 @@ def open_data(
     ]
 
 
-def in_order(num_examples: int, batch_size: int) -> grain.MapDataset:
+def in_order(num_examples: int, batch_size: int) -> Order:
     """Return all indices in batches of one size; the last one repeats the last index.
 
     Whoever reads the batches drops what exceeds `num_examples`.

@@ -11,7 +11,7 @@ import pathlib
 from typing import Any
 
 from uld_jax.audio import corpora, libri_adhoc40_files, sessions
-from uld_jax.datasets import perturbations, pipeline
+from uld_jax.datasets import files, perturbations, pipeline
 from uld_jax.networks import build
 from uld_jax.runtime import progress
 from uld_jax.storage import records
@@ -65,7 +65,7 @@ def find(name: str) -> Maker:
     """Return what makes a data set of a name.
 
     Raises:
-        input_pipeline.DatasetError: If there is no such data set.
+        files.DatasetError: If there is no such data set.
     """
     makers = known()
     if name in makers:
@@ -79,7 +79,7 @@ def find(name: str) -> Maker:
     if kind == SESSIONS and version == str(builder.VERSION):
         config = sessions_dataset_builder.SessionConfig(name=config_name)
         return Maker(kind, builder, config)
-    raise pipeline.DatasetError(
+    raise files.DatasetError(
         f"no data set {name!r} to prepare; there are {', '.join(makers)}, and {own} "
         "for recordings of your own"
     )
@@ -89,11 +89,11 @@ def open_corpora(data, builder_config):
     """Return the speech and, where a law has some, the noise of an experiment.
 
     Raises:
-        input_pipeline.DatasetError: If the data set is made of other speech.
+        files.DatasetError: If the data set is made of other speech.
         CorpusError: If a corpus cannot be used.
     """
     if builder_config.speech not in ("", data.speech):
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{data.name} is made of the speech {builder_config.speech!r}; set "
             f"--config.data.speech={builder_config.speech}"
         )
@@ -124,7 +124,7 @@ def prepare(
         splits: Splits that it has to have.
 
     Raises:
-        input_pipeline.DatasetError: If training would refuse it.
+        files.DatasetError: If training would refuse it.
         PrepareError, CorpusError, SessionError, ArchiveError, SignalError: If it
             could not be prepared.
     """
@@ -159,7 +159,7 @@ def _check_splits(config, sizes: dict[str, int], splits: tuple[str, ...]) -> Non
     if config.data.source == "fresh":
         splits = tuple(split for split in splits if split != "train")
     if missing := [split for split in splits if not sizes.get(split)]:
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{config.data.name} would have no split {missing[0]!r}, only "
             f"{', '.join(sizes)}: add recordings of it, or, without training, test a "
             "network with --config.train.epochs=0 and --init_from"
@@ -181,12 +181,12 @@ def _simulated(config, maker: Maker):
     law = builder_config.law
     # What training would refuse later, it refuses before the work.
     if data.source == "fresh":
-        check_epoch(config, builder_config)
+        epoch_size(config, builder_config)
     else:
         _check_size(config, builder_config.sizes[0])
     _check_network(config, law.num_nodes, law.num_sources)
     if data.engine != "jax" and importlib.util.find_spec(data.engine) is None:
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"--config.data.engine={data.engine} needs it installed: "
             "pip install 'uld-jax[data]'"
         )
@@ -213,7 +213,7 @@ def _recorded(config, maker: Maker):
     """Return what makes the builder of real recordings, and of what, in words."""
     data = config.data
     if not data.recordings:
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{data.name} is made of recordings; say where they are with "
             "--config.data.recordings=FOLDER"
         )
@@ -244,17 +244,17 @@ def _recorded(config, maker: Maker):
     return make_builder, f"recordings: {folder.resolve().name}"
 
 
-def check_epoch(config, builder_config) -> int:
+def epoch_size(config, builder_config) -> int:
     """Return how many fresh examples are called an epoch.
 
     Raises:
-        input_pipeline.DatasetError: If they are fewer than a batch.
+        files.DatasetError: If they are fewer than a batch.
     """
     examples = config.data.epoch_examples
     if examples is None:
         examples = builder_config.sizes[0]
     if examples < config.train.batch_size:
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"an epoch has {examples} fresh examples, fewer than the batch size of "
             f"{config.train.batch_size}; raise --config.data.epoch_examples"
         )
@@ -272,5 +272,5 @@ def _check_network(config, num_nodes: int, num_sources: int) -> None:
     try:
         build.get_spec(model.name).check(dict(model), num_nodes, num_sources)
     except ValueError as error:
-        raise pipeline.DatasetError(f"--config.{error}") from None
+        raise files.DatasetError(f"--config.{error}") from None
     perturbations.Perturbation(config.data.nodes_in_training).check(num_nodes)

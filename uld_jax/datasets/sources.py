@@ -39,7 +39,7 @@ def ensure_prepared(
         splits: Splits that are needed; what would lack one is not prepared.
 
     Raises:
-        input_pipeline.DatasetError: If the data set is missing and may not be
+        files.DatasetError: If the data set is missing and may not be
             prepared, is unknown, is damaged, lacks a split, has another sample rate,
             or was prepared from another corpus or by other settings of its builder.
         uld_jax_data.shards.PrepareError: If it could not be prepared.
@@ -48,11 +48,11 @@ def ensure_prepared(
     """
     data = config.data
     path = prepared_path(config)
-    if pipeline.is_prepared(path):
+    if files.is_prepared(path):
         _check_origin(path, data)
         return path
     if not allowed:
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{str(path)!r} is not there; prepare it with uld_jax prepare, "
             f"the same --config and --config... flags and --config.data.source="
             f"{data.source}, or leave --noprepare out"
@@ -66,14 +66,14 @@ def prepared_path(config) -> pathlib.Path:
     """Return where the prepared data set of an experiment is, or is to be.
 
     Raises:
-        input_pipeline.DatasetError: If its name cannot be one, or it has recordings
+        files.DatasetError: If its name cannot be one, or it has recordings
             and is asked for in a form that is rendered.
     """
     path = pipeline.dataset_path(config.data.name, config.data.dir)
     if config.data.source == "prepared":
         return path
     if not _is_of(prepare.SIMULATED, config.data):
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{config.data.name} is made of recordings, which cannot be rendered "
             f"{config.data.source}: say --config.data.source=prepared. Nor can they be "
             "put to worse conditions"
@@ -85,7 +85,7 @@ def prepared_path(config) -> pathlib.Path:
     if config.data.source == "compact":
         return twin(records.COMPACT)
     held_out = twin(records.HELD_OUT)
-    ready = [p for p in (held_out, path) if pipeline.is_prepared(p)]
+    ready = [p for p in (held_out, path) if files.is_prepared(p)]
     return (ready or [held_out])[0]
 
 
@@ -93,9 +93,9 @@ def planned_sources(config) -> int | None:
     """Return the sources of what is yet to be prepared; None where that is not known.
 
     Raises:
-        input_pipeline.DatasetError: If there is no such data set.
+        files.DatasetError: If there is no such data set.
     """
-    if pipeline.is_prepared(prepared_path(config)):
+    if files.is_prepared(prepared_path(config)):
         return None
     return prepare.find(config.data.name).num_sources
 
@@ -105,14 +105,14 @@ def describe(config) -> dict[str, Any]:
     path = prepared_path(config)
     if config.data.source == "compact":
         return compact.describe(path, config.data.noise_field)
-    return pipeline.describe(path)
+    return files.describe(path)
 
 
 def open_split(config, name: str) -> pipeline.Split:
     """Return a split of an experiment's data set, to be opened as data.
 
     Raises:
-        input_pipeline.DatasetError: If the data set or the split is not there.
+        files.DatasetError: If the data set or the split is not there.
     """
     path = prepared_path(config)
     if config.data.source == "compact":
@@ -124,17 +124,17 @@ def open_data(config, split: pipeline.Split, devices: Sequence) -> list:
     """Return a split's data for each of some devices, in the way the settings ask for.
 
     Raises:
-        input_pipeline.DatasetError: If it is damaged.
+        files.DatasetError: If it is damaged.
     """
     module = compact if config.data.source == "compact" else pipeline
     return module.open_data(split, config.data, devices)
 
 
-def open_fresh(config) -> on_the_fly.FreshRooms:
-    """Return the fresh rooms that an experiment trains on.
+def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:
+    """Return the rooms, rendered on the fly, that an experiment trains on.
 
     Raises:
-        input_pipeline.DatasetError: If its data set is not a simulated one.
+        files.DatasetError: If its data set is not a simulated one.
         CorpusError: If a corpus cannot be used.
     """
     data = config.data
@@ -142,22 +142,14 @@ def open_fresh(config) -> on_the_fly.FreshRooms:
     law = dataclasses.replace(builder_config.law, noise=data.noise_field)
     hours = {"seed": config.seed, "hours": data.speech_hours}
     corpus, noise = prepare.open_corpora(data, builder_config)
-    return on_the_fly.FreshRooms(
+    return on_the_fly.OnTheFlyData(
         law,
         on_the_fly.speech_bank(corpus, law, **hours),
         on_the_fly.noise_bank(noise, law, **hours) if noise else None,
         seed=config.seed,
         batch_size=config.train.batch_size,
+        size=prepare.epoch_size(config, builder_config),
     )
-
-
-def examples_per_epoch(config) -> int:
-    """Return how many fresh examples are called an epoch.
-
-    Raises:
-        input_pipeline.DatasetError: If they are fewer than a batch.
-    """
-    return prepare.check_epoch(config, prepare.find(config.data.name).config)
 
 
 def _is_of(kind: str, data) -> bool:
@@ -167,7 +159,7 @@ def _is_of(kind: str, data) -> bool:
 
 def _check_origin(path: pathlib.Path, data) -> None:
     """Raise if a data set was prepared from other signals than are asked for."""
-    stored = pipeline.describe(path)
+    stored = files.describe(path)
     files.check_sample_rate(path, stored)
     speech, noise = stored.get("corpus") or {}, stored.get("noise") or {}
 
@@ -190,7 +182,7 @@ def _check_origin(path: pathlib.Path, data) -> None:
     ]
     for key, what, have, wanted in facts:
         if have is not None and have != wanted:
-            raise pipeline.DatasetError(
+            raise files.DatasetError(
                 f"{str(path)!r} was prepared from the {what} {have!r}, not "
                 f"{wanted!r}; say --config.data.{key}={have} to use it, or "
                 "choose another --config.data.dir to prepare your own"
@@ -198,7 +190,7 @@ def _check_origin(path: pathlib.Path, data) -> None:
     folders = speech.get("folders", corpora.SPLITS)
     if tuple(folders) not in (tuple(data.speech_splits), corpora.SPLITS):
         for_shell = str(tuple(folders)).replace("'", '"')
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{str(path)!r} was prepared from the splits {tuple(folders)}; say "
             f"--config.data.speech_splits='{for_shell}' to use "
             "it, or choose another --config.data.dir to prepare your own"
@@ -217,7 +209,7 @@ def _check_recordings(path: pathlib.Path, stored: dict, data) -> None:
         return
     folder = pathlib.Path(data.recordings).expanduser()
     if stored.get("name") != folder.resolve().name:
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{str(path)!r} was prepared from the recordings {stored.get('name')!r}, "
             f"not {folder.resolve().name!r}; say --config.data.recordings="
             f"{stored.get('name')} to use it, or choose another --config.data.dir to "
@@ -226,7 +218,7 @@ def _check_recordings(path: pathlib.Path, stored: dict, data) -> None:
     if not (_is_of(prepare.SESSIONS, data) and folder.is_dir()):
         return
     if sessions.open_session(folder).fingerprint() != stored.get("fingerprint"):
-        raise pipeline.DatasetError(
+        raise files.DatasetError(
             f"{str(folder)!r} has changed since {str(path)!r} was prepared from it; "
             "remove that folder to prepare it anew, or choose another name "
             f"{prepare.SESSIONS}/NAME:1.0.0"
@@ -251,7 +243,7 @@ def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> N
     ]
     for name, have, wanted in facts:
         if have is not None and have != wanted:
-            raise pipeline.DatasetError(
+            raise files.DatasetError(
                 f"{str(path)!r} was prepared with {name} {have!r}, and {data.name} now "
                 f"has {wanted!r}; remove that folder, or choose another "
                 "--config.data.dir, to prepare it anew"

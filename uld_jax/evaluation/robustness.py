@@ -68,15 +68,16 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
             alone, and so is the same for every method.
         num_nodes: Nodes of an example.
     """
-    law, changes = condition.law, {}
+    law, changes = condition.law, None
     if condition.name == "snr_db":
-        changes = {"snr_db": condition.value}
+        changes = pipeline.Changes(snr_db=condition.value)
     elif condition.name == "full_late_field":
-        changes = {"late": "full"}
-    for step, batch in enumerate(data.batches(order, **changes)):
+        changes = pipeline.Changes(late="full")
+    for step, batch in enumerate(data.batches(order, changes=changes)):
         if law:
             streams = [(_SEED, int(index)) for index in order[step]]
             draws = law.draw(streams, num_nodes)
+            batch = pipeline.pick_nodes(batch, draws.nodes)
             batch = perturbations.apply(law, batch, draws)
         yield batch
 

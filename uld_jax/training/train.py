@@ -39,7 +39,7 @@ def train_and_evaluate(
         stopping.Stopped: If the time was up, a signal to stop came, or another process
             of the run has ended; a state is saved.
         workdirs.RunConflictError: If the folder is another run's, or cannot be one.
-        input_pipeline.DatasetError: If the data set cannot be used.
+        files.DatasetError: If the data set cannot be used.
         checkpoints.CheckpointError: If no saved state is good, or it does not fit.
         distributed.DeviceError: If several processes cannot share a batch, or one of them
             had an error.
