@@ -1,4 +1,4 @@
-"""Whole runs that are broken off and gone on with: to the same end, bit for bit."""
+"""Whole runs that are interrupted and resumed: to the same end, bit for bit."""
 
 import json
 import pathlib
@@ -129,7 +129,7 @@ def assert_same_end(folder, unbroken):
     ],
     ids=["SIGKILL", "SIGTERM", "fresh", "adhoc"],
 )
-def test_a_killed_run_goes_on_to_the_same_end(
+def test_a_killed_run_resumes_to_the_same_end(
     name, code, kind, request, tiny_data_dir, tmp_path
 ):
     """Same parameters, bit for bit, and same record as without the break."""
@@ -145,12 +145,12 @@ def test_a_killed_run_goes_on_to_the_same_end(
     # Killed, it has what it saved every two steps; asked to stop, it saves first.
     assert (tmp_path / "last" / ("8" if code < 0 else "11")).exists()
     resumed = run("-m", "uld_jax.cli", "train", *flags)
-    assert "going on at epoch 2" in resumed.stdout
+    assert "resuming in epoch 2" in resumed.stdout
     assert "Epoch 1:" not in resumed.stdout
     assert_same_end(tmp_path, unbroken)
 
 
-def test_a_run_that_is_killed_again_and_again_goes_on_to_the_same_end(
+def test_a_run_killed_again_and_again_resumes_to_the_same_end(
     unbroken, tiny_data_dir, tmp_path
 ):
     """As benchmarks/reliability/kills.py does at random points."""
@@ -168,7 +168,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on_to_the_same_end(
     assert_same_end(workdir, unbroken)
 
 
-def test_how_data_are_read_and_evaluated_at_once_changes_nothing(
+def test_threads_and_batch_sizes_of_evaluation_change_nothing(
     unbroken, tiny_data_dir, tmp_path
 ):
     flags = flags_of(
@@ -205,11 +205,11 @@ def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
     assert record["epochs"]
 
 
-def test_the_time_limit_saves_and_the_sweep_goes_on(tiny_data_dir, tmp_path):
+def test_the_time_limit_saves_and_the_sweep_resumes(tiny_data_dir, tmp_path):
     flags = flags_of(tiny_data_dir, tmp_path, "--scheme=one_hot,heat_map")
     stopped = run("-m", "uld_jax.cli", "sweep", *flags, "--minutes=0.0001", check=False)
     assert stopped.returncode == 75
-    assert "goes on with it" in stopped.stderr
+    assert "the same command resumes" in stopped.stderr
     # A run that another process is at work on is left to it.
     with locking.hold(tmp_path / "one_hot_I6_seed0" / locking.FILE_NAME):
         half = run("-m", "uld_jax.cli", "sweep", *flags)

@@ -1,7 +1,9 @@
 """Settings of all experiments: defaults, checks, loading by name (Sec. 3.3)."""
 
+import difflib
 import pathlib
 import runpy
+from collections.abc import Iterable
 
 from ml_collections import config_dict
 
@@ -173,11 +175,24 @@ def load_config(experiment: str, **overrides) -> ConfigDict:
     get_config = runpy.run_path(path)["get_config"]
     try:
         config = get_config(size) if size else get_config()
+        _check_keys(overrides, config)
         config.update_from_flattened_dict(overrides)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # A misspelled key or a wrong type, each with its own exception.
-        raise ConfigError(f"{experiment}: {error.args[0]}") from None
+    except (TypeError, ValueError) as error:  # An unknown size, or a wrong type.
+        raise ConfigError(f"{experiment}: {error}") from None
     return resolve(config)
+
+
+def _check_keys(keys: Iterable[str], config: ConfigDict) -> None:
+    """Check that settings exist, by dotted key."""
+    known = ["seed"]
+    known += [
+        f"{name}.{key}" for name in config if name != "seed" for key in config[name]
+    ]
+    for key in keys:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise ConfigError(f"no setting {key!r}{hint}")
 
 
 def resolve(config: ConfigDict) -> ConfigDict:

@@ -67,6 +67,7 @@ def child(flags: list[str]) -> None:
     from uld_jax.cli import app, train
     from uld_jax.datasets import loader
     from uld_jax.runtime import progress
+    from uld_jax.training import reporting
     from uld_jax.training import run as run_lib
 
     phase, _, number = os.environ.get(_KILL, "").partition(":")
@@ -97,8 +98,10 @@ def child(flags: list[str]) -> None:
     progress.Progress.update = updated
     _watch_batches(loader.RunData, "training_batches", "a step", happens)
     _watch_batches(loader.Divided, "batches", "evaluating", happens)
-    for name in ("_end_epoch", "save_last", "_write_board", "_write_record"):
+    for name in ("end_epoch", "_save_best", "save_last"):
         _watch_call(run_lib.Run, name, happens)
+    for name in ("start", "end_epoch", "end"):
+        _watch_call(reporting.Reporter, name, happens)
     sys.addaudithook(audit)
     if path := os.environ.get(_COUNTS):
         main = train.main

@@ -19,7 +19,7 @@ from tiny_networks import ADAMW, LABEL
 from uld_jax.datasets import loader, pipeline
 from uld_jax.evaluation import evaluate
 from uld_jax.runtime import devices, stopping
-from uld_jax.training import run, train
+from uld_jax.training import reporting, train
 from uld_jax.training import step as step_lib
 
 COUNTS = {"l1": (1, 2, 4, 8), "two_talkers": (1, 8)}
@@ -101,20 +101,19 @@ def there_and_back(workdir, data_dir):
     jax_devices = jax.devices
     for count in (8, 1, 8):
         jax.devices = lambda count=count: all_devices[:count]
-        board, written = run.Run._write_board, []
+        end_epoch = reporting.Reporter.end_epoch
 
-        def once(self, board_writer, board=board, written=written):
-            board(self, board_writer)
-            written.append(None)
-            self.stop_flag.reason = lambda: "an epoch is over" if written else None
+        def once(self, end_epoch=end_epoch):
+            end_epoch(self)
+            self._run.stop_flag.reason = lambda: "an epoch is over"
 
-        run.Run._write_board = once
+        reporting.Reporter.end_epoch = once
         try:
             train.train_and_evaluate(config, workdir)
         except stopping.Stopped:
             pass
         finally:
-            run.Run._write_board, jax.devices = board, jax_devices
+            reporting.Reporter.end_epoch, jax.devices = end_epoch, jax_devices
     train.train_and_evaluate(config, workdir)
 
 

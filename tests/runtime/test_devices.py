@@ -80,7 +80,7 @@ def test_a_checkpoint_of_eight_devices_goes_on_with_one_and_back(
 ):
     result = on_eight("there_and_back", tmp_path / "moved", tiny_data_dir)
     assert result.stdout.count("Devices: 8 x cpu") == 3
-    assert re.findall(r"going on at epoch (\d)", result.stdout) == ["2", "3", "4"]
+    assert re.findall(r"resuming in epoch (\d)", result.stdout) == ["2", "3", "4"]
     record = json.loads((tmp_path / "moved" / "record.json").read_text())
     assert record["status"] == "done"
     config = tiny_config(tiny_data_dir, **{"train.epochs": 3})
@@ -184,7 +184,7 @@ def test_two_processes_train_one_run_and_a_killed_one_leaves_it_resumable(
     assert json.loads((workdir / "record.json").read_text())["status"] == "running"
     assert not unused.exists()
     alone = run("-m", "uld_jax.cli", "train", *flags).stdout
-    assert "going on at epoch" in alone
+    assert "resuming in epoch" in alone
     record = json.loads((workdir / "record.json").read_text())
     assert record["status"] == "done"
     run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, tmp_path / "alone"))

@@ -66,9 +66,9 @@ def test_tested_as_it_is_a_network_does_as_well_as_before(
 def test_fine_tuning_takes_parameters_alone(first, tiny_data_dir, tmp_path):
     config = initialization.settle(settings(tiny_data_dir), str(first))
     run = new_run(config, tmp_path)
-    saved, facts = initialization.load(config, run._best_items())
+    saved, facts = initialization.load(config, run._network_items())
     for mine, other in zip(
-        jax.tree.leaves(run._best_items()), jax.tree.leaves(saved), strict=True
+        jax.tree.leaves(run._network_items()), jax.tree.leaves(saved), strict=True
     ):
         np.testing.assert_array_equal(mine, other)
     assert int(run.state.step) == 0

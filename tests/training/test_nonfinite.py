@@ -47,25 +47,25 @@ def test_a_skipped_batch_is_written_with_its_examples_and_the_seed(
             "examples": [[2, 3, 0], [2, 3, 1]],
         }
     }
-    assert "Epoch 3: step 4 is not applied: its loss is nan" in capsys.readouterr().out
+    assert "Epoch 3: step 4 is skipped: its loss is nan" in capsys.readouterr().out
     watch.look(noted([23]))
     assert not capsys.readouterr().out
     watch.look(noted([23, 31, 32]))
     assert list(written(tmp_path)) == ["23", "31", "32"]
-    told = capsys.readouterr().out.splitlines()
-    assert [line.partition(" is not")[0] for line in told] == [
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(" is skipped")[0] for line in lines] == [
         f"Epoch 4: step {step}" for step in (2, 3)
     ]
 
 
 def test_what_is_noted_twice_after_a_kill_is_there_once(watch, tmp_path):
     watch.look(noted([4, 5]))
-    watch.begin(noted([4]))
+    watch.resume(noted([4]))
     watch.look(noted([4, 5]))
     assert list(written(tmp_path)) == ["4", "5"]
 
 
-def test_more_than_are_remembered_are_told_as_far_as_they_are(watch, tmp_path):
+def test_of_more_steps_than_the_state_remembers_the_latest_are_noted(watch, tmp_path):
     size = step_lib.NOTED_STEPS
     watch.look(noted(range(0, 2 * (size + 3), 2)))
     assert list(map(int, written(tmp_path))) == list(range(6, 2 * (size + 3), 2))

@@ -1,4 +1,4 @@
-"""What is not finite is noted and not applied, in whole trainings."""
+"""Whole trainings note what is not finite and skip it."""
 
 import functools
 import json
@@ -35,7 +35,7 @@ def spoil(monkeypatch):
     return of
 
 
-def test_a_bad_batch_is_noted_and_the_run_goes_on_and_is_traced(
+def test_a_bad_batch_is_noted_and_the_run_continues_and_is_traced(
     spoil, tiny_data_dir, tmp_path, capsys
 ):
     spoil(1, 7, 8)
@@ -106,16 +106,15 @@ def state_of(step):
     return {"params": {"w": np.full(3, step, np.float32)}, "statistics": {}}
 
 
-def test_a_state_is_gone_on_with_only_if_the_best_it_speaks_of_is_good(
-    tmp_path, capsys
-):
+def test_a_run_resumes_only_from_a_state_whose_best_state_is_good(tmp_path, capsys):
     notes = {step: {"best_mae": 1.0 / step, "best_step": step} for step in (1, 2)}
 
     def newest():
-        likes = types.SimpleNamespace(workdir=tmp_path, _best_items=lambda: state_of(0))
-        likes._bad_best = functools.partial(run.Run._bad_best, likes)
+        fake = types.SimpleNamespace(workdir=tmp_path)
+        fake._network_items = lambda: state_of(0)
+        fake._check_best = functools.partial(run.Run._check_best, fake)
         with checkpoints.Checkpoints(tmp_path) as saved:
-            return run.Run._last_with_best(likes, saved, state_of(0))
+            return run.Run._restore_last(fake, saved, state_of(0))
 
     assert newest() is None
     with checkpoints.Checkpoints(tmp_path) as saved:

@@ -70,7 +70,7 @@ def test_after_three_in_a_row_nothing_is_applied_any_more(graph_and_state, step)
     two = after(step, state, *bad[:2], batch(4))
     assert two.skipped["in_a_row"] == 0
     three = after(step, state, *bad)
-    assert three.skipped["in_a_row"] == step_lib.MOST_IN_A_ROW == 3
+    assert three.skipped["in_a_row"] == step_lib.MAX_SKIPPED_IN_A_ROW == 3
     over = after(step, three, batch(4), batch(5, np.nan))
     assert_same(kept(over), kept(state))
     assert_same(over.skipped, three.skipped)

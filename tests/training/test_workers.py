@@ -294,7 +294,7 @@ def test_a_killed_workers_run_is_ended_by_another(tiny_data_dir, tmp_path):
     told = "".join(said)
     assert doomed.returncode == -signal.SIGKILL
     assert other.returncode == 0, told
-    assert told.count("going on at epoch 1") == 1
+    assert told.count("resuming in epoch 1") == 1
     assert told.count("Epoch 1:") == 2
     assert told_of(base / "uld_I5_seed0") == told_of(alone)
     assert told_of(base / "uld_I5_seed1")["status"] == "done"

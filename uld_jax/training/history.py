@@ -1,4 +1,4 @@
-"""What is known of a run besides its state: the note beside a checkpoint."""
+"""The history of a run: what a checkpoint's note and the record hold."""
 
 import dataclasses
 import datetime
@@ -8,17 +8,17 @@ from uld_jax.training import optimizer
 
 @dataclasses.dataclass
 class History:
-    """How a training went so far.
+    """The course of a training so far.
 
     Attributes:
         epoch: Number of finished epochs.
         plateau: State of the plateau rule.
-        best_mae: Least validation MAE so far; None before the first epoch.
-        best_epoch: Number of the epoch, from 1, that had it.
-        best_step: Step its state was saved under.
-        epochs: What the record says of each finished epoch.
+        best_mae: Least validation MAE so far, in meters; None before the first epoch.
+        best_epoch: Number of that epoch, from 1.
+        best_step: Step that its state was saved under.
+        epochs: The record's entry for each finished epoch.
         seconds: Time spent on them.
-        epoch_seconds: Time spent on the steps of the epoch that is going on.
+        epoch_seconds: Time spent on the steps of the current epoch.
     """
 
     epoch: int = 0
@@ -32,11 +32,11 @@ class History:
 
     @classmethod
     def from_note(cls, note: dict) -> "History":
-        """Return the history that `note` has made JSON of."""
+        """Load a history from a checkpoint's note."""
         return cls(**note | {"plateau": optimizer.Plateau(**note["plateau"])})
 
     def note(self) -> dict:
-        """Return it as JSON holds it."""
+        """Convert it to the note of a checkpoint, as JSON holds it."""
         return dataclasses.asdict(self)
 
     def end_epoch(
@@ -45,30 +45,45 @@ class History:
         train: dict[str, float],
         validation: dict[str, float | None],
         seconds_after: float,
-    ) -> dict:
-        """Note an epoch that is done, and return what the record says of it.
+    ) -> None:
+        """Add a finished epoch.
 
         Args:
-            learning_rate: It was done at.
+            learning_rate: Its learning rate.
             train: Means over its steps.
             validation: Loss and metrics after it.
-            seconds_after: Time spent since its last step.
+            seconds_after: Time since its last step.
         """
         self.epoch += 1
-        noted = {
-            "epoch": self.epoch,
-            "learning_rate": learning_rate,
-            "train": train,
-            "validation": validation,
-            "seconds": self.epoch_seconds,
-        }
-        self.epochs.append(noted)
+        self.epochs.append(
+            {
+                "epoch": self.epoch,
+                "learning_rate": learning_rate,
+                "train": train,
+                "validation": validation,
+                "seconds": self.epoch_seconds,
+            }
+        )
         self.seconds += self.epoch_seconds + seconds_after
         self.epoch_seconds = 0.0
-        return noted
+
+    def update_best(self, mae: float, step: int) -> bool:
+        """Note the epoch that has just ended if it is the best; return whether it is.
+
+        Args:
+            mae: Its validation MAE in meters.
+            step: Steps done.
+        """
+        is_best = self.best_mae is None or mae < self.best_mae
+        if is_best:
+            self.best_mae, self.best_epoch, self.best_step = mae, self.epoch, step
+        return is_best
 
     def times(self, examples_per_epoch: int) -> dict:
-        """Return the record's part on time; the first epoch also compiles."""
+        """Compute the record's part on time.
+
+        The first epoch also compiles, so it does not count for examples per second.
+        """
         later = [epoch["seconds"] for epoch in self.epochs[1:]]
         return {
             "written": datetime.datetime.now(datetime.UTC).isoformat(
@@ -82,10 +97,10 @@ class History:
         }
 
     def converged(self, num_classes: int) -> bool | None:
-        """Return whether the network does better than chance; None before it is seen.
+        """Check whether the network is better than chance; None before the first epoch.
 
-        The paper does not say when a training "did not converge". We say so of one
-        whose best epoch's validation ACC is below twice that of guessing.
+        The paper does not say when a training "did not converge". We call a run so if
+        its best epoch's validation ACC is below twice that of guessing.
         """
         if not self.best_epoch:
             return None

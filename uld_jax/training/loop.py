@@ -1,4 +1,4 @@
-"""The training of one run: its epochs, step by step, and the test (Sec. 3.3)."""
+"""The training loop: epochs, step by step, and the test of the best (Sec. 3.3)."""
 
 import functools
 import math
@@ -8,31 +8,36 @@ import jax
 
 from uld_jax.evaluation import evaluate, predict
 from uld_jax.runtime import distributed, profiling, progress, stopping
-from uld_jax.training import nonfinite
+from uld_jax.training import nonfinite, reporting
 from uld_jax.training import run as run_lib
 from uld_jax.training import step as step_lib
 
+# Steps between two looks at the loss, each of which waits for the device.
 _STEPS_BETWEEN_SYNCS = 20
 
 
 class Training:
-    """The programs of a run, and what they do to it.
+    """The compiled programs of a run, and the loop that calls them.
 
     Args:
         run: The run.
-        saved: Checkpoints; None in other processes than the first.
-        board: TensorBoard's writer.
-        profiler: What traces some steps.
+        reporter: Log, TensorBoard and record.
+        profiler: Tracer of some steps.
     """
 
-    def __init__(self, run: run_lib.Run, saved, board, profiler: profiling.Profiler):
-        self._run, self._saved, self._board = run, saved, board
+    def __init__(
+        self,
+        run: run_lib.Run,
+        reporter: reporting.Reporter,
+        profiler: profiling.Profiler,
+    ):
+        self._run, self._reporter = run, reporter
         self._profiler = profiler
         self._on_cpu = jax.default_backend() == "cpu"
         invariant = run.config.train.permutation_invariant
         network = run.graph, run.label
         self._train_step = step_lib.make_train_step(
-            run.graph, run.adamw, run.label, run.config.seed, invariant, run.devices
+            run.graph, run.optimizer, run.label, run.config.seed, invariant, run.devices
         )
         self._eval_step = evaluate.make_eval_step(*network, invariant, run.devices)
         self._distributions = functools.partial(
@@ -40,28 +45,31 @@ class Training:
         )
 
     def complete(self) -> dict:
-        """Train what is left, test, and return the record."""
-        run, saved = self._run, self._saved
-        run.begin(saved)
+        """Train the epochs that are left, test, and return the record."""
+        run, reporter = self._run, self._reporter
+        reporter.start()
         try:
             while not run.is_trained:
                 self._train_epoch()
-                started, state = time.monotonic(), run.state
+                last_step_at, state = time.monotonic(), run.state
                 validation = self._evaluate(
                     "validation", params=state.params, statistics=state.statistics
                 )
-                run.end_epoch(saved, self._board, validation, started)
+                run.end_epoch(validation, last_step_at)
+                reporter.end_epoch()
                 self._check_stop(is_saved=True)
         except (nonfinite.Diverged, FloatingPointError) as error:
-            if jax.config.jax_debug_nans:  # To be seen where it arises.
+            if jax.config.jax_debug_nans:  # Its traceback shows where it arises.
                 raise
-            return run.diverge(error)
-        best = run.best(saved)
+            return reporter.diverge(error)
+        best = run.best()
         result = self._evaluate("test", **best)
-        return run.end(result, self._distributions(batch=run.shown_batch(), **best))
+        batch, shown = run.shown_batch()
+        planes = self._distributions(batch=batch, **best)
+        return reporter.end(result, planes[:shown])
 
     def _train_epoch(self) -> None:
-        """Do the rest of an epoch, from the state's step on."""
+        """Do the steps that are left of an epoch; a resumed one may have done some."""
         run, rules = self._run, self._run.config.train
         so_far, num_steps = run.history, run.data.steps_per_epoch
         before = so_far.epoch * num_steps
@@ -82,17 +90,17 @@ class Training:
                 if step < num_steps:
                     self._check_stop(in_step=in_step)
                     if step % rules.checkpoint_steps == 0:
-                        run.save_last(self._saved)
+                        run.save_last()
 
     def _step(self, batch, number: int) -> step_lib.TrainState:
-        """Return the state after one more step; note the batch if it cannot be done."""
+        """Do one training step; note its batch if --debug_nans ends it."""
         try:
             state = self._train_step(self._run.state, batch)
             if self._on_cpu:
                 # The next batch must not be rendered meanwhile: `jax_setup.configure`.
                 jax.block_until_ready(state)
             return state
-        except FloatingPointError:  # By --debug_nans, which tells where.
+        except FloatingPointError:
             self._run.skipped.note(number, math.nan, math.nan)
             raise
 
@@ -106,13 +114,13 @@ class Training:
 
         Args:
             is_saved: Whether the checkpoints hold the state already.
-            in_step: Whether all processes ask after the same step.
+            in_step: Whether all processes call this after the same step: several can
+                agree only then.
         """
         if not distributed.is_one_of_many() or in_step:
             reason = distributed.agree(self._run.stop_flag.reason())
             if reason:
                 if not is_saved:
-                    self._run.save_last(self._saved)
-                if self._saved:
-                    self._saved.wait()  # The other processes leave after this one.
+                    self._run.save_last()
+                self._run.wait_until_saved()  # Other processes leave after this one.
                 raise stopping.Stopped(reason)

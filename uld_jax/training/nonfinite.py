@@ -1,4 +1,4 @@
-"""Training steps that were not applied, since their loss or gradient was not finite."""
+"""Notes on training steps skipped because their loss or gradient was not finite."""
 
 import json
 import pathlib
@@ -14,17 +14,17 @@ FILE_NAME = "skipped_steps.json"
 
 
 class Diverged(Exception):
-    """A training that cannot go on, with the reason."""
+    """A training that cannot continue, with the reason."""
 
 
 class SkippedSteps:
-    """Writes which batches were skipped to a run's folder, and ends what goes wrong.
+    """Writes skipped batches to a run's folder, and ends a run with too many in a row.
 
     Args:
-        workdir: Folder of the run; None where another process writes.
-        seed: Of the run.
+        workdir: Folder of the run; None if another process writes.
+        seed: Seed of the run.
         steps_per_epoch: Steps in an epoch.
-        example_ids: From an epoch, and a step in it, to what the batch was made of.
+        example_ids: From an epoch and a step in it to the batch's examples.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class SkippedSteps:
     ):
         self._workdir, self._seed = workdir, seed
         self._steps_per_epoch, self._example_ids = steps_per_epoch, example_ids
-        self._told = 0
+        self._num_noted = 0
 
-    def begin(self, skipped: dict[str, np.ndarray]) -> None:
-        """Take what a restored state has skipped as noted."""
-        self._told = int(skipped["total"])
+    def resume(self, skipped: dict[str, np.ndarray]) -> None:
+        """Count what a restored state has skipped as noted already."""
+        self._num_noted = int(skipped["total"])
 
     def look(self, skipped: dict[str, np.ndarray]) -> None:
-        """Note what was skipped since the last look.
+        """Note the steps skipped since the last look.
 
         Args:
             skipped: The training state's `skipped`, on the host.
@@ -52,7 +52,7 @@ class SkippedSteps:
             Diverged: If too many steps in a row were skipped.
         """
         total = int(skipped["total"])
-        first = max(self._told, total - step_lib.NOTED_STEPS)
+        first = max(self._num_noted, total - step_lib.NOTED_STEPS)
         for number in range(first, total):
             place = number % step_lib.NOTED_STEPS
             self.note(
@@ -60,21 +60,27 @@ class SkippedSteps:
                 float(skipped["losses"].view(np.float32)[place]),
                 float(skipped["grad_norms"].view(np.float32)[place]),
             )
-        self._told = total
-        if (count := int(skipped["in_a_row"])) >= step_lib.MOST_IN_A_ROW:
+        self._num_noted = total
+        if (count := int(skipped["in_a_row"])) >= step_lib.MAX_SKIPPED_IN_A_ROW:
             raise Diverged(
                 f"{count} steps in a row had a loss or gradient that is not finite and "
-                f"were not applied; their examples are in {FILE_NAME}. Look at these, "
-                "lower --config.train.learning_rate, or find where it begins with "
+                f"were skipped; their examples are in {FILE_NAME}. Look at these, lower "
+                "--config.train.learning_rate, or find the first bad value with "
                 "--debug_nans, in another --workdir"
             )
 
     def note(self, step: int, loss: float, grad_norm: float) -> None:
-        """Write down one step, by the number of those before it in the run."""
+        """Log and store one skipped step.
+
+        Args:
+            step: Number of steps before it in the run.
+            loss: Its loss.
+            grad_norm: Norm of its gradient.
+        """
         epoch, step_in_epoch = divmod(step, self._steps_per_epoch)
         progress.log(
-            f"Epoch {epoch + 1}: step {step_in_epoch + 1} is not applied: "
-            f"its loss is {loss}, and the norm of its gradient {grad_norm}"
+            f"Epoch {epoch + 1}: step {step_in_epoch + 1} is skipped: its loss is "
+            f"{loss}, the norm of its gradient {grad_norm}"
         )
         if self._workdir is None:
             return

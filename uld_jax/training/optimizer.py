@@ -1,4 +1,4 @@
-"""AdamW, its learning rate over the epochs, and the early stop (Sec. 3.3)."""
+"""AdamW, the learning rate over the epochs, and the plateau rule (Sec. 3.3)."""
 
 import dataclasses
 import math
@@ -6,11 +6,9 @@ import math
 import jax.numpy as jnp
 import optax
 
-SCHEDULES = ("plateau", "cosine")
-
 
 def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
-    """Return AdamW whose learning rate lies in its state.
+    """Make AdamW with the learning rate in its state, to be changed between epochs.
 
     The paper does not say what weight decay it uses; we take PyTorch's default of
     0.01, applied to all parameters as there.
@@ -21,7 +19,7 @@ def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransforma
 
 
 def with_learning_rate(opt_state, learning_rate: float):
-    """Return an optimizer state with another learning rate; nothing is retraced."""
+    """Set the learning rate in an optimizer state; the step is not compiled again."""
     old = opt_state.hyperparams["learning_rate"]
     rate = jnp.asarray(learning_rate, old.dtype)
     hyperparams = opt_state.hyperparams | {"learning_rate": rate}
@@ -31,15 +29,15 @@ def with_learning_rate(opt_state, learning_rate: float):
 def rate_factor(
     schedule: str, epoch: int, epochs: int, lowered: bool, plateau_factor: float
 ) -> float:
-    """Return what the learning rate is multiplied with in an epoch.
+    """Compute the factor of the learning rate in the next epoch.
 
     Args:
         schedule: "plateau", the paper's, or "cosine" (Loshchilov and Hutter, 2017,
-            without restarts), which ends low after however few epochs.
+            without restarts), which reaches zero after any number of epochs.
         epoch: Epochs done.
         epochs: Epochs in all.
         lowered: Whether the plateau rule has lowered the rate.
-        plateau_factor: What it lowers it by.
+        plateau_factor: Its factor.
     """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
@@ -48,15 +46,16 @@ def rate_factor(
 
 @dataclasses.dataclass(frozen=True)
 class Plateau:
-    """The plateau rule: lower the rate once, stop when nothing helps (Sec. 3.3).
+    """The plateau rule: lower the rate once, then stop early (Sec. 3.3).
 
-    The paper does not say how small a decrease still counts; any does. It does
-    not say whether the third or the fourth epoch without one lowers the rate;
-    the third does.
+    The rate is lowered after `patience` epochs without a lower validation loss, and
+    training ends after `stop_patience` such epochs. The paper does not say how small a
+    decrease counts; here any does. It does not say whether the third or the fourth
+    epoch without one lowers the rate; here the third does.
 
     Attributes:
         best: Least validation loss so far; None before the first epoch.
-        epochs_since_best: Epochs since then.
+        epochs_since_best: Epochs since that loss.
         lowered: Whether the learning rate has been lowered.
     """
 
@@ -65,12 +64,13 @@ class Plateau:
     lowered: bool = False
 
     def update(self, loss: float, patience: int) -> "Plateau":
-        """Return the rule's state after an epoch with that validation loss."""
+        """Apply the rule to the validation loss of one more epoch."""
+        # NaN is no progress: it compares false.
         if loss < (math.inf if self.best is None else self.best):
             return Plateau(loss, 0, self.lowered)
         since = self.epochs_since_best + 1
         return Plateau(self.best, since, self.lowered or since >= patience)
 
     def stops(self, stop_patience: int) -> bool:
-        """Return whether training has gone on in vain for that many epochs."""
+        """Check whether the loss has not fallen for that many epochs."""
         return self.epochs_since_best >= stop_patience

@@ -1,6 +1,7 @@
 """The training step: state in, state out, all of it jitted (Sec. 3.3).
 
-A step whose loss or gradient is not finite is not applied, but counted and noted.
+A step whose loss or gradient is not finite is skipped: it changes no parameter, and is
+noted in the state.
 """
 
 import functools
@@ -16,22 +17,23 @@ from uld_jax.labels import schemes
 from uld_jax.networks import objective
 from uld_jax.runtime import devices as devices_lib
 
-MOST_IN_A_ROW = 3  # Skipped steps, with which a run ends.
-NOTED_STEPS = 32  # Skipped steps that are remembered; more than come between two looks.
+MAX_SKIPPED_IN_A_ROW = 3  # With so many a run ends.
+# Skipped steps that the state remembers. The loop looks at them every 20 steps.
+NOTED_STEPS = 32
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes, as plain dictionaries of arrays.
+    """All that a step changes, as plain dictionaries of arrays.
 
     Attributes:
         step: Number of steps done.
         params: Parameters of the network.
         statistics: Its other variables, such as running means.
-        opt_state: State of the optimizer, the learning rate in it.
+        opt_state: State of the optimizer, including the learning rate.
         sums: Sums over the applied steps of this epoch.
-        skipped: Which steps were not applied: `total` and `in_a_row`, and of the
-            latest, as a ring, their `steps`, `losses` and `grad_norms`, these as the
-            integers of the same bits: --debug_nans looks for NaN in all there is.
+        skipped: Skipped steps: the counts `total` and `in_a_row`, and, of the latest,
+            the ring buffers `steps`, `losses` and `grad_norms`. The last two hold the
+            bits as integers, as --debug_nans would stop at a float NaN.
     """
 
     step: jax.Array
@@ -43,28 +45,28 @@ class TrainState(NamedTuple):
 
 
 def no_sums() -> dict[str, jax.Array]:
-    """Return the sums before the first step of an epoch."""
+    """Make the sums before the first step of an epoch."""
     return {key: jnp.zeros(()) for key in ("loss", "kl", "grad_norm", "applied")}
 
 
 def nothing_skipped() -> dict[str, jax.Array]:
-    """Return what is noted of skipped steps before there is one."""
+    """Make the notes before the first skipped step."""
     counts = {key: jnp.zeros((), jnp.int32) for key in ("total", "in_a_row")}
     noted = ("steps", "losses", "grad_norms")
     return counts | {key: jnp.zeros(NOTED_STEPS, jnp.int32) for key in noted}
 
 
 def init_state(
-    model: nnx.Module, adamw: optax.GradientTransformation
+    model: nnx.Module, optimizer: optax.GradientTransformation
 ) -> tuple[nnx.GraphDef, TrainState]:
-    """Return a network's graph and the state before the first step."""
+    """Split a network into its graph and the state before the first step."""
     graph, params, statistics = nnx.split(model, nnx.Param, ...)
     params, statistics = nnx.to_pure_dict(params), nnx.to_pure_dict(statistics)
     state = TrainState(
         jnp.zeros((), jnp.int32),
         params,
         statistics,
-        adamw.init(params),
+        optimizer.init(params),
         no_sums(),
         nothing_skipped(),
     )
@@ -73,27 +75,28 @@ def init_state(
 
 def make_train_step(
     graph: nnx.GraphDef,
-    adamw: optax.GradientTransformation,
+    optimizer: optax.GradientTransformation,
     label: schemes.Label,
     seed: int,
     permutation_invariant: bool = True,
     devices: devices_lib.Devices | None = None,
 ) -> Callable[[TrainState, objective.Batch], TrainState]:
-    """Return the training step: STFT, network, loss, gradient and update, jitted.
+    """Make the training step: STFT, network, loss, gradient and update, jitted.
 
-    The state is donated. Whatever is random in a step depends on the seed and
-    the step's number alone, so that a resumed run equals an unbroken one.
+    The step takes a state, which it donates, and a batch, and returns the next state.
+    Its dropout depends on the seed and the step's number alone, so that a resumed run
+    equals an unbroken one.
 
     Args:
         graph: Graph of the network.
-        adamw: Optimizer.
+        optimizer: Optimizer.
         label: Scheme and resolution.
-        seed: Of dropout.
+        seed: Seed of dropout.
         permutation_invariant: See `objective.losses`.
-        devices: What a batch is divided among; by default one device.
+        devices: Devices that share each batch; by default one.
     """
-    # What looks for the origin of a NaN has to see it, and runs a step again with what
-    # it was given.
+    # To find the origin of a NaN, --debug_nans must see it, not a skipped step, and
+    # runs the step again on the same state, which must not have been donated.
     guarded = not jax.config.jax_debug_nans
     donated = ("state",) if guarded else ()
     devices = devices or devices_lib.one()
@@ -115,11 +118,12 @@ def make_train_step(
         )
         new = {"loss": loss, "kl": kl, "grad_norm": optax.tree.norm(grads)}
         finite = jnp.isfinite(loss) & jnp.isfinite(new["grad_norm"]) | (not guarded)
-        # Too many in a row end the run, at the same state whenever that is noticed.
-        applied = finite & (state.skipped["in_a_row"] < MOST_IN_A_ROW)
+        # After too many in a row nothing is applied any more: the run ends with the
+        # same state however late the loop looks.
+        applied = finite & (state.skipped["in_a_row"] < MAX_SKIPPED_IN_A_ROW)
 
         def apply():
-            updates, opt_state = adamw.update(grads, state.opt_state, state.params)
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
             values = new | {"applied": 1.0}
             sums = {key: state.sums[key] + value for key, value in values.items()}
@@ -137,8 +141,8 @@ def make_train_step(
 
 
 def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
-    """Return what is noted of skipped steps after one more step."""
-    over = skipped["in_a_row"] >= MOST_IN_A_ROW
+    """Add a step to the notes if it is skipped."""
+    over = skipped["in_a_row"] >= MAX_SKIPPED_IN_A_ROW
     place = skipped["total"] % NOTED_STEPS
     bits = functools.partial(jax.lax.bitcast_convert_type, new_dtype=jnp.int32)
     values = {"losses": bits(new["loss"]), "grad_norms": bits(new["grad_norm"])}
@@ -151,14 +155,14 @@ def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
 
 
 def to_items(state: TrainState) -> dict:
-    """Return a state as the items of a checkpoint, none of them a single array."""
+    """Convert a state to the items of a checkpoint; Orbax wants trees, not arrays."""
     items = state._asdict()
     counts = {key: items.pop(key) for key in ("step", "sums", "skipped")}
     return items | {"counts": counts}
 
 
 def from_items(items: dict) -> TrainState:
-    """Return the state that `to_items` took apart."""
+    """Convert a checkpoint's items to a state: the inverse of `to_items`."""
     return TrainState(
         **{key: item for key, item in items.items() if key != "counts"},
         **items["counts"],

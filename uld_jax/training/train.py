@@ -4,13 +4,12 @@ import contextlib
 import pathlib
 
 import jax
-import tensorboardX
 
 from uld_jax import config as config_lib
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, jax_setup, profiling, stopping
 from uld_jax.storage import checkpoints, locking, records, run_folder
-from uld_jax.training import initialization, loop
+from uld_jax.training import initialization, loop, reporting
 from uld_jax.training import run as run_lib
 
 
@@ -70,13 +69,11 @@ def train_and_evaluate(
         )
         if distributed.broadcast(saved is None and distributed.is_first()):
             return distributed.call_in_first(lambda: run_folder.read_record(workdir))
-        board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), write_to_disk=distributed.is_first()
-        )
+        run.resume(saved)
         profile = profile and distributed.is_first()
         profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
-        with board, profiler:
-            return loop.Training(run, saved, board, profiler).complete()
+        with reporting.Reporter(run) as reporter, profiler:
+            return loop.Training(run, reporter, profiler).complete()
 
 
 def _meant(config, run: run_lib.Run) -> dict:

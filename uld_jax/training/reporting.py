@@ -1,0 +1,112 @@
+"""Reports of a run: lines of the log, TensorBoard, the record and predictions."""
+
+import numpy as np
+import tensorboardX
+
+from uld_jax import config as config_lib
+from uld_jax.evaluation import evaluate, seen_positions
+from uld_jax.runtime import distributed, progress
+from uld_jax.storage import records
+from uld_jax.training import run as run_lib
+
+
+class Reporter:
+    """Writes what a run reports; in several processes, only the first writes files.
+
+    Use as a context manager, which closes TensorBoard's file.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: run_lib.Run):
+        self._run, self._writes = run, distributed.is_first()
+        self._board = tensorboardX.SummaryWriter(
+            str(run.workdir / "tensorboard"), write_to_disk=self._writes
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._board.close()
+
+    def start(self) -> None:
+        """Log the size of the network and its cost, and write the record."""
+        network = self._run.network
+        parts = ", ".join(f"{k} {n:,}" for k, n in network["parts"].items())
+        flops = network["flops"]
+        cost = f"; {flops / 1e9:.3g} GFLOP forward per example" if flops else ""
+        progress.log(
+            f"Network {self._run.config.model.name}: {network['parameters']:,} "
+            f"parameters ({parts}){cost}"
+        )
+        self._write_record("running")
+
+    def end_epoch(self) -> None:
+        """Report the epoch that has just ended."""
+        epoch = self._run.history.epochs[-1]
+        train, validation = epoch["train"], epoch["validation"]
+        progress.log(
+            f"Epoch {epoch['epoch']}: loss {train['loss']:.3f}, validation "
+            f"loss {validation['loss']:.3f} ({validation['kl']:.3f} above its floor), "
+            f"ACC {100 * validation['accuracy']:.1f} %, MAE {validation['mae']:.3f} m; "
+            f"rate {epoch['learning_rate']:.2g}, {epoch['seconds']:.1f} s"
+        )
+        step = int(self._run.state.step)
+        self._board.add_scalar("learning_rate", epoch["learning_rate"], step)
+        for split in ("train", "validation"):
+            for key, value in epoch[split].items():
+                self._board.add_scalar(f"{split}/{key}", value, step)
+        self._board.flush()
+        self._write_record("running")
+
+    def diverge(self, error: Exception) -> dict:
+        """Report that training cannot continue, and return the record.
+
+        Args:
+            error: Diverged or FloatingPointError: the loss or an output is not finite.
+        """
+        progress.log(f"{self._run.workdir}: {error}")
+        return self._write_record("diverged", reason=str(error))
+
+    def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict:
+        """Report the test of the best network, and return the record.
+
+        Args:
+            result: Metrics and predictions on the test split.
+            planes: Predicted distributions of the first test examples [B, S, K, K].
+        """
+        run = self._run
+        if self._writes:
+            facts = run.data.facts("test")
+            evaluate.write_predictions(run.workdir, result, facts, planes=planes)
+        test = result.metrics | {"loss": result.loss, "kl": result.kl}
+        room = run.data.origin.get("room")
+        test |= seen_positions.tell(result, run.trained_places.get(room))
+        return self._write_record("done", test)
+
+    def _write_record(
+        self, status: str, test: dict | None = None, reason: str | None = None
+    ) -> dict:
+        run = self._run
+        examples = run.data.steps_per_epoch * run.config.train.batch_size
+        record = {
+            "status": status,
+            "settings": records.without_places(config_lib.to_dict(run.config)),
+            "seed": run.config.seed,
+            "data": run.data.origin,
+            "init": run.init,
+            "trained_places": run.trained_places,
+            "network": run.network,
+            "best_epoch": run.history.best_epoch,
+            "epochs": run.history.epochs,
+            "test": test,
+            "times": run.history.times(examples),
+            "converged": run.history.converged(run.label.outputs_per_axis**2),
+            "reason": reason,
+            **run.environment,
+        }
+        if self._writes:
+            records.write_json(run.workdir / records.FILE_NAME, record)
+        return record
