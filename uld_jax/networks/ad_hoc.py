@@ -17,8 +17,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from uld_jax.networks import dropout as dropout_lib
-from uld_jax.networks import front_ends, linear, lstm
+from uld_jax.networks import front_ends, layers
 from uld_jax.networks import spec as spec_lib
 
 _LONGEST_WAVE = 10_000.0
@@ -80,12 +79,12 @@ class Attention(nnx.Module):
         self.num_heads = num_heads
         layer = {"dtype": dtype, "rngs": rngs}
         self.attention_norm = nnx.LayerNorm(width, **layer)
-        self.queries_keys_values = linear.Linear(width, 3 * width, **layer)
-        self.output = linear.Linear(width, width, **layer)
+        self.queries_keys_values = layers.Linear(width, 3 * width, **layer)
+        self.output = layers.Linear(width, width, **layer)
         self.forward_norm = nnx.LayerNorm(width, **layer)
-        self.expand = linear.Linear(width, 4 * width, **layer)
-        self.contract = linear.Linear(4 * width, width, **layer)
-        self.dropout = dropout_lib.Dropout(dropout)
+        self.expand = layers.Linear(width, 4 * width, **layer)
+        self.contract = layers.Linear(4 * width, width, **layer)
+        self.dropout = layers.Dropout(dropout)
 
     def __call__(
         self,
@@ -168,7 +167,7 @@ class Splitter(nnx.Module):
 
     def __call__(self, h: Float[Array, "B U D"]) -> Float[Array, "B S D"]:
         """Return the masked averages over time of each source."""
-        odds = lstm.run(self.networks, h, self.dtype).astype(jnp.float32)
+        odds = layers.run_lstms(self.networks, h, self.dtype).astype(jnp.float32)
         means = (jax.nn.sigmoid(odds) * h[:, None]).mean(axis=2)
         return (len(self.networks) * means).astype(self.dtype)
 
@@ -243,7 +242,7 @@ class AdHoc(nnx.Module):
             def logits_init(key, shape, dtype):
                 return codes_init(key, shape, dtype).T / math.sqrt(width)
 
-        self.embed_position = linear.Linear(
+        self.embed_position = layers.Linear(
             num_outputs, width, kernel_init=codes_init, **layer
         )
         self.input_norm = nnx.LayerNorm(width, **layer)
@@ -252,15 +251,15 @@ class AdHoc(nnx.Module):
         self.temporal_blocks = nnx.List(
             [Attention(*block, **layer) for _ in range(num_temporal_blocks)]
         )
-        self.first = linear.Linear(width, width, **layer)
-        self.second = linear.Linear(width, width, **layer) if num_sources == 1 else None
+        self.first = layers.Linear(width, width, **layer)
+        self.second = layers.Linear(width, width, **layer) if num_sources == 1 else None
         self.splitter = (
             Splitter(width, num_sources, **layer) if num_sources > 1 else None
         )
-        self.third = linear.Linear(
+        self.third = layers.Linear(
             width, num_outputs, kernel_init=logits_init, rngs=rngs
         )
-        self.dropout = dropout_lib.Dropout(dropout)
+        self.dropout = layers.Dropout(dropout)
 
     def __call__(
         self,

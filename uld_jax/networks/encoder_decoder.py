@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from uld_jax.acoustics import stft
-from uld_jax.networks import grid_convs, linear
+from uld_jax.networks import layers
 from uld_jax.networks import spec as spec_lib
 
 _BATCH_NORM_MOMENTUM = 0.9
@@ -38,7 +38,7 @@ class FrequencyConv(nnx.Module):
     ):
         self.kernel = kernel
         self.stride = stride
-        self.linear = linear.Linear(kernel * in_width, width, dtype=dtype, rngs=rngs)
+        self.linear = layers.Linear(kernel * in_width, width, dtype=dtype, rngs=rngs)
 
     def num_outputs(self, num_bins: int) -> int:
         """Return the length of the result along frequency; nothing is padded."""
@@ -91,7 +91,7 @@ class SpectrumEncoder(nnx.Module):
             [ResidualBlock(width, **layer) for _ in range(num_blocks)]
         )
         bands = self.second.num_outputs(self.first.num_outputs(stft.NUM_BINS))
-        self.code = linear.Linear(bands * width, 4 * width, **layer)
+        self.code = layers.Linear(bands * width, 4 * width, **layer)
 
     def __call__(self, spectra: Float[Array, "B M T 512"]) -> Float[Array, "B C"]:
         """Return one code for each scene."""
@@ -144,14 +144,14 @@ class EncoderDecoder(nnx.Module):
         )
         self.start = -(-outputs_per_axis // 2)
         self.width = width
-        self.plan = linear.Linear(
+        self.plan = layers.Linear(
             4 * width * num_encoders, width * self.start**2, **layer
         )
-        self.grow = grid_convs.Doubling(width, width // 2, **layer)
+        self.grow = layers.Doubling(width, width // 2, **layer)
         self.grow_norm = _batch_norm(width // 2, layer)
-        self.refine = grid_convs.Conv(width // 2, width // 2, (3, 3), **layer)
+        self.refine = layers.Conv(width // 2, width // 2, (3, 3), **layer)
         self.refine_norm = _batch_norm(width // 2, layer)
-        self.head = grid_convs.Conv(width // 2, num_channels, (1, 1), rngs=rngs)
+        self.head = layers.Conv(width // 2, num_channels, (1, 1), rngs=rngs)
 
     def __call__(
         self,

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from uld_jax.acoustics import stft
-from uld_jax.networks import linear
+from uld_jax.networks import layers
 
 _FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
 _COMPRESSION = 0.3
@@ -124,9 +124,9 @@ class FrontEnd(nnx.Module):
         probe = jax.ShapeDtypeStruct((1, 1, 1, 2 * stft.NUM_BINS), jnp.float32)
         fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
         num_inputs = sum(piece.shape[-1] for piece in fed)
-        self.project = linear.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
+        self.project = layers.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
         self.mix = (
-            linear.Linear(width, width, dtype=dtype, rngs=rngs)
+            layers.Linear(width, width, dtype=dtype, rngs=rngs)
             if frames_per_step > 1
             else None
         )
@@ -146,7 +146,7 @@ class FrontEnd(nnx.Module):
                 f"{T} frames given; frames_per_step is {self.frames_per_step}"
             )
         spectra = spectra[:, :, : steps * self.frames_per_step]
-        h = linear.concatenated(self.project, pieces(self.name, spectra, mask))
+        h = layers.apply_to_parts(self.project, pieces(self.name, spectra, mask))
         if self.mix is None:
             return h
         h = nnx.gelu(h).reshape(B, M, steps, self.frames_per_step, -1)
