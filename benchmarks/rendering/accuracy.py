@@ -15,6 +15,7 @@ import scipy.signal
 from benchmarks import report
 from uld_jax.acoustics import constants
 from uld_jax.simulation import nonuniform_fft, rendering, scenes
+from uld_jax.simulation import rooms as rooms_lib
 from uld_jax_data.simulated import pyroomacoustics_engine
 
 _NODES = 12
@@ -52,10 +53,10 @@ def main() -> None:
 
 def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
     """Return the differences of one room, with either late field."""
-    settings = rendering.Settings(
+    settings = rooms_lib.RenderSettings(
         num_samples=1600, before=0, responses=True, response_length=34_000
     )
-    rooms = rendering.Rooms.of([scene])
+    rooms = rooms_lib.Rooms.of([scene])
     silence = np.zeros((1, 1, settings.num_dry), np.float32)
     key = jax.random.split(jax.random.key(number), 1)
     full, thinned = (
@@ -79,7 +80,7 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
     onset += nonuniform_fft.LEAD
     center = scene.room_size / 2
     reach = np.linalg.norm(scene.node_positions - center, axis=-1).max()
-    radius = float(rendering.walls(rooms, settings).exact_radius[0]) - reach
+    radius = float(rooms_lib.compute_walls(rooms, settings).exact_radius[0]) - reach
     early = int(radius / constants.SPEED_OF_SOUND * constants.SAMPLE_RATE)
     sections = scipy.signal.butter(
         2, 80, "high", fs=constants.SAMPLE_RATE, output="sos"

@@ -56,7 +56,7 @@ def _draw(count: int, num_nodes: int = 30, num_sources: int = 1, seed: int = 0):
     import jax
     import numpy as np
 
-    from uld_jax.simulation import rendering as rendering_lib
+    from uld_jax.simulation import rooms as rooms_lib
     from uld_jax.simulation import scenes as scenes_lib
 
     rng = np.random.default_rng(seed)
@@ -64,11 +64,11 @@ def _draw(count: int, num_nodes: int = 30, num_sources: int = 1, seed: int = 0):
         scenes_lib.draw_adhoc(rng, num_sources, (10.0, 20.0), num_nodes=num_nodes)
         for _ in range(count)
     ]
-    rooms = rendering_lib.Rooms.of(drawn)
+    rooms = rooms_lib.Rooms.of(drawn)
     low, high = scenes_lib.ADHOC_T60
     strata = (np.arange(count) + rng.uniform(size=count)) / count
     rooms = rooms._replace(t60=low + (high - low) * strata)
-    length = rendering_lib.Settings().num_dry
+    length = rooms_lib.RenderSettings().num_dry
     dry = rng.normal(size=(count, num_sources, length)).astype(np.float32)
     noise = rng.normal(size=(count, length)).astype(np.float32)
     return rooms, dry, noise, jax.random.split(jax.random.key(seed), count)
@@ -98,6 +98,7 @@ def _against_pyroomacoustics(options) -> list:
 
     from uld_jax.simulation import image_source
     from uld_jax.simulation import rendering as rendering_lib
+    from uld_jax.simulation import rooms as rooms_lib
     from uld_jax.simulation import scenes as scenes_lib
     from uld_jax_data.simulated import pyroomacoustics_engine
 
@@ -105,13 +106,13 @@ def _against_pyroomacoustics(options) -> list:
     rooms, dry, noise, keys = _draw(count)
     if options.small:
         rooms = rooms._replace(t60=0.2 + 0.3 * (rooms.t60 - 0.2))
-    with_responses = rendering_lib.Settings(
+    with_responses = rooms_lib.RenderSettings(
         late="full", responses=True, highpass=0.0, response_length=30_000
     )
     kinds = {
         "responses": with_responses,
-        "full": rendering_lib.Settings(late="full"),
-        "thinned": rendering_lib.Settings(),
+        "full": rooms_lib.RenderSettings(late="full"),
+        "thinned": rooms_lib.RenderSettings(),
     }
 
     def ours(kind, number):
@@ -194,6 +195,7 @@ def _against_pyroomacoustics(options) -> list:
 def _costs(options) -> list:
     """Time rendering by nodes, sources, noise and T60."""
     from uld_jax.simulation import rendering as rendering_lib
+    from uld_jax.simulation import rooms as rooms_lib
 
     count = 2 if options.small else 6
 
@@ -211,8 +213,8 @@ def _costs(options) -> list:
         memory = _memory(rooms, dry, keys, settings, noise if noisy else None)
         return 1e3 * _seconds(run, 2) / count, memory / 1e6
 
-    thinned = rendering_lib.Settings()
-    full = rendering_lib.Settings(late="full")
+    thinned = rooms_lib.RenderSettings()
+    full = rooms_lib.RenderSettings(late="full")
     exact = dataclasses.replace
     cases = {
         "thinned": (thinned, {}),
@@ -324,7 +326,7 @@ def _throughput(options, bandwidth: float) -> tuple:
     """Measure utterances per second by batch, late field and accumulator."""
     import jax
 
-    from uld_jax.simulation import rendering as rendering_lib
+    from uld_jax.simulation import rooms as rooms_lib
 
     batches = (2, 4) if options.small else (8, 16, 32, 64, 128)
     fields = {
@@ -340,7 +342,7 @@ def _throughput(options, bandwidth: float) -> tuple:
             for batch in batches:
                 if changes and (deterministic or batch not in (8, 32)):
                     continue
-                settings = rendering_lib.Settings(
+                settings = rooms_lib.RenderSettings(
                     deterministic=deterministic, **changes
                 )
                 rooms, dry, noise, keys = _draw(batch)

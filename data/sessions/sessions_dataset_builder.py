@@ -90,8 +90,8 @@ class Builder(tfds.core.ShardBasedBuilder):
             super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        law = self._law()
-        M, S, N = law["num_nodes"], law["num_sources"], law["num_samples"]
+        recipe = self._recipe()
+        M, S, N = recipe["num_nodes"], recipe["num_sources"], recipe["num_samples"]
         own = {
             "recording": tfds.features.Text(
                 doc="Path of the recording below the session's folder."
@@ -112,7 +112,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             metadata=tfds.core.MetadataDict(self._origin()),
         )
 
-    def _law(self) -> dict[str, int]:
+    def _recipe(self) -> dict[str, int]:
         config, session = self.builder_config, self._session
         num_nodes, num_sources = config.num_nodes, config.num_sources
         if session is not None:
@@ -129,7 +129,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "seed": self.builder_config.seed,
             "sample_rate": signals.SAMPLE_RATE,
             "corpus": self._session.summary() if self._session else {},
-            "law": self._law(),
+            "law": self._recipe(),
         }
         if self._session:
             origin["room"] = f"session {self._session.name}"
@@ -179,8 +179,8 @@ class Builder(tfds.core.ShardBasedBuilder):
     @property
     def expected_bytes(self) -> int:
         """Disk space of the data set, before compression."""
-        law = self._law()
-        samples = law["num_nodes"] * law["num_samples"]
+        recipe = self._recipe()
+        samples = recipe["num_nodes"] * recipe["num_samples"]
         return sum(self.size_of_split.values()) * samples * 2
 
     def write_beside(self, folder: pathlib.Path) -> None:

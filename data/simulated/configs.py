@@ -1,4 +1,4 @@
-"""The simulated data sets: what each is called, how large it is, and its law."""
+"""The simulated data sets: what each is called, how large it is, and its recipe."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ _SECONDS = {
 
 @dataclasses.dataclass(kw_only=True)
 class SimulatedConfig(tfds.core.BuilderConfig):
-    """How many examples of which law.
+    """How many examples of which recipe.
 
     Attributes:
         sizes: Examples in train, validation and test; a split of none is left out.
-        law: What is drawn and how it sounds.
+        recipe: What is drawn and how it sounds.
         late_fields: Late field of reverberant rooms by split.
         compact: Whether dry speech is stored in place of audio.
         speech: "builtin" for built-in speech; empty for a corpus that the command
@@ -42,7 +42,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     """
 
     sizes: tuple[int, int, int]
-    law: recipes.Law = recipes.L1
+    recipe: recipes.Recipe = recipes.L1
     late_fields: Mapping[str, str] = dataclasses.field(
         default_factory=lambda: dict(LATE_FIELDS)
     )
@@ -60,17 +60,17 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     @property
     def expected_bytes(self) -> int:
         """Disk space of the examples' signals, before compression."""
-        samples = self.law.num_nodes * self.law.num_samples
+        samples = self.recipe.num_nodes * self.recipe.num_samples
         if self.compact:
-            samples = self.law.num_sources * self.law.num_dry
+            samples = self.recipe.num_sources * self.recipe.num_dry
         return sum(self.sizes) * samples * 2
 
     def core_seconds(self, engine: str) -> float:
         """Return about how long one core of 2023 takes to make it by an engine."""
-        seconds = _SECONDS[self.law.kind]
+        seconds = _SECONDS[self.recipe.kind]
         return sum(
             size
-            * self.law.num_sources
+            * self.recipe.num_sources
             * (
                 seconds["compact"]
                 if self.compact
@@ -131,7 +131,7 @@ def _twins() -> list[SimulatedConfig]:
                 f"Ad-r{num_sources} in a simulated room like the real one, "
                 f"{_SAID_BY[rooms]}."
             ),
-            law=dataclasses.replace(
+            recipe=dataclasses.replace(
                 recipes.TWIN1,
                 num_sources=num_sources,
                 rooms=rooms,
@@ -175,21 +175,21 @@ CONFIGS = [
         name="ad1",
         description="Ad-1 at the paper's size.",
         sizes=(18_000, 1_800, 1_800),
-        law=recipes.AD1,
+        recipe=recipes.AD1,
         examples_per_shard=100,
     ),
     SimulatedConfig(
         name="ad2",
         description="Ad-2 at the paper's size.",
         sizes=(18_000, 1_800, 1_800),
-        law=recipes.AD2,
+        recipe=recipes.AD2,
         examples_per_shard=100,
     ),
     SimulatedConfig(
         name="ad1_reduced",
         description="Ad-1 with 3,200 training utterances, for a machine of 2 cores.",
         sizes=(3_200, 400, 400),
-        law=recipes.AD1,
+        recipe=recipes.AD1,
         late_fields=ALL_THINNED,
         examples_per_shard=100,
     ),
@@ -197,7 +197,7 @@ CONFIGS = [
         name="ad2_reduced",
         description="Ad-2 with 3,200 training utterances, for a machine of 2 cores.",
         sizes=(3_200, 400, 400),
-        law=recipes.AD2,
+        recipe=recipes.AD2,
         late_fields=ALL_THINNED,
         examples_per_shard=100,
     ),
@@ -205,7 +205,7 @@ CONFIGS = [
         name="ad1_tiny",
         description="A few small rooms from built-in signals, for tests.",
         sizes=(4, 2, 2),
-        law=dataclasses.replace(recipes.AD1, num_nodes=4, num_samples=8000),
+        recipe=dataclasses.replace(recipes.AD1, num_nodes=4, num_samples=8000),
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),
@@ -213,7 +213,7 @@ CONFIGS = [
         name="ad2_tiny",
         description="The same with two talkers.",
         sizes=(4, 2, 2),
-        law=dataclasses.replace(recipes.AD2, num_nodes=4, num_samples=8000),
+        recipe=dataclasses.replace(recipes.AD2, num_nodes=4, num_samples=8000),
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),

@@ -16,15 +16,15 @@ _RING = 2000  # Samples.
 
 
 def render(
-    law: recipes.Law,
+    recipe: recipes.Recipe,
     drawn: Sequence[recipes.Drawn],
     dry: np.ndarray,
     noise: np.ndarray,
 ) -> np.ndarray:
-    """Return what the nodes hear, as `Law.render` does, with every image.
+    """Return what the nodes hear, as `Recipe.render` does, with every image.
 
     Args:
-        law: A reverberant law.
+        recipe: A reverberant recipe.
         drawn: The examples, B.
         dry: Their dry speech, [B, S, D].
         noise: Their noise, [B, D].
@@ -33,7 +33,7 @@ def render(
         [B, M, N].
     """
     levels = np.stack([example.levels_db for example in drawn])
-    highpass = law.settings("full", deterministic=False).highpass
+    highpass = recipe.settings("full", deterministic=False).highpass
     sections = scipy.signal.butter(
         2, highpass, "high", fs=constants.SAMPLE_RATE, output="sos"
     )
@@ -42,24 +42,29 @@ def render(
         scipy.signal.sosfiltfilt(
             sections, np.pad(signals, [(0, 0)] * (signals.ndim - 1) + [(_RING,) * 2])
         )
-        for signals in (np.asarray(law.at_levels(dry, levels), np.float64), noise)
+        for signals in (np.asarray(recipe.at_levels(dry, levels), np.float64), noise)
     )
     return np.stack(
-        [_render_one(law, *example) for example in zip(drawn, dry, noise, strict=True)]
+        [
+            _render_one(recipe, *example)
+            for example in zip(drawn, dry, noise, strict=True)
+        ]
     ).astype(np.float32)
 
 
-def _render_one(law, example, dry, noise):
+def _render_one(recipe, example, dry, noise):
     """Return the signals [M, N] of one example."""
     paths_of = responses(example.scene)
     first = (
-        _RING + law.margins[0] + pyroomacoustics.constants.get("frac_delay_length") // 2
+        _RING
+        + recipe.margins[0]
+        + pyroomacoustics.constants.get("frac_delay_length") // 2
     )
     speech, noise = (
         sum(
             scipy.signal.fftconvolve(signal[None], response, axes=-1)
             for signal, response in zip(signals, paths, strict=True)
-        )[:, first : first + law.num_samples]
+        )[:, first : first + recipe.num_samples]
         for signals, paths in ((dry, paths_of[:-1]), (noise[None], paths_of[-1:]))
     )
     wanted = (speech**2).mean() / 10 ** (example.scene.snr_db / 10)

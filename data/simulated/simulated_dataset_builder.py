@@ -92,8 +92,8 @@ class Builder(tfds.core.ShardBasedBuilder):
 
         Args:
             corpus: The speech; by default the configuration's.
-            noise: The noise, for a law that has some; by default the built-in.
-            noise_field: How the noise comes to the nodes, one of `rendering.NOISES`.
+            noise: The noise, for a recipe that has some; by default the built-in.
+            noise_field: How the noise comes to the nodes, one of `rooms.NOISES`.
             engine: What renders reverberant rooms, one of `ENGINES`.
             **kwargs: What TFDS's builders take.
 
@@ -113,19 +113,19 @@ class Builder(tfds.core.ShardBasedBuilder):
         super().__init__(**kwargs)
 
     @property
-    def law(self) -> recipes.Law:
+    def recipe(self) -> recipes.Recipe:
         """What is drawn and how it sounds."""
-        return dataclasses.replace(self.builder_config.law, noise=self._noise_field)
+        return dataclasses.replace(self.builder_config.recipe, noise=self._noise_field)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         tensor = scene_features.tensor
-        M, S = config.law.num_nodes, config.law.num_sources
-        signals = scene_features.signals(M, config.law.num_samples)
+        M, S = config.recipe.num_nodes, config.recipe.num_sources
+        signals = scene_features.signals(M, config.recipe.num_samples)
         if config.compact:
             signals = {
                 "dry": tensor(
-                    shape=(S, config.law.num_dry),
+                    shape=(S, config.recipe.num_dry),
                     dtype=np.int16,
                     doc="Dry speech of the sources, 16 kHz, each with its own peak.",
                 )
@@ -142,7 +142,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         }
         features = signals | scene_features.geometry(M, S) | own
         features |= scene_features.index()
-        if config.law.noisy:
+        if config.recipe.noisy:
             scalar = functools.partial(tensor, shape=(), dtype=np.float32)
             features |= {
                 "t60": scalar(doc="Reverberation time by Sabine, in seconds."),
@@ -181,23 +181,23 @@ class Builder(tfds.core.ShardBasedBuilder):
             "sample_rate": constants.SAMPLE_RATE,
             "corpus": self._corpus.summary() if self._corpus else {},
         }
-        if (places := config.law.training_places) is not None:
+        if (places := config.recipe.training_places) is not None:
             origin |= {"room": libri_adhoc40.ROOM, "training_places": places}
-        if config.law.noisy:
+        if config.recipe.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:
             # How the noise comes to the nodes is seen when it is rendered.
-            law = dataclasses.asdict(config.law)
-            del law["noise"]
-            return origin | {"law": law, "late_fields": config.late_fields_by("jax")}
+            recipe = dataclasses.asdict(config.recipe)
+            del recipe["noise"]
+            return origin | {"law": recipe, "late_fields": config.late_fields_by("jax")}
         version = f"uld_jax {uld_jax.__version__}"
-        if config.law.kind == "anechoic":
+        if config.recipe.kind == "anechoic":
             return origin | {"simulator": f"{version}, anechoic"}
         return origin | {
             "simulator": f"{version}, {self._engine}",
             "engine": self._engine,
             "late_fields": config.late_fields_by(self._engine),
-            "law": self.law.describe("thinned", deterministic=True),
+            "law": self.recipe.describe("thinned", deterministic=True),
         }
 
     def _shard_iterators_per_split(self, dl_manager):
@@ -205,9 +205,9 @@ class Builder(tfds.core.ShardBasedBuilder):
         if self._corpus is None:
             speech = self.builder_config.speech or dl_manager.manual_dir
             self._corpus = corpora.open_speech(
-                speech, min_samples=self.builder_config.law.num_samples
+                speech, min_samples=self.builder_config.recipe.num_samples
             )
-        if self._noise is None and self.builder_config.law.noisy:
+        if self._noise is None and self.builder_config.recipe.noisy:
             self._noise = corpora.open_noise(corpora.BUILTIN)
         self.info.metadata.update(self._origin())
         self.write_beside(self.data_path)
@@ -239,7 +239,7 @@ class Builder(tfds.core.ShardBasedBuilder):
     @property
     def _noise_files(self) -> dict[str, str]:
         config = self.builder_config
-        if not (config.compact and config.law.noisy):
+        if not (config.compact and config.recipe.noisy):
             return {}
         return {split: compact.noise_file(split) for split in config.size_of_split}
 
@@ -253,18 +253,18 @@ class Builder(tfds.core.ShardBasedBuilder):
             dry_signals.CorpusError: If the corpus has no usable speech.
         """
         indices = iter(shards.shard_range(self, split, shard))
-        batch_size = _RENDER_BATCH[self.builder_config.law.kind]
+        batch_size = _RENDER_BATCH[self.builder_config.recipe.kind]
         while batch := list(itertools.islice(indices, batch_size)):
             yield from zip(batch, self._examples(split, batch), strict=True)
 
     def _draw(self, split: str, index: int) -> recipes.Drawn:
         """Draw an example."""
         rng = example_rng(self.builder_config.seed, split, index)
-        return self.law.draw_from(self._corpus, self._noise, SPLITS[split], rng)
+        return self.recipe.draw_from(self._corpus, self._noise, SPLITS[split], rng)
 
     def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, made together."""
-        law = self.law
+        recipe = self.recipe
         drawn = [self._draw(split, index) for index in indices]
         if self.builder_config.compact:
             stored = [{"dry": _speech(example)} for example in drawn]
@@ -279,7 +279,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                 "starts": np.array([e.start for e in example.speech], np.int32),
                 "index": np.int32(index),
             }
-            if law.noisy:
+            if recipe.noisy:
                 features |= {
                     "t60": np.float32(example.scene.t60),
                     "snr_db": np.float32(example.scene.snr_db),
@@ -298,7 +298,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         filling = []
         if self._engine == "jax":
             # Batches have one size, so that one compilation serves them all.
-            filling = drawn[-1:] * (_RENDER_BATCH[self.law.kind] - len(drawn))
+            filling = drawn[-1:] * (_RENDER_BATCH[self.recipe.kind] - len(drawn))
         signals = self._signals(split, drawn + filling)
         for index, signal in zip(indices, signals, strict=False):
             if not np.isfinite(signal).all():
@@ -311,8 +311,8 @@ class Builder(tfds.core.ShardBasedBuilder):
 
         Rooms are rendered from signals of 16 bits, which the compact form stores.
         """
-        law, noise = self.law, None
-        if law.noisy:
+        recipe, noise = self.recipe, None
+        if recipe.noisy:
             dry = signals_lib.to_float(
                 np.stack([_speech(example) for example in drawn])
             )
@@ -321,12 +321,14 @@ class Builder(tfds.core.ShardBasedBuilder):
             )
         else:
             dry = np.stack([[e.samples for e in example.speech] for example in drawn])
-        if law.noisy and self._engine == "pyroomacoustics":
+        if recipe.noisy and self._engine == "pyroomacoustics":
             from uld_jax_data.simulated import pyroomacoustics_engine
 
-            return pyroomacoustics_engine.render(law, drawn, dry, noise)
+            return pyroomacoustics_engine.render(recipe, drawn, dry, noise)
         late = self.builder_config.late_fields[split]
-        return np.asarray(law.render(drawn, dry, noise, late=late, deterministic=True))
+        return np.asarray(
+            recipe.render(drawn, dry, noise, late=late, deterministic=True)
+        )
 
 
 def _speech(example: recipes.Drawn) -> np.ndarray:

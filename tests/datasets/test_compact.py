@@ -175,13 +175,13 @@ def test_another_snr_takes_the_place_of_the_stored_one(train_data):
 
 def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):
     rendered = []
-    batch = recipes.Law.batch
+    batch = recipes.Recipe.batch
 
-    def counted(law, drawn, *arguments, **options):
+    def counted(recipe, drawn, *arguments, **options):
         rendered.append(len(drawn))
-        return batch(law, drawn, *arguments, **options)
+        return batch(recipe, drawn, *arguments, **options)
 
-    monkeypatch.setattr(recipes.Law, "batch", counted)
+    monkeypatch.setattr(recipes.Recipe, "batch", counted)
     data = open_data(rooms_path, "test")
     order = pipeline.in_order(2, 2)
     (first,), (second,) = (list(data.batches(order)) for _ in range(2))
@@ -198,12 +198,12 @@ def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):
 
 
 def test_what_does_not_fit_or_is_for_training_is_not_kept(rooms_path, monkeypatch):
-    def no_audio(law, drawn, *_, **__):
+    def no_audio(recipe, drawn, *_, **__):
         audio = jax.numpy.zeros((len(drawn), 4, 8000))
         rendered.append(len(drawn))
         return dict.fromkeys(pipeline.FIELDS, audio)
 
-    monkeypatch.setattr(recipes.Law, "batch", no_audio)
+    monkeypatch.setattr(recipes.Recipe, "batch", no_audio)
     order = pipeline.in_order(2, 2)
     for split, fits in (("train", True), ("test", False)):
         rendered = []

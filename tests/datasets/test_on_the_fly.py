@@ -21,14 +21,14 @@ def speech():
     return on_the_fly.speech_bank(SPEECH, recipes.L1, seed=0, hours=10 * PER_UTTERANCE)
 
 
-def rooms_of(law, *, seed=0, batch_size=4, **hours):
+def rooms_of(recipe, *, seed=0, batch_size=4, **hours):
     hours = {"speech": 0.02, "noise": 0.02} | hours
-    speech = on_the_fly.speech_bank(SPEECH, law, seed=0, hours=hours["speech"])
+    speech = on_the_fly.speech_bank(SPEECH, recipe, seed=0, hours=hours["speech"])
     noise = None
-    if law.noisy:
-        noise = on_the_fly.noise_bank(NOISE, law, seed=0, hours=hours["noise"])
+    if recipe.noisy:
+        noise = on_the_fly.noise_bank(NOISE, recipe, seed=0, hours=hours["noise"])
     settings = {"seed": seed, "batch_size": batch_size, "size": 10 * batch_size}
-    return on_the_fly.OnTheFlyData(law, speech, noise, **settings)
+    return on_the_fly.OnTheFlyData(recipe, speech, noise, **settings)
 
 
 def batch_of(rooms, step, batch_size=4, **options):
@@ -102,17 +102,17 @@ def test_a_scene_has_different_talkers_or_says_why_not(speech):
         speech.draw(rng, talkers)
 
 
-@pytest.mark.parametrize("law", [recipes.L1, ADHOC], ids=["L-1", "ad hoc"])
-def test_a_step_depends_on_seed_and_number_alone(law):
+@pytest.mark.parametrize("recipe", [recipes.L1, ADHOC], ids=["L-1", "ad hoc"])
+def test_a_step_depends_on_seed_and_number_alone(recipe):
     order = pipeline.endless_order(12, 4, epoch=1)  # Steps 3 to 5.
-    one = list(rooms_of(law).batches(order, 1))
+    one = list(rooms_of(recipe).batches(order, 1))
     assert len(one) == 2
-    resumed = batch_of(rooms_of(law), 5)
+    resumed = batch_of(rooms_of(recipe), 5)
     for key, value in resumed.items():
         np.testing.assert_array_equal(one[1][key], value)
-        if law.noisy or key in ("audio", "source_positions"):
+        if recipe.noisy or key in ("audio", "source_positions"):
             assert (np.asarray(one[0][key]) != value).any()
-    other = batch_of(rooms_of(law, seed=1), 5)
+    other = batch_of(rooms_of(recipe, seed=1), 5)
     assert (other["source_positions"] != resumed["source_positions"]).any()
 
 
@@ -153,12 +153,12 @@ def test_only_the_nodes_asked_for_are_rendered():
         batch_of(rooms, 6, 2, changes=pipeline.Changes(snr_db=3.0))
 
 
-@pytest.mark.parametrize("law", [recipes.L1, ADHOC], ids=["L-1", "ad hoc"])
-def test_a_batch_is_what_the_law_renders(law):
+@pytest.mark.parametrize("recipe", [recipes.L1, ADHOC], ids=["L-1", "ad hoc"])
+def test_a_batch_is_what_the_recipe_renders(recipe):
     """From the files themselves: rows, sources and noise in their places."""
-    rooms = rooms_of(law)
+    rooms = rooms_of(recipe)
     batch = batch_of(rooms, 2)
-    before, after = law.margins
+    before, after = recipe.margins
     drawn = [rooms.draw(2, row) for row in range(4)]
     positions = np.stack([example.scene.source_positions for example in drawn])
     np.testing.assert_array_equal(batch["source_positions"], positions)
@@ -171,16 +171,18 @@ def test_a_batch_is_what_the_law_renders(law):
             first = sum(len(signals.load(u)) + before + after for u in held)
             padded = np.pad(signal, (before, after)) / np.abs(signal).max()
             start = excerpt.offset - first
-            dry.append(padded[start : start + law.num_dry])
+            dry.append(padded[start : start + recipe.num_dry])
         noise = None
-        if law.noisy:
+        if recipe.noisy:
             place = rooms._noise.utterances.index(example.noise.utterance)
             held = rooms._noise.utterances[:place]
             first = sum(len(signals.load(u)) for u in held)
             signal = signals.load(example.noise.utterance)
             start = example.noise.offset - first
-            noise = signal[None, start : start + law.num_dry]
-        alone = np.asarray(law.render([example], np.array([dry], np.float32), noise)[0])
+            noise = signal[None, start : start + recipe.num_dry]
+        alone = np.asarray(
+            recipe.render([example], np.array([dry], np.float32), noise)[0]
+        )
         heard = np.asarray(batch["audio"][row])
         assert np.abs(heard - alone).max() < 1e-3 * np.abs(alone).max()
 

@@ -40,8 +40,8 @@ def rooms_path(tmp_path_factory):
 def test_rooms_are_stored_with_all_they_are_made_of(rooms_path):
     """Rebuild an example of either late field from its stored facts."""
     data = tfds.builder_from_directory(rooms_path)
-    law = rooms_builder().builder_config.law
-    before, _ = law.margins
+    recipe = rooms_builder().builder_config.recipe
+    before, _ = recipe.margins
     for split, late in (("train", "thinned"), ("test", "full")):
         example = data.as_data_source(split)[1]
         scene = scenes.Scene(
@@ -59,7 +59,7 @@ def test_rooms_are_stored_with_all_they_are_made_of(rooms_path):
         def excerpt(name, start):
             signal = signals.load(signals.Utterance(name.decode(), ""))
             padded = np.pad(signal, (before, 0))
-            return padded[start : start + law.num_dry]
+            return padded[start : start + recipe.num_dry]
 
         dry = excerpt(example["utterances"], example["starts"][0])
         noise = signals.load(signals.Utterance(example["noise"].decode(), ""))
@@ -68,8 +68,8 @@ def test_rooms_are_stored_with_all_they_are_made_of(rooms_path):
             np.round(part / np.abs(part).max() * 32_767) / np.float32(32_768)
             for part in (dry, noise)
         )
-        places = example["noise_start"] - before + np.arange(law.num_dry)
-        heard = law.render(
+        places = example["noise_start"] - before + np.arange(recipe.num_dry)
+        heard = recipe.render(
             [drawn],
             dry[None, None],
             noise[places % len(noise)][None],

@@ -66,10 +66,10 @@ def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message
             "with late_fields.validation 'thinned', and simulated/ad1_tiny:1.0.0 now "
             "has 'full'; remove that folder",
         ),
-        ({"law": {"kind": "anechoic"}}, "law.kind 'anechoic', .* has 'reverberant'"),
-        ({"law": {"num_sources": 2}}, "law.num_sources 2, .* has 1"),
-        ({"law": {"num_nodes": 30}}, "law.num_nodes 30, .* has 4"),
-        ({"law": {"num_samples": 32_000}}, "law.num_samples 32000, .* has 8000"),
+        ({"law": {"kind": "anechoic"}}, "recipe.kind 'anechoic', .* has 'reverberant'"),
+        ({"law": {"num_sources": 2}}, "recipe.num_sources 2, .* has 1"),
+        ({"law": {"num_nodes": 30}}, "recipe.num_nodes 30, .* has 4"),
+        ({"law": {"num_samples": 32_000}}, "recipe.num_samples 32000, .* has 8000"),
         ({"sample_rate": 8000}, "sample_rate 8000, and networks hear 16000 Hz"),
     ],
 )

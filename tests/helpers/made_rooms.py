@@ -1,12 +1,13 @@
-"""Rooms of the Ad-1 law and signals for them, for the tests of rendering."""
+"""Rooms of the Ad-1 recipe and signals for them, for the tests of rendering."""
 
 import jax
 import numpy as np
 
-from uld_jax.simulation import rendering, scenes
+from uld_jax.simulation import rooms as rooms_lib
+from uld_jax.simulation import scenes
 
 # Few static shapes, because each is compiled.
-SHORT = rendering.Settings(
+SHORT = rooms_lib.RenderSettings(
     num_samples=2000, before=800, response_length=4000, num_late=2048, largest_order=10
 )
 
@@ -16,13 +17,13 @@ def keys_of(count, seed=0):
 
 
 def draw_rooms(count, num_nodes, num_sources=1, t60=(0.25, 0.7), seed=0):
-    """Return rooms of the Ad-1 law with T60 spread over a range."""
+    """Return rooms of the Ad-1 recipe with T60 spread over a range."""
     rng = np.random.default_rng(seed)
     drawn = [
         scenes.draw_adhoc(rng, num_sources, (10.0, 20.0), num_nodes=num_nodes)
         for _ in range(count)
     ]
-    rooms = rendering.Rooms.of(drawn)
+    rooms = rooms_lib.Rooms.of(drawn)
     return rooms._replace(t60=np.linspace(*t60, count))
 
 

@@ -24,7 +24,7 @@ def draw(index):
 
 @functools.cache
 def rendered():
-    """Return signals, nodes, rooms and sources of Ad-1's law, thinned.
+    """Return signals, nodes, rooms and sources of Ad-1's recipe, thinned.
 
     With few nodes and more reverberation, time differences are often wrong.
     """

@@ -1,4 +1,4 @@
-"""Laws of simulated data."""
+"""Recipes of simulated data."""
 
 import dataclasses
 
@@ -8,14 +8,15 @@ from conftest import decibels
 
 from uld_jax.audio import corpora
 from uld_jax.simulation import recipes, rendering, scenes
+from uld_jax.simulation import rooms as rooms_lib
 
 SMALL = dataclasses.replace(recipes.AD2, num_nodes=3, num_samples=4000)
 
 
-def draw(law, index=0, split="train"):
+def draw(recipe, index=0, split="train"):
     speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
     rng = np.random.default_rng([1, index])
-    return law.draw_from(speech, noise, split, rng)
+    return recipe.draw_from(speech, noise, split, rng)
 
 
 def signals_of(drawn):
@@ -77,7 +78,7 @@ def test_an_ad_hoc_example_is_the_rendered_room():
     settings = dataclasses.replace(
         SMALL.settings("full", deterministic=False), largest_order=30
     )
-    rooms = rendering.Rooms.of([quiet.scene])
+    rooms = rooms_lib.Rooms.of([quiet.scene])
     gain = 10 ** (example.levels_db / 20) / np.sqrt((dry[0, :, before:] ** 2).mean(-1))
     scaled = (dry * gain[None, :, None]).astype(np.float32)
     keys = recipes.keys([example.seed])
@@ -137,7 +138,7 @@ def test_chosen_nodes_hear_what_they_hear_among_all():
     ],
 )
 def test_nodes_that_are_not_there_are_refused(nodes, message):
-    with pytest.raises(rendering.RenderingError, match=message):
+    with pytest.raises(rooms_lib.RenderingError, match=message):
         SMALL.batch([draw(SMALL)], *signals_of([draw(SMALL)]), nodes=np.array(nodes))
 
 

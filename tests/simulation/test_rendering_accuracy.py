@@ -11,9 +11,10 @@ from made_rooms import SHORT, draw_rooms, keys_of, noise_like, silence, small_ba
 
 from uld_jax.acoustics import constants
 from uld_jax.simulation import nonuniform_fft, rendering
+from uld_jax.simulation import rooms as rooms_lib
 
 RATE = constants.SAMPLE_RATE
-FULL = rendering.Settings(
+FULL = rooms_lib.RenderSettings(
     num_samples=8000,
     before=1600,
     late="full",
@@ -102,7 +103,7 @@ EDGES = {
 
 def test_edge_cases_are_as_in_pyroomacoustics():
     size, source, node = (np.array(part) for part in zip(*EDGES.values(), strict=True))
-    rooms = rendering.Rooms(size, np.full(5, 0.3), node[:, None], source[:, None])
+    rooms = rooms_lib.Rooms(size, np.full(5, 0.3), node[:, None], source[:, None])
     rooms = rooms._replace(node_positions=np.repeat(rooms.node_positions, 4, axis=1))
     rendered = rendering.render(rooms, silence(rooms, FULL), keys_of(5), FULL)
     for number, name in enumerate(EDGES):
@@ -116,7 +117,7 @@ def test_direct_sound_comes_when_it_should():
     size = np.array([[10.0, 10.0, 4.2]])
     nodes = rng.uniform(0.01, 0.99, (1, 64, 3)) * size[:, None]
     source = np.array([[[4.0, 7.0, 0.95]]])
-    rooms = rendering.Rooms(size, np.zeros(1), nodes, source)
+    rooms = rooms_lib.Rooms(size, np.zeros(1), nodes, source)
     settings = dataclasses.replace(SHORT, responses=True)
     rendered = rendering.render(rooms, silence(rooms, settings), keys_of(1), settings)
     responses = np.asarray(rendered.responses[0, 0], float)
@@ -151,7 +152,7 @@ def acceptance():
 
 def test_the_early_part_of_the_thinned_field_is_exact(acceptance):
     rooms, _, thinned = acceptance
-    radius = rendering.walls(rooms, THINNED).exact_radius
+    radius = rooms_lib.compute_walls(rooms, THINNED).exact_radius
     center = np.asarray(rooms.size)[:, None] / 2
     reach = np.linalg.norm(rooms.node_positions - center, axis=-1).max(1)
     for number in (0, 2):
@@ -203,7 +204,7 @@ def test_the_thinned_tail_is_as_coherent_between_nodes_as_the_full_one():
         flat = np.concatenate(places)
         nodes.append(np.append(flat, np.full((16, 1), 0.9), axis=1))
         sources.append([[*rng.uniform(0.5, 4.5, 2), 0.95]])
-    rooms = rendering.Rooms(
+    rooms = rooms_lib.Rooms(
         size, np.full(count, 0.6), np.array(nodes), np.array(sources)
     )
     means = []
@@ -236,7 +237,7 @@ def test_int32_is_precise_where_the_direct_sound_is_loud_and_the_tail_long():
     """A node 5 cm from the source in the smallest room, T60 0.6 s; then the tail."""
     nodes = np.array([[[2.0, 3.0, 0.9], [3.5, 0.5, 0.9]]])
     size, source = np.array([[4.0, 4.0, 4.2]]), np.array([[[2.0, 3.0, 0.95]]])
-    rooms = rendering.Rooms(size, np.array([0.6]), nodes, source)
+    rooms = rooms_lib.Rooms(size, np.array([0.6]), nodes, source)
     exact, mine = (
         np.asarray(
             rendering.render(

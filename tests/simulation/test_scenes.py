@@ -26,7 +26,7 @@ def cells(positions, room_size):
 
 
 def uniform_p_value(values, least, largest):
-    """Return how likely so uneven a sample of a uniform law is (Kolmogorov-Smirnov)."""
+    """Return how likely so uneven a sample of a uniform distribution is (Kolmogorov-Smirnov)."""
     assert least <= np.min(values) <= np.max(values) <= largest
     return scipy.stats.kstest(values, "uniform", (least, largest - least)).pvalue
 
@@ -155,7 +155,7 @@ def test_every_room_can_have_its_t60(adhoc):
     absorption = constants.sabine_absorption(rooms, t60)
     assert 0.05 < absorption.min() < 0.15
     assert 0.8 < absorption.max() < 1.0
-    # The worst that the law allows: the largest room and the shortest time.
+    # The worst that the recipe draws: the largest room and the shortest time.
     room = np.array([scenes.ADHOC_SIDES[1], scenes.ADHOC_SIDES[1], scenes.HEIGHT])
     assert constants.smallest_t60(room) < scenes.ADHOC_T60[0]
 

@@ -106,8 +106,8 @@ def test_positions_that_are_trained_at_are_told():
         ("twin_dev", DEV_PLACES),
         ("twin_anywhere", []),
     ):
-        law = dataclasses.replace(recipes.TWIN1, rooms=rooms)
-        assert [tuple(at) for at in law.training_places] == places
+        recipe = dataclasses.replace(recipes.TWIN1, rooms=rooms)
+        assert [tuple(at) for at in recipe.training_places] == places
     assert recipes.AD1.training_places is None
 
 
@@ -122,7 +122,7 @@ def test_too_many_nodes_or_sources_are_refused():
 def test_twins_of_one_size_share_their_test_split():
     by_name = {config.name: config for config in configs.CONFIGS}
     assert by_name["twin_r1"].sizes == (18_000, 1_800, 2_468)
-    assert by_name["twin_r2_reduced_dev"].law.num_sources == 2
+    assert by_name["twin_r2_reduced_dev"].recipe.num_sources == 2
     assert by_name["twin_r1"].late_fields["test"] == "full"
     for size in ("", "_reduced", "_tiny"):
         first, *others = (
@@ -130,7 +130,7 @@ def test_twins_of_one_size_share_their_test_split():
         )
         for split, same in (("test", True), ("train", False)):
             scene, *of_others = (
-                config.law.draw_scene(
+                config.recipe.draw_scene(
                     simulated.example_rng(config.seed, split, 7), name
                 )
                 for config in (first, *others)
@@ -153,8 +153,8 @@ def test_a_data_set_says_where_it_trains(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["twin_r1_tiny", "twin_r2_tiny_dev"])
-def test_its_compact_form_is_rendered_by_the_same_law(tmp_path, name):
+def test_its_compact_form_is_rendered_by_the_same_recipe(tmp_path, name):
     builder = simulated.Builder(config=f"{name}_compact", data_dir=str(tmp_path))
     stored = json.loads(json.dumps(dict(builder.info.metadata)))
-    law = next(config.law for config in configs.CONFIGS if config.name == name)
-    assert compact._law(stored) == law
+    recipe = next(config.recipe for config in configs.CONFIGS if config.name == name)
+    assert compact._recipe(stored) == recipe

@@ -20,7 +20,7 @@ from uld_jax.audio import signals
 from uld_jax.datasets import files, pipeline
 from uld_jax.simulation import recipes
 
-# Of an example, where a law has no noise and where it has. The signals come first.
+# Of an example, where a recipe has no noise and where it has. The signals come first.
 _FIELDS = ("dry", "node_positions", "source_positions", "room_size")
 _NOISE_FIELDS = ("noise_position", "noise", "noise_start")
 _NOISE_FIELDS += ("t60", "snr_db", "levels_db", "seed")
@@ -123,8 +123,8 @@ class CompactData:
 
     Args:
         split: What to read, as `open_split` opens it.
-        law: What its examples are drawn by, and how noise comes to the nodes.
-        noises: Its noises; None for a law without.
+        recipe: What its examples are drawn by, and how noise comes to the nodes.
+        noises: Its noises; None for a recipe without.
         late: The late field of reverberant rooms.
         on_device: Hold the dry speech on the device; otherwise Grain reads it.
         keep: Also keep there what was rendered of whole examples, if there is room
@@ -138,7 +138,7 @@ class CompactData:
     def __init__(
         self,
         split: pipeline.Split,
-        law: recipes.Law,
+        recipe: recipes.Recipe,
         noises: Noises | None,
         *,
         late: str,
@@ -150,7 +150,7 @@ class CompactData:
         arrays: pipeline.Batch | None = None,
     ):
         self._device = device
-        self._law, self._noises, self._late = law, noises, late
+        self._recipe, self._noises, self._late = recipe, noises, late
         self._size = len(split)
         self._take = jax.jit(lambda array, rows: array[rows])
         self._put = jax.jit(
@@ -180,12 +180,12 @@ class CompactData:
     ) -> Iterator[pipeline.Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
-        The nodes chosen are all that is rendered: see `recipes.Law.batch`.
+        The nodes chosen are all that is rendered: see `recipes.Recipe.batch`.
 
         Raises:
             files.DatasetError: If the data set is damaged, or has no noise to be
                 given an SNR.
-            rendering.RenderingError: If there is no such node.
+            rooms.RenderingError: If there is no such node.
         """
         changes = changes or pipeline.Changes()
         if changes.snr_db is not None and self._noises is None:
@@ -225,7 +225,7 @@ class CompactData:
             yield rows, {key: values[rows] for key, values in self._stored.items()}
 
     def _render(self, rows, stored, nodes, changes) -> pipeline.Batch:
-        law = self._law
+        recipe = self._recipe
         if changes.snr_db is not None:
             snr_db = np.full_like(stored["snr_db"], changes.snr_db)
             stored = stored | {"snr_db": snr_db}
@@ -237,10 +237,10 @@ class CompactData:
         dry = stored["dry"] if rows is None else self._take(self._dry, rows)
         noise = None
         if self._noises:
-            starts = stored["noise_start"] - law.margins[0]
-            noise = self._noises.cut(stored["noise"], starts, law.num_dry)
+            starts = stored["noise_start"] - recipe.margins[0]
+            noise = self._noises.cut(stored["noise"], starts, recipe.num_dry)
             noise = signals.to_float(jax.device_put(noise, self._device))
-        batch = law.batch(
+        batch = recipe.batch(
             drawn,
             signals.to_float(jax.device_put(dry, self._device)),
             noise,
@@ -269,7 +269,7 @@ def open_split(path: pathlib.Path, name: str) -> pipeline.Split:
     """
     if not files.is_prepared(path):
         return pipeline.Split(path, name)  # Which raises.
-    noisy = _law(files.describe(path)).noisy
+    noisy = _recipe(files.describe(path)).noisy
     return pipeline.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
 
 
@@ -281,13 +281,13 @@ def open_data(
     Raises:
         files.DatasetError: If the data set is damaged.
     """
-    law = _law(split.metadata, data_config.noise_field)
-    noises = Noises(split.path / noise_file(split.name)) if law.noisy else None
+    recipe = _recipe(split.metadata, data_config.noise_field)
+    noises = Noises(split.path / noise_file(split.name)) if recipe.noisy else None
     arrays = split.load() if data_config.on_device else None
     return [
         CompactData(
             split,
-            law,
+            recipe,
             noises,
             late=split.metadata["late_fields"][split.name],
             on_device=data_config.on_device,
@@ -304,14 +304,14 @@ def open_data(
 def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
     """Return a data set's name, sizes and origin, and how it is rendered."""
     facts = files.describe(path)
-    law = _law(facts, noise_field)
+    recipe = _recipe(facts, noise_field)
     rendering = {
         "simulator": f"uld_jax {uld_jax.__version__}, jax",
-        "law": law.describe("thinned", deterministic=True),
+        "law": recipe.describe("thinned", deterministic=True),
     }
     return facts | {"rendering": rendering}
 
 
-def _law(metadata: dict, noise_field: str = "point") -> recipes.Law:
-    """Return the law that a data set's metadata name."""
-    return recipes.Law(**metadata["law"], noise=noise_field)
+def _recipe(metadata: dict, noise_field: str = "point") -> recipes.Recipe:
+    """Return the recipe that a data set's metadata name."""
+    return recipes.Recipe(**metadata["law"], noise=noise_field)

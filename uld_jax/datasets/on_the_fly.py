@@ -121,31 +121,31 @@ class Bank:
 
 
 def speech_bank(
-    corpus: corpora.Corpus, law: recipes.Law, *, seed: int, hours: float
+    corpus: corpora.Corpus, recipe: recipes.Recipe, *, seed: int, hours: float
 ) -> Bank:
     """Return a bank of training speech, some hours of it drawn at random."""
-    before, after = law.margins
+    before, after = recipe.margins
 
     def prepare(utterance):
         signal = signals.load(utterance)
-        starts = signals.active_starts(signal, law.num_samples)
+        starts = signals.active_starts(signal, recipe.num_samples)
         return np.pad(signal, (before, after)), starts
 
     utterances = _shuffled(corpus, [seed, _SPEECH])
-    return Bank("Loading speech", utterances, prepare, law.num_dry, hours)
+    return Bank("Loading speech", utterances, prepare, recipe.num_dry, hours)
 
 
 def noise_bank(
-    corpus: corpora.Corpus, law: recipes.Law, *, seed: int, hours: float
+    corpus: corpora.Corpus, recipe: recipes.Recipe, *, seed: int, hours: float
 ) -> Bank:
     """Return a bank of training noise; short recordings are repeated."""
 
     def prepare(utterance):
-        starts = signals.noise_starts(utterance, law.num_samples, *law.margins)
-        return signals.load_noise(utterance, law.num_dry), starts
+        starts = signals.noise_starts(utterance, recipe.num_samples, *recipe.margins)
+        return signals.load_noise(utterance, recipe.num_dry), starts
 
     utterances = _shuffled(corpus, [seed, _NOISE])
-    return Bank("Loading noise", utterances, prepare, law.num_dry, hours)
+    return Bank("Loading noise", utterances, prepare, recipe.num_dry, hours)
 
 
 def _shuffled(corpus: corpora.Corpus, stream: list[int]) -> list[signals.Utterance]:
@@ -162,9 +162,9 @@ class OnTheFlyData:
     k // batch_size, which are what its random stream is named by.
 
     Args:
-        law: What is drawn and how it sounds.
+        recipe: What is drawn and how it sounds.
         speech: Dry speech.
-        noise: Noise; None for a law without.
+        noise: Noise; None for a recipe without.
         seed: Seed of the run.
         batch_size: Examples a step, over all devices.
         size: Examples called an epoch.
@@ -172,7 +172,7 @@ class OnTheFlyData:
 
     def __init__(
         self,
-        law: recipes.Law,
+        recipe: recipes.Recipe,
         speech: Bank,
         noise: Bank | None,
         *,
@@ -180,7 +180,7 @@ class OnTheFlyData:
         batch_size: int,
         size: int,
     ):
-        self._law, self._speech, self._noise = law, speech, noise
+        self._recipe, self._speech, self._noise = recipe, speech, noise
         # Accelerators add in no fixed order, and some add floats slowly.
         self._deterministic = jax.default_backend() != "cpu"
         self._seed, self._batch_size, self._size = seed, batch_size, size
@@ -201,7 +201,7 @@ class OnTheFlyData:
         facts = {
             "source": "fresh",
             "simulator": f"uld_jax {uld_jax.__version__}, jax",
-            "law": self._law.describe("thinned", self._deterministic),
+            "law": self._recipe.describe("thinned", self._deterministic),
             "speech": self._speech.describe(),
         }
         if self._noise:
@@ -210,7 +210,7 @@ class OnTheFlyData:
 
     def draw(self, step: int, row: int) -> recipes.Drawn:
         """Draw one example of one step."""
-        return self._law.draw(
+        return self._recipe.draw(
             np.random.default_rng([self._seed, _ROOMS, step, row]),
             "train",
             self._speech.draw,
@@ -228,7 +228,7 @@ class OnTheFlyData:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         The late field is thinned, and the nodes chosen are all that is rendered: see
-        `recipes.Law.batch`. On an accelerator, what is drawn for one step overlaps
+        `recipes.Recipe.batch`. On an accelerator, what is drawn for one step overlaps
         with the device's work on the one before.
         """
         pipeline.refuse(changes)
@@ -248,7 +248,7 @@ class OnTheFlyData:
             noise = self._noise.take(
                 np.array([example.noise.offset for example in drawn])
             )
-        return self._law.batch(
+        return self._recipe.batch(
             drawn,
             self._speech.take(np.array(offsets)),
             noise,

@@ -43,7 +43,7 @@ class Maker:
     def num_sources(self) -> int | None:
         """Sources of an example; None where the recordings decide."""
         if self.simulated:
-            return self.config.law.num_sources
+            return self.config.recipe.num_sources
         return getattr(self.config, "num_sources", None)
 
 
@@ -86,7 +86,7 @@ def find(name: str) -> Maker:
 
 
 def open_corpora(data, builder_config):
-    """Return the speech and, where a law has some, the noise of an experiment.
+    """Return the speech and, where a recipe has some, the noise of an experiment.
 
     Raises:
         files.DatasetError: If the data set is made of other speech.
@@ -97,11 +97,11 @@ def open_corpora(data, builder_config):
             f"{data.name} is made of the speech {builder_config.speech!r}; set "
             f"--config.data.speech={builder_config.speech}"
         )
-    law = builder_config.law
+    recipe = builder_config.recipe
     speech = corpora.open_speech(
-        data.speech, tuple(data.speech_splits), law.num_samples
+        data.speech, tuple(data.speech_splits), recipe.num_samples
     )
-    return speech, corpora.open_noise(data.noise) if law.noisy else None
+    return speech, corpora.open_noise(data.noise) if recipe.noisy else None
 
 
 def prepare(
@@ -178,13 +178,13 @@ def _factory(maker: Maker, data, **more) -> functools.partial:
 def _simulated(config, maker: Maker):
     """Return what makes the builder of a simulated data set, and of what, in words."""
     data, builder_config = config.data, maker.config
-    law = builder_config.law
+    recipe = builder_config.recipe
     # What training would refuse later, it refuses before the work.
     if data.source == "fresh":
         epoch_size(config, builder_config)
     else:
         _check_size(config, builder_config.sizes[0])
-    _check_network(config, law.num_nodes, law.num_sources)
+    _check_network(config, recipe.num_nodes, recipe.num_sources)
     if data.engine != "jax" and importlib.util.find_spec(data.engine) is None:
         raise files.DatasetError(
             f"--config.data.engine={data.engine} needs it installed: "

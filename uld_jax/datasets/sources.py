@@ -139,13 +139,13 @@ def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:
     """
     data = config.data
     builder_config = prepare.find(data.name).config
-    law = dataclasses.replace(builder_config.law, noise=data.noise_field)
+    recipe = dataclasses.replace(builder_config.recipe, noise=data.noise_field)
     hours = {"seed": config.seed, "hours": data.speech_hours}
     corpus, noise = prepare.open_corpora(data, builder_config)
     return on_the_fly.OnTheFlyData(
-        law,
-        on_the_fly.speech_bank(corpus, law, **hours),
-        on_the_fly.noise_bank(noise, law, **hours) if noise else None,
+        recipe,
+        on_the_fly.speech_bank(corpus, recipe, **hours),
+        on_the_fly.noise_bank(noise, recipe, **hours) if noise else None,
         seed=config.seed,
         batch_size=config.train.batch_size,
         size=prepare.epoch_size(config, builder_config),
@@ -227,13 +227,13 @@ def _check_recordings(path: pathlib.Path, stored: dict, data) -> None:
 
 def _check_settings(path: pathlib.Path, stored: dict, builder_config, data) -> None:
     """Raise if a data set was prepared by other settings than its builder has now."""
-    law = stored.get("law", {})
-    wanted_law = dataclasses.asdict(builder_config.law)
+    recipe = stored.get("law", {})
+    wanted_recipe = dataclasses.asdict(builder_config.recipe)
     late_fields = stored.get("late_fields", {})
     wanted_late = builder_config.late_fields_by(data.engine)
     facts = [
         *(
-            (f"law.{key}", law.get(key), wanted_law[key])
+            (f"recipe.{key}", recipe.get(key), wanted_recipe[key])
             for key in ("kind", "num_sources", "num_nodes", "num_samples", "rooms")
         ),
         *(

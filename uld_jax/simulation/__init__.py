@@ -5,7 +5,7 @@
   thinned.
 - `nonuniform_fft`: Sums of fractionally delayed pulses: deposit on a finer grid, FFT,
   correction.
-- `recipes`: Laws of simulated data: which scenes and signals are drawn, how they are
+- `recipes`: Recipes of simulated data: which scenes and signals are drawn, how they are
   rendered.
 - `rendering`: Signals at the nodes of reverberant rooms, many rooms at once, in JAX.
 - `rooms`: Rooms to be rendered, how, and whether they can be; on the host, in NumPy.
@@ -25,4 +25,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "rooms",
         "scenes",
     ],
+    submod_attrs={
+        "rendering": ["Rendered", "render"],
+        "rooms": ["RenderSettings", "RenderingError", "Rooms"],
+    },
 )

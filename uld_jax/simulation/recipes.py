@@ -1,6 +1,6 @@
-"""Laws of simulated data: which scenes and signals are drawn, how they are rendered.
+"""Recipes of simulated data: which scenes and signals are drawn, how they are rendered.
 
-One law serves the builder, which stores what it renders, and training on fresh
+One recipe serves the builder, which stores what it renders, and training on fresh
 rooms or compact data sets, which does not.
 """
 
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Int16
 
 from uld_jax.audio import corpora, recorded_signals
 from uld_jax.simulation import anechoic, rendering, scenes
+from uld_jax.simulation import rooms as rooms_lib
 
 # From the number of a step and of its examples B to the nodes of each, [B, k].
 ChooseNodes = Callable[[int, int], np.ndarray | None]
@@ -66,17 +67,17 @@ class Drawn:
 
 
 @dataclasses.dataclass(frozen=True)
-class Law:
-    """A law of simulated data.
+class Recipe:
+    """A recipe of simulated data.
 
     Attributes:
         kind: "anechoic" (L-1) or "reverberant" (Ad-1, Ad-2).
         num_sources: Sources S.
         num_nodes: Nodes M.
         num_samples: Samples N of a segment, at 16 kHz.
-        noise: How a reverberant law's noise comes to the nodes, one of
-            `rendering.NOISES`.
-        rooms: Of a reverberant law: "random" (Ad-1, Ad-2), or one of `scenes.TWINS`.
+        noise: How a reverberant recipe's noise comes to the nodes, one of
+            `rooms.NOISES`.
+        rooms: Of a reverberant recipe: "random" (Ad-1, Ad-2), or one of `scenes.TWINS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -106,7 +107,7 @@ class Law:
 
     @property
     def training_places(self) -> list[list[float]] | None:
-        """Where training sources of a twin always stand, (x, y); None of other laws."""
+        """Where training sources of a twin always stand, (x, y); None of other recipes."""
         return scenes.training_places(self.rooms) if self.in_twin else None
 
     @property
@@ -146,7 +147,7 @@ class Law:
             split: What it is for: "train", "dev" or "test".
             draw_speech: Draws an excerpt whose talker, `excerpt.utterance.talker`,
                 is not among those given.
-            draw_noise: Draws an excerpt of noise; needed by a noisy law alone.
+            draw_noise: Draws an excerpt of noise; needed by a noisy recipe alone.
         """
         scene = self.draw_scene(rng, split)
         speech, talkers = [], set()
@@ -174,7 +175,7 @@ class Law:
 
         Args:
             speech: The speech.
-            noise: The noise; needed by a noisy law alone.
+            noise: The noise; needed by a noisy recipe alone.
             split: Which split of both.
             rng: The example's random stream.
 
@@ -189,9 +190,9 @@ class Law:
             lambda rng: noise.draw_noise(split, rng, *length),
         )
 
-    def settings(self, late: str, deterministic: bool) -> rendering.Settings:
-        """Return the settings of the room renderer for a reverberant law."""
-        return rendering.Settings(
+    def settings(self, late: str, deterministic: bool) -> rooms_lib.RenderSettings:
+        """Return the settings of the room renderer for a reverberant recipe."""
+        return rooms_lib.RenderSettings(
             num_samples=self.num_samples,
             before=self.margins[0],
             late=late,
@@ -200,7 +201,7 @@ class Law:
         )
 
     def describe(self, late: str, deterministic: bool) -> dict[str, Any]:
-        """Return what a law's signals depend on, for a record."""
+        """Return what a recipe's signals depend on, for a record."""
         facts = dataclasses.asdict(self) | {"margins": list(self.margins)}
         if self.kind == "reverberant":
             facts |= dataclasses.asdict(self.settings(late, deterministic))
@@ -221,7 +222,7 @@ class Law:
             drawn: The examples.
             dry: Their dry speech; D is `num_dry`.
             noise: Their noise, of the same length.
-            late: Late field of a reverberant law: `rendering.Settings`.
+            late: Late field of a reverberant recipe: `rooms.RenderSettings`.
             deterministic: Whether bits must not depend on an order of additions.
         """
         batch = [example.scene for example in drawn]
@@ -234,7 +235,7 @@ class Law:
                 num_samples=self.num_samples,
             )
         rendered = rendering.render(
-            rendering.Rooms.of(batch),
+            rooms_lib.Rooms.of(batch),
             self.at_levels(dry, np.stack([example.levels_db for example in drawn])),
             keys([example.seed for example in drawn]),
             self.settings(late, deterministic),
@@ -262,11 +263,11 @@ class Law:
                 These hear what they hear among all, but for the gain of the noise:
                 the SNR is that of the nodes that are rendered. Diffuse and
                 independent noise also is another part of the recording.
-            late: Late field of a reverberant law: `rendering.Settings`.
+            late: Late field of a reverberant recipe: `rooms.RenderSettings`.
             deterministic: Whether bits must not depend on an order of additions.
 
         Raises:
-            rendering.RenderingError: If there is no such node.
+            rooms_lib.RenderingError: If there is no such node.
         """
         if nodes is not None:
             self._check_nodes(nodes, len(drawn))
@@ -283,12 +284,12 @@ class Law:
 
     def _check_nodes(self, nodes: np.ndarray, num_examples: int) -> None:
         if len(nodes) != num_examples or not nodes.size:
-            raise rendering.RenderingError(
+            raise rooms_lib.RenderingError(
                 f"nodes have shape {nodes.shape}; it must be [{num_examples}, k], k "
                 "from 1 on"
             )
         if nodes.min() < 0 or nodes.max() >= self.num_nodes:
-            raise rendering.RenderingError(
+            raise rooms_lib.RenderingError(
                 f"nodes are from {nodes.min()} to {nodes.max()}; there are 0 to "
                 f"{self.num_nodes - 1}"
             )
@@ -343,7 +344,7 @@ def _direct_paths(batch: Sequence[scenes.Scene]) -> anechoic.DirectPaths:
     return jax.tree.map(lambda *parts: np.stack(parts), *paths)
 
 
-L1 = Law("anechoic", 1, 2 * scenes.L1_NODES_PER_ARRAY, 2560)
-AD1 = Law("reverberant", 1, scenes.ADHOC_NODES, 32_000)
+L1 = Recipe("anechoic", 1, 2 * scenes.L1_NODES_PER_ARRAY, 2560)
+AD1 = Recipe("reverberant", 1, scenes.ADHOC_NODES, 32_000)
 AD2 = dataclasses.replace(AD1, num_sources=2)
 TWIN1 = dataclasses.replace(AD1, rooms="twin")

@@ -21,25 +21,12 @@ from jaxtyping import Array, Float
 from uld_jax.acoustics import constants
 from uld_jax.simulation import image_source, nonuniform_fft
 from uld_jax.simulation.rooms import (
-    LATE_FIELDS,
-    NOISES,
     RenderingError,
+    RenderSettings,
     Rooms,
-    Settings,
-    check,
-    walls,
+    check_rooms,
+    compute_walls,
 )
-
-__all__ = [
-    "LATE_FIELDS",
-    "NOISES",
-    "Rendered",
-    "RenderingError",
-    "Rooms",
-    "Settings",
-    "render",
-    "walls",
-]
 
 _NUM_WAVES = 64
 _ROOMS_AT_ONCE = 16  # Where there is an accelerator.
@@ -66,7 +53,7 @@ def render(
     rooms: Rooms,
     dry: Float[Array | np.ndarray, "B S D"],
     keys: Array,
-    settings: Settings,
+    settings: RenderSettings,
     noise: Float[Array | np.ndarray, "_ _"] | None = None,
 ) -> Rendered:
     """Return what the nodes of many rooms hear of their sources and of noise.
@@ -93,11 +80,11 @@ def render(
     return rendered
 
 
-def _arguments(rooms, dry, keys, settings: Settings, noise):
+def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
     """Return what the jitted part takes, once it is known to be right."""
     rooms = Rooms(*(None if value is None else np.asarray(value) for value in rooms))
-    check(rooms, dry, keys, noise, settings)
-    rooms_walls = walls(rooms, settings)
+    check_rooms(rooms, dry, keys, noise, settings)
+    walls = compute_walls(rooms, settings)
     cpu = jax.default_backend() == "cpu"
     settings = dataclasses.replace(
         settings,
@@ -120,7 +107,7 @@ def _arguments(rooms, dry, keys, settings: Settings, noise):
 
     point = noise is not None and settings.noise == "point"
     arguments = (
-        rooms_walls,
+        walls,
         centered(rooms.node_positions),
         centered(rooms.source_positions),
         centered(rooms.noise_position[:, None]) if point else None,
@@ -141,7 +128,7 @@ def _copies_on_device(order: int, chunk: int) -> jax.Array:
     return jnp.asarray(np.concatenate([copies, filling]).T)
 
 
-def _copies(settings: Settings) -> jax.Array:
+def _copies(settings: RenderSettings) -> jax.Array:
     return _copies_on_device(settings.largest_order, settings.chunk)
 
 
@@ -217,7 +204,7 @@ def _after(done: Array, array: Array) -> Array:
     return array + 0.0 * done.ravel()[0].real
 
 
-def _dry_spectra(dry: Float[Array, "*B D"], settings: Settings):
+def _dry_spectra(dry: Float[Array, "*B D"], settings: RenderSettings):
     """Return spectra of dry signals, high-passed with zero phase.
 
     The filter is that of a Butterworth filter of order 2 run forth and back.
@@ -230,7 +217,7 @@ def _dry_spectra(dry: Float[Array, "*B D"], settings: Settings):
     return spectra * jnp.asarray(relative / (1 + relative), jnp.float32)
 
 
-def _thinned_spectra(keys, walls, nodes, sources, settings: Settings):
+def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings):
     """Return the spectra [b, S, M, F] of the thinned responses."""
     num_sources = sources.shape[1]
     keys = jax.vmap(lambda key: jax.random.split(key, num_sources))(keys)
@@ -261,7 +248,7 @@ def _thinned_spectra(keys, walls, nodes, sources, settings: Settings):
     return _spectra(chunk_images, num_chunks, nodes, sources, settings)
 
 
-def _full_spectra(walls, nodes, sources, copies, settings: Settings):
+def _full_spectra(walls, nodes, sources, copies, settings: RenderSettings):
     """Return the spectra [b, S, M, F] of the responses with all images."""
     all_images = jax.vmap(
         jax.vmap(image_source.all_images, (None, 0, None)), (None, 0, 0)
@@ -278,7 +265,7 @@ def _full_spectra(walls, nodes, sources, copies, settings: Settings):
     return _spectra(chunk_images, num_chunks, nodes, sources, settings)
 
 
-def _spectra(chunk_images, num_chunks, nodes, sources, settings: Settings):
+def _spectra(chunk_images, num_chunks, nodes, sources, settings: RenderSettings):
     """Deposit all chunks of images and return the spectra [b, S, M, F].
 
     In the grid the direct sound has amplitude 1 at every node, which makes the best
@@ -309,7 +296,7 @@ def _spectra(chunk_images, num_chunks, nodes, sources, settings: Settings):
     return nonuniform_fft.spectra(grid, batch, settings.num_fft) / direct[..., None]
 
 
-def _diffuse_spectra(keys, nodes, settings: Settings):
+def _diffuse_spectra(keys, nodes, settings: RenderSettings):
     """Return the spectra [b, M, F] of noise that comes from everywhere."""
     num_fft, num_nodes = settings.num_fft, nodes.shape[1]
     longest = num_fft - 2 * nonuniform_fft.LEAD - 2

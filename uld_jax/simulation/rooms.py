@@ -25,7 +25,7 @@ class RenderingError(errors.InputError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class RenderSettings:
     """How rooms are rendered; one compilation for each value.
 
     The defaults suit every room and T60 of Sec. 3.1. The dry signals have
@@ -158,7 +158,7 @@ class Rooms(NamedTuple):
         )
 
 
-def walls(rooms: Rooms, settings: Settings) -> image_source.Walls:
+def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     """Return what the images of rooms depend on, [B] or [B, 3] each.
 
     Raises:
@@ -208,7 +208,9 @@ def walls(rooms: Rooms, settings: Settings) -> image_source.Walls:
     )
 
 
-def check(rooms: Rooms, dry: Any, keys: Any, noise: Any, settings: Settings) -> None:
+def check_rooms(
+    rooms: Rooms, dry: Any, keys: Any, noise: Any, settings: RenderSettings
+) -> None:
     """Raise unless everything has the right shape and is where it can be.
 
     Raises:
@@ -251,7 +253,7 @@ def check(rooms: Rooms, dry: Any, keys: Any, noise: Any, settings: Settings) -> 
                 )
 
 
-def _check_shapes(rooms: Rooms, dry, keys, noise, settings: Settings) -> None:
+def _check_shapes(rooms: Rooms, dry, keys, noise, settings: RenderSettings) -> None:
     """Raise unless all shapes agree."""
     for name in ("node_positions", "source_positions"):
         shape = np.shape(getattr(rooms, name))
