@@ -48,7 +48,9 @@ class Part:
 
 @functools.cache
 def _facts() -> dict:
-    return json.loads(importlib.resources.files("uld_jax").joinpath(_FILE).read_text())
+    return json.loads(
+        importlib.resources.files("uld_jax.audio").joinpath(_FILE).read_text()
+    )
 
 
 def room_size() -> np.ndarray:
