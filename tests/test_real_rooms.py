@@ -12,7 +12,7 @@ from whole_runs import run
 from uld_jax import config as config_lib
 from uld_jax.audio import libri_adhoc40_files, session_tables
 from uld_jax.datasets import files, perturbations, prepare, sources
-from uld_jax.report import tested_on
+from uld_jax.report import groups
 from uld_jax.storage import records
 from uld_jax.training import initialization, train
 from uld_jax_experiments import ad1, ad_r1, ad_r2, own
@@ -271,7 +271,7 @@ def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path
             | dict(builder.info.metadata),
             "settings": config_lib.to_dict(config),
         }
-        found.add(tested_on.Data.of(run))
+        found.add(groups.Data.of(run))
     assert len(found) == 1
 
 

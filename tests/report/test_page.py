@@ -10,7 +10,7 @@ from made_records import (
     write,
 )
 
-from uld_jax.report import groups, style
+from uld_jax.report import error_figures, groups, style
 from uld_jax.report import page as page_lib
 
 FACTS = ["floor_area", "nearest_node", "snr_db", "t60"]
@@ -88,7 +88,9 @@ def test_the_error_curve_is_the_distribution_function():
         "positions": zeros,
         "predicted": np.stack([errors, np.zeros((2, 2))], axis=-1),
     }
-    figure = page_lib.plot_error_distribution([(members[0], [predictions])], members)
+    figure = error_figures.plot_error_distribution(
+        [(members[0], [predictions])], members
+    )
     curve, limit = figure.axes[0].lines
     np.testing.assert_allclose(curve.get_xdata(), [0.1, 0.2, 0.3, 0.4])
     np.testing.assert_allclose(curve.get_ydata(), [0.25, 0.5, 0.75, 1.0])
@@ -98,7 +100,7 @@ def test_the_error_curve_is_the_distribution_function():
 
 def test_learning_curves_have_training_and_validation():
     members = groups.group([room_record("uld", mae=0.3), room_record("one_hot")])
-    figure = page_lib.plot_learning_curves(members, members)
+    figure = error_figures.plot_learning_curves(members, members)
     left, right = figure.axes
     assert [line.get_alpha() for line in left.lines] == [None, 0.4] * 2
     np.testing.assert_allclose(left.lines[2].get_ydata(), [3.0, 1.5, 1.0])

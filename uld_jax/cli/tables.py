@@ -16,7 +16,8 @@ FLAGS = (
     Flag(
         "only",
         "list",
-        "Kinds of tables to print: paper, training, places, conditions; by default all.",
+        "Kinds of tables: paper, training, places, conditions (by default these), or "
+        "summary, a narrow one.",
         default=[],
     ),
     Flag("markdown", "string", "File to write the tables to."),
@@ -33,9 +34,10 @@ def main(values, paths) -> None:
     if not paths:
         raise errors.InputError("tables: name at least one folder of records")
     only = values.only or tables.KINDS
-    if unknown := [kind for kind in only if kind not in tables.KINDS]:
+    known = (*tables.KINDS, tables.SUMMARY)
+    if unknown := [kind for kind in only if kind not in known]:
         raise errors.InputError(
-            f"--only: no kind {unknown[0]!r}; there are {', '.join(tables.KINDS)}"
+            f"--only: no kind {unknown[0]!r}; there are {', '.join(known)}"
         )
     found, unfinished = groups.read(paths)
     text = markdown.markdown(tables.make(found, only))

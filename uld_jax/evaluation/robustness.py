@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
 from uld_jax.networks import build
-from uld_jax.report import tested_on
+from uld_jax.report import groups
 from uld_jax.storage import locking, records
 
 _SEED = 2**31  # Of the perturbations; those of runs are smaller.
@@ -89,7 +89,7 @@ def check_name(run: dict, config) -> None:
         predict.PredictorError: With both names.
     """
     names = run["settings"]["data"]["name"], config.data.name
-    if len({tested_on.split_name(name)[0] for name in names}) > 1:
+    if len({groups.split_name(name)[0] for name in names}) > 1:
         raise predict.PredictorError(
             f"{run['folder']!r} is a run on {run['settings']['data']['name']}; "
             f"--config names {config.data.name}"

@@ -1,10 +1,10 @@
-"""In words, what the runs of a table were made with, and tested under."""
+"""Captions of tables: data, networks, times and machines of the runs."""
 
-from uld_jax.report.groups import Group
+from uld_jax.report.groups import RunGroup
 
 
-def caption(title: str, members: list[Group]) -> str:
-    """Return a title, and data, networks, epochs, minutes and machines of runs."""
+def caption(title: str, members: list[RunGroup]) -> str:
+    """Compose a caption: title, data, networks, epochs, minutes and machines."""
     runs = [run for one in members if one.scheme for run in one.runs]
     baselines = [run for one in members if not one.scheme for run in one.runs]
     data = (runs or baselines)[0]["data"]
@@ -36,7 +36,7 @@ def caption(title: str, members: list[Group]) -> str:
 
 
 def _training(run: dict, unit: str) -> str:
-    """Return in words what a run was trained on."""
+    """Describe the training data of a run."""
     if "training" in run["data"]:
         steps = run["settings"]["train"]["batch_size"]
         examples = run["data"]["training"]["examples_per_epoch"]
@@ -51,7 +51,7 @@ def _parameters(runs: list[dict]) -> str:
 
 
 def _machines(runs: list[dict]) -> str:
-    """Return how long runs took, and on what."""
+    """Describe how long runs took, and on which machines."""
     machines = sorted(
         {
             f"{', '.join(sorted(set(run['hardware']['devices'])))} "

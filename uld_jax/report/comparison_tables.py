@@ -1,13 +1,13 @@
-"""Tables that set runs on the same data side by side, beyond those of the paper."""
+"""Tables beyond the paper's: kinds of training, seen positions, worse conditions."""
 
 from uld_jax.evaluation import conditions as conditions_lib
 from uld_jax.report import groups
-from uld_jax.report.groups import Group
+from uld_jax.report.groups import RunGroup
 from uld_jax.report.markdown import Table
 
 
-def side_by_side(members: list[Group]) -> list[Table]:
-    """Return a table of the labels that were trained in more than one way."""
+def side_by_side(members: list[RunGroup]) -> list[Table]:
+    """Make a table of the labels that were trained in more than one way."""
     kinds = {}
     for one in members:
         if one.scheme:
@@ -48,8 +48,8 @@ def side_by_side(members: list[Group]) -> list[Table]:
     return [Table(f"{title}, tested alike.{base}", header, rows, notes)] * bool(rows)
 
 
-def _of_best_epoch(one: Group, split: str, key: str) -> str:
-    """Return what the converged runs' best epoch had; empty without training."""
+def _of_best_epoch(one: RunGroup, split: str, key: str) -> str:
+    """Format a value of the best epoch; empty without training."""
     found = [
         run["epochs"][run["best_epoch"] - 1][split][key]
         for run in one.converged
@@ -59,8 +59,8 @@ def _of_best_epoch(one: Group, split: str, key: str) -> str:
     return "" if untrained else one.spread(found)
 
 
-def places(members: list[Group]) -> list[Table]:
-    """Return a table of the places that were tested at, seen in training and unseen."""
+def places(members: list[RunGroup]) -> list[Table]:
+    """Make a table of the test positions, seen in training and unseen."""
     tested = [one for one in members if any(map(_places, one.runs))]
     known = sorted(
         {
@@ -102,8 +102,8 @@ def _places(run: dict) -> list[dict]:
     return (run["test"] or {}).get("places", [])
 
 
-def _of_places(one: Group, found: list[dict | None]) -> list[str]:
-    """Return places, sources, ACC and MAE of the seen or the unseen ones."""
+def _of_places(one: RunGroup, found: list[dict | None]) -> list[str]:
+    """Format positions, sources, ACC and MAE of the seen or the unseen ones."""
     there = [facts for facts in found if facts]
     if not one.converged:
         return ["/"] * 4
@@ -118,8 +118,8 @@ def _of_places(one: Group, found: list[dict | None]) -> list[str]:
     ]
 
 
-def conditions(members: list[Group]) -> list[Table]:
-    """Return tables of the MAE under worse conditions, for each number of examples."""
+def conditions(members: list[RunGroup]) -> list[Table]:
+    """Make tables of the MAE under worse conditions, one for each number of examples."""
     return [
         _conditions_on(examples, tested)
         for examples, tested in groups.tested_alike(members).items()
@@ -127,7 +127,7 @@ def conditions(members: list[Group]) -> list[Table]:
 
 
 def _conditions_on(
-    examples: int, tested: list[tuple[Group, groups.Conditions]]
+    examples: int, tested: list[tuple[RunGroup, groups.Conditions]]
 ) -> Table:
     names = dict.fromkeys(key for _, found in tested for key in found.mae)
     caption = (

@@ -1,4 +1,4 @@
-"""Figures of error against what makes localization hard: I, rooms, noise, nodes."""
+"""Figures of training and of the error against I, rooms, noise and nodes."""
 
 import collections
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from uld_jax.labels import titles
 from uld_jax.report import groups, paper, style
-from uld_jax.report.groups import Group
+from uld_jax.report.groups import RunGroup
 from uld_jax.report.style import Shown, plt
 
-# What is known of a test source, and how its axis is called.
+# Facts of a test source, with the titles of their axes.
 FACTS = {
     "t60": "reverberation time T60 in s",
     "snr_db": "SNR in dB",
@@ -22,7 +22,7 @@ _MOST_BINS = 8
 _FEWEST_IN_BIN = 30
 _RESAMPLES = 500
 
-# Worse conditions: how their axis is called, and the factor to its unit.
+# Worse conditions: title of the axis, and the factor to its unit.
 _CONDITIONS = {
     "num_nodes": ("number of nodes", 1.0),
     "clock_offset": ("standard deviation of the clocks in ms", 1000.0),
@@ -31,11 +31,11 @@ _CONDITIONS = {
 }
 
 
-def plot_mae_against_resolution(members: list[Group]):
-    """Return the paper's central picture: MAE against I, with the QE line.
+def plot_mae_against_resolution(members: list[RunGroup]):
+    """Plot MAE against I with the QE line, the paper's central figure.
 
-    A line for each scheme and kind of training, with the standard deviation over
-    seeds; baselines across; the paper's values, where it has such, faint.
+    Each scheme and kind of training is a line with the standard deviation over seeds;
+    baselines are horizontal, and the paper's values faint.
     """
     figure, axes = plt.subplots(figsize=(8, 4.4), layout="constrained")
     limits = sorted(groups.quantization_errors(members).items())
@@ -81,7 +81,7 @@ def plot_mae_against_resolution(members: list[Group]):
     return figure
 
 
-def _mean_and_spread(one: Group) -> tuple[float, float]:
+def _mean_and_spread(one: RunGroup) -> tuple[float, float]:
     values = [run["test"]["mae"] for run in one.converged]
     return np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0
 
@@ -107,9 +107,9 @@ def _draw_printed(axes, printed: paper.Printed) -> None:
 
 
 def facts(predictions: dict) -> dict[str, np.ndarray]:
-    """Return what is known of each test source, [n, S], by the names of `FACTS`.
+    """Compute facts of each test source, [n, S], by the names of `FACTS`.
 
-    What the file does not hold for every example is left out.
+    Facts that the file does not hold for every example are left out.
     """
     positions = predictions["positions"]
     n, num_sources = positions.shape[:2]
@@ -134,10 +134,10 @@ def facts(predictions: dict) -> dict[str, np.ndarray]:
 def bins(
     values: np.ndarray, fewest: int = _FEWEST_IN_BIN, most: int = _MOST_BINS
 ) -> list[np.ndarray]:
-    """Return the indices of values in bins of about as many each, in order.
+    """Sort values into bins of about equal counts; return their indices.
 
-    There are fewer bins where that would leave fewer than `fewest` in one, and none
-    where all values are alike.
+    Bins have at least `fewest` values, so that there may be fewer of them, or none
+    where all values are equal.
     """
     count = min(most, len(values) // fewest)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)))
@@ -147,23 +147,23 @@ def bins(
 
 
 def interval(errors: np.ndarray) -> tuple[float, float]:
-    """Return the bootstrap 95 % interval of the mean of errors."""
+    """Compute the bootstrap 95 % interval of the mean of errors."""
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(errors), size=(_RESAMPLES, len(errors)))
     low, high = np.percentile(errors[drawn].mean(axis=1), (2.5, 97.5))
     return float(low), float(high)
 
 
-def plot_error_against(fact: str, shown: Shown, members: list[Group]):
-    """Return a figure of mean and median error against a fact of the test sources.
+def plot_error_against(fact: str, shown: Shown, members: list[RunGroup]):
+    """Plot mean and median error against a fact of the test sources.
 
     Args:
         fact: One of `FACTS`.
-        shown: What to draw, with the predictions of its runs, one at least.
-        members: All groups on these data, among which it is drawn.
+        shown: Groups to draw, each with the predictions of at least one run.
+        members: All groups on these data, which fix the looks.
 
     Returns:
-        None where no method has two bins.
+        The figure; None where no method has two bins.
     """
     styles = style.styles(members)
     lines = []
@@ -171,7 +171,8 @@ def plot_error_against(fact: str, shown: Shown, members: list[Group]):
         values = facts(predictions[0]).get(fact)
         if values is None or len(found := bins(values.ravel())) < 2:
             continue
-        # Seeds share the test examples, so that means are taken over seeds first.
+        # Seeds share the test examples: without the mean over seeds first, the interval
+        # would count each source several times.
         errors = np.stack([style.distances(p).ravel() for p in predictions])
         lines.append((one, values.ravel(), found, errors))
     if not lines:
@@ -199,15 +200,17 @@ def plot_error_against(fact: str, shown: Shown, members: list[Group]):
     return figure
 
 
-def plot_conditions(lines: list[tuple[Group, groups.Conditions]], members: list[Group]):
-    """Return a figure of the MAE under worse conditions, a panel for each kind.
+def plot_conditions(
+    lines: list[tuple[RunGroup, groups.Conditions]], members: list[RunGroup]
+):
+    """Plot the MAE under worse conditions, a panel for each kind.
 
     Args:
-        lines: What to draw, all tested on the same examples.
-        members: All groups on these data, among which it is drawn.
+        lines: Groups to draw, all tested on the same examples.
+        members: All groups on these data, which fix the looks.
 
     Returns:
-        None where there is no such condition.
+        The figure; None where there is no such condition.
     """
     names = [
         name
@@ -252,12 +255,59 @@ def plot_conditions(lines: list[tuple[Group, groups.Conditions]], members: list[
 
 
 def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, float]]:
-    """Return values of a condition and the MAE there, the unworsened one included.
+    """Return values of a condition with the MAE there, the normal one included.
 
-    That has all nodes, no offset and no error; its SNR is not one number.
+    The normal one has all nodes, no offset and no error; its SNR is no single number.
     """
     points = {value: mae for (kind, value), mae in found.mae.items() if kind == name}
     plain = {"num_nodes": found.num_nodes, "clock_offset": 0.0, "position_error": 0.0}
     if points and name in plain and ("none", 0.0) in found.mae:
         points[float(plain[name])] = found.mae["none", 0.0]
     return sorted(points.items())
+
+
+def plot_learning_curves(shown: list[RunGroup], members: list[RunGroup]):
+    """Plot the losses above their floors and the validation MAE.
+
+    The first converged run of each group is shown.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    styles = style.styles(members)
+    for one in shown:
+        epochs = one.converged[0]["epochs"]
+        numbers = [epoch["epoch"] for epoch in epochs]
+        look = styles[one.method, one.variant] | {"marker": ""}
+        validation, train = (
+            [epoch[split]["kl"] for epoch in epochs]
+            for split in ("validation", "train")
+        )
+        left.plot(numbers, validation, **look, label=style.name(one))
+        left.plot(numbers, train, **look, alpha=0.4)
+        right.plot(numbers, [e["validation"]["mae"] for e in epochs], **look)
+    left.set(xlabel="epoch", ylabel="loss above its floor", yscale="log")
+    left.set_title("validation; faint: training", fontsize="medium")
+    right.set(xlabel="epoch", ylabel="validation MAE in m", yscale="log")
+    style.legend(figure, left)
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        style.plain_ticks(axes)
+    return figure
+
+
+def plot_error_distribution(shown: Shown, members: list[RunGroup]):
+    """Plot the share of test sources below each error, seeds pooled."""
+    figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    styles = style.styles(members)
+    for one, predictions in shown:
+        values = np.concatenate([style.distances(p).ravel() for p in predictions])
+        share = np.arange(1, len(values) + 1) / len(values)
+        look = styles[one.method, one.variant] | {"marker": ""}
+        axes.plot(np.sort(values), share, **look, label=style.name(one))
+    known = groups.quantization_errors([one for one, _ in shown if one.scheme])
+    for resolution, limit in sorted(known.items())[-1:]:
+        label = f"QE at I = {resolution}, {limit:.3f} m"
+        axes.axvline(limit, color="gray", dashes=(2, 2), label=label)
+    axes.set(xscale="log", xlabel="error in m", ylabel="share of test sources")
+    axes.grid(alpha=0.3)
+    style.legend(figure, axes)
+    return figure

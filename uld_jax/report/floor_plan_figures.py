@@ -1,9 +1,9 @@
-"""Figures of rooms from above: where talkers are, and where they are said to be."""
+"""Floor plans with true and predicted positions, and maps of distributions."""
 
 import numpy as np
 
 from uld_jax.report import style
-from uld_jax.report.groups import Group
+from uld_jax.report.groups import RunGroup
 from uld_jax.report.style import Shown, plt
 
 _MAPS = 4
@@ -21,11 +21,11 @@ def _draw_room(axes, room_size, nodes) -> None:
     )
 
 
-def plot_floor_plans(shown: Shown, members: list[Group], num_shown: int = 150):
-    """Return a figure of truth and estimates on floor plans.
+def plot_floor_plans(shown: Shown, members: list[RunGroup], num_shown: int = 150):
+    """Plot truth and estimates on floor plans.
 
-    All examples in one room: a plan for each method, with arrows from truth to
-    estimate. Rooms that differ: a plan for each of the first rooms, with all methods.
+    If all examples share one room: a plan for each method, with arrows from truth to
+    estimate. Otherwise a plan for each of the first rooms, with all methods.
     """
     first = shown[0][1][0]
     facts = (first["room_size"], first["node_positions"])
@@ -108,11 +108,10 @@ def _room_title(predictions: dict, k: int) -> str:
     return ", ".join(parts)
 
 
-def plot_maps(one: Group, predictions: dict):
-    """Return a figure of predicted distributions: a column for each of a few examples.
+def plot_maps(one: RunGroup, predictions: dict):
+    """Plot predicted distributions, a column for each of a few examples.
 
-    With several sources there is a row for each, in the order of the network's
-    outputs.
+    With several sources each has a row, in the order of the network's outputs.
     """
     planes = predictions["planes"][:_MAPS]
     count, num_sources = planes.shape[:2]
@@ -125,8 +124,8 @@ def plot_maps(one: Group, predictions: dict):
     )
     for (source, k), axes in np.ndenumerate(grid):
         room, plane = predictions["room_size"][k], planes[k, source]
-        # Grid points lie at the centers of their pixels, half of which stick out
-        # of the room at the walls; cells fill the room.
+        # A grid point is the center of its pixel, so that pixels at the walls extend
+        # half their size beyond the room; cells fill the room.
         has_points = len(plane) > one.resolution
         margin = room[:2] / one.resolution / 2 if has_points else (0, 0)
         axes.imshow(

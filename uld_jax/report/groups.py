@@ -1,4 +1,4 @@
-"""Records to groups: runs of one method, tested on the same data, seeds apart."""
+"""Groups of runs: one method on the same test data, with different seeds."""
 
 import collections
 import dataclasses
@@ -10,18 +10,85 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from uld_jax.labels import titles
-from uld_jax.report import tested_on, variants
-from uld_jax.report.tested_on import Data
+from uld_jax.report import paper, variants
 from uld_jax.storage import records
+
+# Settings of the test data; they do not change how a network is trained.
+SETTINGS = ("data.name", "data.noise_field", "data.engine")
+
+# Data sets of one room share their test split; their names begin so.
+_ROOMS = ("simulated/twin_r", "libri_adhoc40/")
+_TRAINED_AT = {
+    records.DEV: "the dev positions",
+    records.ANYWHERE: "any places",
+    records.TEST_ONLY: "no places",
+}
+
+
+class Data(NamedTuple):
+    """Test data of a run. Only runs with equal test data are compared.
+
+    A data set, its held-out form, its compact form and those that differ in their
+    training positions alone have the same test examples, and the same name here.
+    """
+
+    name: str
+    speech: str  # Fingerprint of the corpus, or of its test part.
+    noise: str  # Likewise.
+    noise_field: str
+    engine: str
+    test_size: int
+
+    @property
+    def table(self) -> str | None:
+        """The paper's table on these data, by name; None for other data."""
+        return (paper.table_of(self.name) or (None, None))[0]
+
+    @property
+    def printed(self) -> paper.Printed | None:
+        """The paper's values on these data by resolution; None without any."""
+        return (paper.table_of(self.name) or (None, None))[1]
+
+    @classmethod
+    def of(cls, run: dict) -> "Data":
+        """Return the test data of a run."""
+        data, settings = run["data"], run["settings"]["data"]
+        name, _ = split_name(data["name"])
+        corpus = data["corpus"]
+        return cls(
+            name=name,
+            speech=corpus.get("test_fingerprint", corpus.get("fingerprint", "")),
+            noise=data.get("noise", {}).get("fingerprint", ""),
+            noise_field=settings["noise_field"],
+            engine=settings["engine"],
+            test_size=data["sizes"]["test"],
+        )
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """Split a data set's name into that of its test split and its training positions.
+
+    The second is None where the data set is the only one of its room.
+    """
+    name, colon, version = name.partition(":")
+    for ending in (records.HELD_OUT, records.COMPACT):
+        name = name.removesuffix(ending)
+    trained_at = None
+    if name.startswith(_ROOMS):
+        trained_at = "the training positions"
+        for ending, words in _TRAINED_AT.items():
+            if name.endswith(ending):
+                name, trained_at = name.removesuffix(ending), words
+    return name + colon + version, trained_at
 
 
 class Conditions(NamedTuple):
-    """What is known of a group under worse conditions.
+    """Results of a group under worse conditions.
 
     Attributes:
-        mae: Mean over the runs of the MAE, by name and value of the condition.
-        examples: Test examples it was found on.
-        num_nodes: Nodes they have.
+        mae: MAE, mean over the runs, by name and value of the condition.
+        examples: Number of test examples.
+        num_nodes: Number of their nodes.
     """
 
     mae: dict[tuple[str, float], float]
@@ -30,17 +97,17 @@ class Conditions(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
-    """Runs that ended and differ in their seed alone.
+class RunGroup:
+    """Finished runs that differ in their seed alone.
 
     Attributes:
-        data: What they were tested on.
+        data: Their test data.
         settings: The settings that they share, by dotted key.
-        runs: Their records, those of diverged runs too.
-        variant: What tells their settings from others' on the same data, the label
-            aside; "base" for those of most runs where there are many kinds, and of
-            these the most like the others; empty where all are of a kind.
-        details: The same, at length for "base".
+        runs: Their records, diverged runs included.
+        variant: How their settings, apart from the label, differ from those of others
+            on the same data. Empty without others; "base" for the reference among
+            three kinds or more.
+        details: The same, in full for "base".
     """
 
     data: Data
@@ -71,13 +138,13 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The method in print, with what tells it from others of its kind."""
+        """The method in print, with its variant."""
         return f"{self.title} ({self.variant})" if self.variant else self.title
 
     @property
     def converged(self) -> list[dict]:
         """The runs that are done, except networks whose training did not converge."""
-        # Baselines have no such key, and networks that were only tested have None.
+        # Networks that were only tested have None; baselines have no such key.
         return [
             run
             for run in self.runs
@@ -86,7 +153,7 @@ class Group:
 
     @property
     def validation_mae(self) -> float | None:
-        """Mean over the runs of the best epoch's, by which I is chosen for figures."""
+        """Validation MAE of the best epoch, mean over the runs; chooses I for figures."""
         best = [
             min(epoch["validation"]["mae"] for epoch in run["epochs"])
             for run in self.converged
@@ -95,15 +162,15 @@ class Group:
         return statistics.mean(best) if best else None
 
     def metric(self, name: str, factor: float = 1.0, digits: int = 3) -> str:
-        """Return a test metric's mean over the runs, with its standard deviation."""
+        """Format a test metric: mean over the runs and standard deviation."""
         return self.spread(
             [factor * run["test"][name] for run in self.converged], digits
         )
 
     def spread(self, values: list[float], digits: int = 3) -> str:
-        """Return the mean of the converged runs' values with its standard deviation.
+        """Format the mean of the converged runs' values and its standard deviation.
 
-        "/" without any; where some did not converge it is said how many did.
+        "/" without any. If some runs did not converge, the text counts those that did.
         """
         if not values:
             return "/"
@@ -114,9 +181,9 @@ class Group:
         return f"{text} ({len(values)} of {len(self.runs)})" if left_out else text
 
     def conditions(self) -> Conditions | None:
-        """Return what is known of the converged runs under worse conditions.
+        """Collect the results of the converged runs under worse conditions.
 
-        A condition that not all of those tested have come to yet is left out.
+        A condition is left out until all of the tested runs have it.
 
         Raises:
             ValueError: If they were tested on different numbers of examples.
@@ -135,7 +202,7 @@ class Group:
             folders = ", ".join(run["folder"] for run in self.converged)
             raise ValueError(
                 f"{records.CONDITIONS_FILE} is of {sorted(sizes)} examples in "
-                f"{folders}; make them anew with the same number"
+                f"{folders}; remove them and run uld_jax robustness with one --examples"
             )
         return Conditions(
             {
@@ -148,22 +215,25 @@ class Group:
         )
 
 
-def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[Group], list[str]]:
-    """Return the groups of the runs at or below some paths, and others' folders.
+def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[RunGroup], list[str]]:
+    """Read the runs at or below some paths.
+
+    Returns:
+        The groups of the finished runs, and the folders of the others.
 
     Raises:
-        FileNotFoundError, ValueError: As `records.read` and `group`, or if no run
-            has ended.
+        FileNotFoundError, ValueError: As `records.read` and `group`, or if no run is
+            finished.
     """
     ended, others = records.read_finished(paths, ("done", "diverged"))
     return group(ended), others
 
 
-def group(runs: list[dict]) -> list[Group]:
-    """Return runs in groups that differ in their seed alone, in table order.
+def group(runs: list[dict]) -> list[RunGroup]:
+    """Group runs that differ in their seed alone, in the order of tables.
 
-    That is by data, networks before baselines, then by scheme and resolution, and the
-    settings of most runs first.
+    Sorted by test data, networks before baselines, then by scheme and resolution; the
+    settings of most runs come first.
 
     Raises:
         ValueError: If two runs are alike in everything, their seed included.
@@ -172,8 +242,8 @@ def group(runs: list[dict]) -> list[Group]:
     for run in runs:
         settings = records.identity(run["settings"])
         seed = settings.pop("seed", None)  # A baseline has none.
-        _, trained_at = tested_on.split_name(run["data"]["name"])
-        for key in tested_on.SETTINGS:
+        _, trained_at = split_name(run["data"]["name"])
+        for key in SETTINGS:
             settings.pop(key, None)
         if settings.get("train.epochs") == 0:
             for key in variants.OF_TRAINING & settings.keys():
@@ -192,7 +262,7 @@ def group(runs: list[dict]) -> list[Group]:
                 )
         members.append(run)
     groups = [
-        Group(data, json.loads(settings), tuple(members))
+        RunGroup(data, json.loads(settings), tuple(members))
         for (data, settings), members in found.items()
     ]
     groups.sort(key=lambda one: (one.data, json.dumps(one.settings, sort_keys=True)))
@@ -215,18 +285,18 @@ def group(runs: list[dict]) -> list[Group]:
     return named
 
 
-def by_data(groups: list[Group]) -> dict[Data, list[Group]]:
-    """Return groups by what they were tested on."""
+def by_data(groups: list[RunGroup]) -> dict[Data, list[RunGroup]]:
+    """Sort groups by their test data."""
     found = collections.defaultdict(list)
     for one in groups:
         found[one.data].append(one)
     return dict(found)
 
 
-def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
-    """Return the networks' groups by variant, that of most runs and the base first.
+def by_variant(groups: list[RunGroup]) -> dict[str, list[RunGroup]]:
+    """Sort the networks' groups by variant: most runs first, then the base.
 
-    Of as many runs, training without PIT comes last.
+    With equally many runs, training without PIT comes last.
     """
     found = collections.defaultdict(list)
     for one in groups:
@@ -241,11 +311,11 @@ def by_variant(groups: list[Group]) -> dict[str, list[Group]]:
     return dict(sorted(found.items(), key=rank))
 
 
-def representatives(groups: list[Group]) -> list[Group]:
-    """Return what to draw of many groups: the baselines, and networks at one I each.
+def representatives(groups: list[RunGroup]) -> list[RunGroup]:
+    """Choose the groups that figures show: baselines, and networks at one I each.
 
-    Of a scheme and variant, the I of least validation MAE is taken; of networks that
-    were only tested, every I. A scheme of which no run converged is left out.
+    For each scheme and variant this is the I of least validation MAE; networks that
+    were only tested are shown at every I. Groups without a converged run are left out.
     """
     best = {}
     for one in groups:
@@ -259,12 +329,12 @@ def representatives(groups: list[Group]) -> list[Group]:
 
 
 def tested_alike(
-    groups: list[Group],
-) -> dict[int, list[tuple[Group, Conditions]]]:
-    """Return groups that were tested under worse conditions, by number of examples.
+    groups: list[RunGroup],
+) -> dict[int, list[tuple[RunGroup, Conditions]]]:
+    """Sort groups tested under worse conditions by their number of examples.
 
     Raises:
-        ValueError: As `Group.conditions`.
+        ValueError: As `RunGroup.conditions`.
     """
     found = collections.defaultdict(list)
     for one in groups:
@@ -273,11 +343,11 @@ def tested_alike(
     return dict(sorted(found.items()))
 
 
-def quantization_errors(members: list[Group]) -> dict[int, float]:
-    """Return the test set's QE at each resolution that some run knows it at.
+def quantization_errors(members: list[RunGroup]) -> dict[int, float]:
+    """Collect the test set's QE at each resolution that some record gives.
 
     Raises:
-        ValueError: If two runs do not agree: they were tested on other examples.
+        ValueError: If two records disagree: they were tested on other examples.
     """
     found = {}
     for one in members:
@@ -299,12 +369,12 @@ def quantization_errors(members: list[Group]) -> dict[int, float]:
     return {resolution: value for resolution, (_, value) in found.items()}
 
 
-def _num_runs(groups: list[Group]) -> int:
+def _num_runs(groups: list[RunGroup]) -> int:
     return sum(len(one.runs) for one in groups)
 
 
-def _name_variants(groups: list[Group]) -> list[Group]:
-    """Return groups with what tells them from one another, the label aside."""
+def _name_variants(groups: list[RunGroup]) -> list[RunGroup]:
+    """Name what distinguishes groups from one another, the label aside."""
     settings = [
         {key: value for key, value in one.settings.items() if key[:6] != "label."}
         for one in groups

@@ -12,10 +12,10 @@ class Table:
     """A table of texts.
 
     Attributes:
-        caption: What stands above it; **bold** and `code` as in Markdown.
+        caption: Text above it; **bold** and `code` as in Markdown.
         header: Names of the columns.
         rows: Their cells.
-        notes: What stands below it.
+        notes: Text below it.
     """
 
     caption: str
@@ -24,16 +24,16 @@ class Table:
     notes: str = ""
 
     def markdown(self) -> str:
-        """Return it in Markdown."""
+        """Format it as Markdown."""
         table = to_markdown(self.header, self.rows)
         return "\n\n".join(filter(None, (self.caption, table, self.notes)))
 
     def html(self) -> str:
-        """Return it in HTML."""
+        """Format it as HTML."""
         lines = [f"<p>{_to_html(self.caption)}</p>", "<table>"]
         for row, tag in [(self.header, "th"), *((row, "td") for row in self.rows)]:
             cells = "".join(f"<{tag}>{_to_html(cell)}</{tag}>" for cell in row)
-            # What begins a new label has a line above.
+            # A rule above each new label.
             kind = ' class="first"' if row[0] else ""
             lines.append(f"<tr{kind}>{cells}</tr>")
         lines.append("</table>")
@@ -49,7 +49,7 @@ def _to_html(text: str) -> str:
 
 
 def to_markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table with columns of even width."""
+    """Format a Markdown table with columns of even width."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     ruler = ["-" * max(width, 1) for width in widths]
     return "\n".join(
@@ -59,12 +59,12 @@ def to_markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def markdown(tables: list[Table]) -> str:
-    """Return tables in Markdown, one after another."""
+    """Format tables as Markdown, one after another."""
     return "\n\n".join(table.markdown() for table in tables)
 
 
 def replace_marked(text: str, table: str, mark: str = MARK) -> str:
-    """Return a text with the part between its marks replaced.
+    """Replace the part of a text between its marks.
 
     Raises:
         ValueError: If the text lacks the marks.

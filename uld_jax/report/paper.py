@@ -1,4 +1,4 @@
-"""What the paper prints: the values of its tables.
+"""The values of the paper's tables.
 
 Feng, Zhang, Li: "Quantization-Error-Free Soft Label for 2D Sound Source
 Localization", ISCSLP 2024. ACC in percent, QE and MAE in meters.
@@ -92,8 +92,7 @@ TABLE_4_2 = Printed(  # On Ad-r2.
     },
 )
 
-# By the beginning of a data set's name the table that is about such data: what it is
-# called here, and what the paper prints, by resolution.
+# By the beginning of a data set's name: the table on such data and its values.
 _TWIN = "Table 4 in a simulated twin of its room"
 _TABLES = (
     ("simulated/l1", ("Table 1", None)),
@@ -107,12 +106,12 @@ _TABLES = (
 
 
 def table_of(name: str) -> tuple[str, Printed | None] | None:
-    """Return the name of the table on such data, and what is printed by resolution.
+    """Return the paper's table on a data set and its values by resolution.
 
-    None for other data; nothing is by resolution in Table 1.
+    None for other data. Table 1 has no values by resolution.
 
     Args:
-        name: Of the data set, such as "simulated/ad1_reduced:1.0.0".
+        name: Name of the data set, such as "simulated/ad1_reduced:1.0.0".
     """
     found = [table for start, table in _TABLES if name.startswith(start)]
     return found[0] if found else None

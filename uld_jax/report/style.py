@@ -6,7 +6,7 @@ import numpy as np
 
 from uld_jax.labels import titles
 from uld_jax.report import groups
-from uld_jax.report.groups import Group
+from uld_jax.report.groups import RunGroup
 from uld_jax.storage import records
 
 try:
@@ -18,7 +18,7 @@ try:
 except ImportError:
     plt = None
 
-Shown = list[tuple[Group, list[dict]]]  # Groups with the predictions of their runs.
+Shown = list[tuple[RunGroup, list[dict]]]  # Groups with the predictions of their runs.
 
 _SPARE = (("#56B4E9", "D"), ("#8C6D31", "<"), ("#7F7F7F", ">"))
 _LINES = ("-", "--", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
@@ -26,11 +26,10 @@ _FILLS = ("full", "none", "left", "top", "right", "bottom")
 _BASELINE_LINE = "-."
 
 
-def styles(members: list[Group]) -> dict[tuple[str, str], dict]:
-    """Return color, marker and line of each method and variant.
+def styles(members: list[RunGroup]) -> dict[tuple[str, str], dict]:
+    """Choose color, marker and line of each method and variant.
 
-    The color and marker say which method, the line and the marker's filling which
-    kind of training.
+    Color and marker show the method, line and filling the kind of training.
     """
     places = {v: place for place, v in enumerate(groups.by_variant(members))}
     unknown = sorted({one.method for one in members} - titles.LOOKS.keys())
@@ -50,8 +49,8 @@ def styles(members: list[Group]) -> dict[tuple[str, str], dict]:
     return found
 
 
-def name(one: Group) -> str:
-    """Return what legends call a group: the method, I, and its variant."""
+def name(one: RunGroup) -> str:
+    """Name a group for legends: method, I and variant."""
     words = (
         one.title if one.resolution is None else f"{one.title}, I = {one.resolution}"
     )
@@ -80,7 +79,7 @@ def plain_ticks(axes) -> None:
 
 
 def read_predictions(run: dict) -> dict | None:
-    """Return the predictions beside a record, or None where they are missing."""
+    """Read the predictions beside a record; None if they are missing."""
     path = pathlib.Path(run["folder"]) / records.PREDICTIONS_FILE
     if not path.exists():
         return None
@@ -89,5 +88,5 @@ def read_predictions(run: dict) -> dict | None:
 
 
 def distances(predictions: dict) -> np.ndarray:
-    """Return the error [n, S] of each source in meters."""
+    """Compute the error [n, S] of each source in meters."""
     return np.linalg.norm(predictions["predicted"] - predictions["positions"], axis=-1)

@@ -1,25 +1,21 @@
-"""Records to the paper's tables, the paper's values beside ours.
-
-    uld_jax tables runs/l1
-    uld_jax tables results/l1_reduced --markdown=results/l1_reduced/table1.md
-    uld_jax tables results/l1_reduced --update=README.md
-    uld_jax tables results/ad1 --update=README.md --mark=ad1
+"""The paper's tables, made from records, with the paper's values beside ours.
 
 Table 1 is made of runs on L-1, Table 2 on Ad-1, Table 3 on Ad-2, Table 4 on Ad-r1 and
-Ad-r2 and on the simulated twin of their room; below them are the kinds of training side
-by side, places seen in training and unseen, and worse conditions, where there are such.
-`--update` puts the tables between the lines `<!-- results -->` and
-`<!-- /results -->` of a file, or another word by `--mark`.
+Ad-r2 and on the simulated twin of their room. Kinds of training, seen and unseen
+positions and worse conditions follow, where records have them.
 """
 
+import textwrap
 from collections.abc import Container
 
 from uld_jax.labels import titles
 from uld_jax.report import captions, comparison_tables, groups, paper
-from uld_jax.report.groups import Group
+from uld_jax.report.groups import RunGroup
 from uld_jax.report.markdown import Table
 
 KINDS = ("paper", "training", "places", "conditions")
+SUMMARY = "summary"  # A narrow table for a README; only where it is asked for.
+_SUMMARY_WIDTH = 98
 
 _NETWORK_NOTES = (
     "ULD labels (I + 1)² grid points, and its ACC asks for the nearest of them; the "
@@ -34,17 +30,17 @@ _NOTES = (
 _BASELINE_NOTES = " Baselines know no cells: their positions are the same at every I."
 
 
-def make(members: list[Group], only: Container[str] = KINDS) -> list[Table]:
-    """Return the tables of some groups, one data set after another.
+def make(members: list[RunGroup], only: Container[str] = KINDS) -> list[Table]:
+    """Make the tables of some groups, one data set after another.
 
     Args:
         members: The groups.
-        only: Which of `KINDS`: "paper", the paper's Tables 1 to 4 and their like;
-            "training", labels trained in several ways side by side; "places", seen in
-            training or not; "conditions".
+        only: Some of `KINDS`: "paper", the paper's Tables 1 to 4 and similar ones;
+            "training", labels trained in several ways; "places", positions seen in
+            training or not; "conditions", worse ones; "summary", a narrow table.
 
     Raises:
-        ValueError: If runs that were tested on the same data know another QE of it.
+        ValueError: If runs on the same test data disagree about its QE.
     """
     tables = []
     for same in groups.by_data(members).values():
@@ -52,6 +48,8 @@ def make(members: list[Group], only: Container[str] = KINDS) -> list[Table]:
             tables.append(_table_1(same))
         elif "paper" in only:
             tables += _tables_by_resolution(same)
+        if SUMMARY in only:
+            tables.append(_summary(same))
         if "training" in only:
             tables += comparison_tables.side_by_side(same)
         if "places" in only:
@@ -61,8 +59,8 @@ def make(members: list[Group], only: Container[str] = KINDS) -> list[Table]:
     return tables
 
 
-def _table_1(members: list[Group]) -> Table:
-    """Return Table 1: the labels on L-1."""
+def _table_1(members: list[RunGroup]) -> Table:
+    """Make Table 1: the labels on L-1."""
     header = ["Label", "I", "ACC % (paper)", "ACC % (ours)", "MAE m (paper)"]
     header += ["MAE m (ours)", "median m", "90th pct. m", "cell ACC %", "QE m", "runs"]
     # The paper's QE is that of one-hot, whose cells are its outputs.
@@ -70,10 +68,7 @@ def _table_1(members: list[Group]) -> Table:
     limit = "" if limit is None else f"{limit:.3f}"
     rows = [["QE", "", "100.00", "", f"{paper.TABLE_1_QE:.3f}", limit, *[""] * 5]]
     for one in members:
-        printed = None
-        if one.settings.get("label.outputs_per_axis") == paper.TABLE_1_OUTPUTS:
-            printed = paper.TABLE_1.get(one.scheme)
-        acc, mae = printed or (None, None)
+        acc, mae = _table_1_values(one) or (None, None)
         distances = [one.metric("mae"), one.metric("median"), one.metric("p90")]
         rows.append(
             [
@@ -94,10 +89,48 @@ def _table_1(members: list[Group]) -> Table:
     )
 
 
-def _tables_by_resolution(members: list[Group]) -> list[Table]:
-    """Return Tables 2 to 4, or their like on other data: a table for each variant.
+def _table_1_values(one: RunGroup) -> tuple[float, float] | None:
+    """Return the paper's ACC and MAE of a label in Table 1; None for other groups."""
+    if one.data.table != "Table 1":
+        return None
+    if one.settings.get("label.outputs_per_axis") != paper.TABLE_1_OUTPUTS:
+        return None
+    return paper.TABLE_1.get(one.scheme)
 
-    The first, of most runs, has the baselines and all of the paper's values.
+
+def _printed_mae(one: RunGroup) -> float | None:
+    """Return the paper's MAE of a label at one I in Tables 2 to 4."""
+    maes = one.data.printed.mae.get(one.scheme) if one.data.printed else None
+    if maes is None or one.resolution not in paper.RESOLUTIONS:
+        return None
+    return maes[paper.RESOLUTIONS.index(one.resolution)]
+
+
+def _summary(members: list[RunGroup]) -> Table:
+    """Make a narrow table: each method's I, MAE and QE beside the paper's MAE."""
+    rows = []
+    for one in members:
+        _, printed = _table_1_values(one) or (None, _printed_mae(one))
+        rows.append(
+            [
+                one.label,
+                str(one.resolution or ""),
+                "" if printed is None else f"{printed:.3f}",
+                one.metric("mae"),
+                one.metric("median"),
+                one.metric("quantization_error") if one.scheme else "",
+            ]
+        )
+    caption = captions.caption(f"Test errors on `{members[0].data.name}`", members)
+    header = ["Method", "I", "MAE m (paper)", "MAE m (ours)", "median m", "QE m"]
+    lines = textwrap.wrap(caption, _SUMMARY_WIDTH, break_on_hyphens=False)
+    return Table("\n".join(lines), header, rows)
+
+
+def _tables_by_resolution(members: list[RunGroup]) -> list[Table]:
+    """Make Tables 2 to 4, or similar ones on other data, one for each variant.
+
+    The first, with most runs, has the baselines and all of the paper's values.
     """
     data = members[0].data
     printed = data.printed
@@ -144,9 +177,9 @@ def _limit_rows(columns, limits: dict[int, float], printed) -> list[list[str]]:
 
 
 def _scheme_rows(
-    scheme: str, ours: dict[int, Group], columns, printed
+    scheme: str, ours: dict[int, RunGroup], columns, printed
 ) -> list[list[str]]:
-    """Return the rows of one label: the paper's and ours, by resolution."""
+    """Make the rows of one label: the paper's values and ours, by resolution."""
 
     def row(name, factor=1.0, digits=3):
         return [
@@ -169,14 +202,14 @@ def _scheme_rows(
     return _titled(titles.title(scheme), rows)
 
 
-def _is_feasible(ours: dict[int, Group], resolution: int) -> bool:
-    """Return whether a scheme has something to choose from: more than one output."""
+def _is_feasible(ours: dict[int, RunGroup], resolution: int) -> bool:
+    """Check whether a scheme has more than one output to choose from."""
     one = next(iter(ours.values()))
     extra = one.settings["label.outputs_per_axis"] - one.resolution
     return resolution + extra > 1
 
 
-def _baseline_rows(one: Group, columns) -> list[list[str]]:
+def _baseline_rows(one: RunGroup, columns) -> list[list[str]]:
     def accuracy(column):
         found = [run["test"].get("by_resolution", {}) for run in one.converged]
         shares = [by[str(column)]["cell_accuracy"] for by in found if str(column) in by]
@@ -191,7 +224,7 @@ def _baseline_rows(one: Group, columns) -> list[list[str]]:
 
 
 def _printed(values: tuple[float | None, ...], columns, digits: int) -> list[str]:
-    """Return a row of the paper, empty where it has no column."""
+    """Format a row of the paper, empty where it has no column."""
     by_column = dict(zip(paper.RESOLUTIONS, values, strict=True))
     return [
         ""

@@ -1,12 +1,12 @@
-"""In words, what tells the settings of runs apart."""
+"""Differences between the settings of runs, in words."""
 
 import json
 
 BEGUN_FROM = "init.data"
 EPOCHS = "train.epochs"
-BEGUN_KIND = "init.kind"  # Hash of how that network came to be.
-TRAINED_AT = "data.trained_at"  # Said by the name of the data set.
-# What does not matter where nothing is trained.
+BEGUN_KIND = "init.kind"  # Hash of how that network was trained.
+TRAINED_AT = "data.trained_at"  # From the name of the data set.
+# Irrelevant where nothing is trained.
 OF_TRAINING = frozenset(
     {f"train.{key}" for key in ("batch_size", "learning_rate", "fine_tuning_rate")}
     | {f"train.{key}" for key in ("schedule", "plateau_factor", "plateau_patience")}
@@ -15,7 +15,7 @@ OF_TRAINING = frozenset(
     | {f"data.{key}" for key in ("position_error", "epoch_examples", "speech_hours")}
 )
 
-# Settings in words; others are told as they are.
+# Settings in words; others are printed as they are.
 _WORDS = {
     ("data.source", "prepared"): "fixed training set",
     ("data.source", "compact"): "fixed training set in compact form",
@@ -27,20 +27,20 @@ _WORDS = {
     ("train.permutation_invariant", False): "no PIT",
 }
 
-# What is there to be compared with, and comes after what it is compared with.
+# An ablation comes after what it is compared with.
 _ABLATION = ("train.permutation_invariant", False)
 
 
 def is_ablation(settings: dict) -> bool:
-    """Return whether settings are there to be compared with others alone."""
+    """Check whether settings are an ablation of others."""
     key, value = _ABLATION
     return settings.get(key) == value
 
 
 def choose_base(kinds: dict[str, int]) -> dict:
-    """Return the settings that others are told apart from.
+    """Choose the settings to which others are compared.
 
-    Those of most runs; of as many, no ablation, and the most like the others.
+    Those of most runs; with equally many no ablation, and the nearest to the others.
 
     Args:
         kinds: Number of runs by settings, as JSON.
@@ -55,7 +55,7 @@ def choose_base(kinds: dict[str, int]) -> dict:
 
 
 def changed(own: dict, other: dict) -> set[str]:
-    """Return the keys of which settings have different values, as far as they matter."""
+    """Return the keys whose values differ, as far as they matter."""
     missing = object()
     tested_alone = 0 in (own.get(EPOCHS), other.get(EPOCHS))
     ignored = OF_TRAINING if tested_alone else frozenset()
@@ -67,7 +67,7 @@ def changed(own: dict, other: dict) -> set[str]:
 
 
 def differences(own: dict, others: list[dict]) -> str:
-    """Return in words in what settings differ from others."""
+    """Describe how settings differ from others."""
     words = []
     for key in sorted(set().union(*(changed(own, other) for other in others))):
         if key == BEGUN_FROM:
@@ -92,5 +92,5 @@ def differences(own: dict, others: list[dict]) -> str:
 
 
 def _trained_otherwise(own: dict, others: list[dict]) -> bool:
-    """Return whether others were trained, too, over another number of epochs."""
+    """Check whether others were trained for another number of epochs."""
     return any(other.get(EPOCHS) not in (0, own[EPOCHS]) for other in others)
