@@ -22,7 +22,7 @@ def filled(name, index, value):
 
 
 def check(changes):
-    batches.check(**{**GOOD, **changes}, least_nodes=3)
+    batches.prepare(**{**GOOD, **changes}, least_nodes=3)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_what_absent_nodes_hold_is_no_matter():
 
 def test_inside_a_program_shapes_alone_are_known():
     def program(signals, node_positions, room_size, mask):
-        batches.check(signals, node_positions, room_size, mask, least_nodes=3)
+        batches.prepare(signals, node_positions, room_size, mask, least_nodes=3)
         with pytest.raises(batches.RecordingError, match="mask has shape"):
-            batches.check(signals, node_positions, room_size, mask[1:], least_nodes=3)
+            batches.prepare(signals, node_positions, room_size, mask[1:], least_nodes=3)
         return batches.finish(signals)
 
     wrong = {**GOOD, **filled("room_size", 0, -1.0), "mask": np.zeros((2, 4), bool)}

@@ -77,7 +77,7 @@ def test_smoothing_is_a_triangle_over_the_positive_part():
 
 def test_exact_delays_give_the_source_to_a_centimeter():
     signals, nodes, rooms, sources = free_field_rooms()
-    found = srp_phat.localize(signals, nodes, rooms)
+    found = srp_phat.srp_phat(signals, nodes, rooms)
     assert distances(found, sources).max() < 0.01
 
 
@@ -86,7 +86,7 @@ def test_no_place_on_the_plan_is_worth_more():
     signals, nodes, rooms, _ = free_field_rooms()
     noise = np.random.default_rng(5).normal(size=signals.shape)
     noisy = (signals / signals.std(-1, keepdims=True) + noise).astype(np.float32)
-    found = np.asarray(srp_phat.localize(noisy, nodes, rooms))
+    found = np.asarray(srp_phat.srp_phat(noisy, nodes, rooms))
     for room in range(2):
         axes = [np.arange(0.01, side, 0.02) for side in rooms[room, :2]]
         plan = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -98,7 +98,7 @@ def test_no_place_on_the_plan_is_worth_more():
 
 def test_two_sources_are_found_the_stronger_first():
     signals, nodes, rooms, sources = free_field_rooms(2, levels=(0.8, 1.0), seed=1)
-    found = srp_phat.localize(signals, nodes, rooms, num_sources=2)
+    found = srp_phat.srp_phat(signals, nodes, rooms, num_sources=2)
     error = distances(found, sources)
     assert np.minimum(error[:, 0, 1], error[:, 0, 0]).max() < 0.01
     np.testing.assert_array_equal(error.argmin(axis=2), [[1, 0], [1, 0]])
@@ -111,7 +111,7 @@ def test_sources_are_kept_half_a_meter_apart(gap):
     rng = np.random.default_rng(9)
     sources = np.array([[2.0, 3.0, 0.95], [2.0 + gap, 3.0, 0.95]])
     signals = np.stack([free_field(rng, sources, one, 4000) for one in nodes])
-    found = np.asarray(srp_phat.localize(signals, nodes, rooms, num_sources=2))
+    found = np.asarray(srp_phat.srp_phat(signals, nodes, rooms, num_sources=2))
     error = distances(found, sources[None])
     assert error.min(axis=2)[:, 0].max() < 0.01
     assert (error.min(axis=1).max() < 0.01) == (gap > 0.5)
@@ -127,7 +127,7 @@ def test_nodes_at_any_height_find_sources_at_the_walls():
     sources = np.array([[[0.03, 9.4, height]], [[5.0, 0.0, height]]])
     both = zip(sources, nodes, strict=True)
     signals = np.stack([free_field(rng, *places, 4000) for places in both])
-    found = srp_phat.localize(signals, nodes, rooms)
+    found = srp_phat.srp_phat(signals, nodes, rooms)
     assert distances(found, sources).max() < 0.01
 
 
@@ -135,16 +135,16 @@ def test_silence_is_somewhere_in_the_room():
     signals, nodes, rooms, sources = free_field_rooms()
     one_silent = signals.copy()
     one_silent[:, 2] = 0.0
-    found = srp_phat.localize(one_silent, nodes, rooms)
+    found = srp_phat.srp_phat(one_silent, nodes, rooms)
     assert distances(found, sources).max() < 0.01
-    nowhere = np.asarray(srp_phat.localize(0 * signals, nodes, rooms))
+    nowhere = np.asarray(srp_phat.srp_phat(0 * signals, nodes, rooms))
     assert ((nowhere >= 0) & (nowhere <= rooms[:, None, :2])).all()
 
 
 def test_it_can_be_part_of_a_larger_program():
     signals, nodes, rooms, _ = free_field_rooms()
     mask = np.ones(signals.shape[:2], bool)
-    traced = jax.eval_shape(srp_phat.localize, signals, nodes, rooms, mask)
+    traced = jax.eval_shape(srp_phat.srp_phat, signals, nodes, rooms, mask)
     assert (traced.shape, traced.dtype) == ((2, 1, 2), np.float32)
 
 
@@ -158,6 +158,6 @@ def test_it_can_be_part_of_a_larger_program():
 def test_bad_input_is_named(changes, message):
     signals, nodes, rooms, _ = free_field_rooms()
     with pytest.raises(ValueError, match=message):
-        srp_phat.localize(signals, nodes, rooms, **changes)
+        srp_phat.srp_phat(signals, nodes, rooms, **changes)
     with pytest.raises(batches.RecordingError, match="at least 2"):
-        srp_phat.localize(signals[:, :1], nodes[:, :1], rooms)
+        srp_phat.srp_phat(signals[:, :1], nodes[:, :1], rooms)

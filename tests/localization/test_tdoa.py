@@ -45,7 +45,7 @@ def evidence(nodes, differences, weights):
 
 def test_exact_delays_give_the_source_to_a_centimeter():
     signals, nodes, rooms, sources = free_field_rooms()
-    assert distances(tdoa.localize(signals, nodes, rooms), sources).max() < 0.01
+    assert distances(tdoa.tdoa(signals, nodes, rooms), sources).max() < 0.01
 
 
 def test_differences_are_those_of_the_paths_to_the_loudest_node():
@@ -134,23 +134,23 @@ def test_silence_is_somewhere_in_the_room():
     signals, nodes, rooms, sources = free_field_rooms()
     one_silent = signals.copy()
     one_silent[:, 2] = 0.0
-    found = tdoa.localize(one_silent, nodes, rooms)
+    found = tdoa.tdoa(one_silent, nodes, rooms)
     assert distances(found, sources).max() < 0.01
     in_line = np.stack([np.arange(NUM_NODES)] * 3, axis=-1).astype(np.float32) / 10
     for places in (nodes, np.stack([in_line] * 2), np.ones_like(nodes)):
-        nowhere = np.asarray(tdoa.localize(0 * signals, places, rooms))
+        nowhere = np.asarray(tdoa.tdoa(0 * signals, places, rooms))
         assert ((nowhere >= 0) & (nowhere <= rooms[:, None, :2])).all()
 
 
 def test_it_can_be_part_of_a_larger_program():
     signals, nodes, rooms, sources = free_field_rooms()
-    found = jax.jit(tdoa.localize)(signals, nodes, rooms)
+    found = jax.jit(tdoa.tdoa)(signals, nodes, rooms)
     assert distances(found, sources).max() < 0.01
 
 
 def test_bad_input_is_named():
     signals, nodes, rooms, _ = free_field_rooms()
     with pytest.raises(batches.RecordingError, match="num_sources is 2; time"):
-        tdoa.localize(signals, nodes, rooms, num_sources=2)
+        tdoa.tdoa(signals, nodes, rooms, num_sources=2)
     with pytest.raises(batches.RecordingError, match="0 has 3 nodes; this"):
-        tdoa.localize(signals[:, :3], nodes[:, :3], rooms)
+        tdoa.tdoa(signals[:, :3], nodes[:, :3], rooms)

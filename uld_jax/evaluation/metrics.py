@@ -4,8 +4,8 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
 
 from uld_jax.labels import codes
 
@@ -19,7 +19,8 @@ def distances(predicted: ArrayLike, positions: ArrayLike) -> Float[Array, "..."]
         predicted: Positions (x, y) in meters, [..., 2].
         positions: The true ones, [..., 2].
 
-    >>> distances([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.5], [0.0, 0.0]]).tolist()
+    >>> import uld_jax
+    >>> uld_jax.distances([[1.0, 2.0], [3.0, 4.0]], [[1.0, 2.5], [0.0, 0.0]]).tolist()
     [0.5, 5.0]
     """
     offsets = jnp.asarray(predicted) - jnp.asarray(positions)
@@ -32,7 +33,8 @@ def accuracy(correct: ArrayLike) -> float:
     Args:
         correct: Whether each source's class was found, [N] Booleans.
 
-    >>> accuracy([True, False, True, True])
+    >>> import uld_jax
+    >>> uld_jax.accuracy([True, False, True, True])
     0.75
     """
     return float(jnp.mean(jnp.asarray(correct)))
@@ -44,7 +46,8 @@ def mae(errors: ArrayLike) -> float:
     Args:
         errors: Distances in meters, [N].
 
-    >>> mae([0.25, 0.5, 0.75])
+    >>> import uld_jax
+    >>> uld_jax.mae([0.25, 0.5, 0.75])
     0.5
     """
     return float(jnp.mean(jnp.asarray(errors)))
@@ -62,7 +65,8 @@ def error_statistics(errors: ArrayLike) -> dict[str, float]:
     Raises:
         ValueError: If there are no errors, or one is not finite.
 
-    >>> error_statistics([0.0, 0.0, 1.0, 3.0])["median"]
+    >>> import uld_jax
+    >>> uld_jax.error_statistics([0.0, 0.0, 1.0, 3.0])["median"]
     0.5
     """
     values = np.asarray(errors, np.float64)
@@ -91,8 +95,9 @@ def quantization_error(
         room_size: Sides along x and y in meters.
         resolution: Cells per axis I.
 
-    >>> print(f"{quantization_error([1.0, 2.0], room_size=[8.0, 4.0], resolution=4):.2f}")
-    0.50
+    >>> import uld_jax
+    >>> uld_jax.quantization_error([1.5, 2.5], [8.0, 4.0], resolution=4).item()
+    0.5
     """
     position, room_size = jnp.asarray(position), jnp.asarray(room_size)
     cell = codes.locate_cell(position, room_size, resolution)
@@ -108,7 +113,8 @@ def best_permutation(predicted: ArrayLike, positions: ArrayLike) -> Int[Array, "
         predicted: Positions (x, y) in meters, [S, 2].
         positions: The true ones, [S, 2].
 
-    >>> best_permutation([[1.0, 2.0], [3.0, 4.0]], [[3.1, 4.0], [1.1, 2.0]]).tolist()
+    >>> import uld_jax
+    >>> uld_jax.best_permutation([[1.0, 2.0], [3.0, 4.0]], [[3.1, 4.0], [1.1, 2.0]]).tolist()
     [1, 0]
     """
     predicted, positions = jnp.asarray(predicted), jnp.asarray(positions)

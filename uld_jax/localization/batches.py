@@ -1,12 +1,12 @@
-"""Batches of recordings, as methods that need no training take them."""
+"""Batches of recordings for methods that need no training: checks and groups."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from numpy.typing import ArrayLike
 
 from uld_jax.runtime import errors
 
@@ -17,53 +17,72 @@ class RecordingError(errors.InputError):
     """Recordings that cannot be localized, with the reason."""
 
 
-def check(
-    signals: Any, node_positions: Any, room_size: Any, mask: Any, *, least_nodes: int
-) -> None:
-    """Raise unless recordings have the right shapes and can be localized.
+def prepare(
+    signals: ArrayLike,
+    node_positions: ArrayLike,
+    room_size: ArrayLike,
+    mask: ArrayLike | None,
+    *,
+    least_nodes: int,
+) -> list[Array | np.ndarray]:
+    """Convert recordings to arrays, with a mask, and check that they can be localized.
 
-    Shapes are always checked. Values are known only outside of `jax.jit`, and
-    signals on a device are not waited for.
+    Shapes are always checked. Values are known only outside of `jax.jit`, and the
+    checks do not wait for signals on a device.
 
     Args:
         signals: [B, M, N].
         node_positions: [B, M, 3] in meters.
         room_size: [B, 3] in meters.
         mask: [B, M], True where there is a node; None for everywhere.
-        least_nodes: How many nodes a method needs.
+        least_nodes: Nodes that the method needs.
 
     Raises:
-        RecordingError: With the first thing that is wrong, and where.
+        RecordingError: With the first problem, and where it is.
     """
-    shape = np.shape(signals)
+    if mask is None:
+        mask = np.ones(np.shape(signals)[:2], bool)
+    arrays = {
+        "signals": signals,
+        "node_positions": node_positions,
+        "room_size": room_size,
+        "mask": mask,
+    }
+    arrays = {
+        # JAX's arrays stay on their device, and tracers have no values.
+        name: value if isinstance(value, jax.Array) else np.asarray(value)
+        for name, value in arrays.items()
+    }
+    shape = arrays["signals"].shape
     if len(shape) != 3 or 0 in shape:
         raise RecordingError(
             f"signals has shape {shape}; it must be [B, M, N], at least one of each"
         )
     batch, num_nodes, _ = shape
-    wanted = {
-        "node_positions": (node_positions, (batch, num_nodes, 3)),
-        "room_size": (room_size, (batch, 3)),
-        "mask": (mask, (batch, num_nodes)),
+    expected = {
+        "node_positions": (batch, num_nodes, 3),
+        "room_size": (batch, 3),
+        "mask": (batch, num_nodes),
     }
-    for name, (value, shape) in wanted.items():
-        if value is not None and np.shape(value) != shape:
+    for name, shape in expected.items():
+        if arrays[name].shape != shape:
             raise RecordingError(
-                f"{name} has shape {np.shape(value)}; it must be {shape}"
+                f"{name} has shape {arrays[name].shape}; it must be {shape}"
             )
+    signals, node_positions, room_size, mask = arrays.values()
     if not isinstance(mask, jax.core.Tracer):
-        present = np.ones((batch, num_nodes), bool) if mask is None else mask
-        _check_nodes(signals, node_positions, np.asarray(present), least_nodes)
+        _check_nodes(signals, node_positions, np.asarray(mask), least_nodes)
     if not isinstance(room_size, jax.core.Tracer):
         sides = np.asarray(room_size)
         if not (np.isfinite(sides) & (sides > 0)).all():
             raise RecordingError(
                 f"room_size is {sides.tolist()} m; every side must be finite and above 0"
             )
+    return [signals, node_positions, room_size, mask]
 
 
 def _check_nodes(signals, node_positions, present: np.ndarray, least_nodes: int):
-    """Raise unless enough nodes are present, and what is known of them is finite."""
+    """Raise unless enough nodes are present and their known values are finite."""
     few = present.sum(axis=1) < least_nodes
     if few.any():
         at = int(few.argmax())
@@ -81,7 +100,7 @@ def _check_nodes(signals, node_positions, present: np.ndarray, least_nodes: int)
         if wrong.any():
             at, node = np.argwhere(wrong)[0].tolist()
             raise RecordingError(
-                f"{name} of node {node} of recording {at} holds NaN or infinity; mend "
+                f"{name} of node {node} of recording {at} holds NaN or infinity; correct "
                 "it, or leave the node out by the mask"
             )
 
@@ -91,17 +110,15 @@ def in_groups(
     arrays: tuple[Array | np.ndarray, ...],
     at_once: int | None = None,
 ) -> Array:
-    """Return what a function makes of every recording, group by group.
-
-    On a CPU one recording after the other, which is as fast and keeps Fourier
-    transforms from running side by side: with jax 0.11.2 they would wait for each
-    other forever.
+    """Localize every recording, group by group.
 
     Args:
-        locate: Takes the arrays of one recording.
+        locate: Localizes one recording, from its arrays.
         arrays: Arrays with a leading axis B.
         at_once: Recordings handled at once; by default one on a CPU, else 8.
     """
+    # On a CPU one by one is as fast, and keeps Fourier transforms from running side by
+    # side: with jax 0.11.2 they would wait for each other forever.
     if at_once is None:
         at_once = 1 if jax.default_backend() == "cpu" else _AT_ONCE
     if at_once == 1:
@@ -117,10 +134,8 @@ def in_groups(
 
 
 def finish(found: Array) -> Array:
-    """Return a result, on a CPU once it is there.
-
-    Nor may transforms of two programs run side by side.
-    """
+    """Wait for a result on a CPU, and return it."""
+    # Transforms of two programs must not run side by side: see `in_groups`.
     if jax.default_backend() == "cpu" and not isinstance(found, jax.core.Tracer):
         found.block_until_ready()
     return found

@@ -25,6 +25,6 @@ class Method:
 
 
 METHODS = {
-    "srp_phat": Method(srp_phat.localize),
-    "tdoa_ls": Method(tdoa.localize, max_sources=1),
+    "srp_phat": Method(srp_phat.srp_phat),
+    "tdoa_ls": Method(tdoa.tdoa, max_sources=1),
 }

@@ -1,17 +1,17 @@
 """Localization by the steered response power with phase transform (SRP-PHAT).
 
 Source: J. H. DiBiase, H. F. Silverman and M. S. Brandstein, "Robust localization in
-reverberant rooms", in Microphone Arrays, Springer, 2001. A place on the plan is worth
-the sum, over all pairs of nodes, of their correlation at the difference of their
+reverberant rooms", in Microphone Arrays, Springer, 2001. The power of a point on the plan
+is the sum, over all pairs of nodes, of their correlation at the difference of their
 distances from it. Nothing is trained.
 
-The search goes from coarse to fine. A correlation's peak is a sample wide, 21 mm of
-path, so on a coarse grid most peaks would lie between the points. There, the
-positive part of the correlations is smoothed over what lags a cell can have, in the
-manner of M. Cobos, A. Marti and J. J. Lopez, "A modified SRP-PHAT functional for
-robust real-time sound source localization with scalable spatial grids", IEEE Signal
-Process. Lett. 18, 2011. Clocks and positions that are a little wrong are forgiven so,
-too. The paper does not say how such a baseline is to be made.
+The search goes from coarse to fine. A correlation's peak is one sample wide, 21 mm of
+path, so most peaks would lie between the points of a coarse grid. There, the positive
+part of the correlations is smoothed over the lags within a cell, as in M. Cobos,
+A. Marti and J. J. Lopez, "A modified SRP-PHAT functional for robust real-time sound
+source localization with scalable spatial grids", IEEE Signal Process. Lett. 18, 2011. It
+also tolerates small errors of clocks and positions. The paper does not say how such a
+baseline is made.
 """
 
 import functools
@@ -20,7 +20,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import batches
@@ -32,51 +33,65 @@ _FINER = 4  # Each grid's spacing is that of the one before, divided by this.
 _FINE_GRIDS = 3  # To 0.6 mm in a room of 10 m.
 _OVERSAMPLING = 2
 _LEAST_SMOOTHING = 0.5  # Samples: a peak's own width.
-_LEAST_DISTANCE = 0.5  # Meters between two sources.
 _LEAST_NODES = 2
-_MOST_SOURCES = _CELLS**2 // _CANDIDATES
+_MAX_SOURCES = _CELLS**2 // _CANDIDATES
+# Meters between two sources. Closer together, two peaks could both belong to the strongest
+# source: its reflections and the side lobes of voiced speech crowd around it.
+_LEAST_DISTANCE = 0.5
 
 
-def localize(
-    signals: Float[Array | np.ndarray, "B M N"],
-    node_positions: Float[Array | np.ndarray, "B M 3"],
-    room_size: Float[Array | np.ndarray, "B 3"],
-    mask: Bool[Array | np.ndarray, "B M"] | None = None,
+def srp_phat(
+    signals: ArrayLike,
+    node_positions: ArrayLike,
+    room_size: ArrayLike,
+    mask: ArrayLike | None = None,
     num_sources: int = 1,
+    *,
+    source_height: float = scenes.SOURCE_HEIGHT,
 ) -> Float[Array, "B S 2"]:
-    """Return where the sources are on the plan, in meters, the strongest first.
+    """Localize sources on the plan by SRP-PHAT, the strongest first.
 
-    Several sources are the best peaks that are 0.5 m apart. Closer together, two peaks
-    could both belong to the strongest source: its reflections and the side lobes of
-    voiced speech crowd around it. All sources are at the height `scenes.SOURCE_HEIGHT`.
-
-    A point source of noise can outdo a talker 10 to 20 dB above it, because the phase
-    transform gives every frequency the same weight and talkers leave most to the noise.
+    Several sources are the highest peaks at least 0.5 m apart; sources closer together
+    cannot be told apart. A point source of noise can outdo a talker 10 to 20 dB above
+    it, because the phase transform gives every frequency the same weight and speech
+    leaves most of them to the noise.
 
     Args:
-        signals: What the nodes hear, at 16 kHz and on one clock; of any level.
-        node_positions: Where the nodes are, in meters; at least 2.
-        room_size: Sides along x, y, z, in meters.
-        mask: True where there is a node; None for everywhere. What is not there
-            changes nothing.
-        num_sources: How many sources S.
+        signals: Recordings at 16 kHz on one clock, of any level, [B, M, N].
+        node_positions: Node positions in meters, [B, M, 3]; at least 2 nodes.
+        room_size: Sides along x, y, z in meters, [B, 3].
+        mask: True where there is a node, [B, M]; None for everywhere. What absent nodes
+            hold changes nothing.
+        num_sources: Number of sources S.
+        source_height: Height of all sources in meters.
 
     Returns:
-        Positions inside of the room; (x, y) whatever the signals, even silent ones.
+        Positions (x, y) in meters, inside the room whatever the signals, even silent.
 
     Raises:
-        recordings.RecordingError: If shapes do not agree, there are too few nodes or
-            no sources, or a value is not finite.
+        RecordingError: If shapes do not agree, there are too few nodes or no sources,
+            or a value is not finite.
+
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> nodes = np.array([[0.1, 0.1, 0.9], [5.9, 0.2, 0.9], [0.2, 4.4, 0.9], [5.8, 4.3, 0.9]])
+    >>> distances = np.linalg.norm(nodes - [2.0, 3.0, 0.95], axis=1)
+    >>> delays = np.rint(distances / 343.0 * 16_000).astype(int)
+    >>> noise = np.random.default_rng(0).normal(size=5_000)
+    >>> signals = [noise[500 - delay : 4_500 - delay] for delay in delays]
+    >>> uld_jax.srp_phat([signals], [nodes], [[6.0, 4.5, 2.8]]).round(1).tolist()
+    [[[2.0, 3.0]]]
     """
-    batches.check(signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES)
-    if not 1 <= num_sources <= _MOST_SOURCES:
+    signals, node_positions, room_size, mask = batches.prepare(
+        signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES
+    )
+    if not 1 <= num_sources <= _MAX_SOURCES:
         raise batches.RecordingError(
-            f"num_sources is {num_sources}; ask for 1 to {_MOST_SOURCES}"
+            f"num_sources is {num_sources}; ask for 1 to {_MAX_SOURCES}"
         )
-    if mask is None:
-        mask = np.ones(signals.shape[:2], bool)
     found = _localize_all(
-        *(signals, node_positions, room_size, mask, correlations_lib.PHASE_TRANSFORM),
+        *(signals, node_positions, room_size, mask),
+        *(source_height, correlations_lib.PHASE_TRANSFORM),
         num_sources=num_sources,
         max_lag=correlations_lib.lag_bound(node_positions, mask),
     )
@@ -89,13 +104,13 @@ def response_power(
     points: Float[Array, "P 3"],
     read: Callable[[Array, Array], Array],
 ) -> Float[Array, " P"]:
-    """Return the sum of all pairs' correlations at the lags that points have.
+    """Sum all pairs' correlations at the lags of points in space.
 
     Args:
-        correlations: Of all pairs, `correlations.correlate_pairs`.
-        node_positions: In meters.
-        points: In meters.
-        read: Returns what one pair's row holds at lags [P] in samples.
+        correlations: Correlations of all pairs, from `correlations.correlate_pairs`.
+        node_positions: Node positions in meters.
+        points: Points in meters.
+        read: (row, lags [P] in samples) to one pair's correlation at these lags.
     """
     offsets = points - node_positions[:, None]
     delays = correlations_lib.SAMPLES_PER_METER * jnp.sqrt((offsets**2).sum(axis=-1))
@@ -104,13 +119,15 @@ def response_power(
         row, one, other = pair
         return total + read(row, delays[one] - delays[other]), None
 
-    # Pair by pair, so that a CPU finds all it needs in its cache.
+    # Pair by pair, so that one row at a time stays in a CPU's cache.
     pairs = (correlations, *correlations_lib.node_pairs(len(node_positions)))
     return jax.lax.scan(add, jnp.zeros(len(points)), pairs)[0]
 
 
 @functools.partial(jax.jit, static_argnames=("num_sources", "max_lag"))
-def _localize_all(signals, nodes, room_size, mask, whitening, *, num_sources, max_lag):
+def _localize_all(
+    signals, nodes, room_size, mask, source_height, whitening, *, num_sources, max_lag
+):
     def locate(signals, nodes, room_size, mask):
         nodes = jnp.where(mask[:, None], nodes, 0.0)
         num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
@@ -118,25 +135,25 @@ def _localize_all(signals, nodes, room_size, mask, whitening, *, num_sources, ma
         correlations = correlations_lib.correlate_pairs(
             spectra, num_fft, max_lag, _OVERSAMPLING
         )
-        return _search(correlations, nodes, room_size[:2], num_sources)
+        return _search(correlations, nodes, room_size[:2], source_height, num_sources)
 
     return batches.in_groups(locate, (signals, nodes, room_size, mask))
 
 
-def _search(sharp, nodes, sides, num_sources):
-    """Return the positions [S, 2] in one recording, from its pairs' correlations."""
+def _search(sharp, nodes, sides, source_height, num_sources):
+    """Find the positions [S, 2] in one recording from its pairs' correlations."""
     smooth = _integrate(sharp)
 
     def power(points, smoothing=None):
         flat = points.reshape(-1, 2)
-        height = jnp.full_like(flat[:, :1], scenes.SOURCE_HEIGHT)
+        height = jnp.full_like(flat[:, :1], source_height)
         read = _read if smoothing is None else _smoothed(smoothing)
         rows = sharp if smoothing is None else smooth
         points_3d = jnp.concatenate([flat, height], axis=1)
         return response_power(rows, nodes, points_3d, read).reshape(points.shape[:-1])
 
     def refine(centers, spacing, reach, smoothing=None):
-        """Return the best point around each center, and what it is worth."""
+        """Find the point of highest power around each center, and its power."""
         around = _square(reach) * spacing
         points = jnp.clip(centers[:, None] + around, 0.0, sides)
         values = power(points, smoothing)
@@ -149,25 +166,26 @@ def _search(sharp, nodes, sides, num_sources):
     highest = jax.lax.reduce_window(
         values, -jnp.inf, jax.lax.max, (3, 3), (1, 1), "SAME"
     )
+    # Local maxima alone, or the strongest source would supply all candidates.
     peaks = jnp.where(values == highest, values, -jnp.inf).ravel()
     _, best = jax.lax.top_k(peaks, _CANDIDATES * num_sources)
-    places = points.reshape(-1, 2)[best]
-    places, values = refine(places, spacing, 1, spacing / _FINER)
-    places = places[_best_apart(places, values, num_sources)]
+    positions = points.reshape(-1, 2)[best]
+    positions, values = refine(positions, spacing, 1, spacing / _FINER)
+    positions = positions[_best_apart(positions, values, num_sources)]
     for _ in range(_FINE_GRIDS):
         spacing = spacing / _FINER
-        places, _ = refine(places, spacing, 2)
-    return places
+        positions, _ = refine(positions, spacing, 2)
+    return positions
 
 
 def _grid() -> np.ndarray:
-    """Return the centers [_CELLS, _CELLS, 2] of the coarse cells, as shares of a room."""
+    """Make the centers [_CELLS, _CELLS, 2] of the coarse cells, as shares of a room."""
     centers = (np.arange(_CELLS, dtype=np.float32) + 0.5) / _CELLS
     return np.stack(np.meshgrid(centers, centers, indexing="ij"), axis=-1)
 
 
 def _square(reach: int) -> np.ndarray:
-    """Return a square grid [_, 2] from -reach to reach, with its center."""
+    """Make a square grid [_, 2] from -reach to reach, with its center."""
     steps = np.arange(-_FINER * reach, _FINER * reach + 1, dtype=np.float32)
     axes = np.meshgrid(steps, steps, indexing="ij")
     return np.stack(axes, axis=-1).reshape(-1, 2) / _FINER
@@ -178,20 +196,18 @@ def _read(row, lags):
 
 
 def _read_lines(row, lags):
-    """Read on straight lines, which do for an integral and cost half as much."""
+    """Interpolate linearly: exact enough for an integral, at half the cost."""
     last = row.shape[0] - 1
-    place = jnp.clip(lags * _OVERSAMPLING + last // 2, 0.0, last)
-    left = jnp.minimum(place.astype(jnp.int32), last - 1)
-    return row[left] + (place - left) * (row[left + 1] - row[left])
+    entry = jnp.clip(lags * _OVERSAMPLING + last // 2, 0.0, last)
+    left = jnp.minimum(entry.astype(jnp.int32), last - 1)
+    return row[left] + (entry - left) * (row[left + 1] - row[left])
 
 
 def _integrate(correlations: Float[Array, "Q L"]) -> Float[Array, "Q L"]:
-    """Return the second integral of the positive part of correlations over the lag.
-
-    The mean is taken off, which changes no comparison, keeps sums small and makes
-    the integral flat at its ends.
-    """
+    """Integrate the positive part of correlations twice over the lag."""
     positive = jnp.maximum(correlations, 0.0)
+    # Without its mean: this changes no comparison of points, keeps the sums small and
+    # makes the integral flat at its ends.
     positive -= positive.mean(axis=1, keepdims=True)
     for _ in range(2):  # On CPUs, three times as fast as jnp.cumsum.
         positive = jax.lax.associative_scan(jnp.add, positive, axis=1)
@@ -200,11 +216,13 @@ def _integrate(correlations: Float[Array, "Q L"]) -> Float[Array, "Q L"]:
 
 
 def _smoothed(width):
-    """Return a `read` that weighs lags by a triangle, of a half-width in meters.
+    """Make a `read` that smooths over lags by a triangle, from the second integral.
 
-    Moving a point by `width` along a line through both nodes moves the lag by twice
-    that: the triangle's second difference reaches as far.
+    Args:
+        width: Spacing of the points in meters.
     """
+    # Moving a point by `width` along a line through both nodes moves the lag by twice
+    # that, so the triangle reaches as far to either side.
     half = jnp.maximum(width * correlations_lib.SAMPLES_PER_METER, _LEAST_SMOOTHING)
 
     def read(row, lags):
@@ -216,13 +234,15 @@ def _smoothed(width):
     return read
 
 
-def _best_apart(places, values, number):
-    """Return which places have the largest values, each far from all before."""
+def _best_apart(positions, values, number):
+    """Choose the positions of the largest values, each far from all before it."""
+    # Subtracted from every value near a chosen one, it leaves their order among
+    # themselves: where all positions are near, the next best is still chosen.
     far_less = 2 * jnp.abs(values).max() + 1.0
     chosen = []
     for _ in range(number):
         chosen.append(values.argmax())
-        offsets = places - places[chosen[-1]]
+        offsets = positions - positions[chosen[-1]]
         near = (offsets**2).sum(axis=-1) < _LEAST_DISTANCE**2
         values = (
             jnp.where(near, values - far_less, values).at[chosen[-1]].add(-far_less)

@@ -6,78 +6,93 @@ closed form turns the differences into a first position: J. O. Smith and J. S. A
 measurements", IEEE Trans. Acoust. Speech Signal Process. 35, 1987. Robust
 Gauss-Newton steps improve it: P. J. Huber, "Robust estimation of a location
 parameter", Ann. Math. Stat. 35, 1964. Nothing is trained. The paper does not say how
-such a baseline is to be made.
+such a baseline is made.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import batches
 from uld_jax.simulation import scenes
 
 _LEAST_NODES = 4  # Three differences for x, y and the distance of the reference.
-_INLIER = 0.02  # Meters, a sample's way; larger residuals only count linearly.
+_INLIER = 0.02  # Meters, the path of one sample; larger residuals only count linearly.
 _NUM_STEPS = 60
 _LONGEST_STEP = 1.0  # Meters.
-_HIGHEST = jax.lax.Precision.HIGHEST
+_HIGHEST = jax.lax.Precision.HIGHEST  # A GPU would round the factors to fewer bits.
 
 
-def localize(
-    signals: Float[Array | np.ndarray, "B M N"],
-    node_positions: Float[Array | np.ndarray, "B M 3"],
-    room_size: Float[Array | np.ndarray, "B 3"],
-    mask: Bool[Array | np.ndarray, "B M"] | None = None,
+def tdoa(
+    signals: ArrayLike,
+    node_positions: ArrayLike,
+    room_size: ArrayLike,
+    mask: ArrayLike | None = None,
     num_sources: int = 1,
+    *,
+    source_height: float = scenes.SOURCE_HEIGHT,
 ) -> Float[Array, "B 1 2"]:
-    """Return where the one source is on the plan, in meters.
+    """Localize one source on the plan by time differences of arrival.
 
-    Several sources cannot be told apart by the highest peaks alone: nothing says
-    which peaks of two nodes belong to the same source. It is at the height
-    `scenes.SOURCE_HEIGHT`.
+    The highest peaks alone do not show which peaks of two nodes belong to the same
+    source, so there can be only one.
 
     Args:
-        signals: What the nodes hear, at 16 kHz and on one clock; of any level.
-        node_positions: Where the nodes are, in meters; at least 4.
-        room_size: Sides along x, y, z, in meters.
-        mask: True where there is a node; None for everywhere. What is not there
-            changes nothing.
+        signals: Recordings at 16 kHz on one clock, of any level, [B, M, N].
+        node_positions: Node positions in meters, [B, M, 3]; at least 4 nodes.
+        room_size: Sides along x, y, z in meters, [B, 3].
+        mask: True where there is a node, [B, M]; None for everywhere. What absent nodes
+            hold changes nothing.
         num_sources: 1.
+        source_height: Height of the source in meters.
 
     Returns:
-        A position inside of the room, whatever the signals, even silent ones.
+        Positions (x, y) in meters, inside the room whatever the signals, even silent.
 
     Raises:
-        recordings.RecordingError: If there is more than one source, or what
-            `batches.check` raises.
+        RecordingError: If `num_sources` is not 1, shapes do not agree, there are too few
+            nodes, or a value is not finite.
+
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> nodes = np.array([[0.1, 0.1, 0.9], [5.9, 0.2, 0.9], [0.2, 4.4, 0.9], [5.8, 4.3, 0.9]])
+    >>> distances = np.linalg.norm(nodes - [2.0, 3.0, 0.95], axis=1)
+    >>> delays = np.rint(distances / 343.0 * 16_000).astype(int)
+    >>> noise = np.random.default_rng(0).normal(size=5_000)
+    >>> signals = [noise[500 - delay : 4_500 - delay] for delay in delays]
+    >>> uld_jax.tdoa([signals], [nodes], [[6.0, 4.5, 2.8]]).round(1).tolist()
+    [[[2.0, 3.0]]]
     """
     if num_sources != 1:
         raise batches.RecordingError(
-            f"num_sources is {num_sources}; time differences locate one source, for "
+            f"num_sources is {num_sources}; time differences localize one source, for "
             "more use srp_phat"
         )
-    batches.check(signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES)
-    if mask is None:
-        mask = np.ones(signals.shape[:2], bool)
+    signals, node_positions, room_size, mask = batches.prepare(
+        signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES
+    )
     found = _localize_all(
-        *(signals, node_positions, room_size, mask, correlations_lib.PHASE_TRANSFORM),
+        *(signals, node_positions, room_size, mask),
+        *(source_height, correlations_lib.PHASE_TRANSFORM),
         max_lag=correlations_lib.lag_bound(node_positions, mask),
     )
     return batches.finish(found)
 
 
 @functools.partial(jax.jit, static_argnames="max_lag")
-def _localize_all(signals, nodes, room_size, mask, whitening, *, max_lag):
+def _localize_all(
+    signals, nodes, room_size, mask, source_height, whitening, *, max_lag
+):
     def locate(signals, nodes, room_size, mask):
         nodes = jnp.where(mask[:, None], nodes, 0.0)
         reference, differences, weights = path_differences(
             signals, nodes, mask, whitening, max_lag
         )
-        evidence = nodes, reference, differences, weights, scenes.SOURCE_HEIGHT
+        evidence = nodes, reference, differences, weights, source_height
         start = jnp.clip(closed_form(*evidence), 0.0, room_size[:2])
         return refine(start, *evidence, room_size[:2])[None]
 
@@ -91,22 +106,18 @@ def path_differences(
     whitening: float | Float[Array, ""],
     max_lag: int,
 ) -> tuple[Int[Array, ""], Float[Array, " M"], Float[Array, " M"]]:
-    """Return the loudest node, how much farther others are, and what to believe of it.
-
-    No difference is larger than the distance between the nodes; peaks at other lags
-    are passed over. A parabola through a peak and its neighbors finds its place
-    between samples.
+    """Measure how much farther from the source each node is than the loudest one.
 
     Args:
         signals: Signals at 16 kHz.
-        node_positions: In meters.
+        node_positions: Node positions in meters.
         mask: True where there is a node.
         whitening: As in `correlations.whiten`.
-        max_lag: Largest lag in samples, at least the largest distance.
+        max_lag: Largest lag in samples, at least the largest distance between nodes.
 
     Returns:
         The loudest node's number; differences in meters; weights, which are the
-        heights of the peaks, zero for the loudest node and those that are not there.
+        heights of the peaks, zero for the loudest node and for absent ones.
     """
     num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
     power = (jnp.where(mask[:, None], signals, 0.0) ** 2).sum(axis=1)
@@ -119,12 +130,14 @@ def path_differences(
         ((node_positions - node_positions[reference]) ** 2).sum(axis=1)
     )
     lags = jnp.arange(-max_lag, max_lag + 1)
+    # No difference is larger than the distance between the nodes, up to a sample.
     possible = (
         jnp.abs(lags) <= 1 + correlations_lib.SAMPLES_PER_METER * distances[:, None]
     )
     peaks = jnp.where(possible, correlations, -jnp.inf).argmax(axis=1)
     inner = jnp.clip(peaks, 1, 2 * max_lag - 1)[:, None]
     around = jnp.take_along_axis(correlations, inner + jnp.arange(-1, 2), axis=1)
+    # The vertex of a parabola through the peak and its neighbors lies between samples.
     left, height, right = around.T
     bend = left - 2 * height + right
     shift = 0.5 * (left - right) / jnp.where(bend < 0, bend, -jnp.inf)
@@ -142,7 +155,7 @@ def closed_form(
     weights: Float[Array, " M"],
     source_height: float | Float[Array, ""],
 ) -> Float[Array, "2"]:
-    """Return the position on the plan by linear least squares (Smith and Abel).
+    """Solve for the position on the plan by linear least squares (Smith and Abel).
 
     With the reference in the origin, a node at p is at the distance r + d from a
     source s at the distance r: |s - p|^2 = (r + d)^2, which leaves
@@ -154,7 +167,7 @@ def closed_form(
     known = ((offsets**2).sum(axis=1) - differences**2) / 2 - offsets[:, 2] * height
     weighted = weights[:, None] * unknowns
     normal = jnp.matmul(weighted.T, unknowns, precision=_HIGHEST)
-    # Nodes on a line leave a direction open, silent ones all.
+    # Regularized: nodes on a line leave one direction undetermined, silent ones all.
     normal += (1e-6 * jnp.trace(normal) + 1e-9) * jnp.eye(3)
     solution = jnp.linalg.solve(normal, (weighted * known[:, None]).sum(axis=0))
     return node_positions[reference, :2] + solution[:2]
@@ -169,16 +182,16 @@ def refine(
     source_height: float | Float[Array, ""],
     sides: Float[Array, "2"],
 ) -> Float[Array, "2"]:
-    """Return the position in the room with the least Huber loss of its residuals.
+    """Find the position in the room with the least Huber loss of its residuals.
 
     Each Gauss-Newton step weighs a residual e by min(1, 0.02 m / |e|), so that a
-    reflection taken for the direct sound pulls no harder for being far off.
+    reflection mistaken for the direct sound pulls no harder the farther it is off.
     """
     heights = source_height - node_positions[:, 2]
 
     def step(_, position):
         offsets = position - node_positions[:, :2]
-        # Sources right on a node are kept off it.
+        # The last term keeps a source that is right on a node from a division by zero.
         distances = jnp.sqrt((offsets**2).sum(axis=1) + heights**2 + 1e-12)
         slopes = offsets / distances[:, None]
         slopes -= slopes[reference]
