@@ -197,6 +197,14 @@ def test_bad_input_is_refused(encode, position, room_size, resolution, message):
         encode(jnp.array(position), jnp.array(room_size), resolution)
 
 
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_several_positions_are_refused(encode):
+    with pytest.raises(ValueError, match=r"shape \(3, 2\) .*: use jax.vmap"):
+        encode(jnp.ones((3, 2)), ROOM, 4)
+    with pytest.raises(ValueError, match=r"room_size \(3,\); both must be"):
+        encode([1.0, 1.0], [4.0, 5.0, 3.0], 4)
+
+
 @pytest.mark.parametrize("resolution", [2.0, True, "4"])
 def test_a_resolution_is_a_whole_number(resolution):
     with pytest.raises(ValueError, match="must be a whole number"):

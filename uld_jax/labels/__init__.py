@@ -1,19 +1,27 @@
 """Labels of positions on a grid: codes and decoders (Eqs. 1-5), losses, schemes.
 
-- `codes`: Label codes of a position on the floor plan and their decoders (Sec. 2, 3.2).
-- `losses`: Losses of one example: soft cross entropy and those of the baselines (Sec.
-  3.2).
-- `schemes`: The four label schemes in one table: encode, loss, decode (Sec. 3.2).
+- `codes`: Label codes of a position on the floor plan, and their decoders.
+- `losses`: Losses of one source: soft cross entropy and those of the baselines.
+- `schemes`: The four label schemes in one table, and `Label`: one at a resolution.
+- `titles`: Printed names and plot looks of schemes and methods: plain data.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=[
-        "codes",
-        "losses",
-        "schemes",
-        "titles",
-    ],
+    submodules=["codes", "losses", "schemes", "titles"],
+    submod_attrs={
+        "codes": [
+            "decode_cells",
+            "decode_refined_grid",
+            "decode_wad",
+            "encode_heat_map",
+            "encode_one_hot",
+            "encode_refined_grid",
+            "encode_uld",
+        ],
+        "losses": ["cross_entropy", "entropy", "permutation_invariant"],
+        "schemes": ["SCHEMES", "Label"],
+    },
 )

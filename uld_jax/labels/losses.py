@@ -1,6 +1,6 @@
-"""Losses of one example: soft cross entropy and those of the baselines (Sec. 3.2).
+"""Losses of one source: soft cross entropy and those of the baselines (Sec. 3.2).
 
-Targets and logits are arrays of equal shape; the sum runs over all entries.
+Logits and targets are arrays of equal shape; sums run over all entries.
 """
 
 import itertools
@@ -8,31 +8,46 @@ import itertools
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 RATIO_WEIGHT = 5.0
 
 
-def cross_entropy(
-    logits: Float[Array, "*D"], target: Float[Array, "*D"]
-) -> Float[Array, ""]:
-    """Return the cross entropy -sum(target log softmax(logits)), in nats."""
-    log_probabilities = jax.nn.log_softmax(logits.ravel())
-    return -(target.ravel() * log_probabilities).sum()
+def cross_entropy(logits: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
+    """Compute the cross entropy -sum(target log softmax(logits)), in nats.
 
+    Args:
+        logits: A network's output, of any shape.
+        target: Distribution of the same shape that sums to one, soft or one-hot.
 
-def entropy(distribution: Float[Array, "*D"]) -> Float[Array, ""]:
-    """Return the entropy of a distribution, in nats: the least cross entropy.
-
-    A soft label has one above zero, 1 nat on average for the ULD of a uniform
-    position; cross entropy minus this floor is the KL divergence.
+    >>> loss = cross_entropy(logits=[0.0, 0.0], target=[0.5, 0.5])
+    >>> print(f"{loss:.4f}")
+    0.6931
     """
+    log_probabilities = jax.nn.log_softmax(jnp.asarray(logits).ravel())
+    return -(jnp.asarray(target).ravel() * log_probabilities).sum()
+
+
+def entropy(distribution: ArrayLike) -> Float[Array, ""]:
+    """Compute the entropy of a distribution, in nats: the least cross entropy.
+
+    That of a soft label is above zero, on average 1 nat for the ULD of a uniform
+    position. Cross entropy minus this floor is the KL divergence.
+
+    Args:
+        distribution: Non-negative entries that sum to one, of any shape.
+
+    >>> print(f"{entropy([[0.25, 0.25], [0.5, 0.0]]):.4f}")
+    1.0397
+    """
+    distribution = jnp.asarray(distribution)
     return -jax.scipy.special.xlogy(distribution, distribution).sum()
 
 
 def squared_error(
     logits: Float[Array, "*D"], target: Float[Array, "*D"]
 ) -> Float[Array, ""]:
-    """Return the summed squared error of sigmoid(logits), for the heat map.
+    """Compute the summed squared error of sigmoid(logits), for the heat map.
 
     The paper does not say what loss its heat map has; we take the squared error
     behind a sigmoid, summed over the cells.
@@ -43,7 +58,7 @@ def squared_error(
 def refined_grid(
     logits: Float[Array, "3 I I"], target: Float[Array, "3 I I"]
 ) -> Float[Array, ""]:
-    """Return the presence and ratio loss of the refined grid.
+    """Compute the presence and ratio loss of the refined grid.
 
     The paper does not say how the terms are weighted; we take binary cross
     entropy of the presence summed over all cells, plus RATIO_WEIGHT times the
@@ -61,15 +76,19 @@ def refined_grid(
     return detection + RATIO_WEIGHT * refinement
 
 
-def permutation_invariant(pairwise: Float[Array, "S S"]) -> Float[Array, ""]:
-    """Return the mean loss of the best assignment of outputs to sources.
+def permutation_invariant(pairwise: ArrayLike) -> Float[Array, ""]:
+    """Compute the mean loss of the best assignment of outputs to sources.
 
-    Permutation-invariant training (reference 21): an output is not told which
-    source it is to find. Tries all S! assignments.
+    For permutation-invariant training (reference 21), which leaves open which output
+    finds which source. Tries all S! assignments.
 
     Args:
-        pairwise: Loss of each output (row) against each source (column).
+        pairwise: Loss of each output (row) against each source (column), [S, S].
+
+    >>> print(permutation_invariant([[5.0, 1.0], [2.0, 4.0]]))
+    1.5
     """
+    pairwise = jnp.asarray(pairwise)
     num_sources = len(pairwise)
     orders = jnp.asarray(list(itertools.permutations(range(num_sources))), jnp.int32)
     return pairwise[orders, jnp.arange(num_sources)].mean(axis=-1).min()

@@ -1,8 +1,8 @@
 """The four label schemes in one table: encode, loss, decode (Sec. 3.2).
 
-A network's output for one source is a flat vector. A scheme says how long it
-is, what it should be, how wrong it is and which position it means. To add a
-scheme, write its codes in `labels`, its loss in `losses`, and one entry here.
+A network's output for one source is a flat vector. A scheme defines its length, its
+target, its loss and the position it stands for. To add a scheme, write its code in
+`codes`, its loss in `losses`, and one entry here; docs/extending.md shows an example.
 """
 
 import dataclasses
@@ -11,13 +11,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
 
 from uld_jax.labels import codes, losses
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """How one kind of label is made, compared and decoded.
+    """How one kind of label is encoded, trained and decoded.
 
     Shapes below are [C, K, K], C channels over K x K outputs, rows y, columns x;
     with one channel the codes have shape [K, K].
@@ -29,8 +30,8 @@ class Scheme:
         decode: (scores, room_size) to (x, y) in meters.
         channels: Number of outputs C per cell or grid point.
         extra_points: K - I: 1 where grid points are labeled, 0 where cells are.
-        soft: Whether the loss is a cross entropy, whose least value is the
-            entropy of the target.
+        soft: Whether the loss is a cross entropy, whose minimum is the entropy of the
+            target.
     """
 
     encode: Callable
@@ -78,8 +79,8 @@ SCHEMES = {
 }
 
 
-def get(name: str) -> Scheme:
-    """Return the scheme of that name.
+def get_scheme(name: str) -> Scheme:
+    """Look up a scheme.
 
     Raises:
         ValueError: If there is none; the message lists those there are.
@@ -91,12 +92,25 @@ def get(name: str) -> Scheme:
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """A scheme at one resolution I: what a network is trained and read with.
+    """A scheme at one resolution I: target, loss and decoder of a network's output.
 
-    All methods take one source and flat network outputs; batch with `jax.vmap`.
+    All methods take one source and flat network outputs; batch them with `jax.vmap`.
+
+    Attributes:
+        scheme: Name of the scheme, one of `SCHEMES`.
+        resolution: Number of cells I per axis.
 
     Raises:
         ValueError: If there is no such scheme or `resolution` < 1.
+
+    >>> label = Label("uld", resolution=5)
+    >>> label.outputs_per_axis, label.num_outputs
+    (6, 36)
+    >>> target = label.encode([1.5, 2.0], room_size=[4.0, 5.0])
+    >>> logits = jnp.log(target + 1e-9).ravel()
+    >>> x, y = label.decode(logits, room_size=[4.0, 5.0])
+    >>> print(f"{x:.2f}, {y:.2f}")
+    1.50, 2.00
     """
 
     scheme: str
@@ -104,7 +118,7 @@ class Label:
 
     def __post_init__(self):
         codes.check_resolution(self.resolution)
-        get(self.scheme)
+        get_scheme(self.scheme)
 
     @property
     def _scheme(self) -> Scheme:
@@ -132,49 +146,57 @@ class Label:
         return self.num_channels * self.outputs_per_axis**2
 
     def encode(
-        self, position: Float[Array, "2"], room_size: Float[Array, "2"]
+        self, position: ArrayLike, room_size: ArrayLike
     ) -> Float[Array, "*code"]:
-        """Return the target code of a position."""
+        """Encode a position (x, y) in meters, in a room of (length, width) meters.
+
+        Returns:
+            The target code, of `shape`.
+
+        Raises:
+            ValueError: As `codes.encode_uld`.
+        """
         return self._scheme.encode(position, room_size, self.resolution)
 
     def encode_node(
-        self, position: Float[Array, "2"], room_size: Float[Array, "2"]
+        self, position: ArrayLike, room_size: ArrayLike
     ) -> Float[Array, " D"]:
-        """Return the flat position code of a node, in the label's own scheme.
+        """Encode the position of a node as a flat code, in the label's own scheme.
 
         Sec. 3.3: input and output keep the same type of code.
         """
         return self.encode(position, room_size).ravel()
 
-    def scores(self, logits: Float[Array, " D"]) -> Float[Array, "*code"]:
-        """Return the network's estimate of the target code."""
-        return self._scheme.activation(logits.reshape(self.shape))
+    def scores(self, logits: ArrayLike) -> Float[Array, "*code"]:
+        """Compute the network's estimate of the target code from its logits [D]."""
+        return self._scheme.activation(jnp.asarray(logits).reshape(self.shape))
 
-    def loss(
-        self, logits: Float[Array, " D"], target: Float[Array, "*code"]
-    ) -> Float[Array, ""]:
-        """Return the loss of one source."""
-        return self._scheme.loss(logits.reshape(self.shape), target)
+    def loss(self, logits: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
+        """Compute the loss of logits [D] against a target code."""
+        logits = jnp.asarray(logits).reshape(self.shape)
+        return self._scheme.loss(logits, jnp.asarray(target))
 
-    def loss_floor(self, target: Float[Array, "*code"]) -> Float[Array, ""]:
-        """Return the least loss any output can reach on this target.
+    def loss_floor(self, target: ArrayLike) -> Float[Array, ""]:
+        """Compute the least loss any output can reach on this target.
 
         Loss minus floor is the KL divergence for the schemes with cross entropy.
         """
         return losses.entropy(target) if self._scheme.soft else jnp.zeros(())
 
-    def decode(
-        self, logits: Float[Array, " D"], room_size: Float[Array, "2"]
-    ) -> Float[Array, "2"]:
-        """Return the position (x, y) that an output means, in meters."""
+    def decode(self, logits: ArrayLike, room_size: ArrayLike) -> Float[Array, "2"]:
+        """Decode logits [D] to a position (x, y) in meters.
+
+        Raises:
+            ValueError: If a side of the room is not positive (not checked inside `jit`).
+        """
         return self._scheme.decode(self.scores(logits), room_size)
 
     def plane(self, code: Float[Array, "*code"]) -> Float[Array, "K K"]:
-        """Return the part of a code that says where: [K, K], rows y."""
+        """Select the channel of a code that is a map of the room, rows y."""
         return code if self.num_channels == 1 else code[0]
 
     def classify(self, code: Float[Array, "*code"]) -> Int[Array, ""]:
-        """Return the class a code stands for: the index of its largest entry.
+        """Find the class of a code: the index of its largest entry.
 
         The paper does not say what a correct class is for ULD. We take the
         peak of the joint (the nearest grid point, for a target), as the
@@ -185,14 +207,14 @@ class Label:
 
 
 def resolution_for(scheme: str, outputs_per_axis: int) -> int:
-    """Return the resolution I at which a scheme has that many outputs per axis."""
-    return outputs_per_axis - get(scheme).extra_points
+    """Compute the resolution I at which a scheme has that many outputs per axis."""
+    return outputs_per_axis - get_scheme(scheme).extra_points
 
 
 def is_feasible(scheme: str, resolution: int) -> bool:
-    """Return whether a scheme says anything at a resolution.
+    """Check whether a scheme can tell positions apart at a resolution.
 
     With one cell, one-hot, heat map and refined grid have nothing to choose; the
     paper leaves them out ("/" in Tables 2 and 3). ULD has the four corners.
     """
-    return resolution > 1 or get(scheme).extra_points > 0
+    return resolution > 1 or get_scheme(scheme).extra_points > 0
