@@ -133,7 +133,7 @@ def test_in_the_twin_three_of_four_places_are_seen(pretrained, data_dir, tmp_pat
     assert sum(part["sources"] for part in parts) == 4
     mean = sum(part["sources"] * part["mae"] for part in parts) / 4
     assert mean == pytest.approx(told["mae"], rel=1e-5)
-    # What was begun from this has been at these places, too.
+    # A run that starts from this one has seen these positions, too.
     again = ad_r1.get_config("twin_tiny")
     again = settled(again, data_dir, tmp_path / "tuned", **{"train.epochs": 0})
     as_it_is = complete(again, tmp_path / "as_it_is")
@@ -223,7 +223,7 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
         ),
     ],
 )
-def test_what_cannot_be_prepared_is_told_before_any_work(
+def test_what_cannot_be_prepared_is_refused_before_any_work(
     tmp_path, config, overrides, error, message
 ):
     config = settled(config, tmp_path / "ds", **overrides)
@@ -232,7 +232,7 @@ def test_what_cannot_be_prepared_is_told_before_any_work(
     assert not (tmp_path / "ds").exists()
 
 
-def test_what_training_would_refuse_is_told_before_any_work(archives, tmp_path):
+def test_what_training_would_refuse_is_refused_before_any_work(archives, tmp_path):
     recordings = {"data.recordings": str(archives)}
     for overrides, error, message in (
         (
@@ -275,7 +275,7 @@ def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path
     assert len(found) == 1
 
 
-def test_a_split_that_is_lacking_is_told_before_any_work(session, tmp_path):
+def test_a_missing_split_is_named_before_any_work(session, tmp_path):
     folder = shutil.copytree(session, tmp_path / "my_lab")
     made_sessions.replace(folder / "recordings.csv", "validation", "test")
     config = settled(

@@ -232,7 +232,7 @@ def test_the_time_limit_saves_and_the_sweep_resumes(tiny_data_dir, tmp_path):
     none = run("-m", "uld_jax.cli", "sweep", *nothing, check=False)
     assert none.returncode == 2
     assert "Left out at I = 1: one_hot, heat_map;" in none.stdout
-    assert "no run is left of the sweep" in none.stderr
+    assert "no run is left in the sweep" in none.stderr
     table = run("-m", "uld_jax.cli", "tables", tmp_path).stdout
     assert "| One-hot" in table
     assert "| HM" in table

@@ -235,10 +235,10 @@ def test_a_run_begins_from_them_as_from_the_run(runs, name):
     _, expected = items_of(name, seed=5)
     for tree in (items, others):
         step_lib.jax.tree.map(np.testing.assert_array_equal, tree, expected)
-    initialization.check_begun_from({"init": facts}, config, "runs/tuned")
+    initialization.check_same_start({"init": facts}, config, "runs/tuned")
     wrong = {"init": facts | {"parameters": "0"}}
-    with pytest.raises(errors.InputError, match="begun from another network"):
-        initialization.check_begun_from(wrong, config, "runs/tuned")
+    with pytest.raises(errors.InputError, match="started from another network"):
+        initialization.check_same_start(wrong, config, "runs/tuned")
 
 
 def locate_by(folder, **values):

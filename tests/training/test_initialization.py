@@ -1,4 +1,4 @@
-"""Networks that begin from another run's: fine-tuned, or tested as they are."""
+"""Networks that start from another run's: fine-tuned, or tested as they are."""
 
 import json
 import shutil
@@ -104,7 +104,7 @@ def test_what_does_not_change_parameters_may_differ(first, tiny_data_dir):
     assert settled.init.data == "simulated/l1_tiny:1.0.0"
 
 
-def test_on_request_what_fits_is_taken_and_the_rest_begins_anew(
+def test_on_request_what_fits_is_taken_and_the_rest_is_initialized(
     first, tiny_data_dir, tmp_path, capsys
 ):
     config = settings(tiny_data_dir, **{"label.resolution": 6, "label.scheme": "uld"})
@@ -149,7 +149,7 @@ def test_a_network_of_other_shapes_is_refused_though_settings_agree(
         initialization.load(config, items)
 
 
-def test_folders_that_hold_no_network_are_told(first, tiny_data_dir, tmp_path):
+def test_folders_that_hold_no_network_are_refused(first, tiny_data_dir, tmp_path):
     def settle(folder, **more):
         return initialization.settle(settings(tiny_data_dir), str(folder), **more)
 
@@ -182,7 +182,7 @@ def test_folders_that_hold_no_network_are_told(first, tiny_data_dir, tmp_path):
 def test_a_run_is_not_taken_for_one_from_another_network(
     status, first, tiny_data_dir, tmp_path
 ):
-    """Neither gone on with nor handed back."""
+    """Neither resumed nor returned."""
     config = initialization.settle(settings(tiny_data_dir), str(first))
     begun = read(first) | {
         "status": status,
@@ -190,9 +190,13 @@ def test_a_run_is_not_taken_for_one_from_another_network(
     }
     begun["settings"] = config_lib.to_dict(config)
     records.write_json(tmp_path / "record.json", begun)
-    with pytest.raises(run_folder.RunConflictError, match="begun from another network"):
+    with pytest.raises(
+        run_folder.RunConflictError, match="started from another network"
+    ):
         train.train_and_evaluate(config, tmp_path)
-    with pytest.raises(run_folder.RunConflictError, match="begun from another network"):
+    with pytest.raises(
+        run_folder.RunConflictError, match="started from another network"
+    ):
         sweep._status(tmp_path, config)
 
 
@@ -214,10 +218,10 @@ def test_networks_are_of_a_kind_whose_seed_and_label_alone_differ(first):
     assert initialization._kind(begun) != initialization._kind(record)
 
 
-def test_settings_of_the_beginning_are_not_said_by_hand(first, tiny_data_dir):
+def test_settings_of_the_start_are_not_set_by_hand(first, tiny_data_dir):
     for key, value in (("folder", str(first)), ("data", "x"), ("partial", True)):
         config = settings(tiny_data_dir, **{f"init.{key}": value})
-        with pytest.raises(config_lib.ConfigError, match="say --init_from=FOLDER"):
+        with pytest.raises(config_lib.ConfigError, match="pass --init_from=FOLDER"):
             initialization.settle(config, None)
 
 
@@ -231,7 +235,9 @@ def test_of_another_label_no_part_that_means_cells_is_taken(
     anew = {line.split("/")[1] for line in run.init["begun_anew"]}
     assert anew == build.NETWORKS["encoder_decoder"].label_parts
     as_it_is = settings(tiny_data_dir, **{"label.scheme": "one_hot", "train.epochs": 0})
-    with pytest.raises(initialization.InitError, match="a part begins anew; train it"):
+    with pytest.raises(
+        initialization.InitError, match="some parameters are initialized; train"
+    ):
         initialization.settle(as_it_is, str(first), partial=True)
 
 
@@ -255,7 +261,7 @@ def test_more_sources_are_refused_before_any_work(first, tiny_data_dir, tmp_path
         initialization.settle(config, str(one))
 
 
-def test_a_stopped_fine_tuning_goes_on_to_the_same_end(first, tiny_data_dir, tmp_path):
+def test_a_stopped_fine_tuning_resumes_to_the_same_end(first, tiny_data_dir, tmp_path):
     """Bit for bit, with the rate of fine-tuning throughout."""
     rates = {"train.epochs": 2, "train.schedule": "cosine"}
     config = initialization.settle(settings(tiny_data_dir, **rates), str(first))
@@ -278,7 +284,7 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_end(first, tiny_data_dir, tmp
     np.testing.assert_allclose(rates, [1e-4, 0.5e-4], rtol=1e-5)
 
 
-def test_from_scratch_and_begun_are_different_runs(first, tiny_data_dir):
+def test_from_scratch_and_from_another_are_different_runs(first, tiny_data_dir):
     scratch = config_lib.to_dict(initialization.settle(settings(tiny_data_dir), None))
     begun = config_lib.to_dict(
         initialization.settle(settings(tiny_data_dir), str(first))
@@ -303,7 +309,7 @@ def test_a_digest_is_that_of_names_shapes_and_bits():
     assert len(digests) == 4
 
 
-def test_each_run_of_a_sweep_begins_from_the_one_of_its_name(first, tiny_data_dir):
+def test_each_run_of_a_sweep_starts_from_the_one_of_its_name(first, tiny_data_dir):
     base, file = settings(tiny_data_dir), str(ROOT / "experiments" / "l1.py")
     assert l1.sweep
     runs = sweep.plan(base, file, ["uld"], [], [], init_from=str(first.parent))

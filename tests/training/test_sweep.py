@@ -30,7 +30,7 @@ def test_the_experiments_own_cells_are_those_of_its_table():
     assert len(cells) == len(schemes_lib.SCHEMES) * 4 + len(at_1)
 
 
-def test_flags_say_one_axis_and_the_experiment_the_other():
+def test_flags_set_one_axis_and_the_experiment_the_other():
     assert names("ad1", "uld", "4,8") == ["uld_I4_seed0", "uld_I8_seed0"]
     assert names("ad1", "one_hot") == [f"one_hot_I{i}_seed0" for i in (2, 4, 8, 16)]
     both = {f"{s}_I{i}_seed0" for s in schemes_lib.SCHEMES for i in (4, 32)}
@@ -58,14 +58,14 @@ def test_what_cannot_be_at_one_cell_is_left_out(capsys):
         (("uld", "4,4"), "two runs called uld_I4_seed0"),
     ],
 )
-def test_what_cannot_be_run_is_told_before_any_run(arguments, message):
+def test_what_cannot_be_run_is_refused_before_any_run(arguments, message):
     with pytest.raises(config_lib.ConfigError, match=message):
         names("ad1", *arguments)
 
 
-def test_what_is_said_for_all_runs_is_not_varied():
+def test_what_is_given_for_all_runs_is_not_varied():
     for key, flag in (("label.scheme", "scheme"), ("label.resolution", "resolution")):
-        with pytest.raises(config_lib.ConfigError, match=f"say --{flag}=VALUE"):
+        with pytest.raises(config_lib.ConfigError, match=f"pass --{flag}=VALUE"):
             names("ad1", "uld", "4", given=[key])
     assert names("ad1", "uld", "4", given=["train.epochs"]) == ["uld_I4_seed0"]
     assert names("l1", "uld", given=["label.resolution"]) == ["uld_I5_seed0"]

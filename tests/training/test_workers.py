@@ -21,7 +21,7 @@ NAMES = ("a", "b", "c")
 
 
 class Cells:
-    """Runs that are begun by a note, and what is known of them."""
+    """Runs that only note that they were started, and their statuses."""
 
     def __init__(self, base, code=0):
         self.base, self.code = base, code
@@ -52,7 +52,7 @@ def test_what_is_at_work_elsewhere_is_passed_over_and_named(tmp_path, capsys):
             found = workers.work_off(cells.runs)
         assert cells.started == ["b", "c"]
         assert found == {"a": "at work elsewhere", "b": "done", "c": "done"}
-        workers.tell(found)
+        workers.report(found)
         output = capsys.readouterr().out
         assert output.count("[1/3] a: at work elsewhere; another process") == 1
         assert "1 of 3 runs are still at work elsewhere: a;" in output
@@ -90,7 +90,7 @@ def test_what_was_passed_over_is_looked_at_again(tmp_path, capsys):
     found = workers.work_off(cells.runs)
     assert cells.started == ["c", "a"]
     assert set(found.values()) == {"done"}
-    workers.tell(found)
+    workers.report(found)
     output = capsys.readouterr().out
     assert "[2/3] b: done already" in output
     assert "still" not in output
@@ -131,7 +131,7 @@ def test_waiting_ends_with_the_last_run(tmp_path, capsys, monkeypatch):
     assert output.count("Waiting for the runs") == 1
     assert output.count("a: at work elsewhere") == 1
     with pytest.raises(errors.Failed, match=r"1 of 3 runs failed: a \(diverged\);"):
-        workers.tell(found)
+        workers.report(found)
 
 
 def test_waiting_ends_with_the_time_given(tmp_path):
@@ -146,7 +146,7 @@ def test_waiting_ends_with_the_time_given(tmp_path):
     assert cells.seconds[0] > 0
 
 
-def test_a_run_that_begins_elsewhere_at_the_same_time_has_not_failed(tmp_path):
+def test_a_run_that_starts_elsewhere_at_the_same_time_has_not_failed(tmp_path):
     """The run's own process finds the lock taken after the worker saw it free."""
     cells = Cells(tmp_path, lambda name: errors.EXIT_LOCKED if name == "a" else 0)
     found = workers.work_off(cells.runs)
@@ -160,7 +160,7 @@ def test_what_fails_is_not_tried_again_and_does_not_lose_the_others(tmp_path):
         found = workers.work_off(cells.runs)
     assert cells.started == ["a", "b"]
     with pytest.raises(errors.Failed) as error:
-        workers.tell(found)
+        workers.report(found)
     assert str(error.value) == "1 of 3 runs failed: a (exit code 2)"
     stopped = Cells(tmp_path / "stopped", errors.EXIT_STOPPED)
     with pytest.raises(stopping.Stopped, match="run was stopped"):
@@ -260,16 +260,16 @@ def started(*words):
 
 
 def lines_until(worker, wanted):
-    """Return what a worker says up to a line that has something in it."""
+    """Return the lines of a worker up to one that holds a text."""
     lines = []
     for line in worker.stdout:
         lines.append(line)
         if wanted in line:
             return lines
-    raise AssertionError(f"{wanted!r} was not said:\n{''.join(lines)}")
+    raise AssertionError(f"{wanted!r} was not printed:\n{''.join(lines)}")
 
 
-def told_of(workdir):
+def comparable(workdir):
     """Return a run's record without what differs from process to process."""
     record = json.loads((workdir / records.FILE_NAME).read_text())
     for epoch in record["epochs"]:
@@ -286,15 +286,15 @@ def test_a_killed_workers_run_is_ended_by_another(tiny_data_dir, tmp_path):
     with started("-c", DOOMED, *words) as doomed:
         lines_until(doomed, "[1/2] uld_I5_seed0")
         with started("-m", "uld_jax.cli", "sweep", *words, "--wait") as other:
-            said = lines_until(other, "[2/2] uld_I5_seed1")
-            assert any("[1/2] uld_I5_seed0: at work" in line for line in said)
+            lines = lines_until(other, "[2/2] uld_I5_seed1")
+            assert any("[1/2] uld_I5_seed0: at work" in line for line in lines)
             doomed.stdin.write("\n")
             doomed.stdin.close()
-            said += other.stdout
-    told = "".join(said)
+            lines += other.stdout
+    output = "".join(lines)
     assert doomed.returncode == -signal.SIGKILL
-    assert other.returncode == 0, told
-    assert told.count("resuming in epoch 1") == 1
-    assert told.count("Epoch 1:") == 2
-    assert told_of(base / "uld_I5_seed0") == told_of(alone)
-    assert told_of(base / "uld_I5_seed1")["status"] == "done"
+    assert other.returncode == 0, output
+    assert output.count("resuming in epoch 1") == 1
+    assert output.count("Epoch 1:") == 2
+    assert comparable(base / "uld_I5_seed0") == comparable(alone)
+    assert comparable(base / "uld_I5_seed1")["status"] == "done"

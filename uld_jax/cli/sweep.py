@@ -89,4 +89,4 @@ def main(values, _) -> None:
     sources.ensure_prepared(config, allowed=values.prepare, splits=splits)
     words = [f"--{name}" for name in ("debug_nans", "profile") if values[name].value]
     shared = sweep.runs_for_workers(base, runs, experiment, given, words)
-    workers.tell(workers.work_off(shared, deadline, values.wait))
+    workers.report(workers.work_off(shared, deadline, values.wait))

@@ -1,8 +1,7 @@
-"""A network that begins from another run's: fine-tuning and zero-shot tests (Sec. 3.3).
+"""Start from another run's network: fine-tuning and zero-shot tests (Sec. 3.3).
 
-Parameters alone are taken, of the run's best epoch, with the running means of layers
-that have such: optimizer, learning rate and counters begin anew. Shared weights are as
-good as the run that they are from.
+A run, or its shared weights, gives the parameters and running means of its best epoch.
+The optimizer, the learning rate and all counters start from scratch.
 """
 
 import hashlib
@@ -20,38 +19,38 @@ from uld_jax.pretrained import weights
 from uld_jax.runtime import errors, progress
 from uld_jax.storage import checkpoints, integrity, records, run_folder
 
-# Settings of a network that leave its parameters what they are.
+# Settings of a network that its parameters do not depend on.
 _FREE = frozenset({"model.dtype", "model.dropout", "model.remat"})
-_SHOWN = 5
+_MAX_LINES = 5  # Of each list in a message.
 _ITEMS = ("params", "statistics")
 
 
 class InitError(errors.InputError):
-    """A run that a network cannot begin from, with the reason."""
+    """A network that a run cannot start from, with the reason."""
 
 
 def settle(
     config: config_lib.ConfigDict, folder: str | None, partial: bool = False
 ) -> config_lib.ConfigDict:
-    """Return checked settings of a run that begins from another, or from scratch.
+    """Resolve settings of a run that starts from another run's network, or from scratch.
 
     Args:
-        config: Settings before they are resolved.
-        folder: Folder of the run to begin from, or of its shared weights; None to begin
-            from scratch.
-        partial: Whether parameters that do not fit begin anew. Otherwise label scheme,
-            resolution and network have to be the same.
+        config: Settings before `config.resolve`.
+        folder: Folder of a finished run or of shared weights; None to train from
+            scratch.
+        partial: Whether to initialize the parameters that do not fit. Otherwise label
+            scheme, resolution and network must be the same.
 
     Raises:
         ConfigError: If a setting cannot be used.
         RecordError: If the folder holds no finished run of a network.
         WeightsError: If it holds shared weights that are damaged.
-        InitError: If only its record was kept, or, unless partial, if it has another
+        InitError: If only its record was kept, or, unless `partial`, if it has another
             label or network, with the differences.
     """
     if any(config.init.values()):
         raise config_lib.ConfigError(
-            f"--config.init is {dict(config.init)}; say --init_from=FOLDER in its place"
+            f"--config.init is {dict(config.init)}; pass --init_from=FOLDER instead"
         )
     if folder is None:
         if partial:
@@ -59,8 +58,8 @@ def settle(
         config = config_lib.resolve(config)
         if not config.train.epochs:
             raise config_lib.ConfigError(
-                "--config.train.epochs is 0, which tests the network of another run as "
-                "it is; name that run with --init_from"
+                "--config.train.epochs is 0, which tests the network of another run; "
+                "name that run with --init_from"
             )
         return config
     run = weights.read_network(folder, "--init_from")
@@ -73,8 +72,8 @@ def settle(
         _check_same_network(run, config)
     elif not config.train.epochs and not _same_label(run, config):
         raise InitError(
-            f"--init_partial: of {folder!r}, of another label, a part begins anew; "
-            "train it, with --config.train.epochs above 0"
+            f"--init_partial: {folder!r} has another label, so some parameters are "
+            "initialized; train them, with --config.train.epochs above 0"
         )
     return config
 
@@ -106,7 +105,7 @@ def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
 
 
 def _saved(run: dict) -> dict[str, np.ndarray]:
-    """Return a run's arrays; raise if only its record was kept."""
+    """Load a run's arrays; raise if only its record was kept."""
     saved = arrays_of(run)
     if saved is None:
         raise InitError(
@@ -121,7 +120,7 @@ def _same_label(run: dict, config) -> bool:
 
 
 def _check_same_network(run: dict, config) -> None:
-    """Raise if a run's label, network or sources differ from those of settings."""
+    """Check that a run has the label, network and number of sources of settings."""
 
     def parts(settings, num_sources):
         chosen = {key: settings[key] for key in ("label", "model")}
@@ -138,25 +137,28 @@ def _check_same_network(run: dict, config) -> None:
             f"--init_from: the run in {run['folder']!r} has another label or network:"
             "\n  "
             + "\n  ".join(lines)
-            + "\nGive the same by --config.label..., and the size of the experiment, as in "
-            "ad_r1.py:twin_reduced or own.py:reduced; or --init_partial to take what "
-            "fits of its parameters and train the rest."
+            + "\nPass the same --config.label... and the same size of the experiment, as "
+            "in ad_r1:twin_reduced or own:reduced; or --init_partial to take the "
+            "parameters that fit and initialize the others."
         )
 
 
 def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a network's items with another run's values, and facts for the record.
+    """Load another run's network into that of a new run.
 
-    Of another label nothing is taken that means cells or grid points, even where it
-    has the same shape.
+    With another label, the parts that mean cells or grid points are not taken, even
+    where their shapes fit.
 
     Args:
         config: Settings, as `settle` returns them.
-        items: "params" and "statistics" of the network as it begins from scratch.
+        items: "params" and "statistics" of the new network.
+
+    Returns:
+        The items with the loaded arrays, and facts for the record.
 
     Raises:
-        InitError: If the run has kept no network, or, unless partial, one of other
-            shapes or types.
+        InitError: If the run has kept no network, or, unless `init.partial`, one of
+            other shapes or types.
     """
     init = config.init
     run = weights.read_network(init.folder, "--init_from")
@@ -166,7 +168,7 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     label_parts = spec.label_parts if other_label else ()
     items, new, left = put(items, saved, label_parts)
     count = len(jax.tree.leaves(items))
-    _tell_differences(run["folder"], new, left, count, init.partial)
+    _report_misfits(run["folder"], new, left, count, init.partial)
     facts = {
         "run": run.get("card", {}).get("name", pathlib.Path(run["folder"]).name),
         "data": run["data"]["name"],
@@ -226,7 +228,10 @@ def _misfit(
 
 
 def _kind(run: dict) -> str:
-    """Return a short hash of how a network came to be, its seed and label aside."""
+    """Hash how a network was trained, without its seed and label.
+
+    Tables compare runs that start from networks of the same kind.
+    """
     settings = records.identity(run["settings"])
     before = run["init"] and run["init"]["kind"]
     lines = [
@@ -237,14 +242,14 @@ def _kind(run: dict) -> str:
     return hashlib.sha256("\n".join([*lines, str(before)]).encode()).hexdigest()[:8]
 
 
-def check_begun_from(record: dict, config, workdir) -> None:
-    """Raise if a run has begun from another network than settings name.
+def check_same_start(record: dict, config, workdir) -> None:
+    """Check that a run has started from the network that settings name.
 
-    One of which only the record was kept is taken for the same.
+    A network of which only the record was kept passes.
 
     Raises:
-        RunConflictError: With both runs' names.
-        RecordError: If the folder holds no finished run of a network.
+        RunConflictError: If it has started from another one.
+        RecordError: If the folder of settings holds no finished run of a network.
     """
     before = record["init"]
     if config.init.folder is None or before is None:
@@ -256,33 +261,34 @@ def check_begun_from(record: dict, config, workdir) -> None:
         return
     if now != before["parameters"]:
         raise run_folder.RunConflictError(
-            f"{str(workdir)!r} holds a run that has begun from another network, that of "
-            f"{before['run']!r} with the parameters {before['parameters']}, and "
-            f"{config.init.folder!r} has {now}; give another --workdir"
+            f"{str(workdir)!r} holds a run that started from another network: "
+            f"{before['run']!r} with the parameters {before['parameters']}, while "
+            f"{config.init.folder!r} has {now}; pass another --workdir"
         )
 
 
-def _tell_differences(
+def _report_misfits(
     folder: str, new: list[str], left: list[str], count: int, partial: bool
 ) -> None:
-    """Say what of a network begins anew; raise if nothing may, or all would."""
+    """Log which parameters are initialized; raise if none may be, or all would be."""
     if not new and not left:
         return
-    lines = new[:_SHOWN] + [f"{name}: not in this network" for name in left[:_SHOWN]]
+    lines = new[:_MAX_LINES]
+    lines += [f"{name}: not in this network" for name in left[:_MAX_LINES]]
     more = len(new) + len(left) - len(lines)
     text = "\n  ".join(lines) + (f"\n  and {more} more" if more > 0 else "")
     if not partial:
         raise InitError(
             f"--init_from: the network in {folder!r} has other parameters:\n  "
-            f"{text}\nGive a network that fits, or --init_partial to take what does."
+            f"{text}\nName one that fits, or pass --init_partial to take what fits."
         )
     if len(new) == count:
         raise InitError(
-            f"--init_from: nothing of the network in {folder!r} fits:\n  {text}"
+            f"--init_from: no parameter of the network in {folder!r} fits:\n  {text}"
         )
     progress.log(
-        f"{count - len(new)} of {count} arrays are taken from {folder}; these begin "
-        f"anew or are left:\n  {text}"
+        f"{count - len(new)} of {count} arrays are taken from {folder}; these are "
+        f"initialized or left out:\n  {text}"
     )
 
 

@@ -28,22 +28,22 @@ def plan(
     init_from: str | None = None,
     init_partial: bool = False,
 ) -> dict[str, tuple[dict, config_lib.ConfigDict]]:
-    """Return the overrides and settings of all runs by the name of their folder.
+    """Plan a sweep: the overrides and settings of each run, by the folder's name.
 
     Args:
-        base: Settings before they are resolved.
+        base: Settings before `config.resolve`.
         experiment: Path of the experiment's file.
-        schemes: Label schemes; none for the experiment's own.
-        resolutions: Cells per axis, in figures; none for the experiment's own.
-        seeds: Seeds, in figures; none for the one in the settings.
-        given: Settings, by dotted key, that were said for all runs.
-        init_from: Folder of the runs to begin from, each by its name; None for none.
-        init_partial: Whether what does not fit begins anew.
+        schemes: Label schemes; if empty, the experiment's own.
+        resolutions: Cells per axis, as text; if empty, the experiment's own.
+        seeds: Seeds, as text; if empty, the one of the settings.
+        given: Settings, by dotted key, that the command line sets for all runs.
+        init_from: Folder of runs of the same names to start from; None for none.
+        init_partial: Whether to initialize what does not fit.
 
     Raises:
-        config_lib.ConfigError: If one of the runs could not be made, or if what was
-            said for all runs is varied.
-        initialization.InitError: If there is no run to begin from, or it does not fit.
+        config_lib.ConfigError: If a run has a bad setting, or if the sweep varies one
+            that is given for all runs.
+        initialization.InitError: If a run to start from does not exist or fit.
     """
     file, _, _ = experiment.partition(":")
     cells = list(runpy.run_path(file).get("sweep", lambda: [{}])())
@@ -52,7 +52,7 @@ def plan(
     if resolutions:
         cells = _with_resolutions(cells, _integers("resolution", resolutions), base)
     if not cells:
-        raise config_lib.ConfigError("no run is left of the sweep")
+        raise config_lib.ConfigError("no run is left in the sweep")
     runs = {}
     for overrides, seed in itertools.product(cells, _integers("seed", seeds)):
         overrides = overrides | ({} if seed is None else {"seed": seed})
@@ -72,20 +72,18 @@ def plan(
 
 
 def _check_not_given(overrides: dict, given: Container[str]) -> None:
-    """Raise if a run has another value of what was said for all runs."""
+    """Check that no run overrides a setting that is given for all runs."""
     for key in overrides:
         if key in given:
             flag = key.rpartition(".")[2]
-            remedy = (
-                f"say --{flag}=VALUE in its place" if key in _NAMED else "leave it out"
-            )
+            remedy = f"pass --{flag}=VALUE instead" if key in _NAMED else "leave it out"
             raise config_lib.ConfigError(
                 f"--config.{key} is given, and the sweep varies it; {remedy}"
             )
 
 
 def _with_schemes(cells: list[dict], schemes: list[str]) -> list[dict]:
-    """Return an experiment's cells of some schemes; new ones for those it has not."""
+    """Select an experiment's cells of some schemes; add cells for those it lacks."""
     found = []
     for scheme in schemes:
         own = [cell for cell in cells if cell.get("label.scheme") == scheme]
@@ -94,7 +92,7 @@ def _with_schemes(cells: list[dict], schemes: list[str]) -> list[dict]:
 
 
 def _with_resolutions(cells: list[dict], resolutions: list[int], base) -> list[dict]:
-    """Return cells at some resolutions in place of their own, where they can be."""
+    """Replace the resolutions of cells; leave out schemes that need two cells at I = 1."""
     kinds = []
     for cell in cells:
         kind = {key: value for key, value in cell.items() if key != "label.resolution"}
@@ -136,10 +134,10 @@ def _integers(flag: str, values: list[str]) -> list[int | None]:
 
 
 def _status(workdir: pathlib.Path, config) -> str | None:
-    """Return the status of the run in a folder, or None where there is none.
+    """Read the status of the run in a folder; None if there is none.
 
     Raises:
-        run_folder.RunConflictError: If it has begun from another network.
+        run_folder.RunConflictError: If it has started from another network.
     """
     path = workdir / records.FILE_NAME
     if not path.exists():
@@ -148,7 +146,7 @@ def _status(workdir: pathlib.Path, config) -> str | None:
         (record,) = records.read([path])
     except ValueError:
         return "unreadable"
-    initialization.check_begun_from(record, config, workdir)
+    initialization.check_same_start(record, config, workdir)
     return record["status"]
 
 
@@ -159,7 +157,7 @@ def _command(
     words: Sequence[str],
     seconds: float | None,
 ) -> list[str]:
-    """Return the command line of one run."""
+    """Write the command line of one run."""
     words = [
         *words,  # --config comes before its settings.
         *(f"--config.{key}={value}" for key, value in settings.items()),
@@ -176,14 +174,15 @@ def _command(
 def _run(command: Callable[[float | None], list[str]], seconds: float | None) -> int:
     """Run one configuration in a process of its own; return its exit code."""
     with stopping.StopFlag() as stop_flag:
-        # In a session of its own, so that Ctrl-C reaches it through us, and once.
+        # In a session of its own: otherwise Ctrl-C would reach it from the terminal,
+        # and a second signal, from here, would end it before it has saved.
         process = subprocess.Popen(command(seconds), start_new_session=True)
         while True:
             try:
                 return process.wait(timeout=_SECONDS_BETWEEN_LOOKS)
             except subprocess.TimeoutExpired:
                 if stop_flag.reason():
-                    process.terminate()  # It saves its state, then exits.
+                    process.terminate()  # It saves its state and exits.
                     process.wait()
                     return errors.EXIT_STOPPED
 
@@ -195,13 +194,13 @@ def runs_for_workers(
     given: dict,
     words: Sequence[str],
 ) -> dict[str, workers.Run]:
-    """Return the runs of a plan as workers take them.
+    """Turn a plan into runs for `workers.work_off`.
 
     Args:
         base: Folder of the runs.
         runs: The plan.
         experiment: Path of the experiment's file.
-        given: Settings that were given for all runs, by dotted key.
+        given: Settings that are given for all runs, by dotted key.
         words: Further arguments of each run.
     """
 

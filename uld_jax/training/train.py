@@ -93,7 +93,7 @@ def _begun(config, workdir: pathlib.Path) -> dict | None:
     run_folder.check(workdir, config_lib.to_dict(config))
     record = run_folder.read_record(workdir)
     if record:
-        initialization.check_begun_from(record, config, workdir)
+        initialization.check_same_start(record, config, workdir)
     return record
 
 

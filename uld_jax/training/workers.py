@@ -1,4 +1,4 @@
-"""Runs that many workers share: each takes what is free, and nothing schedules them."""
+"""Workers that share runs: each takes a free one; there is no scheduler."""
 
 import dataclasses
 import math
@@ -17,13 +17,13 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run as a worker sees it.
+    """A run for a worker.
 
     Attributes:
         workdir: Its folder.
-        status: Returns its record's status; None where there is no record.
-        start: Runs it in a process of its own, for so many seconds at most, and returns
-            the exit code.
+        status: Reads its record's status; None if there is no record.
+        start: Runs it in a process of its own, for at most the given seconds, and
+            returns the exit code.
     """
 
     workdir: pathlib.Path
@@ -34,37 +34,37 @@ class Run:
 def work_off(
     runs: dict[str, Run], deadline: float = math.inf, wait: bool = False
 ) -> dict[str, str]:
-    """Do what is free, one after the other, until nothing is.
+    """Do free runs, one after the other, until there are none.
 
-    A run that fails is not tried again here; another worker may.
+    A run that fails is not tried again by this worker; another one may.
 
     Args:
         runs: The runs by name.
         deadline: When to stop, in seconds of the monotonic clock.
-        wait: Whether to stay until what is at work elsewhere is over, and to take up
-            what is left there.
+        wait: Whether to wait for runs at work elsewhere, and to resume those that their
+            workers leave.
 
     Returns:
-        What became of each run by name: "done", "at work elsewhere", or how it failed.
+        The outcome of each run by name: "done", "at work elsewhere", or how it failed.
 
     Raises:
         stopping.Stopped: If the time is up or a signal to stop came.
     """
     found: dict[str, str] = {}
-    told = False
+    is_logged = False
     while True:
         any_here = _pass(runs, found, deadline)
         if _ELSEWHERE not in found.values() or not (any_here or wait):
             return found
         if not any_here:
-            if not told:
-                progress.log("Waiting for the runs that are at work elsewhere")
-            told = True
+            if not is_logged:
+                progress.log("Waiting for the runs at work elsewhere")
+            is_logged = True
             _pause(deadline)
 
 
 def _pass(runs: dict[str, Run], found: dict[str, str], deadline: float) -> bool:
-    """Go through what is not over yet, note what became of it; return if one ran here.
+    """Try each run that is not over, and note its outcome; return whether one ran here.
 
     Raises:
         stopping.Stopped: If the time is up or a signal to stop came.
@@ -86,11 +86,11 @@ def _take(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
     """Do a run unless it is over or at work elsewhere.
 
     The worker holds the run's claim from before it looks until the run has ended, so
-    that of many that come by at once one alone starts it. The run's own lock tells of
-    one that was started by hand, or that goes on though its worker was killed.
+    that only one of several workers starts it. The run's own lock shows whether it was
+    started by hand, or continues although its worker was killed.
 
     Returns:
-        What became of it, and what there is to say of it; None where it ran here.
+        The outcome, and a line for the log; None if it ran here.
 
     Raises:
         stopping.Stopped: If the time is up, or the run was stopped.
@@ -108,7 +108,7 @@ def _take(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
 
 
 def _start(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
-    """Do a run that is free; return as `_take`."""
+    """Do a free run; return as `_take`."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise stopping.Stopped("the time given is up")
@@ -117,12 +117,12 @@ def _start(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
     if code == errors.EXIT_STOPPED:
         raise stopping.Stopped("the run was stopped")
     if code == errors.EXIT_LOCKED:
-        return _ELSEWHERE, f"{_ELSEWHERE}; it began there at the same time"
+        return _ELSEWHERE, f"{_ELSEWHERE}; it started there at the same time"
     return (f"exit code {code}" if code else _DONE), None
 
 
 def _pause(deadline: float) -> None:
-    """Let some time pass between two passes.
+    """Sleep between two passes.
 
     Raises:
         stopping.Stopped: If the time is up or a signal to stop came.
@@ -137,8 +137,8 @@ def _pause(deadline: float) -> None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
-def tell(found: dict[str, str]) -> None:
-    """Say which runs are still at work elsewhere.
+def report(found: dict[str, str]) -> None:
+    """Log which runs are still at work elsewhere.
 
     Raises:
         errors.Failed: If some have failed.
@@ -147,8 +147,8 @@ def tell(found: dict[str, str]) -> None:
     if elsewhere:
         progress.log(
             f"{len(elsewhere)} of {len(found)} runs are still at work elsewhere: "
-            f"{', '.join(elsewhere)}; the same command looks again, with --wait until "
-            "they are over"
+            f"{', '.join(elsewhere)}; run the same command again to look at them, or "
+            "with --wait to wait for them"
         )
     failed = [
         f"{name} ({outcome})"
@@ -156,8 +156,8 @@ def tell(found: dict[str, str]) -> None:
         if outcome not in (_DONE, _ELSEWHERE)
     ]
     if failed:
-        all_told = elsewhere or len(failed) == len(found)
-        others = "" if all_told else "; the others are done"
+        none_done = elsewhere or len(failed) == len(found)
+        others = "" if none_done else "; the others are done"
         raise errors.Failed(
             f"{len(failed)} of {len(found)} runs failed: {', '.join(failed)}{others}"
         )
