@@ -14,7 +14,7 @@ from uld_jax import config as config_lib
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import devices, stopping
-from uld_jax.storage import records, run_folder
+from uld_jax.storage import checkpoints, integrity, records, run_folder
 from uld_jax.training import initialization, optimizer, step, sweep, train
 from uld_jax.training import run as run_lib
 from uld_jax_experiments import l1
@@ -115,10 +115,10 @@ def test_on_request_what_fits_is_taken_and_the_rest_is_initialized(
     _, state = step.init_state(scratch, optimizer.adamw(1e-3, 0.0))
     items = {"params": state.params, "statistics": state.statistics}
     loaded, facts = initialization.load(config, items)
-    old = initialization.checkpoints.read_arrays(
+    old = checkpoints.read_arrays(
         first, read(first)["best_epoch"], tuple(items)
     )
-    by_name = initialization.saved_states.by_name
+    by_name = integrity.by_name
     olds, news, scratches = by_name(old), by_name(loaded), by_name(items)
     anew = {line.split(":")[0] for line in facts["begun_anew"]}
     assert anew
