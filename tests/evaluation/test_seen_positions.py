@@ -1,4 +1,4 @@
-"""Places seen in training and unseen."""
+"""Source positions seen in training and unseen."""
 
 import numpy as np
 import pytest
@@ -19,16 +19,16 @@ OFF = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]])  # Of each sour
 CORRECT = np.array([[1, 0], [1, 1], [0, 1], [1, 0]], bool)
 
 
-def result(truth=TRUTH):
-    predicted = truth.copy()
-    predicted[..., 1] += OFF[: len(truth)]
+def result(loss=1.0):
+    predicted = TRUTH.copy()
+    predicted[..., 1] += OFF
     return evaluate.Evaluation(
-        None, None, {}, truth, predicted, CORRECT, np.ones((4, 2), bool)
+        loss, None, {}, TRUTH, predicted, CORRECT, np.ones((4, 2), bool)
     )
 
 
-def test_each_place_has_its_own_sources():
-    told = seen_positions.tell(result(), [[2.7, 1.2], [8.3, 2.0]])
+def test_each_position_has_its_own_sources():
+    told = seen_positions.score_by_position(result(), [[2.7, 1.2], [8.3, 2.0]])
     at = {tuple(one["place"]): one for one in told["places"]}
     assert list(at) == [(2.7, 1.2), (4.3, 1.2), (7.5, 1.2)]
     assert [one["sources"] for one in at.values()] == [3, 3, 2]
@@ -40,7 +40,7 @@ def test_each_place_has_its_own_sources():
 
 
 def test_seen_and_unseen_together_are_all():
-    told = seen_positions.tell(result(), [[2.7, 1.2], [4.3, 1.2]])
+    told = seen_positions.score_by_position(result(), [[2.7, 1.2], [4.3, 1.2]])
     seen, unseen = told["seen"], told["unseen"]
     assert (seen["places"], seen["sources"]) == (2, 6)
     assert (unseen["places"], unseen["sources"]) == (1, 2)
@@ -51,31 +51,31 @@ def test_seen_and_unseen_together_are_all():
 
 
 def test_where_nothing_was_trained_at_everything_is_unseen():
-    told = seen_positions.tell(result(), [])
+    told = seen_positions.score_by_position(result(), [])
     assert told["seen"] is None
     assert told["unseen"]["sources"] == 8
 
 
-def test_a_centimeter_is_the_same_place_and_more_is_not():
+def test_a_centimeter_is_the_same_position_and_more_is_not():
     for shift, seen in ((0.009, True), (0.011, False)):
-        told = seen_positions.tell(result(), [[2.7 + shift, 1.2]])
+        told = seen_positions.score_by_position(result(), [[2.7 + shift, 1.2]])
         assert told["places"][0]["seen"] is seen
 
 
 def test_methods_without_classes_have_no_accuracy():
-    told = seen_positions.tell(result(), [], of_cells=False)
+    told = seen_positions.score_by_position(result(loss=None), [])
     assert "accuracy" not in told["unseen"]
     assert "accuracy" not in told["places"][0]
 
 
-def test_data_with_sources_anywhere_have_no_places():
-    assert seen_positions.tell(result(), None) == {}
+def test_data_with_sources_anywhere_have_no_listed_positions():
+    assert seen_positions.score_by_position(result(), None) == {}
     rng = np.random.default_rng(0)
     many = rng.uniform(0, 9, (100, 1, 2)).astype(np.float32)
     everywhere = evaluate.Evaluation(
         None, None, {}, many, many, np.ones((100, 1)), np.ones((100, 1))
     )
-    assert seen_positions.tell(everywhere, []) == {}
+    assert seen_positions.score_by_position(everywhere, []) == {}
 
 
 TWIN = {"room": "libri_adhoc40", "training_places": [[2.7, 1.2], [4.3, 1.2]]}
@@ -84,7 +84,7 @@ LAB = {"room": "session lab"}  # Of more places than are told.
 
 
 def test_what_was_trained_at_is_kept_from_network_to_network():
-    """However often one begins from another, and whatever was tested between."""
+    """However often one starts from another, and whatever was tested between."""
     rooms = {}
     for origin, trained_here in (
         ({"name": "simulated/ad1:1.0.0"}, True),  # No room of a name.
@@ -94,7 +94,7 @@ def test_what_was_trained_at_is_kept_from_network_to_network():
         (TWIN, False),
         (LAB, False),
     ):
-        rooms = seen_positions.trained(rooms, origin, trained_here)
+        rooms = seen_positions.trained_positions(rooms, origin, trained_here)
     assert rooms == {
         "libri_adhoc40": [[2.7, 1.2], [4.3, 1.2], [2.7, 5.2]],
         "session lab": [],
@@ -102,13 +102,17 @@ def test_what_was_trained_at_is_kept_from_network_to_network():
 
 
 def test_what_was_only_tested_has_seen_nothing():
-    rooms = seen_positions.trained(seen_positions.trained({}, TWIN, False), TWIN, False)
+    rooms = seen_positions.trained_positions(
+        seen_positions.trained_positions({}, TWIN, False), TWIN, False
+    )
     assert rooms == {"libri_adhoc40": []}
 
 
-def test_too_many_places_stay_unknown():
-    rooms = seen_positions.trained({}, LAB, True)
+def test_too_many_positions_stay_unknown():
+    rooms = seen_positions.trained_positions({}, LAB, True)
     assert rooms == {"session lab": None}
     few = LAB | {"training_places": [[1.0, 1.0]]}
-    assert seen_positions.trained(rooms, few, True) == {"session lab": None}
-    assert seen_positions.trained({}, few, True) == {"session lab": [[1.0, 1.0]]}
+    assert seen_positions.trained_positions(rooms, few, True) == {"session lab": None}
+    assert seen_positions.trained_positions({}, few, True) == {
+        "session lab": [[1.0, 1.0]]
+    }

@@ -68,8 +68,8 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
                     _RESOLUTIONS,
                 )
             }
-            | seen_positions.tell(
-                result, [] if data.origin.get("room") else None, False
+            | seen_positions.score_by_position(
+                result, [] if data.origin.get("room") else None
             ),
             "times": {"seconds": seconds, "examples_per_second": len(test) / seconds},
             **evaluate.environment(),

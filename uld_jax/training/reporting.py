@@ -83,7 +83,7 @@ class Reporter:
             evaluate.write_predictions(run.workdir, result, facts, planes=planes)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
         room = run.data.origin.get("room")
-        test |= seen_positions.tell(result, run.trained_places.get(room))
+        test |= seen_positions.score_by_position(result, run.trained_places.get(room))
         return self._write_record("done", test)
 
     def _write_record(

@@ -73,7 +73,7 @@ class Run:
             self.state = self.state._replace(**items)
         before = self.init["trained_places"] if self.init else {}
         trained_here = config.train.epochs > 0
-        self.trained_places = seen_positions.trained(
+        self.trained_places = seen_positions.trained_positions(
             before, self.data.origin, trained_here
         )
         self.data.load()
