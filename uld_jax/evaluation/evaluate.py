@@ -1,4 +1,4 @@
-"""A split and a network's parameters to metrics and predictions (Sec. 3.4)."""
+"""Evaluate networks and methods on a split: metrics and predictions (Sec. 3.4)."""
 
 import dataclasses
 import functools
@@ -17,23 +17,23 @@ from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import progress
 from uld_jax.storage import records
 
-_AT_ONCE = 8  # Examples that a network is shown together.
-_LEAST_GROUPS = 2  # Of one, XLA makes no loop, and other last bits.
-ROWS = _AT_ONCE * _LEAST_GROUPS  # Of a batch on a device: a multiple wastes none.
+_AT_ONCE = 8  # Examples that a network computes together.
+_LEAST_GROUPS = 2  # A single group compiles to no loop, and to other last bits.
+ROWS = _AT_ONCE * _LEAST_GROUPS  # Batches of a multiple per device waste no work.
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a network makes of a split of n examples.
+    """Metrics and predictions on a split of n examples.
 
     Attributes:
         loss: Mean loss; None for a method without one.
-        kl: Mean loss above its floor; None likewise.
+        kl: Mean loss above its floor; None for a method without a loss.
         metrics: ACC, cell accuracy, distances and quantization error.
         positions: True positions [n, S, 2] in meters.
         predicted: Predicted positions [n, S, 2], in the best permutation.
-        correct: Whether each source's class was found, [n, S].
-        cell_correct: Whether its cell was, [n, S].
+        correct: Whether the class of each source was found, [n, S].
+        cell_correct: Whether the cell of each source was found, [n, S].
     """
 
     loss: float | None
@@ -110,10 +110,9 @@ def method_step(name: str, num_sources: int, resolution: int) -> Step:
 
 
 def _in_groups(function: Callable, batch: dict) -> dict:
-    """Return a function of a batch, computed for a few rows at a time.
-
-    Always for as many, so that an example's last bits do not depend on the batch.
-    """
+    """Compute a function of a batch for a few rows at a time."""
+    # Always the same number of rows, so that an example's last bits do not depend on
+    # the size of its batch. The last row fills up the last group.
     num_rows = len(batch["audio"])
     num_groups = max(-(-num_rows // _AT_ONCE), _LEAST_GROUPS)
     rows = np.minimum(np.arange(num_groups * _AT_ONCE), num_rows - 1)
@@ -129,13 +128,13 @@ def _in_groups(function: Callable, batch: dict) -> dict:
 def evaluate(
     step: Step, batches: Iterable[dict], num_examples: int, title: str
 ) -> Evaluation:
-    """Return what a method makes of all examples; padding at the end is dropped.
+    """Evaluate all examples, without the padding at the end.
 
     Args:
         step: From a batch to scores by example, as `score_network` or `score_method`.
         batches: The batches.
         num_examples: How many of their examples count.
-        title: What is done, for the progress bar.
+        title: Title of the progress bar.
 
     Raises:
         FloatingPointError: If a loss or a prediction is not finite.
@@ -147,17 +146,17 @@ def evaluate(
 def evaluate_all(
     steps: Sequence[Step], batches: Iterable[dict], num_examples: int, title: str
 ) -> list[Evaluation]:
-    """Return what several methods make of the same examples: see `evaluate`."""
+    """Evaluate several methods on the same batches: see `evaluate`."""
     parts = [[] for _ in steps]
     with progress.Progress(title, num_examples, "examples") as bar:
         for batch in batches:
-            for step, mine in zip(steps, parts, strict=True):
-                mine.append(jax.device_get(step(batch)))
+            for step, scores in zip(steps, parts, strict=True):
+                scores.append(jax.device_get(step(batch)))
             bar.update(min(len(batch["audio"]), bar.left))
-    return [_summary(mine, num_examples, title) for mine in parts]
+    return [_summarize(scores, num_examples, title) for scores in parts]
 
 
-def _summary(parts: list[dict], num_examples: int, title: str) -> Evaluation:
+def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
     results = {
         key: np.concatenate([part[key] for part in parts])[:num_examples]
         for key in parts[0]
@@ -165,30 +164,18 @@ def _summary(parts: list[dict], num_examples: int, title: str) -> Evaluation:
     outputs = results["predicted"].sum((1, 2)) + results.get("loss", 0.0)
     if not np.isfinite(outputs).all():
         raise FloatingPointError(f"{title}: an output is not finite")
-
-    def mean(key):
-        return float(results[key].mean(dtype=np.float64)) if key in results else None
-
-    errors = metrics_lib.distances(
-        jnp.asarray(results["predicted"]), jnp.asarray(results["positions"])
-    )
-    statistics_of = {"accuracy": "correct", "cell_accuracy": "cell_correct"}
-    return Evaluation(
-        loss=mean("loss"),
-        kl=mean("kl"),
-        metrics={
-            **metrics_lib.error_statistics(errors.ravel()),
-            **{
-                name: metrics_lib.accuracy(jnp.asarray(results[key]).ravel())
-                for name, key in statistics_of.items()
-            },
-            "quantization_error": mean("quantization_error"),
-        },
-        positions=results["positions"],
-        predicted=results["predicted"],
-        correct=results["correct"],
-        cell_correct=results["cell_correct"],
-    )
+    means = {
+        key: float(results.pop(key).mean(dtype=np.float64))
+        for key in ("loss", "kl", "quantization_error")
+        if key in results
+    }
+    errors = metrics_lib.distances(results["predicted"], results["positions"])
+    metrics = metrics_lib.error_statistics(errors.ravel()) | {
+        "accuracy": metrics_lib.accuracy(results["correct"]),
+        "cell_accuracy": metrics_lib.accuracy(results["cell_correct"]),
+        "quantization_error": means["quantization_error"],
+    }
+    return Evaluation(means.get("loss"), means.get("kl"), metrics, **results)
 
 
 def at_resolutions(
@@ -214,11 +201,11 @@ def at_resolutions(
 
 
 def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:
-    """Write what was predicted for a split, and where everything was, for figures.
+    """Write the predictions for a split, and the geometry of its examples, for figures.
 
     Args:
         workdir: Folder of the run.
-        result: What was predicted.
+        result: Evaluation of the split.
         facts: Geometry, T60 and SNR of all examples.
         **more: Further arrays.
     """

@@ -1,8 +1,7 @@
-"""From the recordings of a session to positions, window by window.
+"""Localize a session's recordings window by window.
 
-Windows and levels are those of a data set of the session, and localizers those that are
-tested on it: what is found in a recording whose talkers' places are known is what a
-test on the data set finds.
+Windows and levels are those of a data set made of the session, so a recording with known
+positions gives the predictions of a test on that data set.
 """
 
 import csv
@@ -26,14 +25,13 @@ COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Located:
-    """What was found in a recording.
+    """The positions found in a recording.
 
     Attributes:
         recording: The recording.
-        starts: Where its W windows start, in seconds.
-        predicted: [W, S, 2] in meters. The sources are in the order of the table where
-            that says their places; else in the localizer's, which may change from
-            window to window.
+        starts: Starts of its W windows, in seconds.
+        predicted: Positions [W, S, 2] in meters. Sources with known positions are in the
+            order of the table. Otherwise the order may change from window to window.
     """
 
     recording: sessions.Recording
@@ -42,14 +40,14 @@ class Located:
 
     @property
     def errors(self) -> np.ndarray | None:
-        """Distances [W, S] to the true places in meters; None where those are unknown."""
+        """Distances [W, S] to the true positions in meters; None if unknown."""
         if self.recording.source_positions is None:
             return None
         misses = self.predicted - self.recording.source_positions[:, :2]
         return np.linalg.norm(misses, axis=-1)
 
     def summary(self) -> str:
-        """Return a line: windows, median position of one source, median error."""
+        """Summarize in a line: windows, median position of one source, median error."""
         count = len(self.starts)
         facts = [f"{count} window{'s' if count > 1 else ''}"]
         if self.predicted.shape[1] == 1:
@@ -136,19 +134,19 @@ def locate(
     batch_size: int,
     left_out: list[str] | None = None,
 ) -> Iterator[Located]:
-    """Yield what is found in each recording, labeled or not, in the order of the table.
+    """Localize each recording, in the order of the table, labeled or not.
 
     All recordings are read and checked before the first is localized.
 
     Args:
-        session: What was recorded.
-        predictor: A network or a method.
-        batch_size: Windows handled at once.
-        left_out: Gets what is wrong with recordings that are left out; by default such
-            are errors.
+        session: The session.
+        predictor: A network or a method, from `network` or `method`.
+        batch_size: Windows localized at once.
+        left_out: Collects a message for each recording that cannot be used and is left
+            out; by default it is an error.
 
     Raises:
-        session_tables.SessionError: If a recording cannot be used, or none.
+        SessionError: If a recording cannot be used; with `left_out`, if none can.
         FloatingPointError: If a position is not finite.
     """
     # A session may be listed already, without the recordings of unknown positions.
@@ -182,7 +180,7 @@ def _geometry(session: sessions.Session) -> dict:
 
 
 def _examples(session: sessions.Session) -> Iterator[dict]:
-    """Yield the windows of all recordings as a data set stores them."""
+    """Yield the windows of all recordings, as a data set stores them."""
     geometry = _geometry(session)
     for recording in session.recordings:
         signals = session.load(recording)
@@ -195,11 +193,9 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
 def _predict(
     session: sessions.Session, predictor: predict.Predictor, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Yield the positions [S, 2] that are found in each window.
-
-    All batches have one size, so that one program is compiled: the last batch repeats
-    its last window.
-    """
+    """Yield the positions [S, 2] found in each window."""
+    # All batches have one size, so that one program is compiled: the last batch repeats
+    # its last window.
     examples = _examples(session)
     while batch := list(itertools.islice(examples, batch_size)):
         padding = batch[-1:] * (batch_size - len(batch))
@@ -212,20 +208,21 @@ def _stack(examples: list[dict]) -> dict:
 
 
 def rows(found: Located) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each window and source, of `COLUMNS`, in seconds and meters."""
-    places, errors = found.recording.source_positions, found.errors
+    """Format a row of `COLUMNS` for each window and source, in seconds and meters."""
+    truth, errors = found.recording.source_positions, found.errors
     for window, start in enumerate(found.starts):
         for source, position in enumerate(found.predicted[window]):
-            numbers = [*position]
-            if places is not None:
-                numbers += [*places[source, :2], errors[window, source]]
-            told = [f"{number:.3f}" for number in numbers]
-            told += [""] * (len(COLUMNS) - 3 - len(told))
-            yield found.recording.name, f"{start:.3f}", str(source + 1), *told
+            texts = [f"{number:.3f}" for number in position]
+            if truth is None:
+                texts += ["", "", ""]
+            else:
+                values = *truth[source, :2], errors[window, source]
+                texts += [f"{number:.3f}" for number in values]
+            yield found.recording.name, f"{start:.3f}", str(source + 1), *texts
 
 
 def write_table(path: pathlib.Path, table: Iterable[tuple[str, ...]]) -> None:
-    """Write rows below `COLUMNS` as CSV, in one piece."""
+    """Write rows as CSV, with a header, whole or not at all."""
     partial = path.with_name(path.name + ".part")
     with partial.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *table])
