@@ -1,9 +1,10 @@
-"""Input features: short-time spectra of all nodes of a scene (Sec. 3.3)."""
+"""Short-time spectra of the signals of all nodes: network inputs (Sec. 3.3)."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Real
+from numpy.typing import ArrayLike
 
 WINDOW_LENGTH = 512
 HOP_LENGTH = 256
@@ -11,7 +12,7 @@ NUM_BINS = WINDOW_LENGTH // 2  # Without the DC bin.
 
 
 def num_frames(num_samples: int) -> int:
-    """Return the number of STFT frames T of a signal of N samples.
+    """Compute the number of STFT frames T of a signal of N samples.
 
     Raises:
         ValueError: If the signal is too short to be mirrored at its ends.
@@ -27,7 +28,7 @@ def num_frames(num_samples: int) -> int:
 def scene_level(
     signals: Real[Array, "M N"], mask: Bool[Array, " M"] | None = None
 ) -> Float[Array, ""]:
-    """Return one level for a whole scene: the RMS over its nodes and time.
+    """Compute one level for a whole scene: the RMS over its nodes and time.
 
     One number for all nodes, because the level differences between nodes carry
     distance. The paper does not say how levels are normalized.
@@ -38,28 +39,45 @@ def scene_level(
     return jnp.sqrt((powers * mask).sum() / jnp.maximum(mask.sum(), 1))
 
 
-@jax.jit
-def stft(signals: Real[Array, "*M N"]) -> Complex[Array, "*M T F"]:
-    """Return the centered STFT of real signals, without the DC bin (Sec. 3.3).
+def stft(signals: ArrayLike) -> Complex[Array, "*M T F"]:
+    """Compute the centered STFT of real signals, without the DC bin (Sec. 3.3).
 
     Window 512 (Hann), hop 256, FFT 512. The paper does not say how frames are
     aligned, which Hann window is meant, or what becomes of the DC bin; we
     center frame t on sample 256 t by mirroring the ends, take the periodic
     window, and keep F = 256 bins. No scaling.
 
-    Integers are cut to frames as they are, and become float32 after that.
+    Args:
+        signals: Real signals [..., N], floats or integers, N samples each.
+
+    Returns:
+        Complex spectra [..., T, F], T = N // 256 + 1 frames.
 
     Raises:
         ValueError: If a signal has fewer than 257 samples.
+
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)  # 1 kHz.
+    >>> spectrum = stft(tone)
+    >>> spectrum.shape
+    (63, 256)
+    >>> int(abs(spectrum[31]).argmax() + 1) * 16000 / 512  # Hertz.
+    1000.0
     """
+    return _stft(jnp.asarray(signals))
+
+
+@jax.jit
+def _stft(signals: Real[Array, "*M N"]) -> Complex[Array, "*M T F"]:
     frames_per_signal = num_frames(signals.shape[-1])
     margin = WINDOW_LENGTH // 2
     padding = [(0, 0)] * (signals.ndim - 1) + [(margin, margin)]
     padded = jnp.pad(signals, padding, mode="reflect")
-    # Windows overlap by half, so frames are pairs of neighboring hops.
+    # Windows overlap by half, so frames are pairs of neighboring hops. Integers stay as
+    # they are until then, which takes less memory.
     needed = padded[..., : (frames_per_signal + 1) * HOP_LENGTH]
     hops = needed.reshape(*signals.shape[:-1], frames_per_signal + 1, HOP_LENGTH)
-    # Stacked, not concatenated: XLA makes one loop of it on CPUs.
+    # Stacked, not concatenated: XLA fuses it into one loop on CPUs.
     pairs = _as_float(jnp.stack([hops[..., :-1, :], hops[..., 1:, :]], axis=-2))
     phase = 2 * np.pi * np.arange(WINDOW_LENGTH) / WINDOW_LENGTH
     window = jnp.asarray(0.5 - 0.5 * np.cos(phase), pairs.dtype)
@@ -72,14 +90,14 @@ def stft(signals: Real[Array, "*M N"]) -> Complex[Array, "*M T F"]:
 def spectral_features(
     signals: Real[Array, "M N"], mask: Bool[Array, " M"] | None = None
 ) -> Float[Array, "M T 512"]:
-    """Return real and imaginary parts of a scene's spectra, stacked (Sec. 3.3).
+    """Compute real and imaginary parts of a scene's spectra, stacked (Sec. 3.3).
 
     The whole scene is divided by its one level; a silent scene stays zero.
 
     Args:
-        signals: Of the nodes, integers or not.
-        mask: Which nodes are there; None for all. The others have no influence on
-            the level.
+        signals: Signals of the nodes, floats or integers.
+        mask: True where a node is present; None for all. Absent nodes have no
+            influence on the level.
     """
     level = scene_level(signals, mask)
     gain = 1 / jnp.maximum(level, jnp.finfo(level.dtype).tiny)
