@@ -13,6 +13,7 @@ import numpy as np
 import scipy.signal
 
 from benchmarks import report
+from benchmarks.rendering import measures
 from uld_jax.acoustics import constants
 from uld_jax.simulation import nonuniform_fft, rendering, scenes
 from uld_jax.simulation import rooms as rooms_lib
@@ -94,17 +95,17 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
         error = measure(heard, onset) - measure(reference, onset)
         return float(np.sqrt((error**2).mean()))
 
-    decays = [constants.energy_decay(r) for r in (heard, reference)]
+    decays = [measures.energy_decay(r) for r in (heard, reference)]
     deviation = np.where(decays[1] > -30, np.abs(decays[0] - decays[1]), 0)
-    times = [constants.reverberation_time(r).mean() for r in (heard, reference)]
+    times = [measures.reverberation_time(r).mean() for r in (heard, reference)]
     return {
         "T60 s": float(scene.t60),
         "room m": " x ".join(f"{side:.1f}" for side in scene.room_size[:2]),
         "full dB": decibels(full, exact),
         "exact until ms": 1e3 * early / constants.SAMPLE_RATE,
         "thinned until then dB": decibels(thinned[:, :early], exact[:, :early]),
-        "DRR dB": rms(constants.direct_to_reverberant),
-        "C50 dB": rms(constants.clarity),
+        "DRR dB": rms(measures.direct_to_reverberant),
+        "C50 dB": rms(measures.clarity),
         "decay dB": float(deviation.max(axis=-1).mean()),
         "T30 s": float(times[1]),
         "T30 error %": float(100 * (times[0] / times[1] - 1)),

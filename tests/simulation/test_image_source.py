@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uld_jax.acoustics import constants
+from uld_jax.acoustics import absorption as absorption_lib
 from uld_jax.simulation import image_source
 
 ROOM = np.array([6.3, 7.7, 4.2])
@@ -109,7 +109,7 @@ SOURCES = {
 @pytest.mark.parametrize("place", SOURCES)
 def test_early_images_are_all_there_once(place):
     absorption, t60 = 0.2, 0.6
-    order = int(constants.image_order(ROOM, np.array(t60)))
+    order = int(absorption_lib.image_order(ROOM, np.array(t60)))
     walls = walls_of(ROOM, np.sqrt(1 - absorption), order, t60)
     source = jnp.asarray(SOURCES[place], jnp.float32)
     drawn = draw(0, source, walls)
@@ -131,7 +131,7 @@ def test_early_images_are_all_there_once(place):
 def test_the_energy_of_the_late_images_is_right_at_any_time(place):
     """Mean over keys, shell by shell; what arrives together adds as amplitudes."""
     absorption, t60 = 0.25, 0.4
-    order = int(constants.image_order(ROOM, np.array(t60)))
+    order = int(absorption_lib.image_order(ROOM, np.array(t60)))
     walls = walls_of(ROOM, np.sqrt(1 - absorption), order, t60, 4096)
     source = jnp.asarray(SOURCES[place], jnp.float32)
     node = np.array([0.4, -0.9, -1.15])

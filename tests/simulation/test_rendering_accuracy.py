@@ -9,6 +9,7 @@ import scipy.signal
 from conftest import decibels
 from made_rooms import SHORT, draw_rooms, keys_of, noise_like, silence, small_batch
 
+from benchmarks.rendering import measures
 from uld_jax.acoustics import constants
 from uld_jax.simulation import nonuniform_fft, rendering
 from uld_jax.simulation import rooms as rooms_lib
@@ -173,17 +174,15 @@ def test_the_thinned_field_sounds_as_the_full_one(acceptance):
     def per_room(error):
         return np.sqrt((error**2).mean(axis=1))
 
-    drr = constants.direct_to_reverberant
+    drr = measures.direct_to_reverberant
     assert per_room(drr(thinned, onset) - drr(full, onset)).max() < 0.3
-    c50 = constants.clarity
+    c50 = measures.clarity
     assert per_room(c50(thinned, onset) - c50(full, onset)).max() < 0.6
-    times = [
-        constants.reverberation_time(part).mean(axis=1) for part in (full, thinned)
-    ]
+    times = [measures.reverberation_time(part).mean(axis=1) for part in (full, thinned)]
     ratio = times[1] / times[0]
     assert np.abs(ratio - 1).max() < 0.06
     assert abs(ratio.mean() - 1) < 0.015
-    decays = [constants.energy_decay(part) for part in (full, thinned)]
+    decays = [measures.energy_decay(part) for part in (full, thinned)]
     heard = decays[0] > -30
     deviation = np.where(heard, np.abs(decays[1] - decays[0]), 0).max(axis=-1)
     assert deviation.mean(axis=1).max() < 1.5

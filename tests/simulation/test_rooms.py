@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_rooms import SHORT, keys_of, noise_like, small_batch, some_of
 
-from uld_jax.acoustics import constants
+from uld_jax.acoustics import absorption
 from uld_jax.simulation import image_source, rendering, scenes
 from uld_jax.simulation import rooms as rooms_lib
 
@@ -72,7 +72,7 @@ def test_bad_rooms_are_refused(case):
     if case == "none":
         dry, noise = dry[:0], noise[:0]
     with pytest.raises(
-        (rooms_lib.RenderingError, constants.AcousticsError), match=message
+        (rooms_lib.RenderingError, absorption.AcousticsError), match=message
     ):
         rendering.render(rooms, dry, keys_of(len(dry)), SHORT, noise)
 

@@ -1,19 +1,14 @@
-"""Acoustics shared by rooms, networks and localizers: constants, STFT, GCC.
+"""Acoustics that rooms, networks and localizers share.
 
-- `constants`: Room acoustics: absorption for a reverberation time, and measures of
-  responses.
-- `correlations`: Generalized cross-correlations of nodes with phase transform (GCC-
-  PHAT).
-- `stft`: Input features: short-time spectra of all nodes of a scene (Sec. 3.3).
+- `constants`: Speed of sound and sample rate.
+- `absorption`: Absorption of walls for a reverberation time (Sabine).
+- `stft`: Short-time spectra of the signals of all nodes: network inputs (Sec. 3.3).
+- `correlations`: Generalized cross-correlations of nodes with phase transform.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=[
-        "constants",
-        "correlations",
-        "stft",
-    ],
+    submodules=["absorption", "constants", "correlations", "stft"],
 )

@@ -70,7 +70,7 @@ def render(
     Raises:
         RenderingError: If shapes do not agree, something is outside its room or
             on top of a node, not finite, or beyond what the settings allow.
-        acoustics.AcousticsError: If no absorption gives a room's T60.
+        absorption.AcousticsError: If no absorption gives a room's T60.
     """
     arguments, settings = _arguments(rooms, dry, keys, settings, noise)
     rendered = _render(*arguments, settings=settings)

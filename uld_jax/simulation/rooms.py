@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.fft
 
+from uld_jax.acoustics import absorption as absorption_lib
 from uld_jax.acoustics import constants
 from uld_jax.runtime import errors
 from uld_jax.simulation import image_source, nonuniform_fft, scenes
@@ -164,14 +165,14 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     Raises:
         RenderingError: If the settings leave no room for the images, naming the
             one to raise.
-        acoustics.AcousticsError: If no absorption gives a room's T60.
+        absorption.AcousticsError: If no absorption gives a room's T60.
     """
     size = np.asarray(rooms.size, np.float64)
     t60 = np.asarray(rooms.t60, np.float64)
     absorption, order = np.ones(len(t60)), np.zeros(len(t60), int)
     if (some := t60 != 0).any():
-        absorption[some] = constants.sabine_absorption(size[some], t60[some])
-        order[some] = constants.image_order(size[some], t60[some])
+        absorption[some] = absorption_lib.sabine_absorption(size[some], t60[some])
+        order[some] = absorption_lib.image_order(size[some], t60[some])
     if settings.late == "full" and order.max() > settings.largest_order:
         worst = order.argmax()
         raise RenderingError(
