@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-from uld_jax.audio import libri_adhoc40, libri_adhoc40_files, recorded_signals
+from uld_jax.audio import libri_adhoc40, libri_adhoc40_files
 from uld_jax.audio import signals as signals_lib
 from uld_jax.runtime import progress
 from uld_jax.simulation import scenes
@@ -240,7 +240,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             utterances.append(utterance)
             starts.append(start)
             levels.append(level)
-        audio, gain = recorded_signals.to_stored(signals)
+        audio, gain = signals_lib.to_stored(signals)
         positions = [u.position for u in utterances]
         return {
             "audio": audio,
@@ -278,7 +278,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         signals = self._material.read(utterance, nodes, first, last).astype(np.float64)
         num_samples = self.builder_config.num_samples
         try:
-            starts = recorded_signals.active_starts(signals, num_samples)
+            starts = signals_lib.active_starts(signals, num_samples)
         except signals_lib.CorpusError as error:
             raise libri_adhoc40_files.ArchiveError(
                 f"{str(self._material.folder / utterance.file('*'))!r}: between its "

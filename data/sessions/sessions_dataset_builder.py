@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from uld_jax.audio import recorded_signals, sessions, signals
+from uld_jax.audio import sessions, signals
 from uld_jax.runtime import progress
 from uld_jax.simulation import scenes
 from uld_jax_data import scene_features, shards
@@ -190,13 +190,13 @@ class Builder(tfds.core.ShardBasedBuilder):
         """Yield the examples of one shard with their indices.
 
         Raises:
-            recorded_signals.SignalError: If a recording turns out to be unusable.
+            signals.SignalError: If a recording turns out to be unusable.
         """
         examples = self._session.examples(split)
         for index in shards.shard_range(self, split, shard):
             recording, start = examples[index]
             window = slice(start, start + self.builder_config.num_samples)
-            audio, gain = recorded_signals.to_stored(self._load(recording)[:, window])
+            audio, gain = signals.to_stored(self._load(recording)[:, window])
             yield (
                 index,
                 {

@@ -9,10 +9,14 @@ from uld_jax.audio import corpora
 from uld_jax.simulation import recipes
 from uld_jax.storage import records
 
-SPLITS = {"train": "train", "validation": "dev", "test": "test"}  # To the corpus's.
+PART_OF_SPLIT = {
+    "train": "train",
+    "validation": "dev",
+    "test": "test",
+}  # To the corpus's.
 ENGINES = ("jax", "pyroomacoustics")
 LATE_FIELDS = {"train": "thinned", "validation": "full", "test": "full"}
-ALL_THINNED = dict.fromkeys(SPLITS, "thinned")
+ALL_THINNED = dict.fromkeys(PART_OF_SPLIT, "thinned")
 
 # Of one example of one source by one core, by late field, engine or form.
 _SECONDS = {
@@ -54,7 +58,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
     @property
     def size_of_split(self) -> dict[str, int]:
         """Number of examples by split."""
-        sizes = zip(SPLITS, self.sizes, strict=True)
+        sizes = zip(PART_OF_SPLIT, self.sizes, strict=True)
         return {split: size for split, size in sizes if size}
 
     @property

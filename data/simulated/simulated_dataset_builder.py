@@ -35,7 +35,7 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.datasets import compact
 from uld_jax.simulation import recipes
 from uld_jax_data import scene_features, shards
-from uld_jax_data.simulated.configs import CONFIGS, ENGINES, SPLITS
+from uld_jax_data.simulated.configs import CONFIGS, ENGINES, PART_OF_SPLIT
 
 _RENDER_BATCH = {"anechoic": 50, "reverberant": 10}
 
@@ -244,7 +244,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return {split: compact.noise_file(split) for split in config.size_of_split}
 
     def _recordings(self, split: str) -> tuple[signals_lib.Utterance, ...]:
-        return self._noise.utterances[SPLITS[split]]
+        return self._noise.utterances[PART_OF_SPLIT[split]]
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
         """Yield the examples of one shard with their indices.
@@ -260,7 +260,9 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _draw(self, split: str, index: int) -> recipes.Drawn:
         """Draw an example."""
         rng = example_rng(self.builder_config.seed, split, index)
-        return self.recipe.draw_from(self._corpus, self._noise, SPLITS[split], rng)
+        return self.recipe.draw_from(
+            self._corpus, self._noise, PART_OF_SPLIT[split], rng
+        )
 
     def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, made together."""
@@ -346,4 +348,4 @@ def _noise(example: recipes.Drawn) -> np.ndarray:
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:
     """Return the random stream of one example, whatever is built before it."""
-    return np.random.default_rng([seed, list(SPLITS).index(split), index])
+    return np.random.default_rng([seed, list(PART_OF_SPLIT).index(split), index])

@@ -10,7 +10,8 @@ import pytest
 from audio_files import RATE, tone, write
 from made_sessions import NODES, NUM_SAMPLES, RECORDINGS
 
-from uld_jax.audio import recorded_signals, sessions
+from uld_jax.audio import sessions
+from uld_jax.audio import signals as signals_lib
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "own_recordings.md"
 
@@ -279,7 +280,7 @@ def test_a_file_that_cannot_be_read_is_refused(folder):
 def test_a_file_that_is_not_whole_is_refused(folder):
     session = open_session(folder)
     spoiled(folder / "one.wav", lambda s: s[:, :-1])
-    with pytest.raises(recorded_signals.SignalError, match="it is not whole"):
+    with pytest.raises(signals_lib.SignalError, match="is truncated"):
         session.load(session.recordings[0])
 
 
@@ -349,7 +350,7 @@ def test_signals_that_cannot_be_right_are_refused(folder, change, message):
     spoiled(folder / "one.wav", change)
     session = open_session(folder)
     with pytest.raises(
-        recorded_signals.SignalError, match=f"recording 'one.wav': the signal {message}"
+        signals_lib.SignalError, match=f"recording 'one.wav': the signal {message}"
     ):
         session.load(session.recordings[0])
     with pytest.raises(sessions.SessionError, match=f"{message}.*record it anew"):

@@ -134,7 +134,7 @@ def test_twins_of_one_size_share_their_test_split():
                     simulated.example_rng(config.seed, split, 7), name
                 )
                 for config in (first, *others)
-                for name in [configs.SPLITS[split]]
+                for name in [configs.PART_OF_SPLIT[split]]
             )
             for other in of_others:
                 equal = (scene.source_positions == other.source_positions).all()

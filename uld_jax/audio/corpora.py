@@ -1,8 +1,7 @@
-"""Dry speech and noise by split: LibriSpeech, any folder, built-in signals.
+"""Corpora of dry speech and noise: LibriSpeech, any folder, built-in signals.
 
-Three splits, always called train, dev and test here. Files are FLAC, WAV or
-Ogg; the talker is the file name up to its first hyphen, as in LibriSpeech.
-Whatever a file's rate, its signal comes at 16 kHz, without its mean.
+A corpus has three parts: train, dev and test. Files are FLAC, WAV or Ogg; the talker
+is the file name up to its first hyphen, as in LibriSpeech.
 """
 
 import collections
@@ -15,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence, Set
 
 import numpy as np
 
-from uld_jax.audio import builtin_noise, builtin_speech, signals
+from uld_jax.audio import builtin, signals
 
-SPLITS = ("train", "dev", "test")
-LIBRISPEECH_SPLITS = ("train-clean-360", "dev-clean", "test-clean")
+PARTS = ("train", "dev", "test")  # Of a corpus; a data set has splits.
+LIBRISPEECH_FOLDERS = ("train-clean-360", "dev-clean", "test-clean")
 BUILTIN = "builtin"
 
 _SUFFIXES = frozenset({".flac", ".wav", ".ogg", ".opus"})
@@ -30,8 +29,8 @@ class Excerpt:
     """A piece of an utterance.
 
     Attributes:
-        samples: [before + N + after] float32. Beyond the utterance's ends speech
-            is zero and noise goes on from its other end.
+        samples: [before + N + after] float32. Beyond the utterance's ends, speech
+            is zero and noise continues from its other end.
         utterance: What it was cut from.
         start: Where the N samples start in the utterance, in samples.
     """
@@ -43,45 +42,45 @@ class Excerpt:
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """Usable utterances of three splits, and what was left out.
+    """Usable utterances by part, and the files that were left out.
 
     Attributes:
         name: "builtin", or the name of the corpus folder.
-        utterances: Utterances by split.
-        folders: The folders that serve as train, dev and test; none where a hash
-            divides the files.
+        utterances: Utterances by part.
+        folders: Folders that serve as train, dev and test; empty where a hash divides
+            the files.
         skipped: Files left out so far, name to reason.
     """
 
     name: str
     utterances: dict[str, tuple[signals.Utterance, ...]]
-    folders: tuple[str, ...] = SPLITS
+    folders: tuple[str, ...] = PARTS
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def talkers(self) -> dict[str, frozenset[str]]:
-        """Talkers by split; for noise, recordings."""
-        return {s: frozenset(u.talker for u in self.utterances[s]) for s in SPLITS}
+        """Talkers by part; for noise, recordings."""
+        return {p: frozenset(u.talker for u in self.utterances[p]) for p in PARTS}
 
     def fingerprint(self) -> str:
-        """Return a short hash of which utterances are in which split."""
-        return hash_lines(f"{s}/{u.name}" for s in SPLITS for u in self.utterances[s])
+        """Hash which utterances are in which part."""
+        return hash_lines(f"{p}/{u.name}" for p in PARTS for u in self.utterances[p])
 
     def summary(self) -> dict[str, str | int | list[str]]:
-        """Return the corpus in a few facts, for a data set's metadata."""
+        """Summarize the corpus in a few facts, for a data set's metadata."""
         facts = {
             "name": self.name,
             "folders": list(self.folders),
             "fingerprint": self.fingerprint(),
         }
-        for split in SPLITS:
-            facts[f"{split}_utterances"] = len(self.utterances[split])
-            facts[f"{split}_talkers"] = len(self.talkers[split])
+        for part in PARTS:
+            facts[f"{part}_utterances"] = len(self.utterances[part])
+            facts[f"{part}_talkers"] = len(self.talkers[part])
         return facts
 
     def draw(
         self,
-        split: str,
+        part: str,
         rng: np.random.Generator,
         num_samples: int,
         before: int = 0,
@@ -92,22 +91,20 @@ class Corpus:
 
         Its N samples hold at least a thousandth (-30 dB) of the energy of the
         utterance's strongest stretch of that length. The paper does not say how
-        its 160 ms segments were chosen; silent ones would say nothing about
-        where the talker is. Utterances that turn out to be unusable are drawn
-        anew, and noted in `skipped`.
+        its 160 ms segments were chosen; a silent one would not show where the
+        talker is. An unusable utterance is noted in `skipped`, and another drawn.
 
         Args:
-            split: One of `SPLITS`.
+            part: One of `PARTS`.
             rng: The random stream.
             num_samples: Length N.
-            before: Samples wanted ahead of the N.
-            after: Samples wanted after the N.
-            not_talkers: Talkers whose utterances are drawn anew, for a scene of
-                several talkers.
+            before: Samples needed ahead of the N.
+            after: Samples needed after the N.
+            not_talkers: Talkers to avoid, for a scene of several talkers.
 
         Raises:
             CorpusError: If no usable utterance was found in 200 draws, or the
-                split has no other talkers.
+                part has no other talkers.
         """
 
         def cut(utterance: signals.Utterance) -> Excerpt:
@@ -117,11 +114,11 @@ class Corpus:
             samples = signals.cut(signal, start - before, before + num_samples + after)
             return Excerpt(samples, utterance, start)
 
-        return self._first_usable(split, rng, cut, not_talkers)
+        return self._first_usable(part, rng, cut, not_talkers)
 
     def draw_noise(
         self,
-        split: str,
+        part: str,
         rng: np.random.Generator,
         num_samples: int,
         before: int = 0,
@@ -130,9 +127,9 @@ class Corpus:
         """Draw an excerpt of noise; all files are equally likely.
 
         A noise too short for the N samples and their margins is repeated, and may
-        start anywhere; a longer one is never cut and joined. In either, sample k
-        is the noise's sample (start - before + k) modulo its length. The N samples
-        hold a thousandth of the energy of the strongest such stretch, as in `draw`.
+        start anywhere; a longer one is never joined end to start. In both cases
+        sample k is the noise's sample (start - before + k) modulo its length. The N
+        samples hold a thousandth of the strongest stretch's energy, as in `draw`.
 
         Raises:
             CorpusError: If no usable noise was found in 200 draws.
@@ -146,21 +143,21 @@ class Corpus:
             start = (first + before) % len(signals.load(utterance))
             return Excerpt(samples, utterance, start)
 
-        return self._first_usable(split, rng, cut)
+        return self._first_usable(part, rng, cut)
 
     def _first_usable(
         self,
-        split: str,
+        part: str,
         rng: np.random.Generator,
         cut: Callable[[signals.Utterance], Excerpt],
         not_talkers: Set[str] = frozenset(),
     ) -> Excerpt:
-        """Return the excerpt of the first utterance drawn that has one."""
-        pool = self.utterances[split]
-        if self.talkers[split] <= not_talkers:
+        """Draw utterances until one gives an excerpt."""
+        pool = self.utterances[part]
+        if self.talkers[part] <= not_talkers:
             raise signals.CorpusError(
-                f"split {split!r} of {self.name!r} has {len(self.talkers[split])} "
-                "talkers, too few for a scene in which each source is another one"
+                f"part {part!r} of {self.name!r} has {len(self.talkers[part])} talkers, "
+                "too few for a scene whose sources are different talkers; add talkers"
             )
         for _ in range(_MAX_REDRAWS):
             utterance = pool[rng.integers(len(pool))]
@@ -172,80 +169,79 @@ class Corpus:
                 self.skipped[utterance.name] = str(error)
         reasons = collections.Counter(self.skipped.values()).most_common(3)
         raise signals.CorpusError(
-            f"no usable utterance in {_MAX_REDRAWS} draws from split {split!r} of "
+            f"no usable utterance in {_MAX_REDRAWS} draws from part {part!r} of "
             f"{self.name!r}; the most frequent reasons: {reasons}"
         )
 
 
 def hash_lines(lines: Iterable[str]) -> str:
-    """Return a short hash of some lines."""
+    """Hash some lines, in 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def open_speech(
     folder: str | pathlib.Path,
-    splits: Sequence[str] = LIBRISPEECH_SPLITS,
+    subfolders: Sequence[str] = LIBRISPEECH_FOLDERS,
     min_samples: int = 1,
 ) -> Corpus:
-    """Return the speech corpus in a folder, or the built-in one for "builtin".
+    """Open the speech corpus in a folder, or the built-in one for "builtin".
 
     Args:
         folder: LibriSpeech in its published layout, or any folder with
             sub-folders train, dev and test; files at any depth.
-        splits: The sub-folders that serve as train, dev and test. Where they
-            do not exist, train, dev and test themselves are taken.
+        subfolders: Sub-folders that serve as train, dev and test. Where they do not
+            exist, train, dev and test themselves are taken.
         min_samples: Files with fewer samples at 16 kHz are left out.
 
     Raises:
-        CorpusError: If the folder or a split is missing or has no usable file,
-            or a talker is in two splits.
+        CorpusError: If the folder or a part is missing or has no usable file,
+            or a talker is in two parts.
     """
     if str(folder) == BUILTIN:
-        return _builtin(builtin_speech.utterance_names(), _talker)
+        return _builtin(builtin.speech_names(), _talker)
     folder = _existing_folder(
         folder,
         "corpus",
-        f"{', '.join(LIBRISPEECH_SPLITS)} (LibriSpeech, openslr.org/12) or train, dev "
+        f"{', '.join(LIBRISPEECH_FOLDERS)} (LibriSpeech, openslr.org/12) or train, dev "
         "and test (--config.data.speech)",
     )
-    folders = _split_folders(folder, splits)
+    folders = _part_folders(folder, subfolders)
     corpus = _scan(
         folder,
-        {split: _audio_files(path) for split, path in folders.items()},
+        {part: _audio_files(path) for part, path in folders.items()},
         min_samples,
         _talker,
     )
     _check_disjoint(corpus)
-    names = tuple(folders[split].name for split in SPLITS)
+    names = tuple(folders[part].name for part in PARTS)
     return dataclasses.replace(corpus, folders=names)
 
 
 def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
-    """Return the noise corpus in a folder, or the built-in one for "builtin".
+    """Open the noise corpus in a folder, or the built-in one for "builtin".
 
-    A folder with sub-folders train, dev and test is taken as it is. Otherwise its
-    files are divided 8 : 1 : 1 by a hash of their recording, so that its pieces
-    stay together: files alike but for an ending -A, -B, ... as in ESC-10, and the
-    channels ch01, ch02, ... of one folder, as in DEMAND.
+    Sub-folders train, dev and test are its parts. Without them, a hash of their
+    recording divides the files 8 : 1 : 1, so that pieces of one recording stay
+    together: files alike but for an ending -A, -B, ... as in ESC-10, and the channels
+    ch01, ch02, ... of one folder, as in DEMAND.
 
     Raises:
-        CorpusError: If the folder is missing or a split has no usable file.
+        CorpusError: If the folder is missing or a part has no usable file.
     """
     if str(folder) == BUILTIN:
-        return _builtin(builtin_noise.noise_names(), _recording)
+        return _builtin(builtin.noise_names(), _recording)
     folder = _existing_folder(
         folder, "noise", "train, dev and test, or any audio files (--config.data.noise)"
     )
-    folders = SPLITS if all((folder / name).is_dir() for name in SPLITS) else ()
+    folders = PARTS if all((folder / name).is_dir() for name in PARTS) else ()
     if folders:
-        files = {split: _audio_files(folder / split) for split in SPLITS}
+        files = {part: _audio_files(folder / part) for part in PARTS}
     else:
-        files = {split: [] for split in SPLITS}
+        files = {part: [] for part in PARTS}
         for path in _audio_files(folder):
             recording = _recording(path.relative_to(folder).as_posix())
             tenth = int(hashlib.sha256(recording.encode()).hexdigest(), 16)
-            split = {8: "dev", 9: "test"}.get(tenth % 10, "train")
-            files[split].append(path)
+            files[{8: "dev", 9: "test"}.get(tenth % 10, "train")].append(path)
     corpus = _scan(folder, files, min_samples, _recording)
     return dataclasses.replace(corpus, folders=folders)
 
@@ -253,14 +249,13 @@ def open_noise(folder: str | pathlib.Path, min_samples: int = 1) -> Corpus:
 def _builtin(
     names: dict[str, tuple[str, ...]], talker_of: Callable[[str], str]
 ) -> Corpus:
-    """Return the corpus of signals made by their names."""
     return Corpus(
         BUILTIN,
         {
-            split: tuple(
-                signals.Utterance(name, talker_of(name)) for name in names[split]
+            part: tuple(
+                signals.Utterance(name, talker_of(name)) for name in names[part]
             )
-            for split in SPLITS
+            for part in PARTS
         },
     )
 
@@ -283,27 +278,27 @@ def _existing_folder(
     if not folder.is_dir():
         wrong = "is a file" if folder.exists() else "does not exist"
         raise signals.CorpusError(
-            f"{kind} folder {str(folder)!r} {wrong}; give the folder that holds "
+            f"{kind} folder {str(folder)!r} {wrong}; give a folder that holds "
             f"{wanted}, or {BUILTIN!r} for the built-in signals"
         )
     return folder
 
 
-def _split_folders(
-    folder: pathlib.Path, splits: Sequence[str]
+def _part_folders(
+    folder: pathlib.Path, subfolders: Sequence[str]
 ) -> dict[str, pathlib.Path]:
-    if len(splits) != len(SPLITS) or len(set(splits)) != len(SPLITS):
+    if len(subfolders) != len(PARTS) or len(set(subfolders)) != len(PARTS):
         raise signals.CorpusError(
-            f"splits are {splits}; name one folder for each of {SPLITS}"
+            f"speech_splits is {subfolders}; name one folder for each of {PARTS}"
         )
-    for names in (tuple(splits), SPLITS):
+    for names in (tuple(subfolders), PARTS):
         folders = [folder / name for name in names]
         if all(path.is_dir() for path in folders):
-            return dict(zip(SPLITS, folders, strict=True))
+            return dict(zip(PARTS, folders, strict=True))
     found = sorted(path.name for path in folder.iterdir() if path.is_dir())
     raise signals.CorpusError(
-        f"{str(folder)!r} has neither the folders {', '.join(splits)} nor "
-        f"{', '.join(SPLITS)}; it has {found or 'no folders'}"
+        f"{str(folder)!r} has neither the folders {', '.join(subfolders)} nor "
+        f"{', '.join(PARTS)}; it has {found or 'no folders'}"
     )
 
 
@@ -312,10 +307,10 @@ def _audio_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _scan(folder, files, min_samples, talker_of) -> Corpus:
-    """Return the corpus of all files whose headers are right."""
+    """Make the corpus of all files with a valid header and enough samples."""
     soundfile = signals.require_soundfile()
     utterances, skipped = {}, {}
-    for split, paths in files.items():
+    for part, paths in files.items():
         kept = []
         for path in paths:
             name = path.relative_to(folder).as_posix()
@@ -333,19 +328,19 @@ def _scan(folder, files, min_samples, talker_of) -> Corpus:
             if not paths:
                 found = f"no {', '.join(sorted(_SUFFIXES))} files found"
             raise signals.CorpusError(
-                f"split {split!r} of {str(folder)!r} has no usable file: {found}"
+                f"part {part!r} of {str(folder)!r} has no usable file: {found}"
             )
-        utterances[split] = tuple(kept)
+        utterances[part] = tuple(kept)
     return Corpus(folder.resolve().name, utterances, skipped=skipped)
 
 
 def _check_disjoint(corpus: Corpus) -> None:
-    """Raise if a talker is in two splits."""
+    """Check that no talker is in two parts."""
     for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
         shared = sorted(corpus.talkers[one] & corpus.talkers[other])
         if shared:
             raise signals.CorpusError(
                 f"{len(shared)} talkers are in both {one} and {other} of "
-                f"{corpus.name!r} ({', '.join(shared[:5])}); results on them would "
-                "mean nothing: move each talker's files into one split"
+                f"{corpus.name!r} ({', '.join(shared[:5])}), so a network would be "
+                "tested on voices it was trained on; move each talker's files into one"
             )

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uld_jax.audio import corpora, libri_adhoc40, recorded_signals
+from uld_jax.audio import corpora, libri_adhoc40
 from uld_jax.audio import signals as signals_lib
 from uld_jax.runtime import errors, progress
 
@@ -159,14 +159,14 @@ class Material:
         """
         paths = [self.folder / utterance.file(int(node)) for node in nodes]
         signals = np.concatenate(
-            [recorded_signals.read(p, first, last - first) for p in paths]
+            [signals_lib.read_recording(p, first, last - first) for p in paths]
         )
         what = repr(str(self.folder / utterance.file("*")))
         try:
-            recorded_signals.check(
+            signals_lib.check_recording(
                 signals, [int(n) for n in nodes], what, clipping=False
             )
-        except recorded_signals.SignalError as error:
+        except signals_lib.SignalError as error:
             raise ArchiveError(f"{error}; {_REMEDY}") from None
         return signals - signals.mean(axis=1, keepdims=True)
 
@@ -356,8 +356,8 @@ def _scan(folder: pathlib.Path, name: str, found: _Found) -> Utterance:
 def _frames(path: pathlib.Path) -> int:
     """Return the number of samples of a file, if its header is right."""
     try:
-        header = recorded_signals.header(path)
-    except recorded_signals.SignalError as error:
+        header = signals_lib.read_header(path)
+    except signals_lib.SignalError as error:
         raise ArchiveError(f"{error}; {_REMEDY}") from None
     wrong = None
     if header.frames == 0:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uld_jax.audio import corpora, recorded_signals, session_tables
+from uld_jax.audio import corpora, session_tables
 from uld_jax.audio import signals as signals_lib
 from uld_jax.audio.session_tables import SPLITS, SessionError
 from uld_jax.runtime import progress
@@ -126,11 +126,13 @@ class Session:
         """Return what the nodes recorded, [M, N] at 16 kHz, without their means.
 
         Raises:
-            recorded_signals.SignalError: If a file is not whole, or the signal of a
+            signals_lib.SignalError: If a file is not whole, or the signal of a
                 node cannot be right.
         """
         signals = _read(recording, len(self.nodes))
-        recorded_signals.check(signals, self.nodes, f"recording {recording.name!r}")
+        signals_lib.check_recording(
+            signals, self.nodes, f"recording {recording.name!r}"
+        )
         at_16_khz = np.stack([_resample(signal, recording.rate) for signal in signals])
         return at_16_khz - at_16_khz.mean(axis=1, keepdims=True)
 
@@ -164,7 +166,7 @@ class Session:
                     starts[recording.name] = tuple(map(int, found))
                 except SessionError as error:
                     problems.append(f"recording {recording.name!r} {error}")
-                except recorded_signals.SignalError as error:
+                except signals_lib.SignalError as error:
                     problems.append(f"{error}; {_OUT}")
                 bar.update()
         if left_out is None or not starts:
@@ -224,7 +226,7 @@ def _read(recording: Recording, num_nodes: int) -> np.ndarray:
     """Return what the nodes recorded, [M, N], held once."""
     signals, row = np.empty((num_nodes, recording.frames), np.float32), 0
     for path in recording.files:
-        channels = recorded_signals.read(path, 0, recording.frames)
+        channels = signals_lib.read_recording(path, 0, recording.frames)
         signals[row : row + len(channels)] = channels
         row += len(channels)
     return signals
@@ -277,10 +279,10 @@ def _recording(
 ) -> Recording:
     """Return a recording whose files are there, with headers that agree."""
     files = _locate(folder, label.name, nodes)
-    first = recorded_signals.header(files[0])
+    first = signals_lib.read_header(files[0])
     channels = len(nodes) // len(files)
     for path in files:
-        header = recorded_signals.header(path)
+        header = signals_lib.read_header(path)
         if header.channels != channels:
             raise SessionError(
                 f"{str(path)!r} has {header.channels} channels and must have {channels}, "

@@ -1,29 +1,40 @@
-"""Utterances, dry signals of one talker or noise: read, cut, in 16 bits.
+"""Signals read from files, checked, cut, and stored in 16 bits.
 
-Files are FLAC, WAV or Ogg, others are built in. Whatever a file's rate, its signal
-comes at 16 kHz, without its mean.
+Dry utterances, of one talker or one noise, come at 16 kHz, whatever their file's rate,
+without their mean. Recordings by several nodes are read as they are. They are never
+repaired silently: a signal that cannot be right raises an error with its file and node.
 """
 
 import collections
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from uld_jax.audio import builtin_noise, builtin_speech
+from uld_jax.audio import builtin
 from uld_jax.runtime import errors
 
-SAMPLE_RATE = builtin_speech.SAMPLE_RATE
+SAMPLE_RATE = builtin.SAMPLE_RATE
+ACTIVE_DB = -30.0  # Least energy of an active stretch against the strongest.
+PEAK = 30_000  # Of a recorded scene's integers.
+
 _FULL_SCALE = 32_767
-ACTIVE_DB = -30.0
 _ACTIVE_HOP = 160
 _CACHED_BYTES = 500_000_000
 _CACHED_STARTS = 500
+_CLIPPED_FROM = 1 - 2**-14  # Full scale at one.
+_CLIPPED_SHARE = 1e-3
 
 
 class CorpusError(errors.InputError):
     """A corpus that cannot be used, with the reason."""
+
+
+class SignalError(errors.InputError):
+    """A recording that cannot be used, with the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +52,33 @@ class Utterance:
     path: pathlib.Path | None = None
 
 
+class Header(NamedTuple):
+    """Facts from an audio file's header.
+
+    Attributes:
+        frames: Samples of each channel.
+        rate: Sample rate in hertz.
+        channels: Number of channels.
+    """
+
+    frames: int
+    rate: int
+    channels: int
+
+
+def require_soundfile():
+    """Import soundfile, or raise an error with the command that installs it."""
+    try:
+        import soundfile
+    except ImportError:
+        raise CorpusError(
+            "reading audio files needs soundfile: pip install 'uld-jax[data]'"
+        ) from None
+    return soundfile
+
+
 def cut(signal: np.ndarray, start: int, length: int) -> np.ndarray:
-    """Return `length` samples from `start` on, zero where the signal has none."""
+    """Cut `length` samples from `start`, filled with zeros beyond the signal."""
     samples = np.zeros(length, np.float32)
     first, last = max(start, 0), min(start + length, len(signal))
     samples[first - start : last - start] = signal[first:last]
@@ -50,11 +86,19 @@ def cut(signal: np.ndarray, start: int, length: int) -> np.ndarray:
 
 
 def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return the starts, every 10 ms, of the stretches with enough energy.
+    """Find the starts, every 10 ms, of stretches with enough energy.
+
+    Enough is a thousandth (`ACTIVE_DB`) of the strongest stretch's energy.
+
+    Args:
+        signal: [N], or [M, N] of M nodes, whose powers are averaged.
+        num_samples: Length of a stretch.
 
     Raises:
         CorpusError: If the signal is shorter than one stretch, or silent.
     """
+    if signal.ndim == 2:
+        signal = np.sqrt((signal.astype(np.float64) ** 2).mean(axis=0))
     if len(signal) < num_samples:
         raise CorpusError(f"shorter than {num_samples} samples")
     total = np.concatenate([[0.0], np.cumsum(signal.astype(np.float64) ** 2)])
@@ -69,13 +113,16 @@ def active_starts(signal: np.ndarray, num_samples: int) -> np.ndarray:
 def noise_starts(
     utterance: Utterance, num_samples: int, before: int, after: int
 ) -> np.ndarray:
-    """Return where an excerpt with margins may start in a noise, or its repetition."""
+    """Find where an excerpt with margins may start in a noise, or its repetition."""
     signal = load_noise(utterance, before + num_samples + after)
     return active_starts(signal[before : len(signal) - after], num_samples)
 
 
 def load_noise(utterance: Utterance, total: int) -> np.ndarray:
-    """Return a noise; one too short for an excerpt is repeated to start anywhere."""
+    """Load a noise, repeated if it is shorter than an excerpt of `total` samples.
+
+    It is repeated so often that an excerpt may start at any of its samples.
+    """
     signal = load(utterance)
     if len(signal) < total:
         signal = np.resize(signal, len(signal) + total - 1)
@@ -83,23 +130,23 @@ def load_noise(utterance: Utterance, total: int) -> np.ndarray:
 
 
 def to_int16(signal: np.ndarray, peak: float | None = None) -> np.ndarray:
-    """Return a signal as 16-bit integers that reach full scale at its peak.
+    """Convert a signal to 16-bit integers with its peak at full scale.
 
     Args:
         signal: Of any shape.
-        peak: The peak of what it was cut from; by default its own.
+        peak: Peak of the signal it was cut from; by default its own.
     """
     peak = float(np.abs(signal).max()) if peak is None else peak
     return np.round(signal * (_FULL_SCALE / max(peak, 1e-9))).astype(np.int16)
 
 
 def to_float(integers):
-    """Return 16-bit integers, of NumPy or JAX, as float32 below one; it is exact."""
+    """Convert 16-bit integers, of NumPy or JAX, to float32 below one, exactly."""
     return integers.astype(np.float32) * np.float32(2**-15)
 
 
 def num_samples(utterance: Utterance) -> int:
-    """Return about how long an utterance is at 16 kHz; of a file by its header."""
+    """Count an utterance's samples at 16 kHz, from the header if it is a file."""
     if utterance.path is None:
         return len(load(utterance))
     info = require_soundfile().info(utterance.path)
@@ -107,7 +154,7 @@ def num_samples(utterance: Utterance) -> int:
 
 
 class _Signals(collections.OrderedDict):
-    """Signals read last, up to so many bytes; recordings of noise can be long."""
+    """The signals loaded last, up to so many bytes; recordings of noise can be long."""
 
     def keep(self, utterance: Utterance, signal: np.ndarray) -> None:
         self[utterance] = signal
@@ -120,9 +167,9 @@ _signals = _Signals()
 
 
 def load(utterance: Utterance) -> np.ndarray:
-    """Return an utterance's signal [N], float32 at 16 kHz, without its mean.
+    """Load an utterance's signal [N], float32 at 16 kHz, without its mean.
 
-    Of a file with several channels the first is taken. What was read last is kept.
+    A file's first channel is taken. The signals loaded last are kept in memory.
 
     Raises:
         CorpusError: If the file is unreadable, empty, or holds NaN or infinity.
@@ -130,16 +177,13 @@ def load(utterance: Utterance) -> np.ndarray:
     if utterance in _signals:
         _signals.move_to_end(utterance)
     else:
-        _signals.keep(utterance, _read(utterance))
+        _signals.keep(utterance, _load(utterance))
     return _signals[utterance]
 
 
-def _read(utterance: Utterance) -> np.ndarray:
+def _load(utterance: Utterance) -> np.ndarray:
     if utterance.path is None:
-        made_by = (
-            builtin_noise if builtin_noise.is_noise(utterance.name) else builtin_speech
-        )
-        return made_by.synthesize(utterance.name)
+        return builtin.synthesize(utterance.name)
     soundfile = require_soundfile()
     try:
         signal, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
@@ -150,19 +194,95 @@ def _read(utterance: Utterance) -> np.ndarray:
         raise CorpusError("empty")
     if not np.isfinite(signal).all():
         raise CorpusError("holds NaN or infinity")
-    if rate != SAMPLE_RATE:
-        import soxr
-
-        signal = soxr.resample(signal, rate, SAMPLE_RATE)
+    signal = resample(signal, rate)
     return signal - signal.mean()
 
 
-def require_soundfile():
-    """Return the soundfile module, or say how to install it."""
+def resample(signal: np.ndarray, rate: int) -> np.ndarray:
+    """Resample a signal [N] of some rate to 16 kHz."""
+    if rate == SAMPLE_RATE:
+        return signal
+    import soxr
+
+    return soxr.resample(signal, rate, SAMPLE_RATE)
+
+
+def read_header(path: pathlib.Path) -> Header:
+    """Read the header of a recording's file.
+
+    Raises:
+        SignalError: If it is missing or unreadable.
+    """
+    soundfile = require_soundfile()
     try:
-        import soundfile
-    except ImportError:
-        raise CorpusError(
-            "reading audio files needs soundfile: pip install 'uld-jax[data]'"
-        ) from None
-    return soundfile
+        info = soundfile.info(path)
+    except (OSError, RuntimeError):
+        raise _unread(path) from None
+    return Header(info.frames, info.samplerate, info.channels)
+
+
+def read_recording(
+    path: pathlib.Path, start: int = 0, num_samples: int = -1
+) -> np.ndarray:
+    """Read samples [channels, N], float32, of a recording's file; by default all.
+
+    Raises:
+        SignalError: If the file is missing, unreadable, or ends too early.
+    """
+    soundfile = require_soundfile()
+    try:
+        samples, _ = soundfile.read(
+            path, num_samples, start, dtype="float32", always_2d=True
+        )
+    except (OSError, RuntimeError):
+        raise _unread(path) from None
+    if num_samples >= 0 and len(samples) < num_samples:
+        raise SignalError(
+            f"{str(path)!r} is truncated: it ends after {start + len(samples)} samples, "
+            f"before {start + num_samples}"
+        )
+    return samples.T
+
+
+def _unread(path: pathlib.Path) -> SignalError:
+    return SignalError(
+        f"{str(path)!r} is {'unreadable' if path.exists() else 'missing'}"
+    )
+
+
+def check_recording(
+    signals: np.ndarray, nodes: Sequence[str | int], what: str, clipping: bool = True
+) -> None:
+    """Check that every node's signal can be right.
+
+    Args:
+        signals: [M, N], full scale at one.
+        nodes: Names of the nodes.
+        what: The recording, for the message.
+        clipping: Whether clipped signals are an error.
+
+    Raises:
+        SignalError: If a signal holds NaN or infinity, is constant (a dead or
+            unplugged microphone), or has a thousandth of its samples at full scale.
+    """
+    wrong = [
+        ("holds NaN or infinity", ~np.isfinite(signals).all(axis=1)),
+        ("is silent (all its samples are equal)", np.ptp(signals, axis=1) == 0),
+    ]
+    if clipping:
+        clipped = (np.abs(signals) >= _CLIPPED_FROM).mean(axis=1) > _CLIPPED_SHARE
+        wrong.append(("is clipped (0.1 % of it is at full scale)", clipped))
+    for reason, where in wrong:
+        if where.any():
+            named = ", ".join(str(nodes[k]) for k in np.flatnonzero(where)[:5])
+            more = " and others" if where.sum() > 5 else ""
+            raise SignalError(f"{what}: the signal of node {named}{more} {reason}")
+
+
+def to_stored(signals: np.ndarray) -> tuple[np.ndarray, np.float32]:
+    """Convert signals [M, N] to a data set's 16-bit integers and the scene's gain.
+
+    All nodes share one gain, so that their levels against each other are kept.
+    """
+    gain = np.float32(PEAK / max(float(np.abs(signals).max()), 1e-9))
+    return np.round(signals * gain).astype(np.int16), gain

@@ -187,8 +187,8 @@ def _check_origin(path: pathlib.Path, data) -> None:
                 f"{wanted!r}; say --config.data.{key}={have} to use it, or "
                 "choose another --config.data.dir to prepare your own"
             )
-    folders = speech.get("folders", corpora.SPLITS)
-    if tuple(folders) not in (tuple(data.speech_splits), corpora.SPLITS):
+    folders = speech.get("folders", corpora.PARTS)
+    if tuple(folders) not in (tuple(data.speech_splits), corpora.PARTS):
         for_shell = str(tuple(folders)).replace("'", '"')
         raise files.DatasetError(
             f"{str(path)!r} was prepared from the splits {tuple(folders)}; say "

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import jax
 import numpy as np
 
-from uld_jax.audio import recorded_signals, sessions
+from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import metrics, predict
 from uld_jax.localization import batches
@@ -186,7 +186,7 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
         signals = session.load(recording)
         for start in session.starts[recording.name]:
             window = signals[:, start : start + session.num_samples]
-            yield {"audio": recorded_signals.to_stored(window)[0], **geometry}
+            yield {"audio": signals_lib.to_stored(window)[0], **geometry}
         del signals, window  # Before the next is read, for memory.
 
 

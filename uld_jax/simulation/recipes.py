@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int16
 
-from uld_jax.audio import corpora, recorded_signals
+from uld_jax.audio import corpora
+from uld_jax.audio import signals as signals_lib
 from uld_jax.simulation import anechoic, rendering, scenes
 from uld_jax.simulation import rooms as rooms_lib
 
@@ -318,7 +319,7 @@ def to_stored(
 ) -> tuple[Int16[Array, "B M N"], Float[Array, " B"]]:
     """Return signals as data sets store them, each scene with a gain, and the gains."""
     peak = jnp.abs(signals).max(axis=(1, 2))
-    gain = recorded_signals.PEAK / jnp.maximum(peak, 1e-9)
+    gain = signals_lib.PEAK / jnp.maximum(peak, 1e-9)
     return jnp.round(signals * gain[:, None, None]).astype(jnp.int16), gain
 
 
