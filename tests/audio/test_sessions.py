@@ -13,7 +13,7 @@ from made_sessions import NODES, NUM_SAMPLES, RECORDINGS
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "own_recordings.md"
+(PAGE,) = (pathlib.Path(__file__).parents[2] / "docs").rglob("own_recordings.md")
 
 
 def open_session(folder):

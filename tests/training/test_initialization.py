@@ -115,9 +115,7 @@ def test_on_request_what_fits_is_taken_and_the_rest_is_initialized(
     _, state = step.init_state(scratch, optimizer.adamw(1e-3, 0.0))
     items = {"params": state.params, "statistics": state.statistics}
     loaded, facts = initialization.load(config, items)
-    old = checkpoints.read_arrays(
-        first, read(first)["best_epoch"], tuple(items)
-    )
+    old = checkpoints.read_arrays(first, read(first)["best_epoch"], tuple(items))
     by_name = integrity.by_name
     olds, news, scratches = by_name(old), by_name(loaded), by_name(items)
     anew = {line.split(":")[0] for line in facts["begun_anew"]}
