@@ -1,11 +1,12 @@
 r"""Ad-1: one source, 30 scattered nodes, reverberant rooms (Sec. 3.1, Table 2).
 
+    uld_jax train --config=ad1 --workdir=runs/ad1_uld
+    uld_jax train --config=ad1:reduced --workdir=runs/ad1_reduced
     python -m uld_jax.main --config=experiments/ad1.py --workdir=runs/ad1_uld
-    python -m uld_jax.main --config=experiments/ad1.py:reduced --workdir=runs/ad1_reduced
-    uld_jax sweep --config=experiments/ad1.py --workdir=runs/ad1 \
+    uld_jax sweep --config=ad1 --workdir=runs/ad1 \
         --resolution=1,2,4,8,16 --scheme=uld,one_hot
 
-Speech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.
+Speech comes from the folder LibriSpeech, or from --config.data.speech=FOLDER.
 Paper, ULD at I = 16: ACC 56.20 %, MAE 0.193 m.
 """
 
@@ -19,18 +20,18 @@ RESOLUTIONS = (1, 2, 4, 8, 16)
 
 
 def get_config(size: str = "full") -> config_lib.ConfigDict:
-    """Return the settings of Table 2, column ULD at I = 16.
+    """Make the settings of Table 2, column ULD at I = 16.
 
     Args:
-        size: "full"; "reduced" for a machine of two cores: 3,200 training
-            utterances, a network of width 64 that averages six frames to one step,
-            and 10 epochs of small batches; or "tiny", to try the commands in a
-            minute: a few small rooms from built-in signals.
+        size: "full"; "reduced" for a machine with two cores: 3,200 training
+            utterances, a network of width 64 that averages six frames to one time
+            step, and 10 epochs of small batches; or "tiny", to try the commands in a
+            minute: a few small rooms with built-in signals.
     """
     config_lib.check_size(size, ("full", "reduced", "tiny"))
     config = config_lib.default("adhoc")
     config.data.name = "simulated/ad1:1.0.0"
-    config.data.nodes_in_training = 15  # Of 30; validation and test hear all.
+    config.data.nodes_in_training = 15  # Of 30; validation and test use all.
     config.label.scheme, config.label.resolution = "uld", 16
     config.train.batch_size = 32
     if size != "full":
@@ -41,7 +42,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
         config.model.num_temporal_blocks = 1
         config.train.batch_size = 8
         config.train.learning_rate = 4e-4
-        config.train.schedule = "cosine"  # So few epochs see no plateau.
+        config.train.schedule = "cosine"  # 10 epochs are too few for a plateau.
         config.train.epochs = 10
     if size == "tiny":
         config.data.speech = corpora.BUILTIN
@@ -53,7 +54,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
 
 
 def sweep() -> Iterator[dict[str, str | int]]:
-    """Yield the overrides of each cell of Table 2."""
+    """Yield the overrides for each cell of Table 2."""
     for scheme in schemes.SCHEMES:
         for resolution in RESOLUTIONS:
             if schemes.is_feasible(scheme, resolution):

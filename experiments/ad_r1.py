@@ -1,12 +1,13 @@
 r"""Ad-r1: one source, 30 of 40 nodes of a real room, Libri-adhoc40 (Sec. 3.1, Table 4).
 
+    uld_jax train --config=ad_r1 --workdir=runs/ad_r1_uld --init_from=runs/ad1_uld
     python -m uld_jax.main --config=experiments/ad_r1.py --workdir=runs/ad_r1_uld \
         --init_from=runs/ad1_uld
-    uld_jax sweep --config=experiments/ad_r1.py:twin --workdir=runs/twin_r1 \
+    uld_jax sweep --config=ad_r1:twin --workdir=runs/twin_r1 \
         --scheme=uld,one_hot --resolution=1,2,4,8,16 --init_from=runs/ad1
 
-Recordings are looked for in the folder Libri-adhoc40: --config.data.recordings=FOLDER.
-docs/real_rooms.md tells what of them there is, and which size needs what.
+Recordings come from the folder Libri-adhoc40, or from --config.data.recordings=FOLDER.
+docs/real_rooms.md lists the parts of the corpus and what each size needs.
 Paper, ULD at I = 16: ACC 74.63 %, MAE 0.207 m; its best is at I = 8, 0.180 m.
 """
 
@@ -23,20 +24,20 @@ DATA = {
     "twin_dev": "simulated/twin_r1_dev",
     "twin_anywhere": "simulated/twin_r1_anywhere",
 }
-_SMALL = ("reduced", "tiny")  # Sizes of the networks, and of the twins.
+_SMALL = ("reduced", "tiny")  # Sizes of the network and of the twin.
 
 
 def get_config(size: str = "paper") -> config_lib.ConfigDict:
-    """Return the settings of Table 4, Ad-r1, column ULD at I = 16.
+    """Make the settings of Table 4, Ad-r1, column ULD at I = 16.
 
     Args:
-        size: "paper", all parts of the corpus; "dev", trained on its dev part; "test",
-            tested on its test part alone; or a simulated twin of the room: "twin",
-            trained at the loudspeakers of the training part, "twin_dev", at those of
-            the dev part, "twin_anywhere". Any of them may end in "_reduced", for the
-            network and training of ad1.py:reduced, or in "_tiny", to try the commands.
-            So ending, a twin has 1,600 training utterances, or a few short ones from
-            built-in signals; of recordings there are as many as without.
+        size: The data: "paper", all parts of the corpus; "dev", trained on its dev
+            part; "test", only tested, on its test part; or a simulated twin of the
+            room: "twin", trained at the loudspeaker positions of the training part,
+            "twin_dev", at those of the dev part, or "twin_anywhere". Add "_reduced" for
+            the network and training of ad1:reduced, or "_tiny" to try the commands; a
+            twin then has 1,600 training utterances, or a few short ones from built-in
+            signals, while recordings stay as many as they are.
     """
     kinds = [*DATA, *(f"{kind}_{ending}" for kind in DATA for ending in _SMALL)]
     config_lib.check_size(size, tuple(kinds))
@@ -45,7 +46,7 @@ def get_config(size: str = "paper") -> config_lib.ConfigDict:
         kind, ending = size, ""
     config = ad1.get_config(ending or "full")
     name = DATA[kind]
-    if ending:  # Recordings are as they are.
+    if ending:  # Only a twin has sizes.
         name = name.replace("twin_r1", f"twin_r1_{ending}")
     config.data.name = f"{name}:1.0.0"
     config.data.recordings = "Libri-adhoc40"

@@ -1,12 +1,13 @@
 r"""Ad-r2: two sources, 30 of 40 nodes of a real room, Libri-adhoc40 (Sec. 3.1, Table 4).
 
+    uld_jax train --config=ad_r2 --workdir=runs/ad_r2_uld --init_from=runs/ad2_uld
     python -m uld_jax.main --config=experiments/ad_r2.py --workdir=runs/ad_r2_uld \
         --init_from=runs/ad2_uld
-    uld_jax sweep --config=experiments/ad_r2.py:twin --workdir=runs/twin_r2 \
+    uld_jax sweep --config=ad_r2:twin --workdir=runs/twin_r2 \
         --scheme=uld,one_hot --resolution=1,2,4,8,16 --init_from=runs/ad2
 
-Recordings are looked for in the folder Libri-adhoc40: --config.data.recordings=FOLDER.
-docs/real_rooms.md tells what of them there is, and which size needs what.
+Recordings come from the folder Libri-adhoc40, or from --config.data.recordings=FOLDER.
+docs/real_rooms.md lists the parts of the corpus and what each size needs.
 Paper, ULD at I = 16: ACC 57.05 %, MAE 0.385 m.
 """
 
@@ -17,10 +18,10 @@ sweep = ad_r1.sweep
 
 
 def get_config(size: str = "paper") -> config_lib.ConfigDict:
-    """Return the settings of Table 4, Ad-r2, column ULD at I = 16.
+    """Make the settings of Table 4, Ad-r2, column ULD at I = 16.
 
     Args:
-        size: As those of Ad-r1.
+        size: As for Ad-r1.
     """
     config = ad_r1.get_config(size)
     config.data.name = config.data.name.replace("_r1", "_r2")

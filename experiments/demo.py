@@ -1,6 +1,7 @@
 """A small L-1 from built-in signals: no download, a few minutes on two cores.
 
 make demo
+uld_jax sweep --config=demo --workdir=runs/demo
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from uld_jax_experiments import l1
 
 
 def get_config() -> config_lib.ConfigDict:
-    """Return the settings of the demonstration."""
+    """Make the settings of the demonstration."""
     config = l1.get_config("reduced")
     config.data.name = "simulated/l1_demo:1.0.0"
     config.data.speech = corpora.BUILTIN
@@ -21,6 +22,6 @@ def get_config() -> config_lib.ConfigDict:
 
 
 def sweep() -> Iterator[dict[str, str | int]]:
-    """Yield the overrides of the two runs that are compared."""
+    """Yield the overrides for the two runs to compare."""
     for scheme in ("one_hot", "uld"):
         yield {"label.scheme": scheme}

@@ -1,10 +1,11 @@
 """L-1: one source, two linear arrays, no reflections (Sec. 3.1, Table 1).
 
+    uld_jax train --config=l1 --workdir=runs/l1_uld
     python -m uld_jax.main --config=experiments/l1.py --workdir=runs/l1_uld
-    uld_jax sweep --config=experiments/l1.py --workdir=runs/l1
-    uld_jax sweep --config=experiments/l1.py:reduced --workdir=runs/l1_reduced
+    uld_jax sweep --config=l1 --workdir=runs/l1
+    uld_jax sweep --config=l1:reduced --workdir=runs/l1_reduced
 
-LibriSpeech is looked for in the folder LibriSpeech: --config.data.speech=FOLDER.
+Speech comes from the folder LibriSpeech, or from --config.data.speech=FOLDER.
 Every scheme has 6 x 6 outputs: ULD runs at I = 5, the others at I = 6.
 Paper, ULD: ACC 96.72 %, MAE 0.031 m.
 """
@@ -16,11 +17,11 @@ from uld_jax.labels import schemes
 
 
 def get_config(size: str = "full") -> config_lib.ConfigDict:
-    """Return the settings of Table 1, column ULD.
+    """Make the settings of Table 1, column ULD.
 
     Args:
-        size: "full", or "reduced" for a machine of two cores: 16,000 training
-            segments, and a network half as wide with 2 blocks in place of 5.
+        size: "full", or "reduced" for a machine with two cores: 16,000 training
+            segments, and a network half as wide with 2 blocks instead of 5.
     """
     config_lib.check_size(size, ("full", "reduced"))
     config = config_lib.default()
@@ -35,6 +36,6 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
 
 
 def sweep() -> Iterator[dict[str, str | int]]:
-    """Yield the overrides of each column of Table 1."""
+    """Yield the overrides for each column of Table 1."""
     for scheme in schemes.SCHEMES:
         yield {"label.scheme": scheme}

@@ -1,10 +1,11 @@
-r"""A room of your own: recordings in a folder, as docs/own_recordings.md tells.
+r"""A room of your own: recordings in a folder, as docs/own_recordings.md describes.
 
-    python -m uld_jax.main --config=experiments/own.py --workdir=runs/my_lab \
+    uld_jax train --config=own --workdir=runs/my_lab \
         --config.data.name=sessions/my_lab:1.0.0 --config.data.recordings=my_lab \
         --init_from=runs/ad1_uld --config.train.epochs=0
 
-That tests a network as it is; without the last flag it is fine-tuned first.
+This tests a network as it is. Without the last flag it is fine-tuned first.
+`python -m uld_jax.main --config=experiments/own.py` is the same command.
 """
 
 from collections.abc import Iterator
@@ -14,18 +15,18 @@ from uld_jax_experiments import ad1
 
 
 def get_config(size: str = "full") -> config_lib.ConfigDict:
-    """Return the settings of a network for recordings of your own.
+    """Make the settings of a network for recordings of your own.
 
     Args:
-        size: That of the network it begins from: as those of Ad-1.
+        size: Size of the network to start from, as for Ad-1.
     """
     config = ad1.get_config(size)
     config.data.name = "sessions/my_lab:1.0.0"
     config.data.recordings = "my_lab"
-    config.data.nodes_in_training = None  # All that there are.
+    config.data.nodes_in_training = None  # All.
     return config
 
 
 def sweep() -> Iterator[dict[str, str | int]]:
-    """Yield the one run of the settings."""
+    """Yield the single run, without overrides."""
     yield {}
