@@ -119,6 +119,15 @@ def test_an_experiment_is_loaded_by_name_and_by_path():
     assert config_lib.load_config(path) == config_lib.load_config("ad1")
 
 
+def test_resolved_settings_can_be_copied_changed_and_resolved_again():
+    config = config_lib.load_config("ad1:tiny")
+    other = config_lib.copy(config)
+    other.train.epochs = 7
+    assert config_lib.resolve(other).train.epochs == 7
+    assert config_lib.resolve(config) == config
+    assert config.train.epochs == 2
+
+
 @pytest.mark.parametrize(
     ("experiment", "overrides", "message"),
     [

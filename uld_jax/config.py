@@ -195,6 +195,13 @@ def _check_keys(keys: Iterable[str], config: ConfigDict) -> None:
             raise ConfigError(f"no setting {key!r}{hint}")
 
 
+def copy(config: ConfigDict) -> ConfigDict:
+    """Copy settings so that they can be changed, frozen ones too."""
+    if isinstance(config, config_dict.FrozenConfigDict):
+        config = config.as_configdict()
+    return config.copy_and_resolve_references()
+
+
 def resolve(config: ConfigDict) -> ConfigDict:
     """Check settings and fill in the resolution and the outputs per axis.
 
@@ -204,7 +211,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     Raises:
         ConfigError: If a setting cannot be used.
     """
-    config = config.copy_and_resolve_references()
+    config = copy(config)
     _check_types(config, default())
     _resolve_label(config.label)
     _check_model(config.model)
@@ -335,7 +342,7 @@ def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
     Raises:
         ConfigError: If a setting cannot be used.
     """
-    config = config.copy_and_resolve_references()
+    config = copy(config)
     shared = default()
     for key in ("nodes_in_training", "clock_offset", "position_error"):
         config.data[key] = shared.data[key]

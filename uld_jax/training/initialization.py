@@ -35,7 +35,7 @@ def settle(
     """Resolve settings of a run that starts from another run's network, or from scratch.
 
     Args:
-        config: Settings before `config.resolve`.
+        config: Settings, resolved or not.
         folder: Folder of a finished run or of shared weights; None to train from
             scratch.
         partial: Whether to initialize the parameters that do not fit. Otherwise label
@@ -64,7 +64,7 @@ def settle(
         return config
     run = weights.read_network(folder, "--init_from")
     _saved(run)
-    config = config.copy_and_resolve_references()
+    config = config_lib.copy(config)
     config.init.folder, config.init.partial = folder, partial
     config.init.data = run["settings"]["data"]["name"]
     config = config_lib.resolve(config)

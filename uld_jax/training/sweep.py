@@ -57,7 +57,7 @@ def plan(
     for overrides, seed in itertools.product(cells, _integers("seed", seeds)):
         overrides = overrides | ({} if seed is None else {"seed": seed})
         _check_not_given(overrides, given)
-        config = base.copy_and_resolve_references()
+        config = config_lib.copy(base)
         config.update_from_flattened_dict(overrides)
         unsettled, config = config, config_lib.resolve(config)
         name = f"{config.label.scheme}_I{config.label.resolution}_seed{config.seed}"
