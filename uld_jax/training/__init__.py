@@ -1,19 +1,15 @@
-"""Training: the step, the loop over epochs, a run's state, sweeps.
+"""Training: the step, the loop over epochs, a run's state and reports, sweeps.
 
-- `history`: What is known of a run besides its state: the note beside a checkpoint.
-- `initialization`: A network that begins from another run's: fine-tuning and zero-shot
-  tests (Sec. 3.3).
-- `loop`: The training of one run: its epochs, step by step, and the test (Sec. 3.3).
-- `nonfinite`: Training steps that were not applied, since their loss or gradient was
-  not finite.
-- `optimizer`: AdamW, its learning rate over the epochs, and the early stop (Sec. 3.3).
-- `run`: One training run: epochs, checkpoints, the best network's test, the record
-  (Sec. 3.3).
-- `step`: The training step: state in, state out, all of it jitted (Sec. 3.3).
-- `sweep`: The runs of an experiment for several schemes, resolutions and seeds.
-- `train`: Training: a run's folder, its lock, and what is in it already (Sec. 3.3).
-- `workers`: Runs that many workers share: each takes what is free, and nothing
-  schedules them.
+- `train`: `train_and_evaluate`: check, prepare, lock the folder, train and test.
+- `loop`: The loop over epochs and steps, and the test of the best epoch.
+- `step`: The training step: state in, state out, all of it jitted.
+- `run`: A run's data, network, state, history and checkpoints.
+- `reporting`: Log lines, TensorBoard, the record and predictions.
+- `history`: What a checkpoint's note and the record hold.
+- `optimizer`: AdamW, the learning rate over the epochs, the plateau rule.
+- `nonfinite`: Notes on skipped training steps.
+- `initialization`: Start from another run's network.
+- `sweep`: Plan the runs of an experiment. `workers`: share them.
 """
 
 import lazy_loader
@@ -26,10 +22,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "loop",
         "nonfinite",
         "optimizer",
+        "reporting",
         "run",
         "step",
         "sweep",
         "train",
         "workers",
     ],
+    submod_attrs={"train": ["train_and_evaluate"]},
 )
