@@ -1,7 +1,7 @@
 """Print the tables of finished runs, beside the paper's values.
 
     uld_jax tables results/ad1
-    uld_jax tables results/ad1 --only=conditions --update=docs/scattered_nodes.md
+    uld_jax tables results/ad2 --update=docs/scattered_nodes.md --mark=ad2
 
 Paths are records or folders of them. With --update, the part of a page between
 `<!-- results -->` and `<!-- /results -->` is replaced.

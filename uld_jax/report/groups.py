@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from uld_jax.labels import titles
 from uld_jax.report import paper, variants
+from uld_jax.runtime import errors
 from uld_jax.storage import records
 
 # Settings of the test data; they do not change how a network is trained.
@@ -186,7 +187,7 @@ class RunGroup:
         A condition is left out until all of the tested runs have it.
 
         Raises:
-            ValueError: If they were tested on different numbers of examples.
+            errors.InputError: If they were tested on different numbers of examples.
         """
         found = [records.read_conditions(run) for run in self.converged]
         found = [one for one in found if one and one["conditions"]]
@@ -200,7 +201,7 @@ class RunGroup:
         sizes = {one["examples"] for one in found}
         if len(sizes) > 1:
             folders = ", ".join(run["folder"] for run in self.converged)
-            raise ValueError(
+            raise errors.InputError(
                 f"{records.CONDITIONS_FILE} is of {sorted(sizes)} examples in "
                 f"{folders}; remove them and run uld_jax robustness with one --examples"
             )
@@ -222,7 +223,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[RunGroup], list[str]
         The groups of the finished runs, and the folders of the others.
 
     Raises:
-        FileNotFoundError, ValueError: As `records.read` and `group`, or if no run is
+        FileNotFoundError, errors.InputError: As `records.read` and `group`, or if no run is
             finished.
     """
     ended, others = records.read_finished(paths, ("done", "diverged"))
@@ -236,7 +237,7 @@ def group(runs: list[dict]) -> list[RunGroup]:
     settings of most runs come first.
 
     Raises:
-        ValueError: If two runs are alike in everything, their seed included.
+        errors.InputError: If two runs are alike in everything, their seed included.
     """
     found = collections.defaultdict(list)
     for run in runs:
@@ -256,7 +257,7 @@ def group(runs: list[dict]) -> list[RunGroup]:
         members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
         for other in members:
             if other["settings"].get("seed") == seed:
-                raise ValueError(
+                raise errors.InputError(
                     f"{other['folder']!r} and {run['folder']!r} are the same run, "
                     "twice; name one of them"
                 )
@@ -334,7 +335,7 @@ def tested_alike(
     """Sort groups tested under worse conditions by their number of examples.
 
     Raises:
-        ValueError: As `RunGroup.conditions`.
+        errors.InputError: As `RunGroup.conditions`.
     """
     found = collections.defaultdict(list)
     for one in groups:
@@ -347,7 +348,7 @@ def quantization_errors(members: list[RunGroup]) -> dict[int, float]:
     """Collect the test set's QE at each resolution that some record gives.
 
     Raises:
-        ValueError: If two records disagree: they were tested on other examples.
+        errors.InputError: If two records disagree: they were tested on other examples.
     """
     found = {}
     for one in members:
@@ -362,7 +363,7 @@ def quantization_errors(members: list[RunGroup]) -> dict[int, float]:
             for resolution, value in known.items():
                 folder, first = found.setdefault(resolution, (run["folder"], value))
                 if not math.isclose(value, first, rel_tol=1e-3):
-                    raise ValueError(
+                    raise errors.InputError(
                         f"QE at I = {resolution} is {first} in {folder!r} and {value} "
                         f"in {run['folder']!r}: they were tested on other examples"
                     )

@@ -4,6 +4,8 @@ import dataclasses
 import html
 import re
 
+from uld_jax.runtime import errors
+
 MARK = "results"
 
 
@@ -67,11 +69,11 @@ def replace_marked(text: str, table: str, mark: str = MARK) -> str:
     """Replace the part of a text between its marks.
 
     Raises:
-        ValueError: If the text lacks the marks.
+        errors.InputError: If the text lacks the marks.
     """
     opening, closing = f"<!-- {mark} -->", f"<!-- /{mark} -->"
     before, begin, rest = text.partition(opening)
     _, end, after = rest.partition(closing)
     if not begin or not end:
-        raise ValueError(f"the file needs the lines {opening} and {closing}")
+        raise errors.InputError(f"the page needs the lines {opening} and {closing}")
     return f"{before}{opening}\n\n{table}\n\n{closing}{after}"
