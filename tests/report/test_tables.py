@@ -235,7 +235,7 @@ def test_other_test_examples_are_refused():
     ("results", "page", "only"),
     [
         (["l1_reduced"], "README.md", [tables.SUMMARY]),
-        (["l1_reduced"], "results/l1_reduced/table1.md", tables.KINDS),
+        (["l1_reduced"], "docs/paper_tables.md", tables.KINDS),
         (["ad1/*_seed0", "ad1/srp_phat", "ad1/tdoa_ls"], SCATTERED, ["paper"]),
         (["ad1"], SCATTERED, ["training", "conditions"]),
         (["ad2"], SCATTERED, tables.KINDS),
