@@ -385,8 +385,10 @@ def _memory(rooms, dry, keys, settings, noise) -> int:
     """Return the memory of the compiled program in bytes."""
     from uld_jax.simulation import rendering as rendering_lib
 
-    arguments, static = rendering_lib._arguments(rooms, dry, keys, settings, noise)
-    compiled = rendering_lib._render.lower(*arguments, settings=static).compile()
+    arguments, sizes = rendering_lib._arguments(rooms, dry, keys, settings, noise)
+    compiled = rendering_lib._render.lower(
+        *arguments, settings=settings, sizes=sizes
+    ).compile()
     sizes = compiled.memory_analysis()
     return (
         sizes.argument_size_in_bytes
@@ -403,9 +405,11 @@ def _signals(rooms, keys, settings, dry, noise):
 
 def _bytes_moved(settings, num_nodes: int = 30) -> float:
     """Return the fewest bytes that a thinned field must move."""
+    from uld_jax.simulation import rooms
+
     grid = 2 * settings.num_fft * 4
     spectrum = (settings.num_fft // 2 + 1) * 8
-    pulses = 100 * (settings.num_late + settings.num_exact)
+    pulses = 100 * (settings.num_late + rooms.NUM_EXACT)
     return num_nodes * (4 * grid + 4 * spectrum + settings.num_fft * 8 + pulses)
 
 

@@ -8,7 +8,7 @@ from uld_jax.simulation import scenes
 
 # Few static shapes, because each is compiled.
 SHORT = rooms_lib.RenderSettings(
-    num_samples=2000, before=800, response_length=4000, num_late=2048, largest_order=10
+    num_samples=2000, before=800, response_length=4000, num_late=2048
 )
 
 

@@ -75,9 +75,7 @@ def test_an_ad_hoc_example_is_the_rendered_room():
     dry, noise = signals_of([quiet])
     heard = np.asarray(SMALL.render([quiet], dry, noise, late="full"))
     before = SMALL.margins[0]
-    settings = dataclasses.replace(
-        SMALL.settings("full", deterministic=False), largest_order=30
-    )
+    settings = SMALL.settings("full", deterministic=False)
     rooms = rooms_lib.Rooms.of([quiet.scene])
     gain = 10 ** (example.levels_db / 20) / np.sqrt((dry[0, :, before:] ** 2).mean(-1))
     scaled = (dry * gain[None, :, None]).astype(np.float32)

@@ -22,12 +22,21 @@ RATE = constants.SAMPLE_RATE
 DETERMINISTIC = dataclasses.replace(SHORT, deterministic=True)
 
 
+def at_once(monkeypatch, num_rooms, images=256):
+    """Render so many rooms and images at once, as accelerators do."""
+    sizes = rendering._Sizes(num_rooms, images)
+    monkeypatch.setattr(rendering, "_sizes", lambda: sizes)
+
+
 @pytest.mark.parametrize(
-    "settings",
-    [SHORT, DETERMINISTIC, dataclasses.replace(DETERMINISTIC, rooms_at_once=2)],
+    ("settings", "rooms_at_once"),
+    [(SHORT, 1), (DETERMINISTIC, 1), (DETERMINISTIC, 2)],
     ids=["float32", "int32", "two at once"],
 )
-def test_a_room_is_the_same_in_a_batch_of_any_size(settings):
+def test_a_room_is_the_same_in_a_batch_of_any_size(
+    settings, rooms_at_once, monkeypatch
+):
+    at_once(monkeypatch, rooms_at_once)
     rooms, keys = small_batch(), keys_of(5)
     dry, noise = noise_like(rooms, settings), noise_like(rooms, settings, 1)[:, 0]
     together = rendering.render(rooms, dry, keys, settings, noise).signals
@@ -41,13 +50,13 @@ def test_a_room_is_the_same_in_a_batch_of_any_size(settings):
 def test_int32_gives_the_same_bits_in_whatever_order_images_are_added(monkeypatch):
     rooms, keys = small_batch(1), keys_of(1)
     dry = noise_like(rooms, SHORT)
-    settings = dataclasses.replace(DETERMINISTIC, late="full", largest_order=20)
+    settings = dataclasses.replace(DETERMINISTIC, late="full")
     order = int(rooms_lib.compute_walls(rooms, settings).order[0])
     count = image_source.num_images(order)
     copies = rendering._copies
 
-    def shuffled(settings):
-        table = np.array(copies(settings))
+    def shuffled(chunk):
+        table = np.array(copies(chunk))
         table[:, :count] = np.random.default_rng(0).permutation(
             table[:, :count], axis=1
         )
@@ -65,16 +74,14 @@ def test_int32_gives_the_same_bits_in_whatever_order_images_are_added(monkeypatc
     assert decibels(signals[True, "straight"], signals[False, "straight"]) < -95
 
 
-def test_rooms_side_by_side_are_as_one_by_one():
+def test_rooms_side_by_side_are_as_one_by_one(monkeypatch):
     """As an accelerator does it."""
     rooms, keys = small_batch(3), keys_of(3)
     dry, noise = noise_like(rooms, SHORT), noise_like(rooms, SHORT, 1)[:, 0]
     alone = rendering.render(rooms, dry, keys, SHORT, noise).signals
-    settings = dataclasses.replace(SHORT, rooms_at_once=2, chunk=4096)
-    assert (
-        decibels(rendering.render(rooms, dry, keys, settings, noise).signals, alone)
-        < -90
-    )
+    at_once(monkeypatch, 2, images=4096)
+    together = rendering.render(rooms, dry, keys, SHORT, noise).signals
+    assert decibels(together, alone) < -90
 
 
 def test_another_key_changes_the_late_field_and_the_noise():
@@ -89,7 +96,7 @@ def test_another_key_changes_the_late_field_and_the_noise():
 
 def test_three_sources_are_the_sum_of_each():
     rooms, keys = small_batch(1, num_sources=3), keys_of(1)
-    settings = dataclasses.replace(SHORT, late="full", largest_order=20)
+    settings = dataclasses.replace(SHORT, late="full")
     dry = noise_like(rooms, settings)
     together = rendering.render(rooms, dry, keys, settings).signals
     apart = sum(
@@ -153,7 +160,7 @@ def test_noise_from_a_point_is_a_source_there():
     assert decibels(heard, exact) < -70
 
 
-def test_diffuse_noise_is_coherent_as_theory_says_and_independent_is_not():
+def test_diffuse_noise_is_coherent_as_theory_says_and_independent_is_not(monkeypatch):
     count, distances = 40, np.array([0.05, 0.1, 0.2, 0.4])
     nodes = np.tile([2.0, 2.0, 0.9], (count, 5, 1))
     nodes[:, 1:, 0] += distances
@@ -163,12 +170,12 @@ def test_diffuse_noise_is_coherent_as_theory_says_and_independent_is_not():
         nodes,
         np.tile([4.0, 4.0, 0.95], (count, 1, 1)),
     )
-    settings = dataclasses.replace(SHORT, rooms_at_once=count)
-    noise = noise_like(rooms, settings, 2)[:, 0]
-    frequencies = np.fft.rfftfreq(settings.num_samples, 1 / RATE)
+    at_once(monkeypatch, count)
+    noise = noise_like(rooms, SHORT, 2)[:, 0]
+    frequencies = np.fft.rfftfreq(SHORT.num_samples, 1 / RATE)
     band = (frequencies > 700) & (frequencies < 900)
     for kind in ("diffuse", "independent"):
-        spectra = np.fft.rfft(received_noise(kind, rooms, settings, noise))[..., band]
+        spectra = np.fft.rfft(received_noise(kind, rooms, SHORT, noise))[..., band]
         cross = (spectra[:, :1].conj() * spectra[:, 1:]).sum(axis=(0, 2)).real
         power = (np.abs(spectra) ** 2).sum(axis=(0, 2))
         coherence = cross / np.sqrt(power[0] * power[1:])

@@ -22,7 +22,6 @@ FULL = rooms_lib.RenderSettings(
     responses=True,
     highpass=0.0,
     response_length=16_000,
-    largest_order=80,
 )
 THINNED = dataclasses.replace(FULL, late="thinned")
 

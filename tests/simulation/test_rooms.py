@@ -77,7 +77,7 @@ def test_bad_rooms_are_refused(case):
         rendering.render(rooms, dry, keys_of(len(dry)), SHORT, noise)
 
 
-def test_bad_signals_and_settings_are_refused():
+def test_bad_signals_and_settings_are_refused(monkeypatch):
     rooms, keys = small_batch(2), keys_of(2)
     dry = noise_like(rooms, SHORT)
     with pytest.raises(rooms_lib.RenderingError, match=r"dry has shape \(2, 1, 2799\)"):
@@ -85,25 +85,27 @@ def test_bad_signals_and_settings_are_refused():
     with pytest.raises(rooms_lib.RenderingError, match=r"noise has shape \(1, 2800\)"):
         rendering.render(rooms, dry, keys, SHORT, dry[:1, 0])
     full = dataclasses.replace(SHORT, late="full")
-    with pytest.raises(rooms_lib.RenderingError, match="largest_order is 10"):
-        rendering.render(rooms._replace(t60=np.array([0.2, 0.9])), dry, keys, full)
+    with pytest.raises(rooms_lib.RenderingError, match="at most 146 are possible"):
+        rendering.render(rooms._replace(t60=np.array([0.2, 2.9])), dry, keys, full)
     with pytest.raises(rooms_lib.RenderingError, match=r"keys has shape \(1,\)"):
         rendering.render(rooms, dry, keys[:1], SHORT)
     broken = dry.copy()
     broken[1, 0, 5] = np.nan
     with pytest.raises(rooms_lib.RenderingError, match=r"dry holds nan at \[1, 0, 5\]"):
         rendering.render(rooms, broken, keys, SHORT)
-    many = dataclasses.replace(SHORT, rooms_at_once=100_000)
-    with pytest.raises(rooms_lib.RenderingError, match="lower rooms_at_once"):
-        rendering.render(rooms, dry, keys, many)
-    few = dataclasses.replace(SHORT, num_exact=10)
-    with pytest.raises(rooms_lib.RenderingError, match="need num_exact of"):
-        rendering.render(rooms, dry, keys, few)
+    with monkeypatch.context() as patched:
+        sizes = rendering._Sizes(rooms=100_000, images=256)
+        patched.setattr(rendering, "_sizes", lambda: sizes)
+        with pytest.raises(rooms_lib.RenderingError, match="exceed an int32 index"):
+            rendering.render(rooms, dry, keys, SHORT)
+    hall = rooms._replace(size=np.full((2, 3), 20.0), t60=np.full(2, 1.2))
+    with pytest.raises(rooms_lib.RenderingError, match="has at most 2560: use late="):
+        rooms_lib.compute_walls(hall, rooms_lib.RenderSettings())
     for change in (
         {"late": "half"},
         {"noise": "pink"},
         {"num_samples": 0},
-        {"chunk": -3},
+        {"response_length": -3},
         {"num_late": 100},
         {"highpass": -1.0},
     ):

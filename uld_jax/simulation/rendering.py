@@ -8,7 +8,6 @@ pyroomacoustics: reflections of positive gain sqrt(1 - a), amplitude 1 / r, no
 absorption by the air, omnidirectional sources and nodes, walls all alike.
 """
 
-import dataclasses
 import functools
 import math
 from typing import NamedTuple
@@ -21,6 +20,9 @@ from jaxtyping import Array, Float
 from uld_jax.acoustics import constants
 from uld_jax.simulation import image_source, nonuniform_fft
 from uld_jax.simulation.rooms import (
+    LARGEST_ORDER,
+    NUM_CANDIDATES,
+    NUM_EXACT,
     RenderingError,
     RenderSettings,
     Rooms,
@@ -29,7 +31,25 @@ from uld_jax.simulation.rooms import (
 )
 
 _NUM_WAVES = 64
-_ROOMS_AT_ONCE = 16  # Where there is an accelerator.
+
+
+class _Sizes(NamedTuple):
+    """How much is computed at once, whatever the batch.
+
+    So a room's bits do not depend on the size of its batch.
+
+    Attributes:
+        rooms: Rooms.
+        images: Images of each source.
+    """
+
+    rooms: int
+    images: int
+
+
+def _sizes() -> _Sizes:
+    """Choose what suits the device."""
+    return _Sizes(1, 256) if jax.default_backend() == "cpu" else _Sizes(16, 4096)
 
 
 class Rendered(NamedTuple):
@@ -72,8 +92,8 @@ def render(
             on top of a node, not finite, or beyond what the settings allow.
         absorption.AcousticsError: If no absorption gives a room's T60.
     """
-    arguments, settings = _arguments(rooms, dry, keys, settings, noise)
-    rendered = _render(*arguments, settings=settings)
+    arguments, sizes = _arguments(rooms, dry, keys, settings, noise)
+    rendered = _render(*arguments, settings=settings, sizes=sizes)
     if jax.default_backend() == "cpu":
         # Nor may transforms of two programs run at once: see `_after`.
         jax.block_until_ready(rendered)
@@ -85,20 +105,14 @@ def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
     rooms = Rooms(*(None if value is None else np.asarray(value) for value in rooms))
     check_rooms(rooms, dry, keys, noise, settings)
     walls = compute_walls(rooms, settings)
-    cpu = jax.default_backend() == "cpu"
-    settings = dataclasses.replace(
-        settings,
-        chunk=settings.chunk or (256 if cpu else 4096),
-        # Whatever the batch, so that its size does not change a room's bits.
-        rooms_at_once=settings.rooms_at_once or (1 if cpu else _ROOMS_AT_ONCE),
-    )
-    num_fields = settings.rooms_at_once * rooms.source_positions.shape[1]
+    sizes = _sizes()
+    num_fields = sizes.rooms * rooms.source_positions.shape[1]
     grid_size = num_fields * rooms.node_positions.shape[1] * 2 * settings.num_fft
     if grid_size >= 2**31:
         raise RenderingError(
-            f"{settings.rooms_at_once} rooms at once with {num_fields} fields of "
-            f"{rooms.node_positions.shape[1]} nodes exceed an int32 index; lower "
-            "rooms_at_once"
+            f"{sizes.rooms} rooms at once with {num_fields} fields of "
+            f"{rooms.node_positions.shape[1]} nodes exceed an int32 index; render fewer "
+            "nodes or sources"
         )
 
     def centered(positions):
@@ -115,36 +129,43 @@ def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
         dry,
         noise,
         keys,
-        _copies(settings) if settings.late == "full" else None,
+        _copies(sizes.images) if settings.late == "full" else None,
     )
-    return arguments, settings
+    return arguments, sizes
 
 
 @functools.lru_cache(maxsize=2)
-def _copies_on_device(order: int, chunk: int) -> jax.Array:
-    copies = image_source.copies(order)
+def _copies(chunk: int) -> jax.Array:
+    copies = image_source.copies(LARGEST_ORDER)
     # What fills the last chunk is of too high an order to sound.
-    filling = np.full((-len(copies) % chunk, 3), order + 1, np.int16)
+    filling = np.full((-len(copies) % chunk, 3), LARGEST_ORDER + 1, np.int16)
     return jnp.asarray(np.concatenate([copies, filling]).T)
 
 
-def _copies(settings: RenderSettings) -> jax.Array:
-    return _copies_on_device(settings.largest_order, settings.chunk)
-
-
-@functools.partial(jax.jit, static_argnames="settings")
+@functools.partial(jax.jit, static_argnames=("settings", "sizes"))
 def _render(
-    walls, nodes, sources, noise_source, snr_db, dry, noise, keys, copies, *, settings
+    walls,
+    nodes,
+    sources,
+    noise_source,
+    snr_db,
+    dry,
+    noise,
+    keys,
+    copies,
+    *,
+    settings: RenderSettings,
+    sizes: _Sizes,
 ) -> Rendered:
     """Render group by group of rooms."""
     per_room = (walls, nodes, sources, noise_source, snr_db, dry, noise, keys)
-    num_rooms, at_once = len(nodes), settings.rooms_at_once
+    num_rooms, at_once = len(nodes), sizes.rooms
     rows = jnp.minimum(jnp.arange(-(-num_rooms // at_once) * at_once), num_rooms - 1)
     groups = jax.tree.map(
         lambda array: array[rows].reshape(-1, at_once, *array.shape[1:]), per_room
     )
     rendered = jax.lax.map(
-        lambda group: _render_group(*group, copies, settings), groups
+        lambda group: _render_group(*group, copies, settings, sizes.images), groups
     )
     return jax.tree.map(
         lambda array: array.reshape(-1, *array.shape[2:])[:num_rooms], rendered
@@ -152,9 +173,22 @@ def _render(
 
 
 def _render_group(
-    walls, nodes, sources, noise_source, snr_db, dry, noise, keys, copies, settings
+    walls,
+    nodes,
+    sources,
+    noise_source,
+    snr_db,
+    dry,
+    noise,
+    keys,
+    copies,
+    settings: RenderSettings,
+    chunk: int,
 ) -> Rendered:
-    """Render b rooms together; every array has a leading axis b."""
+    """Render b rooms together, `chunk` images at once.
+
+    Every array has a leading axis b.
+    """
     num_fft, first = settings.num_fft, nonuniform_fft.LEAD + settings.before
     segment = slice(first, first + settings.num_samples)
     source_keys, noise_keys = jnp.moveaxis(
@@ -163,9 +197,9 @@ def _render_group(
     spoken = _dry_spectra(dry, settings)
     room = walls, _after(spoken, nodes), sources
     if settings.late == "full":
-        responses = _full_spectra(*room, copies, settings)
+        responses = _full_spectra(*room, copies, settings, chunk)
     else:
-        responses = _thinned_spectra(source_keys, *room, settings)
+        responses = _thinned_spectra(source_keys, *room, settings, chunk)
     heard = (responses * spoken[:, :, None]).sum(axis=1)
     signals = jnp.fft.irfft(heard, num_fft)[..., segment]
     speech_power = (signals**2).mean(axis=(1, 2))
@@ -178,7 +212,7 @@ def _render_group(
         nodes = _after(noise, nodes)
         if settings.noise == "point":
             room = walls, nodes, noise_source
-            paths = _thinned_spectra(noise_keys, *room, settings)[:, 0]
+            paths = _thinned_spectra(noise_keys, *room, settings, chunk)[:, 0]
         else:
             paths = _diffuse_spectra(noise_keys, nodes, settings)
         received = jnp.fft.irfft(paths * noise[:, None], num_fft)[..., segment]
@@ -217,19 +251,18 @@ def _dry_spectra(dry: Float[Array, "*B D"], settings: RenderSettings):
     return spectra * jnp.asarray(relative / (1 + relative), jnp.float32)
 
 
-def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings):
+def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings, chunk: int):
     """Return the spectra [b, S, M, F] of the thinned responses."""
     num_sources = sources.shape[1]
     keys = jax.vmap(lambda key: jax.random.split(key, num_sources))(keys)
     thinned = functools.partial(
         image_source.thinned_images,
         num_late=settings.num_late,
-        num_exact=settings.num_exact,
-        num_candidates=settings.num_candidates,
+        num_exact=NUM_EXACT,
+        num_candidates=NUM_CANDIDATES,
     )
     images = jax.vmap(jax.vmap(thinned, (0, 0, None)))(keys, sources, walls)
     num_images = images.amplitudes.shape[-1]
-    chunk = settings.chunk
     padding = -num_images % chunk
     images = image_source.Images(
         jnp.pad(images.positions, ((0, 0), (0, 0), (0, padding), (0, 0)), mode="edge"),
@@ -248,20 +281,18 @@ def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings):
     return _spectra(chunk_images, num_chunks, nodes, sources, settings)
 
 
-def _full_spectra(walls, nodes, sources, copies, settings: RenderSettings):
+def _full_spectra(walls, nodes, sources, copies, settings: RenderSettings, chunk: int):
     """Return the spectra [b, S, M, F] of the responses with all images."""
     all_images = jax.vmap(
         jax.vmap(image_source.all_images, (None, 0, None)), (None, 0, 0)
     )
 
     def chunk_images(number):
-        chunk = jax.lax.dynamic_slice_in_dim(
-            copies, number * settings.chunk, settings.chunk, axis=1
-        )
-        return all_images(chunk.T, sources, walls)
+        some = jax.lax.dynamic_slice_in_dim(copies, number * chunk, chunk, axis=1)
+        return all_images(some.T, sources, walls)
 
     num_images = image_source.num_images(walls.order.max())
-    num_chunks = -(-num_images // settings.chunk)
+    num_chunks = -(-num_images // chunk)
     return _spectra(chunk_images, num_chunks, nodes, sources, settings)
 
 

@@ -16,6 +16,11 @@ from uld_jax.simulation import image_source, nonuniform_fft, scenes
 LATE_FIELDS = ("thinned", "full")
 NOISES = ("point", "diffuse", "independent")
 
+# Static shapes that suit every room and T60 of Sec. 3.1.
+LARGEST_ORDER = 146  # Of reflections.
+NUM_EXACT = 2560  # Thinned: early images.
+NUM_CANDIDATES = 8192  # Thinned: room copies to search for early images.
+
 _LAST_RADIUS = 1.25  # Of the way sound goes in T60; -54 dB or less is later.
 _RINGING = 2.56  # Periods of the high-pass.
 _LEAST_DISTANCE = 1e-3  # Meters from a source to a node.
@@ -50,13 +55,7 @@ class RenderSettings:
             reverberation, since all its pulses are positive.
         response_length: Samples of a response; images that arrive later are left
             out.
-        largest_order: Largest order of reflections.
         num_late: Thinned: drawn late images.
-        num_exact: Thinned: room for early images.
-        num_candidates: Thinned: room copies to look through for early images.
-        chunk: Images handled at once; by default what suits the device.
-        rooms_at_once: Rooms handled at once, whatever the batch; by default one on a
-            CPU, else 16.
     """
 
     num_samples: int = 32_000
@@ -67,12 +66,7 @@ class RenderSettings:
     responses: bool = False
     highpass: float = 80.0
     response_length: int = 24_000
-    largest_order: int = 146
     num_late: int = 16_384
-    num_exact: int = 2560
-    num_candidates: int = 8192
-    chunk: int | None = None
-    rooms_at_once: int | None = None
 
     def __post_init__(self):
         for name, known in (("late", LATE_FIELDS), ("noise", NOISES)):
@@ -84,7 +78,7 @@ class RenderSettings:
             value = getattr(self, field.name)
             if isinstance(value, int | float) and not value >= 0:
                 raise RenderingError(f"{field.name} is {value}; it cannot be negative")
-        for name in ("num_samples", "response_length", "chunk", "rooms_at_once"):
+        for name in ("num_samples", "response_length"):
             if getattr(self, name) == 0:
                 raise RenderingError(f"{name} is 0; it must be positive")
         if self.num_late % image_source.LARGEST_GROUP or not self.num_late:
@@ -163,9 +157,9 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     """Return what the images of rooms depend on, [B] or [B, 3] each.
 
     Raises:
-        RenderingError: If the settings leave no room for the images, naming the
-            one to raise.
-        absorption.AcousticsError: If no absorption gives a room's T60.
+        absorption[some] = absorption_lib.sabine_absorption(size[some], t60[some])
+        order[some] = absorption_lib.image_order(size[some], t60[some])
+    if settings.late == "full" and order.max() > LARGEST_ORDER:
     """
     size = np.asarray(rooms.size, np.float64)
     t60 = np.asarray(rooms.t60, np.float64)
@@ -173,12 +167,12 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     if (some := t60 != 0).any():
         absorption[some] = absorption_lib.sabine_absorption(size[some], t60[some])
         order[some] = absorption_lib.image_order(size[some], t60[some])
-    if settings.late == "full" and order.max() > settings.largest_order:
+    if settings.late == "full" and order.max() > LARGEST_ORDER:
         worst = order.argmax()
         raise RenderingError(
             f"T60 {t60[worst]:.3g} s in a room of {size[worst].round(3).tolist()} m "
-            f"needs images up to order {order[worst]}; largest_order is "
-            f"{settings.largest_order}"
+            f"needs images up to order {order[worst]}; at most {LARGEST_ORDER} are "
+            "possible: lower the T60"
         )
     if (long := t60 * constants.SAMPLE_RATE > settings.response_length).any():
         raise RenderingError(
@@ -193,14 +187,14 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     )
     last = np.maximum(last, first + 1.0)
     thinned = settings.late == "thinned" or rooms.noise_position is not None
-    for needed, name in (
-        (image_source.largest_num_exact(size, exact), "num_exact"),
-        (image_source.num_candidates(size, exact), "num_candidates"),
+    for needed, most, name in (
+        (image_source.largest_num_exact(size, exact), NUM_EXACT, "images"),
+        (image_source.num_candidates(size, exact), NUM_CANDIDATES, "room copies"),
     ):
-        if thinned and needed > getattr(settings, name):
+        if thinned and needed > most:
             raise RenderingError(
-                f"the early images of these rooms need {name} of {needed}; it is "
-                f"{getattr(settings, name)}"
+                f"the early sound of these rooms needs {needed} {name}; a thinned field "
+                f'has at most {most}: use late="full", and no noise from a point'
             )
     floats = (size, np.sqrt(1 - absorption), exact, first, last)
     size, reflection, exact, first, last = (a.astype(np.float32) for a in floats)
