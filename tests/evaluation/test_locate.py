@@ -1,4 +1,4 @@
-"""Recordings of one's own to positions: the command, and what it is made of."""
+"""Localize recordings of a session: the command and its parts."""
 
 import csv
 import dataclasses
@@ -41,7 +41,7 @@ def lab(tmp_path_factory):
     for name in made_sessions.RECORDINGS:
         rng = np.random.default_rng(list(name.encode()))
         noise = rng.normal(size=(3, 3 * N))
-        # Each window has a spectrum of its own, for the network to tell them apart.
+        # Each window has a spectrum of its own, so that the network distinguishes them.
         low = np.cumsum(noise[:, 2 * N :], axis=1)
         noise[:, 2 * N + 16 :] = (low[:, 16:] - low[:, :-16]) / 4
         levels = np.repeat([0.1, 1e-4, 0.05], N) * rng.uniform(0.1, 1.0, (3, 1))
@@ -60,7 +60,7 @@ def settings(**overrides):
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
-    """Return the folder of a run whose network is as it began, for any nodes."""
+    """Return the folder of a run with an untrained network, for any nodes."""
     folder = tmp_path_factory.mktemp("runs") / "uld"
     config = config_lib.to_dict(config_lib.resolve(settings()))
     label = schemes.Label("uld", 3)
@@ -83,8 +83,8 @@ def free_lab(tmp_path_factory):
     rng = np.random.default_rng(4)
     nodes = random_places(rng, ROOM[:2], 8, 0.9).round(3)
     for name, place in TALKERS.items():
-        heard = free_field(rng, [place], nodes, N)
-        write(folder / name, 0.5 * heard.T / np.abs(heard).max())
+        signals = free_field(rng, [place], nodes, N)
+        write(folder / name, 0.5 * signals.T / np.abs(signals).max())
     rows = [f"n{k},{x},{y},{z}" for k, (x, y, z) in enumerate(nodes)]
     (folder / "room.csv").write_text("x,y,z\n4.0,9.5,4.2\n")
     (folder / "nodes.csv").write_text("\n".join(["node,x,y,z", *rows]))
@@ -165,7 +165,7 @@ def test_srp_phat_finds_a_source_in_the_free_field(free_lab, tmp_path):
     assert (seen["true_x"], seen["true_y"]) == ("1.000", "7.200")
     miss = np.linalg.norm(found[0] - expected[0])
     assert float(seen["error"]) == pytest.approx(miss, abs=1.1e-3)
-    # Nobody has said where the other stood.
+    # The position of the other is unknown.
     assert [unseen[name] for name in locate_lib.COLUMNS[-3:]] == [""] * 3
     lines = result.stdout.splitlines()
     assert lines[0].startswith("seen.wav: 1 window, median position (")
@@ -174,7 +174,7 @@ def test_srp_phat_finds_a_source_in_the_free_field(free_lab, tmp_path):
 
 
 def located(places):
-    """Return what was found of two sources in two windows, the table's in between."""
+    """Return the positions of two sources in two windows."""
     recording = sessions.Recording("a", "test", places, (), N, 16_000)
     predicted = np.array([[[1.0, 2.0], [3.0, 5.0]], [[1.3, 2.4], [3.0, 4.0]]])
     return locate_lib.Located(recording, np.array([0.0, 6.0]), predicted)
@@ -182,12 +182,12 @@ def located(places):
 
 def test_each_source_has_rows_of_its_own():
     known = located(np.array([[1.0, 2.0, 1.6], [3.0, 4.0, 1.6]]))
-    told = list(locate_lib.rows(known))
-    assert told[1] == ("a", "0.000", "2", "3.000", "5.000", "3.000", "4.000", "1.000")
-    assert told[2] == ("a", "6.000", "1", "1.300", "2.400", "1.000", "2.000", "0.500")
+    found = list(locate_lib.rows(known))
+    assert found[1] == ("a", "0.000", "2", "3.000", "5.000", "3.000", "4.000", "1.000")
+    assert found[2] == ("a", "6.000", "1", "1.300", "2.400", "1.000", "2.000", "0.500")
     assert known.summary() == "a: 2 windows, median error 0.250 m"
     unknown = list(locate_lib.rows(located(None)))
-    assert [row[:5] for row in unknown] == [row[:5] for row in told]
+    assert [row[:5] for row in unknown] == [row[:5] for row in found]
     assert unknown[1][5:] == ("", "", "")
 
 
@@ -252,7 +252,7 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
         ({"method": "srp_phat"}, "session folder 'no/lab' does not exist"),
     ],
 )
-def test_wrong_flags_are_told(tmp_path, monkeypatch, network, flags_given, message):
+def test_wrong_flags_are_named(tmp_path, monkeypatch, network, flags_given, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.csv").write_text("precious\n")
     shutil.copytree(network, "runs/uld")
@@ -281,7 +281,7 @@ def test_a_recording_that_cannot_be_right_does_not_keep_the_others(
     assert "positions are in" in capsys.readouterr().out
 
 
-def test_a_table_is_written_anew_where_that_is_said(lab, tmp_path, monkeypatch):
+def test_a_table_is_overwritten_with_the_flag(lab, tmp_path, monkeypatch):
     out = tmp_path / "positions.csv"
     out.write_text("old\n")
     monkeypatch.setattr(locate_lib, "method", lambda *_: level_and_nodes)
@@ -290,7 +290,7 @@ def test_a_table_is_written_anew_where_that_is_said(lab, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.part"))
 
 
-def with_law(run, model="adhoc", **origin):
+def with_data(run, model="adhoc", **origin):
     """Return a run's record with other data, and a network of another name."""
     model = run["settings"]["model"] | {"name": model}
     return run | {
@@ -306,12 +306,12 @@ def test_a_network_that_does_not_fit_the_session_is_refused(network, lab):
         with pytest.raises(
             predict.PredictorError, match=r"finds 2 sources and the .* have 1; look"
         ):
-            locate_lib.network(session, with_law(run, **origin))
-    # That of L-1 names no law.
+            locate_lib.network(session, with_data(run, **origin))
+    # The data of L-1 name no recipe.
     with pytest.raises(
         predict.PredictorError, match=r"needs 8 nodes and .* has 3; .*: adhoc"
     ):
-        locate_lib.network(session, with_law(run, "encoder_decoder"))
+        locate_lib.network(session, with_data(run, "encoder_decoder"))
     unlabeled = dataclasses.replace(session, recordings=session.recordings[-1:])
     assert callable(locate_lib.network(unlabeled, run))
 

@@ -77,7 +77,7 @@ def test_all_conditions_are_noted_and_none_is_the_test(run, data, note):
     assert len(varied) > len(expected) / 2
 
 
-def test_what_was_interrupted_goes_on(run, data, note):
+def test_an_interrupted_test_resumes(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
     cut = note | {"conditions": note["conditions"][:-2]}
     cut["conditions"][0] = cut["conditions"][0] | {"mae": 12.0}  # Not tested again.
@@ -103,7 +103,7 @@ def test_conditions_of_other_examples_are_kept_and_refused(run, data, note):
     path.write_text(json.dumps(note))
 
 
-def test_the_command_adds_what_lacks(run, config, note):
+def test_the_command_adds_missing_conditions(run, config, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
     cut = note | {"conditions": note["conditions"][:-1]}
     path.write_text(json.dumps(cut))
@@ -127,7 +127,7 @@ def one_batch(data, name, value):
     return next(robustness.batches(test, order, condition, data.num_nodes))
 
 
-def test_a_condition_is_what_it_says(data):
+def test_a_condition_changes_what_its_name_says(data):
     plain = one_batch(data, "none", 0.0)
     late = one_batch(data, "clock_offset", 0.01)
     # Clocks are off by whole samples, in a circle, the same for all examples' sources.
@@ -169,7 +169,7 @@ def test_a_run_on_other_signals_is_refused(run, data):
         robustness.test_runs([other], data, 2)
 
 
-def test_conditions_are_those_that_law_and_network_know(data):
+def test_conditions_fit_the_recipe_and_the_nodes(data):
     silent = copy.deepcopy(data.origin)
     silent["rendering"]["law"]["kind"] = "anechoic"
     bare = copy.copy(data)
@@ -202,6 +202,6 @@ def test_a_network_for_other_sources_is_refused(run, data):
         predict.restore_network(run, 4, num_sources=1)
 
 
-def test_a_network_that_was_not_kept_is_told(run):
+def test_a_network_that_was_not_kept_is_an_error(run):
     with pytest.raises(predict.PredictorError, match="no network of epoch 7"):
         predict.restore_network(run | {"best_epoch": 7}, 4, num_sources=2)

@@ -28,8 +28,8 @@ def result(loss=1.0):
 
 
 def test_each_position_has_its_own_sources():
-    told = seen_positions.score_by_position(result(), [[2.7, 1.2], [8.3, 2.0]])
-    at = {tuple(one["place"]): one for one in told["places"]}
+    found = seen_positions.score_by_position(result(), [[2.7, 1.2], [8.3, 2.0]])
+    at = {tuple(one["place"]): one for one in found["places"]}
     assert list(at) == [(2.7, 1.2), (4.3, 1.2), (7.5, 1.2)]
     assert [one["sources"] for one in at.values()] == [3, 3, 2]
     assert [one["seen"] for one in at.values()] == [True, False, False]
@@ -40,8 +40,8 @@ def test_each_position_has_its_own_sources():
 
 
 def test_seen_and_unseen_together_are_all():
-    told = seen_positions.score_by_position(result(), [[2.7, 1.2], [4.3, 1.2]])
-    seen, unseen = told["seen"], told["unseen"]
+    found = seen_positions.score_by_position(result(), [[2.7, 1.2], [4.3, 1.2]])
+    seen, unseen = found["seen"], found["unseen"]
     assert (seen["places"], seen["sources"]) == (2, 6)
     assert (unseen["places"], unseen["sources"]) == (1, 2)
     mean = (6 * seen["mae"] + 2 * unseen["mae"]) / 8
@@ -51,21 +51,21 @@ def test_seen_and_unseen_together_are_all():
 
 
 def test_where_nothing_was_trained_at_everything_is_unseen():
-    told = seen_positions.score_by_position(result(), [])
-    assert told["seen"] is None
-    assert told["unseen"]["sources"] == 8
+    found = seen_positions.score_by_position(result(), [])
+    assert found["seen"] is None
+    assert found["unseen"]["sources"] == 8
 
 
 def test_a_centimeter_is_the_same_position_and_more_is_not():
     for shift, seen in ((0.009, True), (0.011, False)):
-        told = seen_positions.score_by_position(result(), [[2.7 + shift, 1.2]])
-        assert told["places"][0]["seen"] is seen
+        found = seen_positions.score_by_position(result(), [[2.7 + shift, 1.2]])
+        assert found["places"][0]["seen"] is seen
 
 
 def test_methods_without_classes_have_no_accuracy():
-    told = seen_positions.score_by_position(result(loss=None), [])
-    assert "accuracy" not in told["unseen"]
-    assert "accuracy" not in told["places"][0]
+    found = seen_positions.score_by_position(result(loss=None), [])
+    assert "accuracy" not in found["unseen"]
+    assert "accuracy" not in found["places"][0]
 
 
 def test_data_with_sources_anywhere_have_no_listed_positions():
@@ -80,7 +80,7 @@ def test_data_with_sources_anywhere_have_no_listed_positions():
 
 TWIN = {"room": "libri_adhoc40", "training_places": [[2.7, 1.2], [4.3, 1.2]]}
 TWIN_DEV = {"room": "libri_adhoc40", "training_places": [[2.7, 5.2], [4.3, 1.2]]}
-LAB = {"room": "session lab"}  # Of more places than are told.
+LAB = {"room": "session lab"}  # Of more positions than are listed.
 
 
 def test_what_was_trained_at_is_kept_from_network_to_network():

@@ -1,4 +1,4 @@
-"""The command that tells what is intact, and its exit codes."""
+"""The command that finds damage, and its exit codes."""
 
 import functools
 import os
@@ -39,7 +39,7 @@ def folder(originals, tmp_path):
     return tmp_path / "all"
 
 
-def test_what_a_run_cannot_go_on_without_is_missed(folder):
+def test_what_a_run_needs_to_resume_is_missed(folder):
     run = folder / "runs" / "one"
     with checkpoints.Checkpoints(run) as saved:
         params = {"w": np.zeros(3, np.float32)}
@@ -98,7 +98,7 @@ def test_what_is_intact_is_good_and_left_as_it_is(folder, capsys):
     assert contents(folder) == before
 
 
-def test_each_damage_is_told_and_nothing_else(folder, capsys):
+def test_each_damage_is_reported_and_nothing_else(folder, capsys):
     path = data_set(folder)
     content = bytearray((path / TEST).read_bytes())
     content[300_000] ^= 4
@@ -149,7 +149,7 @@ def test_padding_is_compared_though_no_record_is_in_it(folder, capsys):
     ]
 
 
-def test_a_file_that_was_not_written_here_is_told(folder, capsys):
+def test_a_file_that_was_not_written_here_is_reported(folder, capsys):
     path = data_set(folder)
     (path / "notes.txt").write_text("mine")
     code, lines, _ = run(capsys, path)
@@ -157,7 +157,7 @@ def test_a_file_that_was_not_written_here_is_told(folder, capsys):
     assert lines == [f"{path}: damaged: notes.txt: not a file that was written here"]
 
 
-def test_damaged_noise_is_told_without_sums(folder, capsys):
+def test_damaged_noise_is_reported_without_sums(folder, capsys):
     path = data_set(folder)
     (path / checksums.FILE_NAME).unlink()
     compact.write_noises(path / compact.noise_file("test"), [])
@@ -176,7 +176,7 @@ def test_a_data_set_whose_description_is_lost_is_damaged(folder, capsys):
     assert lines == [f"{path}: damaged: dataset_info.json: not there"]
 
 
-def test_a_damaged_checkpoint_is_told_with_its_run(folder, capsys):
+def test_a_damaged_checkpoint_is_reported_with_its_run(folder, capsys):
     run_folder = folder / "runs" / "one"
     step = run_folder / "last" / "2"
     file = max((p for p in step.rglob("*") if p.is_file()), key=os.path.getsize)

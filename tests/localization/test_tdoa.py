@@ -70,10 +70,10 @@ def test_a_peak_at_an_impossible_lag_is_passed_over():
     nodes = np.array([[1.0, 1.0, 0.9], [2.0, 1.0, 0.9]])
     source = np.array([[2.0, 3.5, 0.95]])
     direct = free_field(rng, source, nodes, 4000)
-    heard = direct.copy()
-    heard[0, 200:] += 2 * direct[0, :-200]
+    signals = direct.copy()
+    signals[0, 200:] += 2 * direct[0, :-200]
     found = path_differences(
-        *(jnp.asarray(heard), jnp.asarray(nodes, jnp.float32)),
+        *(jnp.asarray(signals), jnp.asarray(nodes, jnp.float32)),
         *(jnp.array([True, True]), 1.0, 256),
     )
     reference, differences, _ = map(np.asarray, found)

@@ -12,14 +12,14 @@ from uld_jax.audio import corpora
 from uld_jax.localization import batches, methods
 from uld_jax.simulation import recipes
 
-LAW = dataclasses.replace(recipes.AD1, num_nodes=10, num_samples=12_000)
+RECIPE = dataclasses.replace(recipes.AD1, num_nodes=10, num_samples=12_000)
 NUM_ROOMS = 3
 
 
 def draw(index):
     speech, noise = corpora.open_speech("builtin"), corpora.open_noise("builtin")
     rng = np.random.default_rng([2, index])
-    return LAW.draw_from(speech, noise, "test", rng)
+    return RECIPE.draw_from(speech, noise, "test", rng)
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def rendered():
     drawn = drawn[:NUM_ROOMS]
     dry = np.stack([[e.samples for e in example.speech] for example in drawn])
     noise = np.stack([example.noise.samples for example in drawn])
-    signals = np.asarray(LAW.render(drawn, dry, noise))
+    signals = np.asarray(RECIPE.render(drawn, dry, noise))
     facts = (
         np.stack([getattr(example.scene, name) for example in drawn])
         for name in ("node_positions", "room_size", "source_positions")
@@ -45,7 +45,7 @@ def by_pyroomacoustics():
     """Return the same of one small room with a source at three places."""
     pyroomacoustics = pytest.importorskip("pyroomacoustics")
     rng, size = np.random.default_rng(3), np.array([5.0, 3.6, 2.8])
-    nodes = rng.uniform([0.2, 0.2, 0.7], [4.8, 3.4, 1.5], (LAW.num_nodes, 3))
+    nodes = rng.uniform([0.2, 0.2, 0.7], [4.8, 3.4, 1.5], (RECIPE.num_nodes, 3))
     sources = rng.uniform([0.2, 0.2, 0.95], [4.8, 3.4, 0.95], (NUM_ROOMS, 1, 3))
     signals = []
     for index, (source,) in enumerate(sources):
@@ -56,9 +56,9 @@ def by_pyroomacoustics():
         room.add_source(source, signal=excerpt.samples)
         room.add_microphone_array(nodes.T)
         room.simulate()
-        before, _ = LAW.margins
-        heard = room.mic_array.signals[:, before : before + LAW.num_samples]
-        signals.append(heard + rng.normal(size=heard.shape) * heard.std() / 10)
+        before, _ = RECIPE.margins
+        received = room.mic_array.signals[:, before : before + RECIPE.num_samples]
+        signals.append(received + rng.normal(size=received.shape) * received.std() / 10)
     return (
         np.stack(signals).astype(np.float32),
         nodes[None].repeat(NUM_ROOMS, 0).astype(np.float32),
