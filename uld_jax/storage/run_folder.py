@@ -1,130 +1,147 @@
-"""The folder of a run: it belongs to one run, and no other may write into it."""
+"""The folder of a run: its files, its lock, and which run it belongs to."""
 
+import contextlib
 import json
 import os
 import pathlib
 
-from uld_jax.runtime import errors, progress
-from uld_jax.storage import records
-
-SETTINGS_FILE = "settings.json"
+from uld_jax.runtime import errors
+from uld_jax.storage import atomic, checkpoints, locking, records
+from uld_jax.storage import settings as settings_lib
 
 
 class RunConflictError(errors.InputError):
-    """A folder that a run cannot have."""
+    """A folder that cannot be used for a run, with the reason."""
 
 
-def check(workdir: str | pathlib.Path, settings: dict) -> None:
-    """Raise unless a folder can be that of a run, begun or new.
+class RunFolder:
+    """The folder of one run, which may not exist yet.
 
-    Raises:
-        RunConflictError: If it holds a run with other settings, with the differences;
-            if it holds folders of runs; or if it cannot be read or written.
-        records.RecordError: If its record cannot be used.
+    Args:
+        path: The folder; "~" is expanded.
+
+    Attributes:
+        path: The folder.
+        record: File of the record.
+        settings: File of the settings that the run was started with.
+        predictions: File of the predictions for the test split.
+        conditions: File of the results under worse conditions.
     """
-    folder = pathlib.Path(workdir).expanduser()
-    _check_place(folder)
-    old = settings_in(folder)
-    if old is None:
-        _check_above_no_run(folder)
-        return
-    if lines := records.differences(old, settings):
-        raise RunConflictError(
-            f"{str(workdir)!r} holds a run with other settings:\n  "
-            + "\n  ".join(lines)
-            + "\nGive the old settings to go on with it, or another --workdir."
-        )
 
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path).expanduser()
+        self.record = self.path / records.FILE_NAME
+        self.settings = self.path / "settings.json"
+        self.predictions = self.path / records.PREDICTIONS_FILE
+        self.conditions = self.path / records.CONDITIONS_FILE
 
-def check_for_many(workdir: str | pathlib.Path) -> None:
-    """Raise unless a folder can be that of several runs, each in its own below it.
+    def __str__(self):
+        return str(self.path)
 
-    Raises:
-        RunConflictError: If it is a run's own, or if it cannot be read or written.
-        records.RecordError: If its record cannot be used.
-    """
-    folder = pathlib.Path(workdir).expanduser()
-    _check_place(folder)
-    if settings_in(folder) is not None:
-        raise RunConflictError(
-            f"--workdir: {str(folder)!r} is the folder of one run; name another for "
-            "the folders of several"
-        )
+    def check(self, settings: dict) -> None:
+        """Check that the folder is free, or holds the run with these settings.
 
+        Raises:
+            RunConflictError: If it holds a run with other settings, with the
+                differences; if it holds folders of runs; or if it cannot be read or
+                written.
+            records.RecordError: If its record cannot be used.
+        """
+        self._check_writable()
+        old = self.read_settings()
+        if old is None:
+            for path in self.path.glob(f"*/{records.FILE_NAME}"):
+                raise RunConflictError(
+                    f"--workdir: {str(self)!r} is a folder of runs, among them "
+                    f"{path.parent.name!r}; name a new folder in it for this one"
+                )
+        elif lines := settings_lib.differences(old, settings):
+            raise RunConflictError(
+                f"{str(self)!r} holds a run with other settings:\n  "
+                + "\n  ".join(lines)
+                + "\nGive the old settings to resume it, or another --workdir."
+            )
 
-def settings_in(folder: pathlib.Path) -> dict | None:
-    """Return the settings of the run that a folder holds; None where it holds none.
+    def check_for_runs(self) -> None:
+        """Check that folders of runs can be made in this one.
 
-    Raises:
-        RunConflictError: If they cannot be read.
-        records.RecordError: If its record cannot be used.
-    """
-    path = folder / SETTINGS_FILE
-    if path.exists():
+        Raises:
+            RunConflictError: If it is the folder of a run, or cannot be read or
+                written.
+            records.RecordError: If its record cannot be used.
+        """
+        self._check_writable()
+        if self.read_settings() is not None:
+            raise RunConflictError(
+                f"--workdir: {str(self)!r} is the folder of one run; name another for "
+                "the folders of several"
+            )
+
+    def _check_writable(self) -> None:
+        there = self.path
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise RunConflictError(
+                f"--workdir: {str(there)!r} is a file; name a folder for the run"
+            )
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise RunConflictError(
+                f"--workdir: {str(there)!r} cannot be written; name another folder"
+            )
+        if (self.path / records.CARD_FILE).exists():
+            raise RunConflictError(
+                f"--workdir: {str(self)!r} holds shared weights; name another folder"
+            )
+
+    def lock(self, wait: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Lock the folder for a `with` block: see `locking.hold`."""
+        return locking.hold(self.path / "lock", wait)
+
+    def read_settings(self) -> dict | None:
+        """Read the settings of the run; None without a run.
+
+        Raises:
+            RunConflictError: If they cannot be read.
+            records.RecordError: If the record cannot be used.
+        """
+        if not self.settings.exists():
+            # Shared results keep the record alone.
+            record = self.read_record()
+            return record and record["settings"]
         try:
-            settings = json.loads(path.read_text())
+            settings = json.loads(self.settings.read_text())
             if not isinstance(settings, dict):
                 raise ValueError(f"it holds {settings!r:.40}")
             return settings
         except ValueError as error:
             raise RunConflictError(
-                f"{str(path)!r} cannot be read: {error}; remove this file to go on with "
-                "the run by the command it was begun with, or give another --workdir"
+                f"{str(self.settings)!r} cannot be read: {error}; remove this file to "
+                "resume the run with the command that started it, or give another "
+                "--workdir"
             ) from None
-    path = folder / records.FILE_NAME  # Of what others have run, only this is kept.
-    return records.read([path])[0]["settings"] if path.exists() else None
 
+    def write_settings(self, settings: dict) -> None:
+        """Write the settings of the run."""
+        atomic.write_json(self.settings, settings)
 
-def _check_place(folder: pathlib.Path) -> None:
-    """Raise if a folder cannot be made or written."""
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise RunConflictError(
-            f"--workdir: {str(there)!r} is a file; name a folder for the run"
-        )
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise RunConflictError(
-            f"--workdir: {str(there)!r} cannot be written; name another folder"
-        )
-    if (folder / records.CARD_FILE).exists():
-        raise RunConflictError(
-            f"--workdir: {str(folder)!r} holds shared weights; name another folder"
-        )
+    def read_record(self) -> dict | None:
+        """Read the record of the run; None without one.
 
+        Raises:
+            records.RecordError: If it cannot be used.
+        """
+        try:
+            return records.read_records(self.record)[0] if self.record.exists() else None
+        except records.RecordError as error:
+            raise records.RecordError(
+                f"{error}; remove this file to resume from the saved states"
+            ) from None
 
-def _check_above_no_run(folder: pathlib.Path) -> None:
-    """Raise if there are runs right below a folder, which is no run's then."""
-    for path in folder.glob(f"*/{records.FILE_NAME}"):
-        raise RunConflictError(
-            f"--workdir: {str(folder)!r} is a folder of runs, among them "
-            f"{path.parent.name!r}; name a new folder in it for this one"
-        )
+    def write_record(self, record: dict) -> None:
+        """Write the record of the run."""
+        atomic.write_json(self.record, record)
 
-
-def read(workdir: pathlib.Path) -> dict | None:
-    """Return the record in a run's folder if there is one.
-
-    Raises:
-        records.RecordError: If it cannot be used.
-    """
-    path = workdir / records.FILE_NAME
-    try:
-        return records.read([path])[0] if path.exists() else None
-    except records.RecordError as error:
-        raise records.RecordError(
-            f"{error}; remove this file to go on from the states that were saved"
-        ) from None
-
-
-def read_record(workdir: pathlib.Path) -> dict | None:
-    """Return the record in a run's folder if there is one; say so if the run is over.
-
-    Raises:
-        records.RecordError: If it cannot be used.
-    """
-    record = read(workdir)
-    if record and record["status"] != "running":
-        progress.log(f"{workdir}: this run is {record['status']} already")
-    return record
+    def open_checkpoints(self) -> checkpoints.Checkpoints:
+        """Open the checkpoints of the run, as a context manager."""
+        return checkpoints.Checkpoints(self.path)
