@@ -13,7 +13,7 @@ import sys
 import time
 
 from uld_jax.report import markdown as markdown_lib
-from uld_jax.storage import records
+from uld_jax.storage import environment
 
 
 def add_flag(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def write(module: str, tables: list, out: pathlib.Path | None) -> None:
         "command": f"python -m benchmarks.{' '.join(words)}",
         "date": time.strftime("%Y-%m-%d"),
         "devices": [device.device_kind for device in jax.devices()],
-        **records.environment(),
+        **environment.collect(),
         "tables": tables,
     }
     print(markdown(record), end="")

@@ -30,7 +30,7 @@ from tensorflow_datasets.core import example_serializer
 import uld_jax
 from uld_jax.datasets import files
 from uld_jax.runtime import errors, progress
-from uld_jax.storage import checksums, locking
+from uld_jax.storage import atomic, locking
 
 WORKER_DIED = (
     "a worker process died, perhaps for lack of memory; finished shards are kept: run "
@@ -125,7 +125,7 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
         builder.write_beside(work)
         _write_metadata(builder, work, shards)
         work.rename(final)
-        checksums.sync_folder(final.parent)
+        atomic.sync_folder(final.parent)
         _aside(work).unlink()
     return final
 

@@ -3,6 +3,7 @@ from conftest import ROOT
 
 from uld_jax import config as config_lib
 from uld_jax.storage import records
+from uld_jax.storage import settings as settings_lib
 
 
 def resolved(**overrides):
@@ -150,15 +151,15 @@ def test_an_experiment_that_cannot_be_loaded_is_named(experiment, overrides, mes
 def test_differences_name_the_keys():
     old = config_lib.to_dict(resolved())
     new = config_lib.to_dict(resolved(**{"seed": 1, "train.batch_size": 64}))
-    assert records.differences(old, new) == [
+    assert settings_lib.differences(old, new) == [
         "seed: 0 -> 1",
         "train.batch_size: 128 -> 64",
     ]
-    assert records.differences(old, old) == []
+    assert settings_lib.differences(old, old) == []
 
 
 def test_kept_records_have_the_settings_of_today():
-    for record in records.read([ROOT / "results"]):
+    for record in records.read_records([ROOT / "results"]):
         if "method" in record:
             assert record["settings"].keys() == {"method", "data"}
             continue
@@ -184,7 +185,7 @@ def test_tests_alone_do_without_the_settings_of_training():
 def test_where_data_lie_makes_no_other_run():
     old = config_lib.to_dict(resolved())
     new = config_lib.to_dict(resolved(**{"data.dir": "x", "data.on_device": False}))
-    assert records.differences(old, new) == []
+    assert settings_lib.differences(old, new) == []
 
 
 def test_a_misspelled_key_in_an_experiment_is_an_error():

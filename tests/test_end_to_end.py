@@ -18,7 +18,9 @@ from uld_jax.datasets import sources
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import errors
-from uld_jax.storage import locking, records, run_folder
+from uld_jax.storage import atomic, run_folder
+from uld_jax.storage.dataset_names import DatasetName
+from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import step as step_lib
 from uld_jax.training import train
 
@@ -183,7 +185,7 @@ def test_other_settings_in_the_same_folder_are_refused(finished, tiny_data_dir):
 def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
     with (
-        locking.hold(tmp_path / locking.FILE_NAME),
+        RunFolder(tmp_path).lock(),
         pytest.raises(errors.LockedError, match="another process is at work"),
     ):
         train.train_and_evaluate(config, tmp_path)
@@ -194,7 +196,7 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
     settings = config_lib.to_dict(config)
     record = made_records.record("uld") | {"status": "running", "settings": settings}
     record["data"] = {"name": "other"}
-    records.write_json(tmp_path / "record.json", record)
+    atomic.write_json(tmp_path / "record.json", record)
     with pytest.raises(run_folder.RunConflictError, match="on other data"):
         train.train_and_evaluate(config, tmp_path)
 
@@ -264,7 +266,7 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
 
     config = tiny_config(tiny_data_dir, **{"label.scheme": scheme})
     label = schemes.Label(scheme, config.label.resolution)
-    path = pipeline.dataset_path(config.data.name, config.data.dir)
+    path = DatasetName.parse(config.data.name).folder(config.data.dir)
     data = pipeline.DeviceData(pipeline.Split(path, "train"))
     batch = next(data.batches(pipeline.in_order(48, 8)))
     model = build.for_label(dict(config.model), label, 8, 1, seed=0)

@@ -14,7 +14,8 @@ from whole_runs import FRESH, flags_of, run
 
 from uld_jax.labels import schemes
 from uld_jax.networks import build
-from uld_jax.storage import checkpoints, locking, records
+from uld_jax.storage import checkpoints, locking
+from uld_jax.storage import settings as settings_lib
 from uld_jax.training import optimizer, step
 
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
@@ -63,7 +64,7 @@ def adhoc_flags_of(data_dir, workdir, *more):
 
 def without_times(record):
     record = {k: v for k, v in record.items() if k not in ("times", "commit")}
-    record["settings"] = records.identity(record["settings"])
+    record["settings"] = settings_lib.identity(record["settings"])
     for epoch in record["epochs"]:
         epoch.pop("seconds")
     return record

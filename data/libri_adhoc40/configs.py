@@ -9,14 +9,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from uld_jax.audio import libri_adhoc40
-from uld_jax.storage import records
+from uld_jax.storage import dataset_names
 from uld_jax_data import scene_features
 
 SPLITS = ("train", "validation", "test")
+_DEV = dataset_names.TRAINED_AT_SUFFIXES["dev"]
+_NOWHERE = dataset_names.TRAINED_AT_SUFFIXES["nowhere"]
 _SAID_BY = {
     "": "from the parts train, dev and test",
-    records.DEV: "trained on most talkers of the part dev, tested on the part test",
-    records.TEST_ONLY: "from the part test alone",
+    _DEV: "trained on most talkers of the part dev, tested on the part test",
+    _NOWHERE: "from the part test alone",
 }
 
 
@@ -128,10 +130,10 @@ CONFIGS = [
             (18_000, 1_800, 2_468),
         ),
         (
-            records.DEV,
+            _DEV,
             {"train": "dev", "validation": "dev", "test": "test"},
             (18_000, 1_800, 2_468),
         ),
-        (records.TEST_ONLY, {"test": "test"}, (0, 0, 2_468)),
+        (_NOWHERE, {"test": "test"}, (0, 0, 2_468)),
     )
 ]

@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 
 from uld_jax.audio import corpora
 from uld_jax.simulation import recipes
-from uld_jax.storage import records
+from uld_jax.storage import dataset_names
 
 PART_OF_SPLIT = {
     "train": "train",
@@ -94,7 +94,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         """Return the configuration of the validation and test splits alone."""
         return dataclasses.replace(
             self,
-            name=self.name + records.HELD_OUT,
+            name=self.name + dataset_names.FORM_SUFFIXES["held_out"],
             description=f"The validation and test splits of {self.name} alone.",
             sizes=(0, *self.sizes[1:]),
         )
@@ -103,7 +103,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         """Return the configuration of the same examples with dry speech."""
         return dataclasses.replace(
             self,
-            name=self.name + records.COMPACT,
+            name=self.name + dataset_names.FORM_SUFFIXES["compact"],
             description=f"{self.name} in compact form: dry speech, geometry and seeds.",
             compact=True,
         )
@@ -127,7 +127,12 @@ def _twins() -> list[SimulatedConfig]:
         "_reduced": {"sizes": (1_600, 200, 400), "examples_per_shard": 100},
         "_tiny": {"sizes": (4, 2, 4), "examples_per_shard": 2},
     }
-    endings = {"twin": "", "twin_dev": records.DEV, "twin_anywhere": records.ANYWHERE}
+    suffixes = dataset_names.TRAINED_AT_SUFFIXES
+    endings = {
+        "twin": suffixes["train"],
+        "twin_dev": suffixes["dev"],
+        "twin_anywhere": suffixes["anywhere"],
+    }
     return [
         SimulatedConfig(
             name=f"twin_r{num_sources}{size}{ending}",

@@ -151,9 +151,6 @@ def test_a_missing_data_set_is_told(tiny_path, tmp_path):
         pipeline.Split(tmp_path, "train")
     with pytest.raises(files.DatasetError, match="'dev'; it has"):
         pipeline.Split(tiny_path, "dev")
-    for name in ("simulated/l1", "l1:1.0.0", "a/b/c:1.0.0"):
-        with pytest.raises(files.DatasetError, match="not of the form"):
-            pipeline.dataset_path(name, tmp_path)
 
 
 def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):

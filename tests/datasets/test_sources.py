@@ -11,6 +11,7 @@ from conftest import tiny_config
 from uld_jax import config as config_lib
 from uld_jax.datasets import files, pipeline, sources
 from uld_jax.runtime import errors
+from uld_jax.storage.dataset_names import DatasetName
 from uld_jax.training import train
 
 ROOMS = {
@@ -134,7 +135,7 @@ def test_any_data_set_of_another_sample_rate_is_refused(own, tmp_path, name):
     )
     if name.startswith("sessions"):
         (tmp_path / "mine").rename(tmp_path / "sessions")
-    path = pipeline.dataset_path(name, tmp_path)
+    path = DatasetName.parse(name).folder(tmp_path)
     message = "sample_rate 44100, and networks hear 16000 Hz; remove that folder"
     assert_refused(config, tmp_path, message)
     with pytest.raises(files.DatasetError, match=message):
@@ -256,7 +257,7 @@ def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, caps
 
 def test_fresh_rooms_take_the_whole_data_set_where_it_is(tiny_data_dir):
     config = tiny_config(tiny_data_dir, **{"data.source": "fresh"})
-    path = pipeline.dataset_path("simulated/l1_tiny:1.0.0", tiny_data_dir)
+    path = DatasetName.parse("simulated/l1_tiny:1.0.0").folder(tiny_data_dir)
     assert sources.prepared_path(config) == path
 
 

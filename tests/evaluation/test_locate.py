@@ -24,7 +24,7 @@ from uld_jax.evaluation import predict
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import errors
-from uld_jax.storage import checkpoints, records
+from uld_jax.storage import atomic, checkpoints, records
 from uld_jax.training import initialization, optimizer, step, train
 from uld_jax_experiments import own
 
@@ -72,7 +72,7 @@ def network(tmp_path_factory):
     record = made_records.record("uld") | {"settings": config}
     law = {"num_sources": 1, "num_nodes": 30}
     record |= {"data": {"name": "simulated/ad1:1.0.0", "law": law}}
-    records.write_json(folder / records.FILE_NAME, record)
+    atomic.write_json(folder / records.FILE_NAME, record)
     return folder
 
 
@@ -300,7 +300,7 @@ def with_data(run, model="adhoc", **origin):
 
 
 def test_a_network_that_does_not_fit_the_session_is_refused(network, lab):
-    run, session = records.read_network(network, "--run"), sessions.open_session(lab)
+    run, session = records.read_trained(network, "--run"), sessions.open_session(lab)
     law = {"num_sources": 2, "num_nodes": 3}
     for origin in ({"law": law}, {"law": {}, "rendering": {"law": law}}):
         with pytest.raises(

@@ -45,7 +45,7 @@ def config(tmp_path_factory):
 def run(config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "uld"
     train.train_and_evaluate(config, workdir)
-    return records.read([workdir])[0]
+    return records.read_records([workdir])[0]
 
 
 @pytest.fixture(scope="module")

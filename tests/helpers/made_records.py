@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from uld_jax.storage import records
+from uld_jax.storage import atomic, records
 
 _RECORD = {
     "status": "done",
@@ -115,11 +115,11 @@ def write(folder: pathlib.Path, run, predictions=None, conditions=None):
     path = folder / pathlib.Path(run["folder"]).name
     path.mkdir(parents=True)
     run["folder"] = str(path)
-    records.write_json(path / records.FILE_NAME, run)
+    atomic.write_json(path / records.FILE_NAME, run)
     if predictions is not None:
         np.savez(path / records.PREDICTIONS_FILE, **predictions)
     if conditions is not None:
-        records.write_json(path / records.CONDITIONS_FILE, conditions)
+        atomic.write_json(path / records.CONDITIONS_FILE, conditions)
     return run
 
 

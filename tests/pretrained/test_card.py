@@ -23,7 +23,8 @@ from uld_jax.networks import build
 from uld_jax.pretrained import card as card_lib
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors
-from uld_jax.storage import checkpoints, records
+from uld_jax.storage import atomic, checkpoints, records
+from uld_jax.storage import settings as settings_lib
 from uld_jax.training import initialization, optimizer
 from uld_jax.training import step as step_lib
 from uld_jax_experiments import own
@@ -85,7 +86,7 @@ def make_run(folder, name):
         "commit": "8fbc8e4",
         "hardware": {"processor": "abacus"},
     }
-    records.write_json(folder / records.FILE_NAME, record)
+    atomic.write_json(folder / records.FILE_NAME, record)
     return folder
 
 
@@ -147,7 +148,7 @@ def test_the_card_tells_all_that_the_record_does_and_what_it_does_not(runs):
     for key in record.keys() - {"settings"}:
         assert card["record"][key] == record[key]
     told = card["record"]["settings"]
-    assert records.differences(record["settings"], told) == []
+    assert settings_lib.differences(record["settings"], told) == []
     assert told["data"]["dir"] == "mine"
     assert card["name"] == "encoder_decoder_run"
     assert card["license"] is None
@@ -369,7 +370,7 @@ def test_another_license_is_said_by_sharing_once_more(runs, tmp_path):
 def test_what_cannot_be_shared_is_told(tmp_path, changed, message):
     run = make_run(tmp_path / "run", "encoder_decoder")
     record = json.loads((run / "record.json").read_text())
-    records.write_json(run / "record.json", record | changed)
+    atomic.write_json(run / "record.json", record | changed)
     with pytest.raises(errors.InputError, match=message):
         card_lib.share(run, tmp_path / "shared")
     assert list(tmp_path.iterdir()) == [run]

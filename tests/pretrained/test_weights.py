@@ -12,7 +12,7 @@ from made_records import room_record
 
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors
-from uld_jax.storage import records
+from uld_jax.storage import atomic, records
 from uld_jax.training import initialization
 
 
@@ -334,5 +334,5 @@ def test_folders_without_a_card_are_those_of_runs(tmp_path, shared):
         weights.read_network(tmp_path, "--run")
     run = tmp_path / "run"
     run.mkdir()
-    records.write_json(run / "record.json", room_record("uld"))
-    assert weights.read_network(run, "--run") == records.read_network(run, "--run")
+    atomic.write_json(run / "record.json", room_record("uld"))
+    assert weights.read_network(run, "--run") == records.read_trained(run, "--run")

@@ -14,7 +14,7 @@ from uld_jax.storage import locking
 
 HOLD = """
 import pathlib, sys
-from uld_jax import locking
+from uld_jax.storage import locking
 
 with locking.hold(pathlib.Path(sys.argv[1]), wait=len(sys.argv) > 2):
     print("held", flush=True)
@@ -36,7 +36,7 @@ def child(path, *words):
 
 
 def test_who_is_refused_is_told_by_whom(tmp_path):
-    path = tmp_path / "run" / locking.FILE_NAME
+    path = tmp_path / "run" / "lock"
     with child(path) as process:
         assert process.stdout.readline() == "held\n"
         said = []
@@ -55,7 +55,7 @@ def test_who_is_refused_is_told_by_whom(tmp_path):
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
-    path = tmp_path / locking.FILE_NAME
+    path = tmp_path / "lock"
     with child(path) as process:
         assert process.stdout.readline() == "held\n"
         process.kill()
@@ -67,7 +67,7 @@ def test_a_killed_process_holds_nothing(tmp_path):
 
 
 def test_who_waits_says_so_once_and_is_next(tmp_path):
-    path = tmp_path / locking.FILE_NAME
+    path = tmp_path / "lock"
     with contextlib.ExitStack() as stack:
         with locking.hold(path):
             mine = path.read_text().strip()
@@ -82,7 +82,7 @@ def test_who_waits_says_so_once_and_is_next(tmp_path):
 
 
 def test_what_fails_under_a_lock_frees_it(tmp_path):
-    path = tmp_path / locking.FILE_NAME
+    path = tmp_path / "lock"
     with pytest.raises(RuntimeError, match="no luck"), locking.hold(path):
         raise RuntimeError("no luck")
     with child(path) as process:
@@ -90,7 +90,7 @@ def test_what_fails_under_a_lock_frees_it(tmp_path):
 
 
 def test_a_lock_of_an_early_version_is_told_without_its_holder(tmp_path):
-    path = tmp_path / locking.FILE_NAME
+    path = tmp_path / "lock"
     with locking.hold(path):
         path.write_text("")
         with (
@@ -109,6 +109,6 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
         pytest.raises(
             locking.NoLocksError, match="No locks available; choose a folder"
         ),
-        locking.hold(tmp_path / locking.FILE_NAME),
+        locking.hold(tmp_path / "lock"),
     ):
         pass

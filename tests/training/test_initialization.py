@@ -14,7 +14,8 @@ from uld_jax import config as config_lib
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import devices, stopping
-from uld_jax.storage import checkpoints, integrity, records, run_folder
+from uld_jax.storage import atomic, checkpoints, integrity, records, run_folder
+from uld_jax.storage import settings as settings_lib
 from uld_jax.training import initialization, optimizer, step, sweep, train
 from uld_jax.training import run as run_lib
 from uld_jax_experiments import l1
@@ -162,7 +163,7 @@ def test_folders_that_hold_no_network_are_refused(first, tiny_data_dir, tmp_path
         settle(tmp_path / "srp_phat")
     running = tmp_path / "running"
     running.mkdir()
-    records.write_json(running / "record.json", read(first) | {"status": "running"})
+    atomic.write_json(running / "record.json", read(first) | {"status": "running"})
     with pytest.raises(records.RecordError, match="is running; name a finished"):
         settle(running)
     alone = tmp_path / "alone"
@@ -187,7 +188,7 @@ def test_a_run_is_not_taken_for_one_from_another_network(
         "init": {"run": "other", "parameters": "others"},
     }
     begun["settings"] = config_lib.to_dict(config)
-    records.write_json(tmp_path / "record.json", begun)
+    atomic.write_json(tmp_path / "record.json", begun)
     with pytest.raises(
         run_folder.RunConflictError, match="started from another network"
     ):
@@ -253,7 +254,7 @@ def test_more_sources_are_refused_before_any_work(first, tiny_data_dir, tmp_path
     shutil.copytree(first, one)
     record = read(first)
     record["data"]["law"] = {"num_sources": 1}
-    records.write_json(one / "record.json", record)
+    atomic.write_json(one / "record.json", record)
     config = settings(tiny_data_dir, **{"data.name": "simulated/ad2_tiny:1.0.0"})
     with pytest.raises(initialization.InitError, match="number of sources: 1 -> 2"):
         initialization.settle(config, str(one))
@@ -287,11 +288,11 @@ def test_from_scratch_and_from_another_are_different_runs(first, tiny_data_dir):
     begun = config_lib.to_dict(
         initialization.settle(settings(tiny_data_dir), str(first))
     )
-    assert records.differences(scratch, begun) == [
+    assert settings_lib.differences(scratch, begun) == [
         "--init_from, trained on: None -> 'simulated/l1_tiny:1.0.0'"
     ]
     moved = begun | {"init": begun["init"] | {"folder": "elsewhere"}}
-    assert records.differences(begun, moved) == []
+    assert settings_lib.differences(begun, moved) == []
 
 
 def test_a_digest_is_that_of_names_shapes_and_bits():

@@ -14,7 +14,7 @@ from whole_runs import flags_of, run
 from uld_jax import config as config_lib
 from uld_jax.cli import app
 from uld_jax.runtime import errors, stopping
-from uld_jax.storage import locking, records, run_folder
+from uld_jax.storage import atomic, locking, records, run_folder
 from uld_jax.training import sweep, workers
 
 NAMES = ("a", "b", "c")
@@ -174,12 +174,12 @@ def test_a_run_that_is_just_being_written_does_not_disturb_the_check(
     settings = config_lib.to_dict(config_lib.resolve(tiny_settings(tiny_data_dir)))
     folder = tmp_path / "run"
     with locking.hold(folder / workers.CLAIM_FILE):
-        for name in (run_folder.SETTINGS_FILE, records.FILE_NAME):
+        for name in ("settings.json", records.FILE_NAME):
             (folder / f"{name}.part").write_text('{"status": "runn')
             run_folder.check(folder, settings)
             (folder / f"{name}.part").unlink()
-            if name == run_folder.SETTINGS_FILE:
-                records.write_json(folder / name, settings)
+            if name == "settings.json":
+                atomic.write_json(folder / name, settings)
         run_folder.check_for_many(tmp_path)
 
 

@@ -78,9 +78,9 @@ def main(values, _) -> None:
         values.init_partial,
     )
     base = pathlib.Path(values.workdir).expanduser()
-    run_folder.check_for_many(base)
+    run_folder.RunFolder(base).check_for_runs()
     for name, (_, config) in runs.items():
-        run_folder.check(base / name, config_lib.to_dict(config))
+        run_folder.RunFolder(base / name).check(config_lib.to_dict(config))
     deadline = math.inf
     if values.minutes is not None:
         deadline = time.monotonic() + 60 * values.minutes

@@ -72,7 +72,7 @@ def _train(values) -> None:
 
     config = initialization.settle(values.config, values.init_from, values.init_partial)
     if distributed.is_first():
-        run_folder.check(values.workdir, config_lib.to_dict(config))
+        run_folder.RunFolder(values.workdir).check(config_lib.to_dict(config))
     splits = loader.needed_splits(config)
     sources.ensure_prepared(config, allowed=values.prepare, splits=splits)
     seconds = None if values.minutes is None else 60 * values.minutes

@@ -108,21 +108,6 @@ def _with_nodes(
         yield pick_nodes(batch, nodes(step)) if nodes else batch
 
 
-def dataset_path(name: str, data_dir: str | pathlib.Path) -> pathlib.Path:
-    """Return the folder of a data set called name/config:version.
-
-    Raises:
-        DatasetError: If the name has another form.
-    """
-    path, _, version = name.partition(":")
-    if path.count("/") != 1 or not version:
-        raise files.DatasetError(
-            f"data set name {name!r} is not of the form builder/config:version, "
-            "such as simulated/l1:1.0.0"
-        )
-    return pathlib.Path(data_dir).expanduser() / path / version
-
-
 class Split:
     """One split of a prepared data set, example by example, without its builder.
 

@@ -14,7 +14,7 @@ from uld_jax.audio import corpora, libri_adhoc40_files, sessions
 from uld_jax.datasets import files, perturbations, pipeline
 from uld_jax.networks import build
 from uld_jax.runtime import progress
-from uld_jax.storage import records
+from uld_jax.storage.dataset_names import DatasetName
 
 SIMULATED = "simulated"
 SESSIONS = "sessions"
@@ -57,7 +57,7 @@ def known() -> dict[str, Maker]:
         f"{kind}/{config.name}:{cls.VERSION}": Maker(kind, cls, config)
         for kind, cls in builders.items()
         for config in cls.BUILDER_CONFIGS
-        if not config.name.endswith((records.HELD_OUT, records.COMPACT))
+        if DatasetName.parse(f"{kind}/{config.name}:{cls.VERSION}").form == "whole"
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from uld_jax.audio import corpora, sessions
 from uld_jax.datasets import compact, files, on_the_fly, pipeline, prepare
-from uld_jax.storage import records
+from uld_jax.storage.dataset_names import DatasetName
 
 
 def ensure_prepared(
@@ -69,23 +69,20 @@ def prepared_path(config) -> pathlib.Path:
         files.DatasetError: If its name cannot be one, or it has recordings
             and is asked for in a form that is rendered.
     """
-    path = pipeline.dataset_path(config.data.name, config.data.dir)
+    name = DatasetName.parse(config.data.name)
+    whole = name.folder(config.data.dir)
     if config.data.source == "prepared":
-        return path
+        return whole
     if not _is_of(prepare.SIMULATED, config.data):
         raise files.DatasetError(
             f"{config.data.name} is made of recordings, which cannot be rendered "
             f"{config.data.source}: say --config.data.source=prepared. Nor can they be "
             "put to worse conditions"
         )
-
-    def twin(ending):
-        return path.parents[1] / f"{path.parent.name}{ending}" / path.name
-
     if config.data.source == "compact":
-        return twin(records.COMPACT)
-    held_out = twin(records.HELD_OUT)
-    ready = [p for p in (held_out, path) if files.is_prepared(p)]
+        return name.with_form("compact").folder(config.data.dir)
+    held_out = name.with_form("held_out").folder(config.data.dir)
+    ready = [path for path in (held_out, whole) if files.is_prepared(path)]
     return (ready or [held_out])[0]
 
 

@@ -12,7 +12,10 @@ import time
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader, pipeline, sources
 from uld_jax.evaluation import evaluate, metrics, predict, seen_positions
-from uld_jax.storage import locking, records, run_folder
+from uld_jax.runtime import devices, progress
+from uld_jax.storage import environment
+from uld_jax.storage import settings as settings_lib
+from uld_jax.storage.run_folder import RunFolder
 
 _OF_TEST_DATA = ("name", "dir", "recordings", "speech", "noise", "noise_field")
 _OF_TEST_DATA += ("engine",)
@@ -36,28 +39,30 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
         PredictorError: If the baseline cannot find so many sources.
     """
     settings = settings_of(config, method)
-    run_folder.check(workdir, settings)
-    if record := run_folder.read_record(workdir):
+    folder = RunFolder(workdir)
+    folder.check(settings)
+    if record := folder.read_record():
+        progress.log(f"{folder}: this run is {record['status']} already")
         return record
     data = loader.RunData(config, splits=("test",))
     step = evaluate.method_step(method, data.num_sources, _RESOLUTIONS[-1])
     data.load()
     test = data.held_out["test"]
     order = pipeline.in_order(len(test), min(_BATCH_SIZE, len(test)))
-    with locking.hold(workdir / locking.FILE_NAME):
-        records.write_json(workdir / run_folder.SETTINGS_FILE, settings)
+    with folder.lock():
+        folder.write_settings(settings)
         started = time.monotonic()
         result = evaluate.evaluate(
             step, test.batches(order), len(test), f"Testing {method}"
         )
         seconds = time.monotonic() - started
         facts = data.facts("test")
-        evaluate.write_predictions(workdir, result, facts)
+        evaluate.write_predictions(folder.predictions, result, facts)
         distances = {key: result.metrics[key] for key in metrics.ERROR_STATISTICS}
         record = {
             "status": "done",
             "method": method,
-            "settings": records.without_places(settings),
+            "settings": settings_lib.without_paths(settings),
             "data": data.origin,
             "test": distances
             | {
@@ -72,9 +77,9 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
                 result, [] if data.origin.get("room") else None
             ),
             "times": {"seconds": seconds, "examples_per_second": len(test) / seconds},
-            **evaluate.environment(),
+            **environment.collect(devices.describe()),
         }
-        records.write_json(workdir / records.FILE_NAME, record)
+        folder.write_record(record)
     return record
 
 
@@ -92,7 +97,7 @@ def prepare_and_test(
     Returns:
         The record.
     """
-    run_folder.check(workdir, settings_of(config, method))
+    RunFolder(workdir).check(settings_of(config, method))
     if num_sources := sources.planned_sources(config):
         predict.method_predictor(method, num_sources)
     sources.ensure_prepared(config, allowed=prepare, splits=("test",))

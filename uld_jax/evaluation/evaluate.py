@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 import jax
@@ -15,7 +16,6 @@ from uld_jax.evaluation import predict, score
 from uld_jax.labels import schemes
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import progress
-from uld_jax.storage import records
 
 _AT_ONCE = 8  # Examples that a network computes together.
 _LEAST_GROUPS = 2  # A single group compiles to no loop, and to other last bits.
@@ -200,31 +200,22 @@ def at_resolutions(
     return results
 
 
-def write_predictions(workdir, result: Evaluation, facts: dict, **more) -> None:
+def write_predictions(
+    path: pathlib.Path, result: Evaluation, facts: dict, **more
+) -> None:
     """Write the predictions for a split, and the geometry of its examples, for figures.
 
     Args:
-        workdir: Folder of the run.
+        path: The file.
         result: Evaluation of the split.
         facts: Geometry, T60 and SNR of all examples.
         **more: Further arrays.
     """
     facts = {key: value for key, value in facts.items() if key != "source_positions"}
     np.savez_compressed(
-        workdir / records.PREDICTIONS_FILE,
+        path,
         positions=result.positions,
         predicted=result.predicted,
         **facts,
         **more,
     )
-
-
-def environment() -> dict:
-    """Return versions, commit and machine with its accelerators, for a record."""
-    facts = records.environment()
-    devices = jax.devices()
-    facts["hardware"] |= {
-        "backend": devices[0].platform,
-        "devices": [device.device_kind for device in devices],
-    }
-    return facts

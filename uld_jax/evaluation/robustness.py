@@ -7,14 +7,14 @@ command.
 
 import contextlib
 import dataclasses
-import pathlib
 from collections.abc import Iterator
 
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
 from uld_jax.networks import build
-from uld_jax.report import groups
-from uld_jax.storage import locking, records
+from uld_jax.storage import atomic, environment, records
+from uld_jax.storage.dataset_names import DatasetName
+from uld_jax.storage.run_folder import RunFolder
 
 _SEED = 2**31  # Of the perturbations; those of runs are smaller.
 
@@ -89,7 +89,7 @@ def check_name(run: dict, config) -> None:
         predict.PredictorError: With both names.
     """
     names = run["settings"]["data"]["name"], config.data.name
-    if len({groups.split_name(name)[0] for name in names}) > 1:
+    if len({DatasetName.parse(name).test_set for name in names}) > 1:
         raise predict.PredictorError(
             f"{run['folder']!r} is a run on {run['settings']['data']['name']}; "
             f"--config names {config.data.name}"
@@ -159,8 +159,7 @@ def test_runs(
         _check_signals(run, data)
     with contextlib.ExitStack() as locks:
         for run in runs:
-            folder = pathlib.Path(run["folder"])
-            locks.enter_context(locking.hold(folder / locking.FILE_NAME))
+            locks.enter_context(RunFolder(run["folder"]).lock())
         _test_locked(runs, data, num_examples, batch_size)
 
 
@@ -195,8 +194,7 @@ def _test_locked(runs, data, num_examples, batch_size) -> None:
             kept += () if folder in baselines else ("accuracy",)  # Of what cells?
             values = {key: result.metrics[key] for key in kept}
             notes[folder]["conditions"].append(facts | values)
-            path = pathlib.Path(folder) / records.CONDITIONS_FILE
-            records.write_json(path, notes[folder])
+            atomic.write_json(RunFolder(folder).conditions, notes[folder])
 
 
 def _note(run: dict, data: loader.RunData, num_examples: int) -> dict:
@@ -208,9 +206,9 @@ def _note(run: dict, data: loader.RunData, num_examples: int) -> dict:
             "seed": _SEED,
             "conditions": [],
             "data": data.origin,
-            **evaluate.environment(),
+            **environment.collect(devices.describe()),
         }
-    path = pathlib.Path(run["folder"]) / records.CONDITIONS_FILE
+    path = RunFolder(run["folder"]).conditions
     if old["examples"] != num_examples:
         raise predict.PredictorError(
             f"{str(path)!r} has conditions of {old['examples']} test examples, not "

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from uld_jax.datasets import compact, files
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors, progress
-from uld_jax.storage import checkpoints, checksums, records, run_folder
+from uld_jax.storage import checkpoints, checksums, records
+from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import initialization
 
 _OF_DATA = ("dataset_info.json", "features.json")
 _OF_WEIGHTS = (records.CARD_FILE,)
-_OF_RUN = (run_folder.SETTINGS_FILE, records.FILE_NAME, "last", "best")
+_OF_RUN = ("settings.json", records.FILE_NAME, "last", "best")
 _DEEPEST = 5  # Folders below a path; who links folders in a circle gets out of it.
 _READ_AT_ONCE = 100
 
@@ -59,8 +60,9 @@ def verify(path: pathlib.Path) -> Findings:
 
 
 def _verify_run(path: pathlib.Path) -> Findings:
-    run_folder.settings_in(path)  # Which raises.
-    record = run_folder.read(path) or {"status": "", "epochs": [], "best_epoch": 0}
+    folder = RunFolder(path)
+    folder.read_settings()  # Raises if they are damaged.
+    record = folder.read_record() or {"status": "", "epochs": [], "best_epoch": 0}
     # A run under way deletes steps meanwhile: what is wrong is looked at twice.
     lines = checkpoints.check(path) and checkpoints.check(path)
     count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))

@@ -14,6 +14,7 @@ from uld_jax.networks import build
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors
 from uld_jax.storage import records
+from uld_jax.storage import settings as settings_lib
 from uld_jax.training import initialization
 
 
@@ -97,7 +98,7 @@ def _content(run: dict, law: dict, arrays: dict, license_name: str | None) -> di
             array.size for name, array in arrays.items() if name.startswith("params/")
         ),
         "validation": epochs[best - 1]["validation"] if epochs and best else None,
-        "record": record | {"settings": records.without_places(settings)},
+        "record": record | {"settings": settings_lib.without_paths(settings)},
     }
 
 

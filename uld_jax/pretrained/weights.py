@@ -19,7 +19,7 @@ import safetensors.numpy
 
 import uld_jax
 from uld_jax.runtime import errors
-from uld_jax.storage import checksums, records
+from uld_jax.storage import atomic, records
 
 FILE_NAME = "weights.safetensors"
 README_FILE = "README.md"
@@ -91,19 +91,19 @@ def write(
         "weights": hashlib.sha256(data).hexdigest(),
     }
     hashes["card"] = _sum(content | {"hashes": hashes})
-    card = records.as_text(content | {"hashes": hashes}).encode()
+    card = atomic.to_json(content | {"hashes": hashes}).encode()
     files = {FILE_NAME: data, records.CARD_FILE: card, README_FILE: readme.encode()}
     partial = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         partial.mkdir()
         for name, text in files.items():
             _write_file(partial / name, text)
-        checksums.sync_folder(partial)
+        atomic.sync_folder(partial)
         partial.rename(out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    checksums.sync_folder(out.parent)
+    atomic.sync_folder(out.parent)
     return sum(map(len, files.values()))
 
 
@@ -122,7 +122,7 @@ def read_network(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
     """
     path = pathlib.Path(folder).expanduser()
     if not (path / records.CARD_FILE).exists():
-        return records.read_network(folder, flag)
+        return records.read_trained(folder, flag)
     card = _read_card(path / records.CARD_FILE, flag)
     return card.pop("record") | {"folder": str(path), "card": card}
 
@@ -196,7 +196,7 @@ def _read_card(path: pathlib.Path, flag: str) -> dict[str, Any]:
         unless(isinstance(hashes, dict), damaged)
         others = {key: value for key, value in hashes.items() if key != "card"}
         unless(hashes.get("card") == _sum(card | {"hashes": others}), damaged)
-        unless(records.as_text(card).encode() == data, damaged)
+        unless(atomic.to_json(card).encode() == data, damaged)
     except WeightsError:
         raise
     except (ValueError, RecursionError) as error:
@@ -232,7 +232,7 @@ def _check_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _sum(content: dict[str, Any]) -> str:
-    return hashlib.sha256(records.as_text(content).encode()).hexdigest()
+    return hashlib.sha256(atomic.to_json(content).encode()).hexdigest()
 
 
 def _write_file(path: pathlib.Path, data: bytes) -> None:

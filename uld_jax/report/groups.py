@@ -13,16 +13,18 @@ from uld_jax.labels import titles
 from uld_jax.report import paper, variants
 from uld_jax.runtime import errors
 from uld_jax.storage import records
+from uld_jax.storage import settings as settings_lib
+from uld_jax.storage.dataset_names import DatasetName
 
 # Settings of the test data; they do not change how a network is trained.
 SETTINGS = ("data.name", "data.noise_field", "data.engine")
 
-# Data sets of one room share their test split; their names begin so.
-_ROOMS = ("simulated/twin_r", "libri_adhoc40/")
+# By `DatasetName.trained_at`.
 _TRAINED_AT = {
-    records.DEV: "the dev positions",
-    records.ANYWHERE: "any places",
-    records.TEST_ONLY: "no places",
+    "train": "the training positions",
+    "dev": "the dev positions",
+    "anywhere": "any places",
+    "nowhere": "no places",
 }
 
 
@@ -54,33 +56,15 @@ class Data(NamedTuple):
     def of(cls, run: dict) -> "Data":
         """Return the test data of a run."""
         data, settings = run["data"], run["settings"]["data"]
-        name, _ = split_name(data["name"])
         corpus = data["corpus"]
         return cls(
-            name=name,
+            name=DatasetName.parse(data["name"]).test_set,
             speech=corpus.get("test_fingerprint", corpus.get("fingerprint", "")),
             noise=data.get("noise", {}).get("fingerprint", ""),
             noise_field=settings["noise_field"],
             engine=settings["engine"],
             test_size=data["sizes"]["test"],
         )
-
-
-def split_name(name: str) -> tuple[str, str | None]:
-    """Split a data set's name into that of its test split and its training positions.
-
-    The second is None where the data set is the only one of its room.
-    """
-    name, colon, version = name.partition(":")
-    for ending in (records.HELD_OUT, records.COMPACT):
-        name = name.removesuffix(ending)
-    trained_at = None
-    if name.startswith(_ROOMS):
-        trained_at = "the training positions"
-        for ending, words in _TRAINED_AT.items():
-            if name.endswith(ending):
-                name, trained_at = name.removesuffix(ending), words
-    return name + colon + version, trained_at
 
 
 class Conditions(NamedTuple):
@@ -241,9 +225,10 @@ def group(runs: list[dict]) -> list[RunGroup]:
     """
     found = collections.defaultdict(list)
     for run in runs:
-        settings = records.identity(run["settings"])
+        settings = settings_lib.identity(run["settings"])
         seed = settings.pop("seed", None)  # A baseline has none.
-        _, trained_at = split_name(run["data"]["name"])
+        trained_at = DatasetName.parse(run["data"]["name"]).trained_at
+        trained_at = trained_at and _TRAINED_AT[trained_at]
         for key in SETTINGS:
             settings.pop(key, None)
         if settings.get("train.epochs") == 0:

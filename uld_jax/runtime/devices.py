@@ -136,6 +136,15 @@ class Devices:
         )
 
 
+def describe() -> dict[str, Any]:
+    """List the accelerators of all processes, for a record."""
+    found = jax.devices()
+    return {
+        "backend": found[0].platform,
+        "devices": [device.device_kind for device in found],
+    }
+
+
 def one() -> Devices:
     """Select the first device of this process."""
     return Devices(1, jax.local_devices()[:1])

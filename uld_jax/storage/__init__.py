@@ -1,16 +1,15 @@
-"""Files of a run: records, settings, checkpoints, checksums, locks.
+"""Files of a run: record, settings, checkpoints, locks; each written in one piece.
 
-- `checkpoints`: The last state of a run, and its best by validation MAE: whole, or said
-  to be damaged.
-- `checksums`: SHA-256 sums of a folder's files, in a file beside them that knows its
-  own.
-- `integrity`: What a saved state has to be: that of its step, unchanged, whole, finite.
-- `locking`: One process at a time in a folder.
-- `records`: One JSON record per run: what was run, where, and what came out.
-- `run_folder`: The folder of a run: it belongs to one run, and no other may write into
-  it.
-- `step_folders`: Folders of a run's steps, by number: each whole or not there, whenever
-  one is killed.
+- `run_folder`: The folder of a run: its files, its lock, and which run it belongs to.
+- `records`: The JSON record of a run: what was run, where, and with what result.
+- `settings`: Settings of a run: what identifies it, and what a record keeps of them.
+- `environment`: The environment of a run, for its record: versions, commit, machine.
+- `checkpoints`: The last states of a run and its best ones, verified when they are read.
+- `integrity`: Checks that a saved state is the one that was saved: whole and finite.
+- `checksums`: SHA-256 sums of the files of a folder.
+- `atomic`: Write files in one piece: a reader finds the old content or the new one.
+- `locking`: Lock a folder for one process.
+- `dataset_names`: Names of data sets: the one place that knows their suffixes.
 """
 
 import lazy_loader
@@ -18,12 +17,16 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "atomic",
         "checkpoints",
         "checksums",
+        "dataset_names",
+        "environment",
         "integrity",
         "locking",
         "records",
         "run_folder",
-        "step_folders",
+        "settings",
     ],
+    submod_attrs={"records": ["read_records"]},
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import uld_jax
 from uld_jax.runtime import errors
+from uld_jax.storage import atomic
 
 FILE_NAME = "sha256.json"
 FORMAT = 1  # Of the file; any later one has its own sum as this one has.
@@ -53,21 +54,9 @@ def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
         "uld_jax": uld_jax.__version__,
         "files": of_folder(folder, sync=True),
     }
-    with (folder / FILE_NAME).open("wb") as file:
-        file.write(_sealed(content))
-        file.flush()
-        os.fsync(file.fileno())
+    atomic.write_bytes(folder / FILE_NAME, _sealed(content))
     for root, _, _ in os.walk(folder):
-        sync_folder(pathlib.Path(root))
-
-
-def sync_folder(folder: pathlib.Path) -> None:
-    """See to it that the names in a folder are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        atomic.sync_folder(pathlib.Path(root))
 
 
 def read(folder: pathlib.Path) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""Names of data sets: the one place that knows the suffixes of their forms.
+"""Names of data sets: the one place that knows their suffixes.
 
-    simulated/twin_r1_dev_compact:1.0.0
-    builder   base    |   form    version
-                      trained_at
+In simulated/twin_r1_dev_compact:1.0.0, "simulated" is the builder, "twin_r1" the base,
+"dev" where its talkers for training stand, "compact" the form, "1.0.0" the version.
 """
 
 import dataclasses

@@ -12,8 +12,6 @@ from typing import TextIO
 
 from uld_jax.runtime import errors, progress
 
-FILE_NAME = "lock"  # In the folder of a run.
-
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 

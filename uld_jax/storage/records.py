@@ -63,7 +63,9 @@ def check_complete(record: dict, name: str) -> None:
             )
 
 
-def read_records(paths: str | pathlib.Path | Iterable[str | pathlib.Path]) -> list[dict]:
+def read_records(
+    paths: str | pathlib.Path | Iterable[str | pathlib.Path],
+) -> list[dict]:
     """Read all records at or below some paths, ordered by path.
 
     Args:

@@ -132,7 +132,9 @@ class RunFolder:
             records.RecordError: If it cannot be used.
         """
         try:
-            return records.read_records(self.record)[0] if self.record.exists() else None
+            return (
+                records.read_records(self.record)[0] if self.record.exists() else None
+            )
         except records.RecordError as error:
             raise records.RecordError(
                 f"{error}; remove this file to resume from the saved states"

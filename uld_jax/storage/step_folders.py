@@ -8,7 +8,7 @@ import pathlib
 import re
 import shutil
 
-from uld_jax.storage import checksums
+from uld_jax.storage import atomic
 
 # Names that steps have while they come and go; in order, they are before numbers.
 _SAVING, _REPLACED, _DELETED = ".saving-", ".replaced-", ".deleted-"
@@ -51,7 +51,7 @@ def put_in_place(folder: pathlib.Path, step: int) -> None:
     if _there(place):
         place.rename(folder / f"{_REPLACED}{step}")
     partial(folder, step).rename(place)
-    checksums.sync_folder(folder)
+    atomic.sync_folder(folder)
 
 
 def keep(folder: pathlib.Path, step: int, count: int) -> None:

@@ -17,7 +17,8 @@ from uld_jax.datasets import prepare
 from uld_jax.networks import build
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors, progress
-from uld_jax.storage import checkpoints, integrity, records, run_folder
+from uld_jax.storage import checkpoints, integrity, run_folder
+from uld_jax.storage import settings as settings_lib
 
 # Settings of a network that its parameters do not depend on.
 _FREE = frozenset({"model.dtype", "model.dropout", "model.remat"})
@@ -124,7 +125,7 @@ def _check_same_network(run: dict, config) -> None:
 
     def parts(settings, num_sources):
         chosen = {key: settings[key] for key in ("label", "model")}
-        flat = records.identity(chosen) | {"number of sources": num_sources}
+        flat = settings_lib.identity(chosen) | {"number of sources": num_sources}
         return {key: value for key, value in flat.items() if key not in _FREE}
 
     maker = prepare.known().get(config.data.name)
@@ -232,7 +233,7 @@ def _kind(run: dict) -> str:
 
     Tables compare runs that start from networks of the same kind.
     """
-    settings = records.identity(run["settings"])
+    settings = settings_lib.identity(run["settings"])
     before = run["init"] and run["init"]["kind"]
     lines = [
         f"{key} {value}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from uld_jax.runtime import progress
-from uld_jax.storage import records
+from uld_jax.storage import atomic
 from uld_jax.training import step as step_lib
 
 FILE_NAME = "skipped_steps.json"
@@ -94,4 +94,4 @@ class SkippedSteps:
             "grad_norm": str(grad_norm),
             "examples": self._example_ids(epoch, step_in_epoch),
         }
-        records.write_json(path, noted)
+        atomic.write_json(path, noted)

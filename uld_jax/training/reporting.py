@@ -6,7 +6,8 @@ import tensorboardX
 from uld_jax import config as config_lib
 from uld_jax.evaluation import evaluate, seen_positions
 from uld_jax.runtime import distributed, progress
-from uld_jax.storage import records
+from uld_jax.storage import settings as settings_lib
+from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import run as run_lib
 
 
@@ -80,7 +81,7 @@ class Reporter:
         run = self._run
         if self._writes:
             facts = run.data.facts("test")
-            evaluate.write_predictions(run.workdir, result, facts, planes=planes)
+            evaluate.write_predictions(path, result, facts, planes=planes)
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
         room = run.data.origin.get("room")
         test |= seen_positions.score_by_position(result, run.trained_places.get(room))
@@ -93,7 +94,7 @@ class Reporter:
         examples = run.data.steps_per_epoch * run.config.train.batch_size
         record = {
             "status": status,
-            "settings": records.without_places(config_lib.to_dict(run.config)),
+            "settings": settings_lib.without_paths(config_lib.to_dict(run.config)),
             "seed": run.config.seed,
             "data": run.data.origin,
             "init": run.init,
@@ -108,5 +109,5 @@ class Reporter:
             **run.environment,
         }
         if self._writes:
-            records.write_json(run.workdir / records.FILE_NAME, record)
+            RunFolder(run.workdir).write_record(record)
         return record

@@ -15,7 +15,7 @@ from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, progress, stopping
-from uld_jax.storage import checkpoints
+from uld_jax.storage import checkpoints, environment
 from uld_jax.training import history, initialization, nonfinite, optimizer
 from uld_jax.training import step as step_lib
 
@@ -42,7 +42,7 @@ class Run:
         self.config, self.workdir = config, workdir
         self.devices, self.stop_flag = devices, stop_flag
         self.history = history.History()
-        self.environment = evaluate.environment()
+        self.environment = environment.collect(devices_lib.describe())
         self.label = schemes.Label(config.label.scheme, config.label.resolution)
         splits = loader.needed_splits(config)
         self.data = loader.RunData(config, splits, devices)

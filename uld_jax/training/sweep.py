@@ -143,7 +143,7 @@ def _status(workdir: pathlib.Path, config) -> str | None:
     if not path.exists():
         return None
     try:
-        (record,) = records.read([path])
+        (record,) = records.read_records(path)
     except ValueError:
         return "unreadable"
     initialization.check_same_start(record, config, workdir)

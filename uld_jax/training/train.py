@@ -7,8 +7,9 @@ import jax
 
 from uld_jax import config as config_lib
 from uld_jax.runtime import devices as devices_lib
-from uld_jax.runtime import distributed, jax_setup, profiling, stopping
-from uld_jax.storage import checkpoints, locking, records, run_folder
+from uld_jax.runtime import distributed, jax_setup, profiling, progress, stopping
+from uld_jax.storage import checkpoints, run_folder
+from uld_jax.storage import settings as settings_lib
 from uld_jax.training import initialization, loop, reporting
 from uld_jax.training import run as run_lib
 
@@ -44,7 +45,7 @@ def train_and_evaluate(
             had an error.
     """
     jax_setup.configure()
-    workdir = pathlib.Path(workdir).expanduser()
+    folder = run_folder.RunFolder(workdir)
     devices = devices_lib.Devices(config.train.batch_size)
     devices.log()
     # The time limit counts from here: loading and compiling are part of it.
@@ -53,25 +54,27 @@ def train_and_evaluate(
         stopping.StopFlag(seconds) as stop_flag,
         contextlib.ExitStack() as held,
     ):
-        record = distributed.call_in_first(lambda: _begun(config, workdir))
+        record = distributed.call_in_first(lambda: _check_folder(config, folder))
         if record and record["status"] != "running":
             return record
-        run = run_lib.Run(config, workdir, devices, stop_flag)
+        run = run_lib.Run(config, folder.path, devices, stop_flag)
         if record and record["data"] != run.data.origin:
             raise run_folder.RunConflictError(
-                f"{str(workdir)!r} holds a run on other data: "
+                f"{str(folder)!r} holds a run on other data: "
                 f"{record['data']} -> {run.data.origin}"
             )
         distributed.check_same(_meant(config, run))
         # Only now: what cannot be run leaves no folder behind.
         saved = distributed.call_in_first(
-            lambda: _hold(config, workdir, held), share=False
+            lambda: _lock(config, folder, held), share=False
         )
         if distributed.broadcast(saved is None and distributed.is_first()):
-            return distributed.call_in_first(lambda: run_folder.read_record(workdir))
+            return distributed.call_in_first(folder.read_record)
         run.resume(saved)
         profile = profile and distributed.is_first()
-        profiler = profiling.Profiler(workdir / profiling.FOLDER if profile else None)
+        profiler = profiling.Profiler(
+            folder.path / profiling.FOLDER if profile else None
+        )
         with reporting.Reporter(run) as reporter, profiler:
             return loop.Training(run, reporter, profiler).complete()
 
@@ -79,7 +82,7 @@ def train_and_evaluate(
 def _meant(config, run: run_lib.Run) -> dict:
     """Return what all processes of a run have to have in common."""
     rules = config.train
-    return records.identity(config_lib.to_dict(config)) | {
+    return settings_lib.identity(config_lib.to_dict(config)) | {
         "--debug_nans": bool(jax.config.jax_debug_nans),
         "train.checkpoint_steps": rules.checkpoint_steps,
         "train.evaluation_batch_size": rules.evaluation_batch_size,
@@ -88,34 +91,36 @@ def _meant(config, run: run_lib.Run) -> dict:
     }
 
 
-def _begun(config, workdir: pathlib.Path) -> dict | None:
-    """Return the record in a run's folder, if it is this run's and there is one."""
-    run_folder.check(workdir, config_lib.to_dict(config))
-    record = run_folder.read_record(workdir)
+def _check_folder(config, folder: run_folder.RunFolder) -> dict | None:
+    """Check that a folder is free or holds this run; read its record if it has one."""
+    folder.check(config_lib.to_dict(config))
+    record = folder.read_record()
     if record:
-        initialization.check_same_start(record, config, workdir)
+        initialization.check_same_start(record, config, folder)
+        if record["status"] != "running":
+            progress.log(f"{folder}: this run is {record['status']} already")
     return record
 
 
-def _hold(
-    config, workdir: pathlib.Path, held: contextlib.ExitStack
+def _lock(
+    config, folder: run_folder.RunFolder, held: contextlib.ExitStack
 ) -> checkpoints.Checkpoints | None:
-    """Lock a run's folder, note its settings there, and return its checkpoints.
+    """Lock a run's folder, write its settings and open its checkpoints.
 
-    None if another process has ended the run meanwhile.
+    None if another process has finished the run meanwhile.
     """
-    held.enter_context(locking.hold(workdir / locking.FILE_NAME))
-    record = _begun(config, workdir)  # As it is now.
+    held.enter_context(folder.lock())
+    # Again, because another process may have written before the folder was locked.
+    record = _check_folder(config, folder)
     if record and record["status"] != "running":
         return None
-    settings = config_lib.to_dict(config)
-    saved = held.enter_context(checkpoints.Checkpoints(workdir))
-    # The first state may not have been there yet when the run was killed.
+    saved = held.enter_context(folder.open_checkpoints())
+    # A run killed in its first epoch may have a record and no state.
     if record and len(record["epochs"]) > 1 and not saved.steps("last"):
         raise checkpoints.CheckpointError(
-            f"{str(workdir / 'last')!r} holds no state, though the run has finished "
-            f"{len(record['epochs'])} epochs; copy it again from where it is whole, or "
-            "train anew in another --workdir"
+            f"{str(folder.path / 'last')!r} holds no state, though the run has "
+            f"finished {len(record['epochs'])} epochs; copy it again from where it is "
+            "whole, or train from scratch in another --workdir"
         )
-    records.write_json(workdir / run_folder.SETTINGS_FILE, settings)
+    folder.write_settings(config_lib.to_dict(config))
     return saved

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from uld_jax.runtime import errors, progress, stopping
-from uld_jax.storage import locking
+from uld_jax.storage import locking, run_folder
 
 CLAIM_FILE = "claim"  # In a run's folder.
 _DONE, _ELSEWHERE = "done", "at work elsewhere"
@@ -98,7 +98,7 @@ def _take(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
     try:
         if (status := run.status()) in (None, "running"):
             with locking.hold(run.workdir / CLAIM_FILE):
-                with locking.hold(run.workdir / locking.FILE_NAME):
+                with run_folder.RunFolder(run.workdir).lock():
                     status = run.status()  # It may have ended since we looked.
                 if status in (None, "running"):
                     return _start(run, title, deadline)
