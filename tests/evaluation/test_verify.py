@@ -12,7 +12,7 @@ from uld_jax.cli import verify as command
 from uld_jax.datasets import compact
 from uld_jax.evaluation import verify
 from uld_jax.runtime import errors
-from uld_jax.storage import checkpoints, checksums, records
+from uld_jax.storage import atomic, checkpoints, checksums
 
 TEST = "simulated-test.array_record-00000-of-00002"
 
@@ -45,7 +45,7 @@ def test_what_a_run_needs_to_resume_is_missed(folder):
         params = {"w": np.zeros(3, np.float32)}
         saved.save("best", 1, {"params": params}, {"epoch": 1})
     record = made_records.record("uld") | {"status": "running", "best_epoch": 1}
-    write = functools.partial(records.write_json, run / "record.json")
+    write = functools.partial(atomic.write_json, run / "record.json")
     write(record | {"epochs": [{}, {}]})
     assert verify.verify(run) == ("3 checkpoints", [])
     write(record | {"epochs": [{}, {}], "best_epoch": 2})

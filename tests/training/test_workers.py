@@ -14,7 +14,8 @@ from whole_runs import flags_of, run
 from uld_jax import config as config_lib
 from uld_jax.cli import app
 from uld_jax.runtime import errors, stopping
-from uld_jax.storage import atomic, locking, records, run_folder
+from uld_jax.storage import atomic, locking, records
+from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import sweep, workers
 
 NAMES = ("a", "b", "c")
@@ -176,11 +177,11 @@ def test_a_run_that_is_just_being_written_does_not_disturb_the_check(
     with locking.hold(folder / workers.CLAIM_FILE):
         for name in ("settings.json", records.FILE_NAME):
             (folder / f"{name}.part").write_text('{"status": "runn')
-            run_folder.check(folder, settings)
+            RunFolder(folder).check(settings)
             (folder / f"{name}.part").unlink()
             if name == "settings.json":
                 atomic.write_json(folder / name, settings)
-        run_folder.check_for_many(tmp_path)
+        RunFolder(tmp_path).check_for_runs()
 
 
 @pytest.mark.parametrize(
