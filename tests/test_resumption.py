@@ -212,7 +212,7 @@ def test_the_time_limit_saves_and_the_sweep_resumes(tiny_data_dir, tmp_path):
     assert stopped.returncode == 75
     assert "the same command resumes" in stopped.stderr
     # A run that another process is at work on is left to it.
-    with locking.hold(tmp_path / "one_hot_I6_seed0" / locking.FILE_NAME):
+    with locking.hold(tmp_path / "one_hot_I6_seed0" / "lock"):
         half = run("-m", "uld_jax.cli", "sweep", *flags)
         main = (
             *flags_of(tiny_data_dir, tmp_path / "one_hot_I6_seed0"),

@@ -330,7 +330,7 @@ class Killed(BaseException):
         ("num_records", True),
         ("stored_data.write_sums", False),
         ("stored_data.write_sums", True),
-        ("checksums.sync_folder", False),
+        ("atomic.sync_folder", False),
     ],
 )
 def test_a_build_killed_at_its_end_is_gone_on_with(

@@ -41,13 +41,13 @@ class Cells:
         workdir = self.base / name
         return workers.Run(workdir, lambda: self.statuses.get(name), start)
 
-    def lock(self, name, file=locking.FILE_NAME):
+    def lock(self, name, file="lock"):
         return locking.hold(self.base / name / file)
 
 
 def test_what_is_at_work_elsewhere_is_passed_over_and_named(tmp_path, capsys):
     """Whether a worker has claimed it or its run alone is left of that."""
-    for file in (locking.FILE_NAME, workers.CLAIM_FILE):
+    for file in ("lock", workers.CLAIM_FILE):
         cells = Cells(tmp_path / file)
         with cells.lock("a", file):
             found = workers.work_off(cells.runs)
