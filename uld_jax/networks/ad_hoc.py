@@ -1,9 +1,9 @@
-"""The network of Ad-1 and Ad-2: scattered nodes, any number of them (Sec. 3.3).
+"""The network of Ad-1 and Ad-2, for any number of scattered nodes (Sec. 3.3).
 
-After Gong et al. (reference 13), who let frames and nodes attend to each other in
-turn, and after Subramanian et al. (reference 20), whose masks split the talkers.
-The paper does not say how wide or deep its networks are, nor what lies between the
-attention and the three fully connected layers; what we chose stands below.
+After Gong et al. (reference 13), whose frames and nodes attend to each other in turn,
+and after Subramanian et al. (reference 20), whose masks separate the talkers. The
+paper does not say how wide or deep its networks are, nor what lies between the
+attention and the three fully connected layers; our choices are `SPEC` and `AdHoc`.
 """
 
 import math
@@ -25,7 +25,7 @@ _WAVES_PER_SIDE = 0.7  # Standard deviation along each axis.
 
 
 def time_code(num_steps: int, width: int) -> np.ndarray:
-    """Return sines and cosines [U, D] of the step's number (Vaswani et al., 2017)."""
+    """Compute sines and cosines [U, D] of the number of the step (Vaswani et al., 2017)."""
     rates = _LONGEST_WAVE ** (-np.arange(0, width, 2) / width)
     angles = np.arange(num_steps)[:, None] * rates
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype(
@@ -36,12 +36,11 @@ def time_code(num_steps: int, width: int) -> np.ndarray:
 def random_waves(
     key: jax.Array, outputs_per_axis: int, num_channels: int, width: int
 ) -> Float[Array, "E D"]:
-    """Return D random waves over the plan for each channel of a code, of unit size.
+    """Draw D random waves of unit power over the plan, for each channel of a code.
 
     Each is a cosine of random direction, wavelength and phase (the random features of
-    Rahimi and Recht, 2007), so that outputs at a distance r, in units of that from the
-    first of an axis to its last, correlate by exp(-2 pi^2 s^2 r^2), s = 0.7, however
-    fine the grid.
+    Rahimi and Recht, 2007). Outputs at a distance r, as a fraction of the axis,
+    correlate by exp(-2 pi^2 s^2 r^2), s = 0.7, however fine the grid.
 
     Args:
         key: Random key.
@@ -62,9 +61,9 @@ def random_waves(
 
 
 class Attention(nnx.Module):
-    """Self-attention over the last axis but one, and a feed-forward layer.
+    """Self-attention over the last axis but one, then a feed-forward layer.
 
-    Both behind a layer norm, added to their input (pre-norm).
+    Each follows a layer norm and is added to its input (pre-norm).
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class Attention(nnx.Module):
         mask: Bool[Array, "A L"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "A L D"]:
-        """Return x with what its unmasked places say to each place added."""
+        """Apply the layer; masked steps along L have no influence on others."""
         A, L, D = x.shape
         h = self.queries_keys_values(self.attention_norm(x))
         h = h.reshape(A, L, 3, self.num_heads, D // self.num_heads)
@@ -108,7 +107,7 @@ class Attention(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Attention of each node's frames to each other, then of each frame's nodes."""
+    """Attention over the frames of each node, then over the nodes at each frame."""
 
     def __init__(self, *arguments, **settings):
         self.over_frames = Attention(*arguments, **settings)
@@ -120,7 +119,7 @@ class Block(nnx.Module):
         mask: Bool[Array, "B M"] | None,
         rngs: nnx.Rngs | None,
     ) -> Float[Array, "B M U D"]:
-        """Return the block's output, of the shape of its input."""
+        """Apply the block."""
         B, M, U, D = x.shape
         x = self.over_frames(x.reshape(B * M, U, D), rngs=rngs).reshape(B, M, U, D)
         x = x.swapaxes(1, 2).reshape(B * U, M, D)
@@ -131,17 +130,18 @@ class Block(nnx.Module):
 
 
 class Splitter(nnx.Module):
-    """Masks over time that split what was heard into sources (reference 20).
+    """Masks over time that separate the features of the sources (reference 20).
 
-    A source's mask comes from its own bidirectional LSTM, in place of the second
-    fully connected layer and as wide (Sec. 3.3). The paper does not say what makes
-    masks of their outputs; here it is a sigmoid of each.
+    Each source has its own bidirectional LSTM, in place of the second fully connected
+    layer and as wide (Sec. 3.3). The paper does not say how their outputs become masks;
+    we take a sigmoid of each.
 
-    The paper does not say how masked features become one vector; here it is their mean
-    over time, times the number of sources. The author's published network for directions
-    divides it by the mean of the mask. After attention over all frames features hardly
-    vary over time, and a weighted mean of them is the same whatever the weights: the
-    sources' outputs stayed alike, with or without permutation-invariant training.
+    The paper does not say how masked features become one vector; we take their mean
+    over time, times the number of sources. The author's published network for
+    directions divides by the mean of the mask instead. But after attention over all
+    frames, features hardly vary over time, so that their weighted mean is nearly the
+    same for any weights: the outputs of the sources stayed alike, with or without
+    permutation-invariant training.
     """
 
     def __init__(
@@ -166,41 +166,42 @@ class Splitter(nnx.Module):
         )
 
     def __call__(self, h: Float[Array, "B U D"]) -> Float[Array, "B S D"]:
-        """Return the masked averages over time of each source."""
+        """Compute the masked averages over time for each source."""
         odds = layers.run_lstms(self.networks, h, self.dtype).astype(jnp.float32)
         means = (jax.nn.sigmoid(odds) * h[:, None]).mean(axis=2)
         return (len(self.networks) * means).astype(self.dtype)
 
 
 class AdHoc(nnx.Module):
-    """The backbone for scattered nodes: spectra and positions to logits.
+    """Network for scattered nodes: spectra and positions to logits.
 
-    Each node's frames and its position code are projected and added, which is the
-    same as a code repeated at every frame (Sec. 3.3) without the memory. Then
-    `num_blocks` times frames attend to frames of their node and nodes to nodes of
-    their frame; the nodes are averaged; `num_temporal_blocks` times frames attend to
-    frames; and three fully connected layers follow, the first two at each frame,
-    then the average over time. For several sources the second one is a `Splitter`.
+    The frames and the position code of each node are projected and added, which
+    equals a code repeated at every frame (Sec. 3.3) without the memory. In
+    `num_blocks` blocks, frames attend to frames of their node, then nodes to nodes at
+    their frame. The nodes are averaged, and frames attend to frames in
+    `num_temporal_blocks` more. Of three fully connected layers, the first two apply to
+    each frame and the third to the average over time. With several sources, a
+    `Splitter` replaces the second.
 
     Args:
-        num_nodes: Not used: any number will do, in any order.
+        num_nodes: Not used: the network takes any number of nodes, in any order.
         num_sources: Sources S.
         outputs_per_axis: Outputs K per axis.
-        num_channels: Outputs C per cell or grid point; a node's code has the length
-            of a source's, C K K.
+        num_channels: Outputs C per cell or grid point. Codes of nodes and logits of
+            sources have the same length, C K K.
         front_end: One of `front_ends.NAMES`.
         frames_per_step: Frames averaged before the blocks.
         width: Width D.
         num_heads: Heads of the attention.
         num_blocks: Blocks over frames and nodes.
         num_temporal_blocks: Blocks over frames after the average over the nodes.
-        grid_init: How the layers begin that map from codes and to logits: "smooth",
-            neighbors on the grid alike, or "independent". The paper does not say.
-            With the latter a network has to learn first which of them are neighbors,
-            which takes the longer the finer the grid.
+        grid_init: Initial layers from codes and to logits: "smooth", alike for
+            neighbors on the grid, or "independent". The paper does not say. With
+            the latter, a network must first learn which outputs are neighbors; the
+            finer the grid, the longer it takes.
         dropout: Rate of the dropout.
-        dtype: Of the computation; parameters and logits are float32.
-        remat: Whether the backward pass computes the blocks anew, for memory.
+        dtype: Type of the computation; parameters and logits are float32.
+        remat: Whether the backward pass recomputes the blocks, to save memory.
         rngs: Random streams of the parameters.
     """
 
@@ -229,8 +230,8 @@ class AdHoc(nnx.Module):
         layer = {"dtype": dtype, "rngs": rngs}
         block = (width, num_heads, dropout)
         self.front_end = front_ends.FrontEnd(front_end, width, frames_per_step, **layer)
-        # Codes have few entries that are not zero. With the usual small parameters
-        # networks did not begin to learn where the nodes are.
+        # Most entries of a code are zero. With the usual small initial parameters,
+        # networks never started to learn where the nodes are.
         codes_init = nnx.initializers.normal(1.0)
         logits_init = nnx.initializers.lecun_normal()
         if grid_init == "smooth":
@@ -268,7 +269,7 @@ class AdHoc(nnx.Module):
         mask: Bool[Array, "B M"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B S E"]:
-        """Return the logits; nodes where `mask` is false have no influence."""
+        """Compute the logits; nodes where `mask` is false have no influence."""
         h = self.front_end(features, mask)
         h = h + self.embed_position(codes)[:, :, None]
         h = self.input_norm(h + jnp.asarray(time_code(*h.shape[2:]), h.dtype))

@@ -1,9 +1,10 @@
-"""Networks by name: features of the nodes in, logits of the sources out (Sec. 3.3).
+"""The table of networks, and building one for a label and a data set (Sec. 3.3).
 
-Every network is called with the features [B, M, T, 2F], the nodes' position codes
-[B, M, D], a mask of the nodes that are there [B, M] or None, and, in training,
-random streams for its dropout. It returns the logits [B, S, E] of S sources,
-E = C K K outputs each.
+Every network is called with the features [B, M, T, 2F], the position codes of the nodes
+[B, M, E], a mask [B, M] that is True where a node is present, or None, and, in training,
+random streams for its dropout. It returns the logits [B, S, E] of S sources, E = C K K
+outputs each. To add one, write its class and `SPEC` and list it in `NETWORKS`;
+docs/extending.md shows an example.
 """
 
 from collections.abc import Mapping
@@ -76,8 +77,7 @@ def describe(
 
     Returns:
         `parameters`, their total number; `parts`, the numbers by part; `flops`, the
-        floating-point operations for one example, as XLA counts them; None where it
-        does not.
+        floating-point operations for one example, as XLA counts them, or None.
     """
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     parts = {

@@ -1,4 +1,4 @@
-"""The network of L-1: arrays at known places to a map of the room (Sec. 3.3)."""
+"""The network of L-1: arrays at fixed positions to a map of the room (Sec. 3.3)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +20,10 @@ def _batch_norm(width: int, layer: dict) -> nnx.BatchNorm:
 
 
 class FrequencyConv(nnx.Module):
-    """A convolution along frequency: gathered neighbors times one matrix.
+    """Convolution along frequency: gathered neighbors times one matrix.
 
-    XLA's own convolution spends most of a training step on the CPU in the
-    gradient of its kernel; the matrix product does not, and suits a GPU too.
+    On CPUs, the gradient of the kernel of XLA's own convolution takes most of a
+    training step. The matrix product avoids that, and is fast on GPUs too.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FrequencyConv(nnx.Module):
         self.linear = layers.Linear(kernel * in_width, width, dtype=dtype, rngs=rngs)
 
     def num_outputs(self, num_bins: int) -> int:
-        """Return the length of the result along frequency; nothing is padded."""
+        """Compute the length of the result along frequency; nothing is padded."""
         return (num_bins - self.kernel) // self.stride + 1
 
     def __call__(self, x: Float[Array, "*B F C"]) -> Float[Array, "*B G D"]:
@@ -52,7 +52,7 @@ class FrequencyConv(nnx.Module):
 
 
 class ResidualBlock(nnx.Module):
-    """x + f(x), f a bottleneck of 1, 3 and 1 taps along frequency."""
+    """Residual block x + f(x), f convolutions of 1, 3 and 1 taps along frequency."""
 
     def __init__(self, width: int, **layer):
         kernels = (1, 3, 1)
@@ -62,7 +62,7 @@ class ResidualBlock(nnx.Module):
         self.norms = nnx.List([_batch_norm(width, layer) for _ in kernels])
 
     def __call__(self, x: Float[Array, "*B F C"]) -> Float[Array, "*B F C"]:
-        """Return the block's output, of the shape of its input."""
+        """Apply the block."""
         h = x
         for conv, norm in zip(self.convs, self.norms, strict=True):
             margin = conv.kernel // 2
@@ -74,7 +74,7 @@ class ResidualBlock(nnx.Module):
 
 
 class SpectrumEncoder(nnx.Module):
-    """Spectra of a few nodes to one vector."""
+    """Encoder of the spectra of a few nodes to one vector."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class SpectrumEncoder(nnx.Module):
         self.code = layers.Linear(bands * width, 4 * width, **layer)
 
     def __call__(self, spectra: Float[Array, "B M T 512"]) -> Float[Array, "B C"]:
-        """Return one code for each scene."""
+        """Compute one code for each scene."""
         B, M, T, _ = spectra.shape
         parts = spectra.reshape(B, M, T, 2, stft.NUM_BINS)
         h = parts.transpose(0, 2, 4, 1, 3).reshape(B, T, stft.NUM_BINS, 2 * M)
@@ -106,18 +106,30 @@ class SpectrumEncoder(nnx.Module):
 
 
 class EncoderDecoder(nnx.Module):
-    """The backbone of L-1: spectra to a vector to a map of the room (Sec. 3.3).
+    """Network of L-1: spectra to a vector to a map of the room (Sec. 3.3).
 
-    After the encoder-decoder of Le Moing et al. (reference 11).
-    The paper does not say what layers it has. Ours encodes with convolutions along frequency and
-    residual blocks, as the author's published network for one array does, and
-    decodes with a transposed convolution. Chosen on the validation set
-    of the reduced L-1: one encoder for each array, which after 6 epochs was at
-    0.10 m against 0.19 m for a single one over all nodes; and the average over
-    frames before the blocks, which takes a quarter of the time of averaging
-    after them and was better in the two epochs that were compared.
+    After the encoder-decoder of Le Moing et al. (reference 11). The paper does not say
+    what layers it has. Ours encodes with convolutions along frequency and residual
+    blocks, as the author's published network for one array does, and decodes with a
+    transposed convolution.
+
+    Two choices were made on the validation set of the reduced L-1. One encoder for
+    each array reached 0.10 m after 6 epochs, a single one over all nodes 0.19 m.
+    Averaging the frames before the blocks takes a quarter of the time of averaging
+    after them, and was better in the two epochs compared.
 
     Node positions are not an input: they are the same in every scene.
+
+    Args:
+        num_nodes: Nodes M of every scene.
+        num_sources: Not used: the network finds one source.
+        outputs_per_axis: Outputs K per axis.
+        num_channels: Outputs C per cell or grid point.
+        width: Channels of the encoders.
+        num_blocks: Residual blocks of each encoder.
+        num_encoders: Encoders, each of M / num_encoders successive nodes.
+        dtype: Type of the computation; parameters and logits are float32.
+        rngs: Random streams of the parameters.
     """
 
     def __init__(
@@ -160,10 +172,10 @@ class EncoderDecoder(nnx.Module):
         mask: Bool[Array, "B M"] | None = None,
         rngs: nnx.Rngs | None = None,
     ) -> Float[Array, "B S E"]:
-        """Return the logits; `codes` are not used, and nothing is random.
+        """Compute the logits; `codes` are not used, and nothing is random.
 
         Raises:
-            ValueError: If there is another number of nodes, or a mask of them.
+            ValueError: If the number of nodes differs, or there is a mask of them.
         """
         B, M = features.shape[:2]
         if mask is not None:

@@ -1,9 +1,9 @@
-"""Front ends: spectra of the nodes to one vector a node and step of time.
+"""Front ends: spectra of the nodes to one vector per node and time step.
 
-The paper feeds real and imaginary parts as they are (Sec. 3.3). A linear map of
-these learns slowly, because levels and time differences, which say where a source
-is, are not linear in them. `NAMES` lists what else one may feed; each is a function
-of the scene's spectra alone, and of all nodes alike, so that their order is free.
+The paper feeds real and imaginary parts as they are (Sec. 3.3). A linear layer learns
+slowly from them, because levels and time differences, which reveal where a source is,
+are not linear in them. `NAMES` lists the alternatives. Each is a function of the
+scene's spectra and treats all nodes alike, so that their order does not matter.
 docs/scattered_nodes.md compares them with others that were tried.
 """
 
@@ -16,9 +16,8 @@ from jaxtyping import Array, Bool, Float
 from uld_jax.acoustics import stft
 from uld_jax.networks import layers
 
-_FLOOR = 1e-4  # Of powers, where a bin of a scene of unit level has some 200.
+_FLOOR = 1e-4  # Added to powers; a bin of a scene of unit level has about 200.
 _COMPRESSION = 0.3
-
 
 Spectra = tuple[Float[Array, "B M T F"], Float[Array, "B M T F"]]
 Mask = Bool[Array, "B M"] | None
@@ -30,9 +29,9 @@ def _log_magnitude(spectra: Spectra) -> Float[Array, "B M T F"]:
 
 
 def _relative_level(spectra: Spectra, mask: Mask) -> Float[Array, "B M T F"]:
-    """Return the log magnitudes above their mean over the nodes.
+    """Compute log magnitudes relative to their mean over the nodes.
 
-    What is said, and how loudly, is common to all nodes and so disappears.
+    The spectrum of the source itself is common to all nodes and cancels.
     """
     levels = _log_magnitude(spectra)
     if mask is None:
@@ -43,16 +42,16 @@ def _relative_level(spectra: Spectra, mask: Mask) -> Float[Array, "B M T F"]:
 
 
 def _compressed(spectra: Spectra) -> Spectra:
-    # By the logarithm, which the levels need too: a power costs CPUs more.
+    # From the logarithm, which the levels need too: a power is slower on CPUs.
     gain = jnp.exp((_COMPRESSION - 1) * _log_magnitude(spectra))
     real, imaginary = spectra
     return real * gain, imaginary * gain
 
 
 def _phase_differences(spectra: Spectra, mask: Mask) -> Spectra:
-    """Return cosine and sine of each node's phase against the loudest node's.
+    """Compute cosine and sine of each node's phase relative to the loudest node's.
 
-    A linear map of these can be a whitened cross-correlation at any lag.
+    A linear layer can turn them into a whitened cross-correlation at any lag.
     """
     real, imaginary = spectra
     levels = (real**2 + imaginary**2).sum(axis=(2, 3))
@@ -85,29 +84,29 @@ NAMES = tuple(_PIECES)
 def pieces(
     name: str, spectra: Float[Array, "B M T 512"], mask: Mask = None
 ) -> tuple[Float[Array, "B M T 256"], ...]:
-    """Return what a front end feeds to its first linear layer, one after the other.
+    """Compute the inputs of a front end's first linear layer, in parts to join.
 
     Args:
         name: One of `NAMES`.
         spectra: Real, then imaginary parts of the scene's spectra, of unit level.
-        mask: Which nodes are there; None for all.
+        mask: True where a node is present; None for all.
     """
     return _PIECES[name](tuple(jnp.split(spectra, 2, axis=-1)), mask)
 
 
 class FrontEnd(nnx.Module):
-    """What is fed, a linear layer, and the average over groups of frames.
+    """Spectral features, a linear layer, and the average over groups of frames.
 
-    With `frames_per_step` 1 the layer is all, as in the paper. Otherwise a
-    nonlinearity and a second layer surround the average, which so can tell the
-    frames of a group apart.
+    With `frames_per_step` 1 there is only the linear layer, as in the paper. Otherwise
+    a nonlinearity before the average tells the frames of a group apart, and a second
+    layer follows.
 
     Args:
         name: One of `NAMES`.
         width: Width D of the result.
-        frames_per_step: Frames averaged to one step of time; frames that do not
-            fill a group at the end are left out.
-        dtype: Of the computation.
+        frames_per_step: Frames averaged to one time step; an incomplete group at the
+            end is left out.
+        dtype: Type of the computation.
         rngs: Random streams of the parameters.
     """
 
@@ -134,10 +133,10 @@ class FrontEnd(nnx.Module):
     def __call__(
         self, spectra: Float[Array, "B M T 512"], mask: Bool[Array, "B M"] | None
     ) -> Float[Array, "B M U D"]:
-        """Return the vectors, U = T // frames_per_step.
+        """Compute the vectors, U = T // frames_per_step.
 
         Raises:
-            ValueError: If there are fewer frames than make one step.
+            ValueError: If there are fewer frames than one step needs.
         """
         B, M, T, _ = spectra.shape
         steps = T // self.frames_per_step

@@ -1,4 +1,4 @@
-"""From a batch of a data set to network inputs, targets and losses."""
+"""Network inputs, targets and losses of a batch."""
 
 from collections.abc import Callable
 
@@ -16,15 +16,15 @@ Batch = dict[str, Array]
 def network_inputs(
     label: schemes.Label, batch: Batch, by_rows: Callable = lambda function: function
 ) -> tuple[Float[Array, "B M T 512"], Float[Array, "B M D"], Bool[Array, "B M"] | None]:
-    """Return the spectra of all nodes, the codes of their positions, and a mask.
-
-    The mask says which nodes are there; None, where a batch has none, says all.
-    What absent nodes hold does not matter, not a number included.
+    """Compute the spectra of all nodes and the codes of their positions.
 
     Args:
         label: Scheme and resolution.
-        batch: A batch.
+        batch: A batch. Values of absent nodes do not matter, NaN included.
         by_rows: `devices.Devices.by_rows`, where rows are on several devices.
+
+    Returns:
+        Spectra, codes, and a mask that is True where a node is present; None for all.
     """
     audio, mask = batch["audio"], batch.get("node_mask")
     if mask is not None:
@@ -38,7 +38,7 @@ def network_inputs(
 
 
 def targets(label: schemes.Label, batch: Batch) -> Float[Array, "B S *code"]:
-    """Return the target codes of all sources."""
+    """Compute the target codes of all sources."""
     encode = jax.vmap(jax.vmap(label.encode, (0, None)))
     return encode(batch["source_positions"][..., :2], batch["room_size"][:, :2])
 
@@ -49,17 +49,20 @@ def losses(
     batch: Batch,
     permutation_invariant: bool = True,
 ) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
-    """Return each example's loss and what of it could be saved, mean over sources.
+    """Compute each example's loss and its excess over the floor, mean over sources.
 
-    The second is loss minus floor: the KL divergence where the loss is a cross
-    entropy with a soft label, which cannot reach zero; else the loss itself.
+    A cross entropy with a soft label cannot reach zero. Its excess is the KL
+    divergence; that of other losses is the loss itself.
 
     Args:
         label: Scheme and resolution.
-        logits: What a network says.
-        batch: The batch it was said about.
-        permutation_invariant: Whether each example's outputs are assigned to its
-            sources as suits them best (PIT, Sec. 3.3); else in their order.
+        logits: Outputs of a network.
+        batch: The batch they are for.
+        permutation_invariant: Whether to assign each example's outputs to its sources
+            with the least loss (PIT, Sec. 3.3); else in their order.
+
+    Returns:
+        The losses, and their excess.
 
     Raises:
         ValueError: If the network finds another number of sources than there are.
