@@ -38,7 +38,7 @@ def prepare_tiny(data_dir, processes=1):
 
 _LONGEST = ("resumption", "end_to_end", "devices", "real_rooms", "initialization")
 _LONGEST += ("simulated", "libri_adhoc40", "compact", "rendering_accuracy", "locate")
-_LONGEST += ("elastic_sweep", "conditions", "sound_training", "share")
+_LONGEST += ("workers", "robustness", "sound_training", "card")
 
 
 def pytest_collection_modifyitems(items):

@@ -24,7 +24,7 @@ from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import step as step_lib
 from uld_jax.training import train
 
-# Fails where a run reaches for a corpus, a simulator or TensorFlow.
+# Fails if a run opens a corpus, and lists the heavy libraries it has imported.
 WITHOUT_CORPUS = """
 import sys
 from uld_jax.audio import corpora, signals
@@ -55,7 +55,7 @@ def finished(tiny_data_dir, tmp_path_factory):
 
 
 def test_fresh_rooms_need_the_held_out_splits_alone(tmp_path):
-    """They are prepared as a data set of their own, and the record says so."""
+    """These are prepared as a data set of their own, which the record names."""
     flags = flags_of(tmp_path / "data", tmp_path / "run", *FRESH)
     run("-m", "uld_jax.cli", "train", *flags, "--config.train.epochs=1")
     record = json.loads((tmp_path / "run" / "record.json").read_text())
@@ -69,7 +69,7 @@ def test_fresh_rooms_need_the_held_out_splits_alone(tmp_path):
 
 @pytest.fixture(scope="module")
 def compact_flags(tmp_path_factory):
-    """Return the flags of the tiny Ad-1, prepared in compact form."""
+    """Return a function to the flags of the tiny Ad-1, prepared in compact form."""
     data_dir = tmp_path_factory.mktemp("rooms")
     config = tiny_config(
         data_dir,
@@ -102,7 +102,7 @@ def test_compact_data_train_without_a_corpus_or_a_simulator(compact_flags, tmp_p
     assert record["data"]["late_fields"]["test"] == "full"
 
 
-def test_a_baseline_is_tested_once_and_stands_in_the_table(compact_flags, tmp_path):
+def test_a_baseline_is_tested_once_and_is_in_the_table(compact_flags, tmp_path):
     flags = (
         "-m",
         "uld_jax.cli",
@@ -126,7 +126,7 @@ def test_a_baseline_is_tested_once_and_stands_in_the_table(compact_flags, tmp_pa
     assert "method: 'tdoa_ls' -> 'srp_phat'" in other.stderr
 
 
-def test_the_record_says_all(finished):
+def test_the_record_is_complete(finished):
     record = json.loads((finished / "record.json").read_text())
     assert record["status"] == "done"
     assert record["settings"]["label"] == {
@@ -191,7 +191,7 @@ def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
         train.train_and_evaluate(config, tmp_path)
 
 
-def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
+def test_a_run_is_not_resumed_on_other_data(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
     settings = config_lib.to_dict(config)
     record = made_records.record("uld") | {"status": "running", "settings": settings}
@@ -242,7 +242,7 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data_dir, tmp_path):
         ),
     ],
 )
-def test_bad_input_is_told_before_any_work(flags, message, tiny_data_dir, tmp_path):
+def test_bad_input_is_refused_before_any_work(flags, message, tiny_data_dir, tmp_path):
     workdir = tmp_path / "run"
     result = run(
         "-m",

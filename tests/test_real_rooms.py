@@ -74,9 +74,9 @@ def test_a_network_is_tested_on_the_test_part_alone(
         **{"data.recordings": str(archives), "train.epochs": 0},
     )
     record = complete(config, tmp_path / "zero")
-    said = capsys.readouterr().out
-    assert "split 'test' of ad_r1_test has 5 examples, not 2,468" in said
-    assert "has no split train, validation: networks are trained on" in said
+    output = capsys.readouterr().out
+    assert "split 'test' of ad_r1_test has 5 examples, not 2,468" in output
+    assert "has no split train, validation: networks are trained on" in output
     assert record["data"]["sizes"] == {"test": 5}
     assert record["data"]["corpus"]["name"] == "corpus"
     assert record["settings"]["data"]["recordings"] == "corpus"
@@ -125,19 +125,19 @@ def test_a_network_is_fine_tuned_at_the_dev_positions_on_two_sources(
 def test_in_the_twin_three_of_four_places_are_seen(pretrained, data_dir, tmp_path):
     config = settled(ad_r1.get_config("twin_tiny"), data_dir, pretrained)
     record = complete(config, tmp_path / "tuned")
-    told = record["test"]
-    assert len(told["places"]) <= 4
-    for one in told["places"]:
+    test = record["test"]
+    assert len(test["places"]) <= 4
+    for one in test["places"]:
         assert one["seen"] == (one["place"][0] != 7.5)
-    parts = [told[name] for name in ("seen", "unseen") if told[name]]
+    parts = [test[name] for name in ("seen", "unseen") if test[name]]
     assert sum(part["sources"] for part in parts) == 4
     mean = sum(part["sources"] * part["mae"] for part in parts) / 4
-    assert mean == pytest.approx(told["mae"], rel=1e-5)
+    assert mean == pytest.approx(test["mae"], rel=1e-5)
     # A run that starts from this one has seen these positions, too.
     again = ad_r1.get_config("twin_tiny")
     again = settled(again, data_dir, tmp_path / "tuned", **{"train.epochs": 0})
     as_it_is = complete(again, tmp_path / "as_it_is")
-    assert as_it_is["test"]["places"] == told["places"]
+    assert as_it_is["test"]["places"] == test["places"]
     assert len(as_it_is["trained_places"]["libri_adhoc40"]) == 9
 
 

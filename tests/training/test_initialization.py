@@ -119,16 +119,16 @@ def test_on_request_what_fits_is_taken_and_the_rest_is_initialized(
     old = checkpoints.read_arrays(first, read(first)["best_epoch"], tuple(items))
     by_name = integrity.by_name
     olds, news, scratches = by_name(old), by_name(loaded), by_name(items)
-    anew = {line.split(":")[0] for line in facts["begun_anew"]}
-    assert anew
-    assert anew < news.keys()
+    initialized = {line.split(":")[0] for line in facts["begun_anew"]}
+    assert initialized
+    assert initialized < news.keys()
     of_label = build.NETWORKS["encoder_decoder"].label_parts
     for name, array in news.items():
         fits = name in olds and olds[name].shape == array.shape
         fits = fits and name.split("/")[1] not in of_label
-        assert fits == (name not in anew)
+        assert fits == (name not in initialized)
         np.testing.assert_array_equal(array, (olds if fits else scratches)[name])
-    assert f"{len(news) - len(anew)} of {len(news)} arrays are taken" in (
+    assert f"{len(news) - len(initialized)} of {len(news)} arrays are taken" in (
         capsys.readouterr().out
     )
 
@@ -183,12 +183,12 @@ def test_a_run_is_not_taken_for_one_from_another_network(
 ):
     """Neither resumed nor returned."""
     config = initialization.settle(settings(tiny_data_dir), str(first))
-    begun = read(first) | {
+    other = read(first) | {
         "status": status,
         "init": {"run": "other", "parameters": "others"},
     }
-    begun["settings"] = config_lib.to_dict(config)
-    atomic.write_json(tmp_path / "record.json", begun)
+    other["settings"] = config_lib.to_dict(config)
+    atomic.write_json(tmp_path / "record.json", other)
     with pytest.raises(
         run_folder.RunConflictError, match="started from another network"
     ):
@@ -213,8 +213,8 @@ def test_networks_are_of_a_kind_whose_seed_and_label_alone_differ(first):
     assert initialization._kind(other) == initialization._kind(record)
     other["settings"]["train"]["learning_rate"] = 0.5
     assert initialization._kind(other) != initialization._kind(record)
-    begun = record | {"init": {"kind": "a"}}
-    assert initialization._kind(begun) != initialization._kind(record)
+    other = record | {"init": {"kind": "a"}}
+    assert initialization._kind(other) != initialization._kind(record)
 
 
 def test_settings_of_the_start_are_not_set_by_hand(first, tiny_data_dir):
@@ -231,8 +231,8 @@ def test_of_another_label_no_part_that_means_cells_is_taken(
     config = settings(tiny_data_dir, **{"label.scheme": "one_hot"})
     config = initialization.settle(config, str(first), partial=True)
     run = new_run(config, tmp_path)
-    anew = {line.split("/")[1] for line in run.init["begun_anew"]}
-    assert anew == build.NETWORKS["encoder_decoder"].label_parts
+    initialized = {line.split("/")[1] for line in run.init["begun_anew"]}
+    assert initialized == build.NETWORKS["encoder_decoder"].label_parts
     as_it_is = settings(tiny_data_dir, **{"label.scheme": "one_hot", "train.epochs": 0})
     with pytest.raises(
         initialization.InitError, match="some parameters are initialized; train"
@@ -285,14 +285,14 @@ def test_a_stopped_fine_tuning_resumes_to_the_same_end(first, tiny_data_dir, tmp
 
 def test_from_scratch_and_from_another_are_different_runs(first, tiny_data_dir):
     scratch = config_lib.to_dict(initialization.settle(settings(tiny_data_dir), None))
-    begun = config_lib.to_dict(
+    other = config_lib.to_dict(
         initialization.settle(settings(tiny_data_dir), str(first))
     )
-    assert settings_lib.differences(scratch, begun) == [
+    assert settings_lib.differences(scratch, other) == [
         "--init_from, trained on: None -> 'simulated/l1_tiny:1.0.0'"
     ]
-    moved = begun | {"init": begun["init"] | {"folder": "elsewhere"}}
-    assert settings_lib.differences(begun, moved) == []
+    moved = other | {"init": other["init"] | {"folder": "elsewhere"}}
+    assert settings_lib.differences(other, moved) == []
 
 
 def test_a_digest_is_that_of_names_shapes_and_bits():

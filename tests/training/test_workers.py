@@ -213,7 +213,7 @@ def test_flags_of_one_run_are_passed_on_only_when_set(tmp_path):
     assert {"--config.seed=1", f"--workdir={tmp_path}", "--noprepare"} <= set(plain)
 
 
-# A worker whose run, in its sixth step, waits to be told, and then kills its worker and
+# A worker whose run, in its sixth step, waits for a line, and then kills its worker and
 # itself, as a power cut would.
 DOOMED = """
 import sys
