@@ -150,7 +150,8 @@ _CHOICES = (
 def load_config(experiment: str, **overrides) -> ConfigDict:
     """Load an experiment's settings, checked and complete.
 
-    >>> config = load_config("ad1:reduced", **{"label.resolution": 8})
+    >>> import uld_jax
+    >>> config = uld_jax.load_config("ad1:reduced", **{"label.resolution": 8})
     >>> config.label.scheme, config.label.resolution, config.train.batch_size
     ('uld', 8, 8)
 
