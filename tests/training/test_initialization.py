@@ -35,7 +35,9 @@ def first(tiny_data_dir, tmp_path_factory):
 
 
 def new_run(config, workdir):
-    return run_lib.Run(config, workdir, devices.one(), stopping.StopFlag())
+    return run_lib.Run(
+        config, run_folder.RunFolder(workdir), devices.one(), stopping.StopFlag()
+    )
 
 
 def read(workdir):

@@ -12,7 +12,7 @@ from conftest import tiny_config
 
 from uld_jax.datasets import loader
 from uld_jax.runtime import stopping
-from uld_jax.storage import checkpoints
+from uld_jax.storage import checkpoints, run_folder
 from uld_jax.training import run, train
 
 
@@ -110,7 +110,7 @@ def test_a_run_resumes_only_from_a_state_whose_best_state_is_good(tmp_path, caps
     notes = {step: {"best_mae": 1.0 / step, "best_step": step} for step in (1, 2)}
 
     def newest():
-        fake = types.SimpleNamespace(workdir=tmp_path)
+        fake = types.SimpleNamespace(folder=run_folder.RunFolder(tmp_path))
         fake._network_items = lambda: state_of(0)
         fake._check_best = functools.partial(run.Run._check_best, fake)
         with checkpoints.Checkpoints(tmp_path) as saved:

@@ -64,20 +64,15 @@ def main(values, _) -> None:
 
 
 def _train(values) -> None:
-    from uld_jax import config as config_lib
-    from uld_jax.datasets import loader, sources
-    from uld_jax.runtime import distributed
-    from uld_jax.storage import run_folder
     from uld_jax.training import initialization, train
 
     config = initialization.settle(values.config, values.init_from, values.init_partial)
-    if distributed.is_first():
-        run_folder.RunFolder(values.workdir).check(config_lib.to_dict(config))
-    splits = loader.needed_splits(config)
-    sources.ensure_prepared(config, allowed=values.prepare, splits=splits)
-    seconds = None if values.minutes is None else 60 * values.minutes
     record = train.train_and_evaluate(
-        config, values.workdir, seconds, profile=values.profile
+        config,
+        values.workdir,
+        seconds=None if values.minutes is None else 60 * values.minutes,
+        profile=values.profile,
+        prepare=values.prepare,
     )
     if record["status"] != "done":
         reason = f": {record['reason']}" if record.get("reason") else ""

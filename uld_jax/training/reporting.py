@@ -7,7 +7,6 @@ from uld_jax import config as config_lib
 from uld_jax.evaluation import evaluate, seen_positions
 from uld_jax.runtime import distributed, progress
 from uld_jax.storage import settings as settings_lib
-from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import run as run_lib
 
 
@@ -23,7 +22,7 @@ class Reporter:
     def __init__(self, run: run_lib.Run):
         self._run, self._writes = run, distributed.is_first()
         self._board = tensorboardX.SummaryWriter(
-            str(run.workdir / "tensorboard"), write_to_disk=self._writes
+            str(run.folder.path / "tensorboard"), write_to_disk=self._writes
         )
 
     def __enter__(self):
@@ -68,7 +67,7 @@ class Reporter:
         Args:
             error: Diverged or FloatingPointError: the loss or an output is not finite.
         """
-        progress.log(f"{self._run.workdir}: {error}")
+        progress.log(f"{self._run.folder}: {error}")
         return self._write_record("diverged", reason=str(error))
 
     def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict:
@@ -81,7 +80,9 @@ class Reporter:
         run = self._run
         if self._writes:
             facts = run.data.facts("test")
-            evaluate.write_predictions(path, result, facts, planes=planes)
+            evaluate.write_predictions(
+                run.folder.predictions, result, facts, planes=planes
+            )
         test = result.metrics | {"loss": result.loss, "kl": result.kl}
         room = run.data.origin.get("room")
         test |= seen_positions.score_by_position(result, run.trained_places.get(room))
@@ -109,5 +110,5 @@ class Reporter:
             **run.environment,
         }
         if self._writes:
-            RunFolder(run.workdir).write_record(record)
+            run.folder.write_record(record)
         return record

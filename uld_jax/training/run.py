@@ -1,7 +1,6 @@
 """A training run: its data, network, state, history and checkpoints (Sec. 3.3)."""
 
 import math
-import pathlib
 import time
 from collections.abc import Iterator
 
@@ -16,6 +15,7 @@ from uld_jax.networks import build
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, progress, stopping
 from uld_jax.storage import checkpoints, environment
+from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import history, initialization, nonfinite, optimizer
 from uld_jax.training import step as step_lib
 
@@ -27,7 +27,7 @@ class Run:
 
     Args:
         config: Settings.
-        workdir: Folder of the run.
+        folder: Folder of the run.
         devices: Devices to compute on.
         stop_flag: Signals and the time limit.
     """
@@ -35,11 +35,11 @@ class Run:
     def __init__(
         self,
         config: config_lib.ConfigDict,
-        workdir: pathlib.Path,
+        folder: RunFolder,
         devices: devices_lib.Devices,
         stop_flag: stopping.StopFlag,
     ):
-        self.config, self.workdir = config, workdir
+        self.config, self.folder = config, folder
         self.devices, self.stop_flag = devices, stop_flag
         self.history = history.History()
         self.environment = environment.collect(devices_lib.describe())
@@ -78,7 +78,7 @@ class Run:
         )
         self.data.load()
         self.skipped = nonfinite.SkippedSteps(
-            workdir if distributed.is_first() else None,
+            folder.path if distributed.is_first() else None,
             config.seed,
             self.data.steps_per_epoch,
             self.data.example_ids,
@@ -107,7 +107,7 @@ class Run:
         if note is not None:
             items = restored[0] if restored else items
             self.history = history.History.from_note(note)
-            progress.log(f"{self.workdir}: resuming in epoch {self.history.epoch + 1}")
+            progress.log(f"{self.folder}: resuming in epoch {self.history.epoch + 1}")
         self.state = self.devices.replicate(step_lib.from_items(items))
         self.skipped.resume(jax.device_get(self.state.skipped))
 
@@ -125,10 +125,11 @@ class Run:
         while restored and (error := self._check_best(saved, restored[1])):
             bad = bad or error
             if not older:
+                path = self.folder.path
                 raise checkpoints.CheckpointError(
-                    f"{bad}\nNo state in {str(self.workdir / 'last')!r} has a good best "
-                    f"state: copy {str(self.workdir / 'best')!r} again from an undamaged "
-                    "copy, or train from scratch in another --workdir"
+                    f"{bad}\nNo state in {str(path / 'last')!r} has a good best state: "
+                    f"copy {str(path / 'best')!r} again from an undamaged copy, or train "
+                    "from scratch in another --workdir"
                 )
             newest, *older = older
             restored = saved.restore("last", items, newest)
@@ -223,8 +224,10 @@ class Run:
             rules.plateau_factor,
         )
         opt_state = optimizer.with_learning_rate(state.opt_state, self._rate * factor)
-        if so_far.update_best(validation.metrics["mae"], int(state.step)):
-            self._save_best()
+        is_best = so_far.update_best(validation.metrics["mae"], int(state.step))
+        if is_best and self._checkpoints:
+            items, note = self._network_items(), {"epoch": so_far.epoch}
+            self._checkpoints.save("best", so_far.best_step, items, note)
         # One small transfer: the moments in the optimizer's state stay where they are.
         hyperparams, sums = self.devices.replicate(
             (opt_state.hyperparams, step_lib.no_sums())
@@ -232,12 +235,6 @@ class Run:
         opt_state = opt_state._replace(hyperparams=hyperparams)
         self.state = state._replace(opt_state=opt_state, sums=sums)
         self.save_last()
-
-    def _save_best(self) -> None:
-        if self._checkpoints:
-            note = {"epoch": self.history.epoch}
-            step = self.history.best_step
-            self._checkpoints.save("best", step, self._network_items(), note)
 
 
 def _mean(sums: dict, key: str) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Sequence
 from uld_jax import config as config_lib
 from uld_jax.labels import schemes as schemes_lib
 from uld_jax.runtime import errors, progress, stopping
-from uld_jax.storage import records
+from uld_jax.storage import run_folder
 from uld_jax.training import initialization, workers
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -139,13 +139,12 @@ def _status(workdir: pathlib.Path, config) -> str | None:
     Raises:
         run_folder.RunConflictError: If it has started from another network.
     """
-    path = workdir / records.FILE_NAME
-    if not path.exists():
-        return None
     try:
-        (record,) = records.read_records(path)
+        record = run_folder.RunFolder(workdir).read_record()
     except ValueError:
         return "unreadable"
+    if record is None:
+        return None
     initialization.check_same_start(record, config, workdir)
     return record["status"]
 

@@ -1,4 +1,4 @@
-"""Training: a run's folder, its lock, and what is in it already (Sec. 3.3)."""
+"""Training as a whole: check, prepare, lock the folder, train and test (Sec. 3.3)."""
 
 import contextlib
 import pathlib
@@ -6,6 +6,7 @@ import pathlib
 import jax
 
 from uld_jax import config as config_lib
+from uld_jax.datasets import loader, sources
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, jax_setup, profiling, progress, stopping
 from uld_jax.storage import checkpoints, run_folder
@@ -19,70 +20,81 @@ def train_and_evaluate(
     workdir: str | pathlib.Path,
     seconds: float | None = None,
     profile: bool = False,
+    prepare: bool = True,
 ) -> dict:
-    """Train a network, test the best one, and return the run's record.
+    """Train a network, test its best epoch, and return the run's record.
 
-    A folder with an unfinished run of the same settings is gone on with: same
-    parameters and record as without the break. A finished one is returned.
+    An unfinished run with the same settings is resumed, to the same result as without
+    the interruption. The record of a finished one is returned as it is.
 
-    All devices are used, of all processes that `distributed.join` has joined;
-    the first process alone needs the folder.
+    All devices are used, including those of the processes that `distributed.join` has
+    joined. Only the first process needs the folder.
+
+    >>> import uld_jax
+    >>> config = uld_jax.load_config("ad1:tiny", **{"train.epochs": 1})
+    >>> record = uld_jax.train_and_evaluate(config, "runs/tiny")  # doctest: +SKIP
+    >>> print(f"{record['test']['mae']:.1f} m")  # doctest: +SKIP
+    1.6 m
 
     Args:
-        config: Settings, as `config.resolve` returns them.
-        workdir: Folder for checkpoints, record, predictions and TensorBoard.
-        seconds: Stop after so much time with the state saved.
-        profile: Whether to trace some steps, into the folder `profile` in it.
+        config: Settings of `load_config`, or of `initialization.settle` to start from
+            another run's network.
+        workdir: Folder for the record, checkpoints, predictions and TensorBoard.
+        seconds: Save the state and stop after this time, preparation not counted.
+        profile: Whether to trace some steps into the folder `profile` of the run.
+        prepare: Whether to prepare a missing data set.
+
+    Returns:
+        The record, as `record.json` holds it. Its `status` is "done", or "diverged"
+        with a `reason`; `test` has MAE and median in meters, ACC as a fraction.
 
     Raises:
         errors.LockedError: If another process runs in the folder.
-        stopping.Stopped: If the time was up, a signal to stop came, or another process
-            of the run has ended; a state is saved.
-        workdirs.RunConflictError: If the folder is another run's, or cannot be one.
+        stopping.Stopped: If the time is up, a signal to stop came, or another process
+            of the run has ended; the state is saved.
+        run_folder.RunConflictError: If the folder is another run's, or cannot be one.
         files.DatasetError: If the data set cannot be used.
         checkpoints.CheckpointError: If no saved state is good, or it does not fit.
-        distributed.DeviceError: If several processes cannot share a batch, or one of them
-            had an error.
+        distributed.DeviceError: If several processes cannot share a batch, or one of
+            them had an error.
     """
     jax_setup.configure()
     folder = run_folder.RunFolder(workdir)
-    devices = devices_lib.Devices(config.train.batch_size)
-    devices.log()
-    # The time limit counts from here: loading and compiling are part of it.
-    with (
-        distributed.stopping_together(),
-        stopping.StopFlag(seconds) as stop_flag,
-        contextlib.ExitStack() as held,
-    ):
+    with distributed.stopping_together(), contextlib.ExitStack() as stack:
         record = distributed.call_in_first(lambda: _check_folder(config, folder))
         if record and record["status"] != "running":
             return record
-        run = run_lib.Run(config, folder.path, devices, stop_flag)
+        splits = loader.needed_splits(config)
+        sources.ensure_prepared(config, allowed=prepare, splits=splits)
+        # After preparation, whose processes need the accelerator's memory.
+        devices = devices_lib.Devices(config.train.batch_size)
+        devices.log()
+        # The time limit counts from here: loading and compiling are part of it.
+        stop_flag = stack.enter_context(stopping.StopFlag(seconds))
+        run = run_lib.Run(config, folder, devices, stop_flag)
         if record and record["data"] != run.data.origin:
             raise run_folder.RunConflictError(
                 f"{str(folder)!r} holds a run on other data: "
                 f"{record['data']} -> {run.data.origin}"
             )
-        distributed.check_same(_meant(config, run))
-        # Only now: what cannot be run leaves no folder behind.
+        distributed.check_same(_shared_facts(run))
+        # Not before: settings and data that cannot be used leave no folder behind.
         saved = distributed.call_in_first(
-            lambda: _lock(config, folder, held), share=False
+            lambda: _lock(config, folder, stack), share=False
         )
         if distributed.broadcast(saved is None and distributed.is_first()):
             return distributed.call_in_first(folder.read_record)
         run.resume(saved)
-        profile = profile and distributed.is_first()
-        profiler = profiling.Profiler(
-            folder.path / profiling.FOLDER if profile else None
-        )
+        trace = profile and distributed.is_first()
+        profiler = profiling.Profiler(folder.path / profiling.FOLDER if trace else None)
         with reporting.Reporter(run) as reporter, profiler:
             return loop.Training(run, reporter, profiler).complete()
 
 
-def _meant(config, run: run_lib.Run) -> dict:
-    """Return what all processes of a run have to have in common."""
-    rules = config.train
-    return settings_lib.identity(config_lib.to_dict(config)) | {
+def _shared_facts(run: run_lib.Run) -> dict:
+    """Collect what all processes of a run must have in common."""
+    rules = run.config.train
+    return settings_lib.identity(config_lib.to_dict(run.config)) | {
         "--debug_nans": bool(jax.config.jax_debug_nans),
         "train.checkpoint_steps": rules.checkpoint_steps,
         "train.evaluation_batch_size": rules.evaluation_batch_size,
@@ -92,7 +104,7 @@ def _meant(config, run: run_lib.Run) -> dict:
 
 
 def _check_folder(config, folder: run_folder.RunFolder) -> dict | None:
-    """Check that a folder is free or holds this run; read its record if it has one."""
+    """Check that a folder is free or holds this run; read the record if there is one."""
     folder.check(config_lib.to_dict(config))
     record = folder.read_record()
     if record:
@@ -103,24 +115,24 @@ def _check_folder(config, folder: run_folder.RunFolder) -> dict | None:
 
 
 def _lock(
-    config, folder: run_folder.RunFolder, held: contextlib.ExitStack
+    config, folder: run_folder.RunFolder, stack: contextlib.ExitStack
 ) -> checkpoints.Checkpoints | None:
     """Lock a run's folder, write its settings and open its checkpoints.
 
     None if another process has finished the run meanwhile.
     """
-    held.enter_context(folder.lock())
+    stack.enter_context(folder.lock())
     # Again, because another process may have written before the folder was locked.
     record = _check_folder(config, folder)
     if record and record["status"] != "running":
         return None
-    saved = held.enter_context(folder.open_checkpoints())
+    saved = stack.enter_context(folder.open_checkpoints())
     # A run killed in its first epoch may have a record and no state.
     if record and len(record["epochs"]) > 1 and not saved.steps("last"):
         raise checkpoints.CheckpointError(
             f"{str(folder.path / 'last')!r} holds no state, though the run has "
-            f"finished {len(record['epochs'])} epochs; copy it again from where it is "
-            "whole, or train from scratch in another --workdir"
+            f"finished {len(record['epochs'])} epochs; copy it again from an undamaged "
+            "copy, or train from scratch in another --workdir"
         )
     folder.write_settings(config_lib.to_dict(config))
     return saved
