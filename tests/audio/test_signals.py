@@ -41,8 +41,8 @@ def test_windows_hold_active_speech():
 def test_signals_are_kept_up_to_a_number_of_bytes(monkeypatch):
     names = corpora.open_speech("builtin").utterances["train"][:5]
     size = max(signals_lib.load(name).nbytes for name in names)
-    monkeypatch.setattr(signals, "_CACHED_BYTES", 3 * size)
-    monkeypatch.setattr(signals, "_signals", signals_lib._Signals())
+    monkeypatch.setattr(signals_lib, "_CACHED_BYTES", 3 * size)
+    monkeypatch.setattr(signals_lib, "_signals", signals_lib._Signals())
     first = [signals_lib.load(name) for name in names[:3]]
     assert signals_lib.load(names[0]) is first[0]
     signals_lib.load(names[3])
