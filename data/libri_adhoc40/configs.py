@@ -57,11 +57,11 @@ class LibriAdhoc40Config(tfds.core.BuilderConfig):
         return tuple(dict.fromkeys(self.parts.values()))
 
     @property
-    def training_places(self) -> list[list[float]]:
-        """Places [(x, y)] of the training split's sources, in meters."""
+    def training_positions(self) -> list[list[float]]:
+        """Positions [(x, y)] of the training split's sources, in meters."""
         if "train" not in self.parts:
             return []
-        return libri_adhoc40.part(self.parts["train"]).places
+        return libri_adhoc40.part(self.parts["train"]).floor_positions
 
     def talkers(self, split: str) -> frozenset[str]:
         """Return who may speak in a split.

@@ -112,7 +112,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "sample_rate": signals_lib.SAMPLE_RATE,
             "corpus": corpus,
             "parts": dict(config.parts),
-            "training_places": config.training_places,
+            "training_places": config.training_positions,
             "room": libri_adhoc40.ROOM,
             "law": {
                 "num_sources": config.num_sources,

@@ -3,7 +3,7 @@
     uld_jax prepare --config=experiments/own.py \
         --config.data.name=sessions/my_lab:1.0.0 --config.data.recordings=my_lab
 
-An example is a window of a recording whose talkers' places are known. Example k of a
+An example is a window of a recording whose talkers' positions are known. Example k of a
 split depends on the recordings alone.
 """
 
@@ -133,19 +133,19 @@ class Builder(tfds.core.ShardBasedBuilder):
         }
         if self._session:
             origin["room"] = f"session {self._session.name}"
-            places = self._training_places()
-            if len(places) <= scenes.MOST_PLACES:
-                origin["training_places"] = places
+            positions = self._training_positions()
+            if len(positions) <= scenes.MOST_POSITIONS:
+                origin["training_places"] = positions
         return origin
 
-    def _training_places(self) -> list[list[float]]:
-        """Return the places [(x, y)] of the training sources, to a centimeter."""
-        places = {
+    def _training_positions(self) -> list[list[float]]:
+        """Return the positions [(x, y)] of the training sources, to a centimeter."""
+        positions = {
             (round(float(x), 2), round(float(y), 2))
             for recording in self._session.labeled("train")
             for x, y, _ in recording.source_positions
         }
-        return [list(place) for place in sorted(places)]
+        return [list(place) for place in sorted(positions)]
 
     def _shard_iterators_per_split(self, dl_manager):
         """Return one generator a shard; TFDS's own way to build."""

@@ -181,8 +181,8 @@ class Builder(tfds.core.ShardBasedBuilder):
             "sample_rate": constants.SAMPLE_RATE,
             "corpus": self._corpus.summary() if self._corpus else {},
         }
-        if (places := config.recipe.training_places) is not None:
-            origin |= {"room": libri_adhoc40.ROOM, "training_places": places}
+        if (positions := config.recipe.training_positions) is not None:
+            origin |= {"room": libri_adhoc40.ROOM, "training_places": positions}
         if config.recipe.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:

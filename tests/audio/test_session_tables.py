@@ -28,7 +28,7 @@ REFUSED_TABLES = {
         "node,height,x",
         "unknown column 'height' in its first line, 'node,height,x,y,z'; write node,x",
     ),
-    "column twice": ("nodes.csv", "node,x,y,z", "node,x,y,z,z", "twice the column 'z'"),
+    "column twice": ("nodes.csv", "node,x,y,z", "node,x,y,z,z", "repeats the column 'z'"),
     "half a talker": (
         "recordings.csv",
         "x,y,z",
@@ -60,7 +60,7 @@ REFUSED_TABLES = {
         "nodes.csv",
         "2.25",
         "2,25",
-        "nodes.csv', line 3: 5 cells where the first line has 4; write 1.5, not 1,5",
+        "nodes.csv', line 3: 5 cells, and the first line has 4; write 1.5, not 1,5",
     ),
     "a cell too few": ("nodes.csv", ",0.75", "", "line 3: 3 cells"),
     "quote left open": ("nodes.csv", "desk", '"desk', "save it as CSV in UTF-8"),
@@ -68,16 +68,16 @@ REFUSED_TABLES = {
         "nodes.csv",
         "2.25",
         "2.25m",
-        "nodes.csv', line 3, node 'desk': y is '2.25m', which is no number; give meters",
+        "nodes.csv', line 3, node 'desk': y is '2.25m', not a number; give meters",
     ),
     "empty number": (
         "nodes.csv",
         "2.25",
         "",
-        "node 'desk': y is '', which is no number",
+        "node 'desk': y is '', not a number",
     ),
-    "NaN": ("nodes.csv", "2.25", "nan", "node 'desk': y is 'nan', which is no number"),
-    "infinity": ("room.csv", "2.7", "inf", "line 2: z is 'inf', which is no number"),
+    "NaN": ("nodes.csv", "2.25", "nan", "node 'desk': y is 'nan', not a number"),
+    "infinity": ("room.csv", "2.7", "inf", "line 2: z is 'inf', not a number"),
     "flat room": (
         "room.csv",
         "2.7",
@@ -89,13 +89,13 @@ REFUSED_TABLES = {
         "nodes.csv",
         "desk",
         "door",
-        "line 3, node 'door': is there twice; give each node a name",
+        "line 3, node 'door': appears twice; give each node a name",
     ),
     "nodes at one place": (
         "nodes.csv",
         "3.0,2.25,0.75",
         "0.1,2.0,1.5005",
-        r"node 'desk': is where node 'door' is, at \[0.1, 2.0, 1.5005\] m; correct",
+        r"node 'desk': has the position of node 'door', \[0.1, 2.0, 1.5005\] m; correct",
     ),
     "node without a name": ("nodes.csv", "desk", "", "node '': give a name"),
     "node named as a path": ("nodes.csv", "desk", "a/b", "node 'a/b': give a name"),
@@ -103,8 +103,8 @@ REFUSED_TABLES = {
         "nodes.csv",
         "2.25",
         "-0.01",
-        r"line 3, node 'desk': a node at \[3.0, -0.01, 0.75\] m is out of the room of "
-        r"\[6.2, 4.8, 2.7\] m; count from a corner",
+        r"line 3, node 'desk': a node at \[3.0, -0.01, 0.75\] m is outside the room of "
+        r"\[6.2, 4.8, 2.7\] m; measure from a corner",
     ),
     "talker out of the room": (
         "recordings.csv",
@@ -122,7 +122,7 @@ REFUSED_TABLES = {
         "recordings.csv",
         "five.wav",
         "./one.wav",
-        "line 6, recording './one.wav': is there twice; remove",
+        "line 6, recording './one.wav': appears twice; remove",
     ),
     "recording elsewhere": (
         "recordings.csv",
@@ -146,13 +146,13 @@ REFUSED_TABLES = {
         "recordings.csv",
         "5.0,4.0,1.25",
         "5.0,,1.25",
-        "'four.wav': empty: y; give x, y, z of each talker, or none",
+        "'four.wav': no value for y; give x, y, z of each talker, or none",
     ),
     "no place to train": (
         "recordings.csv",
         "five.wav,",
         "five.wav,train",
-        "'five.wav': x, y, z are empty, and split 'train' needs them; .* localized only",
+        "'five.wav': x, y, z are empty, and split 'train' needs them; .* only localize",
     ),
     "no place to validate": (
         "recordings.csv",
@@ -170,8 +170,8 @@ REFUSED_TABLES = {
         "recordings.csv",
         "two.wav",
         "second",
-        "neither a folder .*second' that holds NODE.wav of each node nor second-NODE.wav; "
-        "files end in .wav, .flac, .ogg",
+        "neither a folder .*second' with NODE.wav for each node nor second-NODE.wav; "
+        "add one of them, with files ending in .wav, .flac, .ogg",
     ),
     "ending that is not read": (
         "recordings.csv",
@@ -213,10 +213,10 @@ def test_a_table_in_another_code_is_refused(folder):
     [
         (
             "five.wav,test,1,1,1,,,",
-            "line 3, .*: 1 talkers where recording 'one.wav' has 2",
+            "line 3, .*: 1 talkers, and recording 'one.wav' has 2",
         ),
-        ("five.wav,test,,,,1,1,1", "empty: x, y, z; give x, y, z of each talker"),
-        ("five.wav,test,1,1,1,1,,1", "empty: y2"),
+        ("five.wav,test,,,,1,1,1", "no value for x, y, z; give x, y, z of each talker"),
+        ("five.wav,test,1,1,1,1,,1", "no value for y2"),
         ("five.wav,test,1,1,1,1,9,1", r"talker 2 at \[1.0, 9.0, 1.0\] m is out"),
     ],
 )
@@ -237,7 +237,7 @@ def test_all_tables_are_read_before_any_is_refused(folder):
         open_session(folder)
     first, *lines = str(told.value).splitlines()
     assert first == f"3 problems in {str(folder)!r}:"
-    for line, words in zip(lines, ("'two'", "'door': is there", "'dev'"), strict=True):
+    for line, words in zip(lines, ("'two'", "'door': appears", "'dev'"), strict=True):
         assert words in line
 
 
@@ -261,8 +261,8 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
     with pytest.raises(sessions.SessionError) as told:
         open_session(tmp_path)
     for line in (
-        "room.csv' is missing; its first line is x,y,z",
-        "nodes.csv' is missing; its first line is node,x,y,z",
-        "recordings.csv' is missing; its first line is recording,split,x,y,z",
+        "room.csv' is missing; add it, with the first line x,y,z",
+        "nodes.csv' is missing; add it, with the first line node,x,y,z",
+        "recordings.csv' is missing; add it, with the first line recording,split,x,y,z",
     ):
         assert line in str(told.value)

@@ -172,7 +172,7 @@ def test_other_files_are_no_recordings(folders, written, tmp_path):
 def test_recordings_without_places_are_counted(written):
     session = open_session(written["wav"])
     assert session.shortfall() == [
-        "1 recordings of wav do not say where their talkers are and are left out of the "
+        "1 recordings of wav have no positions of talkers and are left out of the "
         "data set"
     ]
     facts = session.summary()
@@ -243,10 +243,10 @@ def with_value(value, share=1.0):
 @pytest.mark.parametrize(
     ("change", "rate", "message"),
     [
-        (lambda s: s[:2], RATE, "has 2 channels and must have 3, for 3 nodes"),
-        (lambda s: np.concatenate([s, s]), RATE, "has 6 channels and must have 3"),
+        (lambda s: s[:2], RATE, "has 2 channels; expected 3 for 3 nodes"),
+        (lambda s: np.concatenate([s, s]), RATE, "has 6 channels; expected 3"),
         (short, RATE, r"'one.wav': is 0.0999 s long, less than the 0.1 s of"),
-        (lambda s: s, 4000, "'one.wav': has 4000 Hz; record at 8000 Hz or more"),
+        (lambda s: s, 4000, "'one.wav': has a sample rate of 4000 Hz; record at 8000 Hz or more"),
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused(folder, change, rate, message):
@@ -263,7 +263,7 @@ def test_rates_that_differ_are_refused(folder):
     )
     with pytest.raises(
         sessions.SessionError,
-        match=r"line 3.*has 44100 Hz and recording 'one.wav' 16000 Hz; a session has one",
+        match=r"line 3.*sample rate of 44100 Hz, and recording 'one.wav' 16000 Hz; convert",
     ):
         open_session(folder)
 
@@ -291,31 +291,31 @@ def stereo(path):
 REFUSED_FILES = {
     "missing": (
         lambda one: (one / "desk.wav").unlink(),
-        "'one': no file of node 'desk'; add it, or take the node out of nodes.csv",
+        "'one': there is no file of node 'desk'; add it, or remove the node from nodes.csv",
     ),
     "unknown": (
         lambda one: write(one / "ceiling.wav", tone()),
-        r"'one': '.*ceiling.wav' is of node 'ceiling', which nodes.csv lacks; add it",
+        r"'one': '.*ceiling.wav' belongs to node 'ceiling', which is not in nodes.csv; add it",
     ),
     "empty folder": (
         lambda one: shutil.rmtree(one) or one.mkdir(),
-        "neither a folder '.*one' that holds NODE.wav",
+        "neither a folder '.*one' with NODE.wav",
     ),
     "twice": (
         lambda one: write(one / "desk.flac", tone()),
-        "node 'desk' has desk.flac and desk.wav; move all but one away",
+        "node 'desk' has desk.flac and desk.wav; keep one of them",
     ),
     "stereo": (
         lambda one: stereo(one / "desk.wav"),
-        "desk.wav' has 2 channels and must have 1, for 3 nodes",
+        "desk.wav' has 2 channels; expected 1 for 3 nodes",
     ),
     "another rate": (
         lambda one: write(one / "desk.wav", tone(0.55, 8000), 8000),
-        "desk.wav' has 8000 Hz and door.wav 16000 Hz; a session has one rate",
+        "desk.wav' has a sample rate of 8000 Hz, and door.wav 16000 Hz; convert",
     ),
     "another length": (
         lambda one: write(one / "desk.wav", tone(0.5)),
-        "desk.wav' has 8000 samples and door.wav 8800; cut them to the same time",
+        "desk.wav' has 8000 samples, and door.wav 8800; cut them to the same start",
     ),
 }
 
@@ -333,7 +333,7 @@ def test_unknown_nodes_are_refused_among_beginnings(written, tmp_path):
     own = shutil.copytree(written["beginnings"], tmp_path / "own")
     write(own / "takes" / "one-ceiling.wav", tone(0.55))
     with pytest.raises(
-        sessions.SessionError, match=r"ceiling.wav' is of node 'ceiling'"
+        sessions.SessionError, match=r"ceiling.wav' belongs to node 'ceiling'"
     ):
         open_session(own)
 
@@ -353,7 +353,7 @@ def test_signals_that_cannot_be_right_are_refused(folder, change, message):
         signals_lib.SignalError, match=f"recording 'one.wav': the signal {message}"
     ):
         session.load(session.recordings[0])
-    with pytest.raises(sessions.SessionError, match=f"{message}.*record it anew"):
+    with pytest.raises(sessions.SessionError, match=f"{message}.*record it again"):
         session.listed()
     left_out = []
     rest = session.listed(left_out)
@@ -380,7 +380,7 @@ def test_sound_after_the_last_whole_window_is_no_example(folder):
 
     spoiled(folder / "one.wav", late)
     with pytest.raises(
-        sessions.SessionError, match=r"'one.wav' holds no sound in whole"
+        sessions.SessionError, match=r"'one.wav' has no sound in whole"
     ):
         open_session(folder).listed()
 
@@ -390,7 +390,7 @@ def test_a_session_without_any_places_makes_no_data_set(folder):
     session = open_session(folder)
     assert session.load(session.recordings[0]).shape == (3, 5.5 * NUM_SAMPLES)
     with pytest.raises(
-        sessions.SessionError, match="says where its talkers are; fill in"
+        sessions.SessionError, match="has positions of talkers; fill in"
     ):
         session.listed()
 

@@ -157,7 +157,7 @@ def test_tfds_own_way_gives_the_same_examples(path, folder, tmp_path, capsys):
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=str(folder))
     )
-    assert "1 recordings of lab do not say where" in capsys.readouterr().out
+    assert "1 recordings of lab have no positions" in capsys.readouterr().out
     prepared = tfds.builder_from_directory(path)
     assert builder.info.metadata == prepared.info.metadata
     for split in SIZES:

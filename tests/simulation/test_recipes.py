@@ -130,8 +130,8 @@ def test_chosen_nodes_hear_what_they_hear_among_all():
 @pytest.mark.parametrize(
     ("nodes", "message"),
     [
-        ([[0, 3]], "from 0 to 3; there are 0 to 2"),
-        ([[-1]], "from -1 to -1; there are 0 to 2"),
+        ([[0, 3]], "nodes are 0 to 3; give numbers from 0 to 2"),
+        ([[-1]], "nodes are -1 to -1; give numbers from 0 to 2"),
         ([[0], [1]], r"shape \(2, 1\); it must be \[1, k\]"),
     ],
 )

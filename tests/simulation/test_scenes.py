@@ -111,7 +111,7 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(scenes.SceneError, match="0 nodes, 1 sources"):
         scenes.draw_adhoc(rng, 1, scenes.TEST_SNR_DB, num_nodes=0)
     for snr_range in ((20.0, 10.0), (0.0, math.inf), (math.nan, 10.0)):
-        with pytest.raises(scenes.SceneError, match="SNR range"):
+        with pytest.raises(scenes.SceneError, match="snr_range is"):
             scenes.draw_adhoc(rng, 1, snr_range)
     assert scenes.draw_adhoc(rng, 1, (15.0, 15.0)).snr_db == 15.0
 

@@ -107,15 +107,15 @@ def test_positions_that_are_trained_at_are_told():
         ("twin_anywhere", []),
     ):
         recipe = dataclasses.replace(recipes.TWIN1, rooms=rooms)
-        assert [tuple(at) for at in recipe.training_places] == places
-    assert recipes.AD1.training_places is None
+        assert [tuple(at) for at in recipe.training_positions] == places
+    assert recipes.AD1.training_positions is None
 
 
 def test_too_many_nodes_or_sources_are_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(scenes.SceneError, match="41 nodes of a layout that has 40"):
+    with pytest.raises(scenes.SceneError, match="num_nodes is 41; give 1 to 40"):
         scenes.draw_twin(rng, "twin", "test", 1, num_nodes=41)
-    with pytest.raises(scenes.SceneError, match="5 sources at 4 positions"):
+    with pytest.raises(scenes.SceneError, match="num_sources is 5; give 1 to 4"):
         scenes.draw_twin(rng, "twin", "test", 5)
 
 

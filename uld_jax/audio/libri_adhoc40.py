@@ -1,4 +1,4 @@
-"""Libri-adhoc40: where its nodes and loudspeakers are, and who speaks where.
+"""Libri-adhoc40: positions of its nodes and loudspeakers, and of each talker.
 
 S. Guan et al., "Libri-adhoc40: A dataset collected from synchronized ad-hoc microphone
 arrays," APSIPA ASC 2021 (reference 19 of the paper). Three parts, in two layouts: 40
@@ -19,20 +19,20 @@ import numpy as np
 
 PARTS = ("train", "dev", "test")
 NUM_NODES = 40
-ROOM = "libri_adhoc40"  # What the room and its twins are called.
+ROOM = "libri_adhoc40"  # Name of the room and its twins in metadata.
 
 _FILE = "libri_adhoc40.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Where everything is in one part of the corpus.
+    """Positions in one part of the corpus.
 
     Attributes:
         name: One of `PARTS`.
         nodes: [40, 3], of microphones 1 to 40, in meters.
-        positions: [3] of a loudspeaker, in meters, by the number of its position.
-        position_of: The number of the position at which each talker speaks.
+        positions: [3] of a loudspeaker, in meters, by the number of the position.
+        position_of: Number of the position at which each talker speaks.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Part:
     position_of: dict[str, int]
 
     @property
-    def places(self) -> list[list[float]]:
-        """Where the loudspeaker stands, (x, y) in meters."""
+    def floor_positions(self) -> list[list[float]]:
+        """Positions (x, y) of the loudspeaker, in meters."""
         return [[float(x), float(y)] for x, y, _ in self.positions.values()]
 
 
@@ -54,7 +54,7 @@ def _facts() -> dict:
 
 
 def room_size() -> np.ndarray:
-    """Return the sides [3] of the room's main rectangle, in meters.
+    """Get the sides [3] of the room's main rectangle, in meters.
 
     The paper does not say that the corridor beyond it is left out; the quantization
     errors of its Table 4 do.
@@ -63,13 +63,13 @@ def room_size() -> np.ndarray:
 
 
 def t60() -> float:
-    """Return about how long the room reverberates, in seconds."""
+    """Get the room's approximate reverberation time, in seconds."""
     return _facts()["t60"]
 
 
 @functools.cache
 def part(name: str) -> Part:
-    """Return where everything is in a part of the corpus.
+    """Get the positions in a part of the corpus.
 
     Raises:
         ValueError: If there is no such part.
@@ -80,11 +80,11 @@ def part(name: str) -> Part:
     own = facts["parts"][name]
     layout = facts["layouts"][own["layout"]]
 
-    def at_height(places, height):
-        return np.array([[x, y, height] for x, y in places])
+    def at_height(positions, height):
+        return np.array([[x, y, height] for x, y in positions])
 
     nodes = at_height(layout["microphones"], facts["microphone_height"])
-    places = [layout["loudspeakers"][str(number)] for number in own["positions"]]
+    positions = [layout["loudspeakers"][str(number)] for number in own["positions"]]
     talkers = {
         talker: int(number.rstrip("ud"))  # 9u and 9d: two ways to face.
         for number, names in layout["talkers"].items()
@@ -96,7 +96,7 @@ def part(name: str) -> Part:
         positions=dict(
             zip(
                 own["positions"],
-                at_height(places, facts["loudspeaker_height"]),
+                at_height(positions, facts["loudspeaker_height"]),
                 strict=True,
             )
         ),

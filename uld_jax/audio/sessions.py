@@ -1,8 +1,8 @@
-"""Sessions: folders of one's own recordings, checked before any work.
+"""Sessions: folders of a user's own recordings, checked before any work.
 
-Three tables (`session_tables`) say what room it is, where its nodes are and what was
-recorded; docs/own_recordings.md shows them. Nothing is mended in silence: what cannot
-be right raises an error that names where it is and the remedy.
+Three tables (`session_tables`) give the room, the positions of its nodes, and the
+recordings; docs/own_recordings.md shows them. Nothing is repaired silently: an error
+names what is wrong, where, and the fix.
 """
 
 import dataclasses
@@ -20,21 +20,21 @@ from uld_jax.runtime import progress
 NUM_SAMPLES = 2 * signals_lib.SAMPLE_RATE
 LOWEST_RATE = 8000
 
-_OUT = f"record it anew, or leave it out of {session_tables.RECORDINGS}"
+_OUT = f"record it again, or remove it from {session_tables.RECORDINGS}"
 _ENDINGS = (".wav", ".flac", ".ogg")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recording:
-    """One recording by all nodes, throughout which the talkers stay where they are.
+    """One recording by all nodes, in which the talkers do not move.
 
     Attributes:
         name: Path below the session's folder, as in its table.
         split: One of `SPLITS`.
-        source_positions: [S, 3] in meters; None where they are not known.
-        files: One of all nodes, or one of each.
+        source_positions: [S, 3] in meters; None if unknown.
+        files: One file of all nodes, or one of each.
         frames: Samples of each node.
-        rate: Samples a second.
+        rate: Sample rate in hertz.
     """
 
     name: str
@@ -47,17 +47,17 @@ class Recording:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Session:
-    """A room, its nodes and what they recorded.
+    """A room, its nodes and their recordings.
 
     Attributes:
-        folder: Where it is.
-        room_size: [3], sides along x, y, z, in meters.
+        folder: Folder of the tables and recordings.
+        room_size: [3], sides along x, y, z in meters.
         nodes: Names of the M nodes, in the order of channels.
         node_positions: [M, 3] in meters.
-        recordings: In the order of the table.
+        recordings: The recordings, in the order of the table.
         num_samples: Length N of an example, at 16 kHz.
-        starts: Where the examples of each labeled recording start, by its name; None
-            until `listed`.
+        starts: Starts of each labeled recording's examples, by its name; None until
+            `listed`.
     """
 
     folder: pathlib.Path
@@ -75,13 +75,13 @@ class Session:
 
     @property
     def num_sources(self) -> int | None:
-        """Number of talkers S of the labeled recordings; None if there are none."""
+        """Number of talkers S in the labeled recordings; None if there are none."""
         for recording in self.labeled():
             return len(recording.source_positions)
         return None
 
     def labeled(self, split: str | None = None) -> tuple[Recording, ...]:
-        """Return the recordings with positions, of one split or of all."""
+        """List the recordings with known positions, of one split or of all."""
         return tuple(
             recording
             for recording in self.recordings
@@ -90,13 +90,13 @@ class Session:
         )
 
     def fingerprint(self) -> str:
-        """Return a short hash of what the tables say, of file names and sizes."""
+        """Hash the tables' content, and names and sizes of the files."""
         lines = [str(self.room_size.tolist())]
         for node, position in zip(self.nodes, self.node_positions, strict=True):
             lines.append(f"{node} {position.tolist()}")
         for recording in self.recordings:
-            places = recording.source_positions
-            known = None if places is None else places.tolist()
+            positions = recording.source_positions
+            known = None if positions is None else positions.tolist()
             lines.append(f"{recording.name} {recording.split} {known}")
             for path in recording.files:
                 name = path.relative_to(self.folder).as_posix()
@@ -104,7 +104,7 @@ class Session:
         return corpora.hash_lines(lines)
 
     def summary(self) -> dict[str, str | int]:
-        """Return the session in a few facts, for a data set's metadata."""
+        """Summarize the session in a few facts, for a data set's metadata."""
         facts = {"name": self.name, "fingerprint": self.fingerprint()}
         facts["nodes"] = len(self.nodes)
         for split in SPLITS:
@@ -113,39 +113,44 @@ class Session:
         return facts
 
     def shortfall(self) -> list[str]:
-        """Return a sentence if recordings are in no data set."""
+        """Describe the recordings that no data set can hold, if there are any."""
         unlabeled = len(self.recordings) - len(self.labeled())
         if not unlabeled:
             return []
         return [
-            f"{unlabeled} recordings of {self.name} do not say where their talkers are "
-            "and are left out of the data set"
+            f"{unlabeled} recordings of {self.name} have no positions of talkers and are "
+            "left out of the data set"
         ]
 
     def load(self, recording: Recording) -> NDArray[np.float32]:
-        """Return what the nodes recorded, [M, N] at 16 kHz, without their means.
+        """Load a recording's signals, [M, N] at 16 kHz, without their means.
 
         Raises:
-            signals_lib.SignalError: If a file is not whole, or the signal of a
-                node cannot be right.
+            signals.SignalError: If a file is truncated, or a node's signal cannot be
+                right.
         """
         signals = _read(recording, len(self.nodes))
         signals_lib.check_recording(
             signals, self.nodes, f"recording {recording.name!r}"
         )
-        at_16_khz = np.stack([_resample(signal, recording.rate) for signal in signals])
+        at_16_khz = np.stack(
+            [signals_lib.resample(signal, recording.rate) for signal in signals]
+        )
         return at_16_khz - at_16_khz.mean(axis=1, keepdims=True)
 
     def listed(
         self, left_out: list[str] | None = None, labeled_only: bool = True
     ) -> "Session":
-        """Return the session with its examples listed, for which all is read once.
+        """List the session's examples, which reads the recordings once.
 
         Args:
-            left_out: Gets what is wrong with recordings that are left out; by default
-                such are errors.
-            labeled_only: Whether to list only recordings with known positions, which
-                alone can be in a data set.
+            left_out: Receives the problems of unusable recordings, which are then left
+                out; by default they are errors.
+            labeled_only: List only recordings with known positions, as a data set
+                needs them.
+
+        Returns:
+            The session with `starts`.
 
         Raises:
             SessionError: If there is nothing to list, or a recording cannot be used.
@@ -156,7 +161,7 @@ class Session:
         problems: list[str] = []
         if not chosen:
             raise SessionError(
-                f"no recording of {str(self.folder)!r} says where its talkers are; fill "
+                f"no recording of {str(self.folder)!r} has positions of talkers; fill "
                 f"in x, y, z in {session_tables.RECORDINGS} to make a data set of it"
             )
         with progress.Progress("Listing", len(chosen), "recordings") as bar:
@@ -181,7 +186,7 @@ class Session:
         return dataclasses.replace(self, recordings=kept, starts=starts)
 
     def examples(self, split: str) -> list[tuple[Recording, int]]:
-        """Return recording and start, in samples at 16 kHz, of a split's examples.
+        """List a split's examples: the recording, and the start in samples at 16 kHz.
 
         Raises:
             ValueError: If the session is not `listed`.
@@ -196,14 +201,17 @@ class Session:
 
 
 def windows(signals: np.ndarray, num_samples: int) -> NDArray[np.integer]:
-    """Return the starts of the windows with enough energy, end to end from the start.
+    """Find the windows with enough energy, end to end from the signals' start.
 
-    A window holds at least a thousandth (-30 dB) of the energy, over all nodes, of the
-    strongest. The paper does not say how it chose its 2 s.
+    Over all nodes, a window holds at least a thousandth (-30 dB) of the strongest one's
+    energy. The paper does not say how it chose its 2 s.
 
     Args:
         signals: [M, N].
         num_samples: Length of a window.
+
+    Returns:
+        The starts of the windows, in samples.
 
     Raises:
         SessionError: If the signals are shorter, or silent in all windows.
@@ -217,13 +225,13 @@ def windows(signals: np.ndarray, num_samples: int) -> NDArray[np.integer]:
     )
     if not len(starts) or energy.max() <= 1e-12 * num_samples:
         raise SessionError(
-            f"holds no sound in whole windows of {num_samples} samples at 16 kHz; {_OUT}"
+            f"has no sound in whole windows of {num_samples} samples at 16 kHz; {_OUT}"
         )
     return starts[energy >= energy.max() * 10 ** (signals_lib.ACTIVE_DB / 10)]
 
 
 def _read(recording: Recording, num_nodes: int) -> np.ndarray:
-    """Return what the nodes recorded, [M, N], held once."""
+    """Read all nodes' signals into one array [M, N], so that memory holds them once."""
     signals, row = np.empty((num_nodes, recording.frames), np.float32), 0
     for path in recording.files:
         channels = signals_lib.read_recording(path, 0, recording.frames)
@@ -232,74 +240,67 @@ def _read(recording: Recording, num_nodes: int) -> np.ndarray:
     return signals
 
 
-def _resample(signal: np.ndarray, rate: int) -> np.ndarray:
-    if rate == signals_lib.SAMPLE_RATE:
-        return signal
-    import soxr
-
-    return soxr.resample(signal, rate, signals_lib.SAMPLE_RATE)
-
-
 def open_session(folder: str | pathlib.Path, num_samples: int = NUM_SAMPLES) -> Session:
-    """Return the session in a folder, its tables and the headers of its files checked.
+    """Open the session in a folder; check its tables and the headers of its files.
 
     Args:
-        folder: Holds room.csv, nodes.csv, recordings.csv and the recordings.
+        folder: Folder of room.csv, nodes.csv, recordings.csv and the recordings.
         num_samples: Length N of an example, at 16 kHz; no recording may be shorter.
 
     Raises:
-        SessionError: With what is wrong, where, and what to do.
+        SessionError: With all that is wrong, where, and how to fix it.
     """
     folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
         wrong = "is a file" if folder.exists() else "does not exist"
         raise SessionError(
-            f"session folder {str(folder)!r} {wrong}; give the folder that holds "
+            f"session folder {str(folder)!r} {wrong}; give the folder of "
             f"{session_tables.ROOM}, {session_tables.NODES} and "
             f"{session_tables.RECORDINGS}"
         )
     signals_lib.require_soundfile()
-    room_size, places, labels = session_tables.read(folder)
-    recordings, problems, nodes = [], [], tuple(places)
-    with progress.Progress("Scanning", len(labels), "recordings") as bar:
-        for label in labels:
-            with session_tables.noting(problems, label.where):
-                recording = _recording(folder, label, nodes)
+    room_size, node_positions, rows = session_tables.read_tables(folder)
+    recordings, problems, nodes = [], [], tuple(node_positions)
+    with progress.Progress("Scanning", len(rows), "recordings") as bar:
+        for row in rows:
+            with session_tables.noting(problems, row.where):
+                recording = _recording(folder, row, nodes)
                 _check_length(recording, num_samples)
                 _check_rate(recording, recordings[:1])
                 recordings.append(recording)
             bar.update()
     session_tables.raise_any(folder, problems)
-    positions = np.stack(list(places.values()))
+    positions = np.stack(list(node_positions.values()))
     return Session(folder, room_size, nodes, positions, tuple(recordings), num_samples)
 
 
 def _recording(
-    folder: pathlib.Path, label: session_tables.Label, nodes: Sequence[str]
+    folder: pathlib.Path, row: session_tables.Row, nodes: Sequence[str]
 ) -> Recording:
-    """Return a recording whose files are there, with headers that agree."""
-    files = _locate(folder, label.name, nodes)
+    """Find a recording's files, and check that their headers agree."""
+    files = _locate(folder, row.name, nodes)
     first = signals_lib.read_header(files[0])
     channels = len(nodes) // len(files)
     for path in files:
         header = signals_lib.read_header(path)
         if header.channels != channels:
             raise SessionError(
-                f"{str(path)!r} has {header.channels} channels and must have {channels}, "
-                f"for {len(nodes)} nodes in {session_tables.NODES}; correct either"
+                f"{str(path)!r} has {header.channels} channels; expected {channels} for "
+                f"{len(nodes)} nodes in {session_tables.NODES}: correct the table or the "
+                "file"
             )
         if header.rate != first.rate:
             raise SessionError(
-                f"{str(path)!r} has {header.rate} Hz and {files[0].name} {first.rate} "
-                "Hz; a session has one rate"
+                f"{str(path)!r} has a sample rate of {header.rate} Hz, and "
+                f"{files[0].name} {first.rate} Hz; convert all files to one rate"
             )
         if header.frames != first.frames:
             raise SessionError(
-                f"{str(path)!r} has {header.frames} samples and {files[0].name} "
-                f"{first.frames}; cut them to the same time"
+                f"{str(path)!r} has {header.frames} samples, and {files[0].name} "
+                f"{first.frames}; cut them to the same start and end"
             )
     return Recording(
-        label.name, label.split, label.source_positions, files, first.frames, first.rate
+        row.name, row.split, row.source_positions, files, first.frames, first.rate
     )
 
 
@@ -307,27 +308,29 @@ def _check_length(recording: Recording, num_samples: int) -> None:
     if recording.frames * signals_lib.SAMPLE_RATE < num_samples * recording.rate:
         raise SessionError(
             f"is {recording.frames / recording.rate:.3g} s long, less than the "
-            f"{num_samples / signals_lib.SAMPLE_RATE:.3g} s of an example; leave it out"
+            f"{num_samples / signals_lib.SAMPLE_RATE:.3g} s of an example; remove it from "
+            f"{session_tables.RECORDINGS}"
         )
 
 
 def _check_rate(recording: Recording, others: Sequence[Recording]) -> None:
     if recording.rate < LOWEST_RATE:
         raise SessionError(
-            f"has {recording.rate} Hz; record at {LOWEST_RATE} Hz or more"
+            f"has a sample rate of {recording.rate} Hz; record at {LOWEST_RATE} Hz or "
+            "more"
         )
     for other in others:
         if other.rate != recording.rate:
             raise SessionError(
-                f"has {recording.rate} Hz and recording {other.name!r} {other.rate} Hz; "
-                "a session has one rate"
+                f"has a sample rate of {recording.rate} Hz, and recording "
+                f"{other.name!r} {other.rate} Hz; convert all files to one rate"
             )
 
 
 def _locate(
     folder: pathlib.Path, name: str, nodes: Sequence[str]
 ) -> tuple[pathlib.Path, ...]:
-    """Return the file of a recording, or those of its nodes, in their order."""
+    """Find the file of a recording, or those of its nodes in their order."""
     path = folder / name
     if path.suffix.lower() in _ENDINGS:
         if not path.is_file():
@@ -336,39 +339,40 @@ def _locate(
     found = _files_by_node(path, nodes)
     if not found:
         raise SessionError(
-            f"there is neither a folder {str(path)!r} that holds NODE.wav of each node "
-            f"nor {path.name}-NODE.wav; files end in {', '.join(_ENDINGS)}"
+            f"there is neither a folder {str(path)!r} with NODE.wav for each node nor "
+            f"{path.name}-NODE.wav; add one of them, with files ending in "
+            f"{', '.join(_ENDINGS)}"
         )
     if unknown := [node for node in found if node not in nodes]:
         raise SessionError(
-            f"{str(found[unknown[0]][0])!r} is of node {unknown[0]!r}, which "
-            f"{session_tables.NODES} lacks; add it there, or move the file away"
+            f"{str(found[unknown[0]][0])!r} belongs to node {unknown[0]!r}, which is not "
+            f"in {session_tables.NODES}; add it there, or move the file away"
         )
     if missing := [node for node in nodes if node not in found]:
         raise SessionError(
-            f"no file of node {', '.join(map(repr, missing[:5]))}"
-            f"{' and others' if len(missing) > 5 else ''}; add it, or take the node out "
-            f"of {session_tables.NODES}"
+            f"there is no file of node {', '.join(map(repr, missing[:5]))}"
+            f"{' and others' if len(missing) > 5 else ''}; add it, or remove the node "
+            f"from {session_tables.NODES}"
         )
     for node, files in found.items():
         if len(files) > 1:
             names = " and ".join(file.name for file in files)
-            raise SessionError(f"node {node!r} has {names}; move all but one away")
+            raise SessionError(f"node {node!r} has {names}; keep one of them")
     return tuple(found[node][0] for node in nodes)
 
 
 def _files_by_node(
     path: pathlib.Path, nodes: Sequence[str]
 ) -> dict[str, list[pathlib.Path]]:
-    """Return the files in a folder, or with a beginning, by what should be a node."""
-    parent, beginning = (path, "") if path.is_dir() else (path.parent, f"{path.name}-")
+    """Find the files in a folder, or with a prefix, by their possible node."""
+    parent, prefix = (path, "") if path.is_dir() else (path.parent, f"{path.name}-")
     found: dict[str, list[pathlib.Path]] = {}
     for file in sorted(parent.iterdir()) if parent.is_dir() else ():
         if file.name.startswith(".") or file.suffix.lower() not in _ENDINGS:
             continue
-        node = file.stem.removeprefix(beginning)
-        # NAME-b-NODE.wav is of another recording, NAME-b.
-        other = beginning and node.endswith(tuple(f"-{n}" for n in nodes))
-        if file.stem.startswith(beginning) and (node in nodes or not other):
+        node = file.stem.removeprefix(prefix)
+        # NAME-b-NODE.wav belongs to another recording, NAME-b.
+        other = prefix and node.endswith(tuple(f"-{n}" for n in nodes))
+        if file.stem.startswith(prefix) and (node in nodes or not other):
             found.setdefault(node, []).append(file)
     return found

@@ -36,7 +36,7 @@ def score_by_position(
     truth = np.asarray(result.positions, np.float64).reshape(-1, 2)
     found = np.asarray(result.predicted, np.float64).reshape(-1, 2)
     positions, number_of = np.unique(np.round(truth, 3), axis=0, return_inverse=True)
-    if len(positions) > scenes.MOST_PLACES:
+    if len(positions) > scenes.MOST_POSITIONS:
         return {}
     errors = np.linalg.norm(found - truth, axis=-1)
     correct = {"cell_accuracy": result.cell_correct, "accuracy": result.correct}

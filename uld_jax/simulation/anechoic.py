@@ -1,8 +1,8 @@
-"""Signals at the nodes from dry sources where nothing reflects, in JAX.
+"""Render the signals at the nodes of sources in free space, in JAX.
 
-A dry excerpt is longer than the segment that is wanted: it starts `before`
-samples ahead of it, so that what arrives late is there, and both of its ends
-are faded out, because delays in the frequency domain are circular.
+A dry excerpt is longer than the rendered segment. It starts `before` samples earlier,
+for sound that arrives late. Both of its ends are faded, because delays in the frequency
+domain are circular.
 """
 
 import functools
@@ -18,21 +18,21 @@ from jaxtyping import Array, Float
 from uld_jax.acoustics.constants import SAMPLE_RATE, SPEED_OF_SOUND
 
 _GUARD = 128  # Samples on each side for the ringing of a fractional delay.
-_TAPER = 384  # Samples of the fade at each end; a shorter one splashes over 8 kHz.
+_TAPER = 384  # Samples of the fade at each end; a shorter one leaks beyond 8 kHz.
 
 
 def excerpt_margins(largest_distance: float) -> tuple[int, int]:
-    """Return how many samples of dry signal are needed before and after a segment.
+    """Count the samples of dry signal needed before and after a segment.
 
     Args:
-        largest_distance: Longest way from a source to a node, in meters.
+        largest_distance: Largest distance between source and node, in meters.
     """
     largest_delay = math.ceil(largest_distance / SPEED_OF_SOUND * SAMPLE_RATE)
     return largest_delay + _GUARD + _TAPER, _GUARD + _TAPER
 
 
 def _fade(num_samples: int) -> np.ndarray:
-    """Return ones with raised cosine ends."""
+    """Compute a window of ones with raised cosine ends."""
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(_TAPER) + 0.5) / _TAPER)
     window = np.ones(num_samples)
     window[:_TAPER] = rise
@@ -41,14 +41,14 @@ def _fade(num_samples: int) -> np.ndarray:
 
 
 class DirectPaths(NamedTuple):
-    """The direct ways from S sources to M nodes, each array [M, S].
+    """The direct paths from S sources to M nodes, each array [M, S].
 
-    A delay in samples is whole + fraction. In one float32 its rounding alone
-    would leave an error of -85 dB in the signals.
+    A delay in samples is whole + fraction. Rounding it to one float32 would leave an
+    error of -85 dB in the signals.
 
     Attributes:
         whole: Whole samples of the delay, int32.
-        fraction: The rest of it, float32 in [0, 1).
+        fraction: Rest of the delay, float32 in [0, 1).
         distance: Length in meters, float32.
     """
 
@@ -60,9 +60,9 @@ class DirectPaths(NamedTuple):
 def direct_paths(
     source_positions: np.ndarray, node_positions: np.ndarray
 ) -> DirectPaths:
-    """Return the direct paths between positions [S, 3] and [M, 3], in meters.
+    """Compute the direct paths between positions [S, 3] and [M, 3], in meters.
 
-    Computed on the host in float64.
+    The host computes them in float64.
     """
     offsets = node_positions[:, None].astype(np.float64) - source_positions[None]
     distance = np.linalg.norm(offsets, axis=-1)
@@ -79,15 +79,15 @@ def direct_paths(
 def render_anechoic(
     dry: Float[Array, "S D"], paths: DirectPaths, *, before: int, num_samples: int
 ) -> Float[Array, "M N"]:
-    """Return what the nodes hear of the sources in free space.
+    """Render the signals [M, N] at the nodes of sources in free space.
 
-    Every source arrives with its exact delay r / c and with amplitude 1 / r, as
-    in pyroomacoustics with no reflections, all nodes on one clock.
+    Every source arrives with its exact delay r / c and with amplitude 1 / r, as in
+    pyroomacoustics without reflections. All nodes share one clock.
 
     Args:
         dry: Dry excerpts at 16 kHz. They start `before` samples ahead of the
             segment and end at least 512 samples after it: `excerpt_margins`.
-        paths: The ways from the sources to the nodes.
+        paths: The direct paths from the sources to the nodes.
         before: Samples of `dry` ahead of the segment.
         num_samples: Length N of the segment.
 
@@ -98,9 +98,9 @@ def render_anechoic(
     if before < _GUARD + _TAPER or length < before + num_samples + _GUARD + _TAPER:
         raise ValueError(
             f"a dry excerpt of {length} samples with {before} before the segment is "
-            f"too short for {num_samples} samples; see excerpt_margins"
+            f"too short for {num_samples} samples; lengthen it by excerpt_margins"
         )
-    # Even, so that irfft gives back as many samples as went in.
+    # Even, so that irfft returns as many samples as rfft took.
     num_fft = 2 * scipy.fft.next_fast_len((length + 1) // 2, real=True)
     # Whole samples turn the phase by whole steps, which integers count exactly.
     bins = jnp.arange(num_fft // 2 + 1)

@@ -1,8 +1,8 @@
 """Images of a source in a shoebox room (Allen and Berkley 1979), all or thinned.
 
-Coordinates here are relative to the center of the room. The image of a source at
-s in the room copy (i, j, k) is at i L + (-1)^i s on the x axis, likewise on the
-others, and |i| + |j| + |k| walls have reflected it.
+Coordinates are relative to the center of the room. The image of a source at s in the
+room copy (i, j, k) is at i L + (-1)^i s on the x axis, likewise on the others, and
+|i| + |j| + |k| walls have reflected it.
 """
 
 import functools
@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
-# Jumps of a sequence that fills the unit square evenly, times 2^32: powers of
-# the plastic number (Roberts 2018, the R2 sequence).
+# Steps of a sequence that fills the unit square evenly, times 2^32: powers of the
+# plastic number (Roberts 2018, the R2 sequence).
 _PLASTIC = 1.32471795724474602596
 _JUMPS = tuple(round(2**32 / _PLASTIC**power) for power in (1, 2))
-_BESIDE = 0.5  # Meters to a wall, within which its echoes blend with the sound.
-LARGEST_GROUP = 16  # Of late images that are drawn together.
-_PULSES_PER_METER = 70.0  # 24,000 a second; more of them gain nothing.
+_BESIDE = 0.5  # Meters to a wall; within them, its echoes blend with the sound.
+LARGEST_GROUP = 16  # Late images drawn together.
+_PULSES_PER_METER = 70.0  # 24,000 per second; more of them gain nothing.
 
 
 class Images(NamedTuple):
-    """Pulses on their way to the nodes.
+    """Images of one source, each a pulse on its way to the nodes.
 
     Attributes:
         positions: [P, 3] in meters from the room's center.
@@ -36,16 +36,16 @@ class Images(NamedTuple):
 
 
 class Walls(NamedTuple):
-    """What the images of one room depend on besides the source.
+    """The facts of one room that its images depend on, besides the source.
 
     Attributes:
         size: [3] in meters.
         reflection: Gain of one reflection, sqrt(1 - a).
         order: Largest number of reflections, int32.
-        exact_radius: Thinned: distance from the center, in meters, up to which
-            every image is there.
-        first_radius: Thinned: where the drawing of images begins, in meters.
-        last_radius: Thinned: where it ends.
+        exact_radius: Thinned: every image within this distance from the center, in
+            meters, is taken.
+        first_radius: Thinned: distance from which images are drawn, in meters.
+        last_radius: Thinned: distance up to which they are drawn, in meters.
     """
 
     size: jax.Array | np.ndarray
@@ -57,13 +57,13 @@ class Walls(NamedTuple):
 
 
 def num_images(order: int | Int[Array, ""]) -> int | Int[Array, ""]:
-    """Return how many images have at most `order` reflections."""
+    """Count the images with at most `order` reflections."""
     return (2 * order + 1) * (2 * order**2 + 2 * order + 3) // 3
 
 
 @functools.lru_cache(maxsize=2)
 def copies(order: int) -> np.ndarray:
-    """Return all room copies [n, 3] of up to `order` reflections, int16, fewest first.
+    """List all room copies [n, 3] of up to `order` reflections, int16, fewest first.
 
     The copies of any lower order are the first `num_images` of them.
     """
@@ -82,14 +82,14 @@ def copies(order: int) -> np.ndarray:
 def image_positions(
     copy: Int[Array, "P 3"], source: Float[Array, "3"], size: Float[Array, "3"]
 ) -> Float[Array, "P 3"]:
-    """Return where the images of a source are in room copies, from the center."""
+    """Compute the positions of a source's images in room copies, from the center."""
     return copy * size + jnp.where(copy % 2 == 0, source, -source)
 
 
 def all_images(
     copy: Int[Array, "P 3"], source: Float[Array, "3"], walls: Walls
 ) -> Images:
-    """Return the images in room copies, those of too high an order with gain 0."""
+    """Compute the images in room copies; those of too high an order have gain 0."""
     copy = copy.astype(jnp.int32)
     reflections = jnp.abs(copy).sum(-1)
     amplitudes = jnp.where(
@@ -103,34 +103,34 @@ def all_images(
 def thinning(
     size: np.ndarray, last_radius: np.ndarray, num_late: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where rooms' images begin to be drawn, and up to where all are exact.
+    """Compute the radii from which images are drawn, and up to which all are taken.
 
-    Images get denser with the square of their distance; they are all taken until
+    Images get denser with the square of their distance. All of them are taken until
     they are as dense as the drawn ones will be.
 
     Args:
-        size: Sides of the rooms, [*B, 3] in meters.
-        last_radius: Where the drawing ends, [*B] in meters.
-        num_late: Images to be drawn.
+        size: [*B, 3], sides of the rooms in meters.
+        last_radius: [*B], distance up to which images are drawn, in meters.
+        num_late: Number of images to draw.
 
     Returns:
         first_radius and exact_radius, [*B] in meters from the center.
     """
     density = np.minimum(num_late / last_radius, _PULSES_PER_METER)
     exact = np.sqrt(density * size.prod(-1) / (4 * np.pi))
-    # A room copy may reach far inside of the image it holds.
+    # A room copy may reach much closer to the center than the image it holds.
     first = np.maximum(exact - np.linalg.norm(size, axis=-1), 0.3 * exact)
     return first, exact
 
 
 def largest_num_exact(size: np.ndarray, exact_radius: np.ndarray) -> int:
-    """Return a number that the exact images of no room here can exceed."""
+    """Bound the number of exact images over all rooms."""
     reach = exact_radius + np.linalg.norm(size, axis=-1)
     return math.ceil((4 / 3 * np.pi * reach**3 / size.prod(-1)).max())
 
 
 def num_candidates(size: np.ndarray, exact_radius: np.ndarray) -> int:
-    """Return how many room copies must be looked through for the exact images."""
+    """Count the room copies to search for the exact images of any of the rooms."""
     reach = np.floor(exact_radius[..., None] / size + 0.5)
     return int((2 * reach + 1).prod(-1).max())
 
@@ -144,26 +144,26 @@ def thinned_images(
     num_exact: int,
     num_candidates: int,
 ) -> Images:
-    """Return all early images and a random share of the late ones.
+    """Compute all early images and a random share of the late ones.
 
-    Every image nearer to the room's center than `exact_radius` is there. Beyond,
+    Every image closer to the room's center than `exact_radius` is taken. Beyond it,
     points are drawn, one in each of many shells of equal thickness up to
-    `last_radius`, their directions evenly spread; a point stands for the image in
-    the room copy that holds it. Its gain is divided by the square root of the
-    number of times it is expected to be drawn, and gets a random sign: so the
-    energy is that of all images on average, at any time and from any direction.
+    `last_radius`, with evenly spread directions. A point stands for the image in the
+    room copy that holds it. The image's gain is divided by the square root of its
+    expected number of draws, and gets a random sign. So the energy is on average that
+    of all images, at any time and from any direction.
 
-    Images that arrive within a sample add as amplitudes, so they are drawn
-    together: those above and below, since nodes and sources are at nearly one
-    height, and those on both sides of a wall within 0.5 m of the source.
+    Images that arrive within a sample add as amplitudes, so they are drawn together:
+    those above and below, since nodes and sources are at nearly one height, and those
+    on both sides of a wall within 0.5 m of the source.
 
     Args:
         key: Random key.
         source: Position in meters from the room's center.
-        walls: Room.
-        num_late: Late images.
-        num_exact: Room for early images, see `largest_num_exact`.
-        num_candidates: Room copies to look through, see `num_candidates`.
+        walls: The room.
+        num_late: Number of late images.
+        num_exact: Slots for early images, see `largest_num_exact`.
+        num_candidates: Room copies to search, see the function `num_candidates`.
 
     Returns:
         num_exact + num_late images, the early first; unused ones have gain 0.
@@ -178,7 +178,7 @@ def _distance(positions: Float[Array, "P 3"]) -> Float[Array, " P"]:
 
 
 def _early_images(source, walls, num_exact, num_candidates) -> Images:
-    """Return the images within the exact radius, packed."""
+    """Compute the images within the exact radius, packed."""
     reach = jnp.floor(walls.exact_radius / walls.size + 0.5).astype(jnp.int32)
     sides = 2 * reach + 1
     number = jnp.arange(num_candidates)
@@ -189,8 +189,8 @@ def _early_images(source, walls, num_exact, num_candidates) -> Images:
     images = all_images(copy, source, walls)
     inside = (k < sides[2]) & (_distance(images.positions) < walls.exact_radius)
     slot = jnp.where(inside, jnp.cumsum(inside) - 1, num_exact)
-    # What is not inside is written out of bounds, which drops it; unused slots
-    # stay far away and silent.
+    # Images outside are written out of bounds, which drops them; unused slots stay far
+    # away and silent.
     return Images(
         jnp.full((num_exact, 3), walls.exact_radius)
         .at[slot]
@@ -200,10 +200,10 @@ def _early_images(source, walls, num_exact, num_candidates) -> Images:
 
 
 def _late_images(key, source, walls, num_late) -> Images:
-    """Return groups of images that stand for all beyond the exact radius.
+    """Draw groups of images that stand for all beyond the exact radius.
 
-    A group is a room copy and those behind the walls beside the source, at their
-    height and mirrored to below: 2 to 16 images.
+    A group has 2 to 16 images: those in one room copy and in the copies behind the
+    walls beside the source, each also mirrored to below.
     """
     radius_key, turn_key, sign_key = jax.random.split(key, 3)
     beside = jnp.abs(source) > walls.size / 2 - _BESIDE
@@ -215,10 +215,10 @@ def _late_images(key, source, walls, num_late) -> Images:
     radius = walls.first_radius + (draw + jitter) * thickness
     direction = _even_directions(draw, jax.random.bits(turn_key, (2,)))
     drawn = jnp.round(radius[:, None] * direction / walls.size).astype(jnp.int32)
-    # An even copy shares its images' places with the odd one in this direction.
+    # An even copy shares its images' positions with the odd one in this direction.
     behind = jnp.sign(source).astype(jnp.int32) * beside
     even = jnp.where(drawn % 2 == 0, drawn, drawn - behind)
-    # Bit 0 of the member says which side, the others which of two sharing copies.
+    # Bit 0 of the member chooses above or below, the others one of two sharing copies.
     shifts = jnp.cumsum(beside)
     other = (member[:, None] >> shifts & 1) * behind
     side = jnp.stack([jnp.ones_like(member)] * 2 + [1 - 2 * (member & 1)], axis=-1)
@@ -241,7 +241,7 @@ def _late_images(key, source, walls, num_late) -> Images:
 def _even_directions(
     number: Int[Array, " P"], turns: UInt32[Array, "2"]
 ) -> Float[Array, "P 3"]:
-    """Return unit vectors that fill the sphere evenly, however many they are."""
+    """Compute unit vectors that fill the sphere evenly, however many they are."""
     height, around = (
         (number.astype(jnp.uint32) * np.uint32(jump) + turn).astype(jnp.float32)
         * 2.0**-32

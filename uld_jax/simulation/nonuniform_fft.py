@@ -1,9 +1,9 @@
-"""Sums of fractionally delayed pulses: deposit on a finer grid, FFT, correction.
+"""Sum fractionally delayed pulses: deposit on a finer grid, FFT, correction.
 
-A pulse is spread over four points of a grid of twice the sample rate, and what
-the spreading does to the spectrum is divided out: a nonuniform FFT of type 1
-(Barnett et al. 2019, SIAM J. Sci. Comput. 41). The pulse that results is
-pyroomacoustics's, a sinc of 81 taps under a Hann window.
+A pulse is spread over four points of a grid of twice the sample rate, and the effect of
+the spreading on the spectrum is divided out: a nonuniform FFT of type 1 (Barnett et al.
+2019, SIAM J. Sci. Comput. 41). The resulting pulse is that of pyroomacoustics, a sinc
+of 81 taps under a Hann window.
 """
 
 import functools
@@ -20,23 +20,21 @@ LEAD = 40  # Samples ahead of time zero, for the first half of the earliest puls
 _WIDTH = 4
 _SHAPE = 2.3 * _WIDTH
 _DEGREE = 6
-_FOLD_FROM = 0.46  # Of the sample rate; below it nothing is aliased.
+_FOLD_FROM = 0.46  # Of the sample rate; there is no aliasing below it.
 _FIXED_POINT = 2.0**27  # Leaves room for 16 pulses as strong as the strongest.
 
 
 def _spread(offset: np.ndarray) -> np.ndarray:
-    """Return the exponential of a semicircle, at offsets in grid points."""
+    """Compute the exponential of a semicircle, at offsets in grid points."""
     circle = np.sqrt(np.maximum(1 - (2 * offset / _WIDTH) ** 2, 0))
     return np.exp(_SHAPE * (circle - 1))
 
 
 @functools.cache
 def _coefficients() -> np.ndarray:
-    """Return polynomials [degree + 1, 4] of the fraction, one for each point.
-
-    Fitted at Chebyshev's nodes; they are the kernel from here on, and it is their
-    transform that is divided out.
-    """
+    """Fit polynomials [degree + 1, 4] of the fraction, one for each point."""
+    # Fitted at Chebyshev's nodes. From here on they are the kernel: their transform is
+    # divided out, so the error of the fit does not matter.
     fraction = 0.5 + 0.5 * np.cos(np.pi * (np.arange(64) + 0.5) / 64)
     columns = [
         np.polynomial.polynomial.polyfit(
@@ -48,7 +46,7 @@ def _coefficients() -> np.ndarray:
 
 
 def _kernel_spectrum(frequency: np.ndarray) -> np.ndarray:
-    """Return the kernel's Fourier transform, frequency in cycles per grid point."""
+    """Compute the kernel's Fourier transform, frequency in cycles per grid point."""
     nodes, weights = np.polynomial.legendre.leggauss(32)
     fraction = (nodes + 1) / 2
     spectrum = np.zeros_like(frequency)
@@ -60,11 +58,12 @@ def _kernel_spectrum(frequency: np.ndarray) -> np.ndarray:
 
 
 def _pulse_spectrum(frequency: np.ndarray) -> np.ndarray:
-    """Return the transform of sinc(t) under a Hann window of +-40 samples.
+    """Compute the transform of sinc(t) under a Hann window of +-40 samples.
 
-    The rectangle of the sinc, convolved with the window's transform, is a sum of
-    sine integrals; frequency in cycles per sample.
+    Frequency is in cycles per sample.
     """
+    # The sinc's rectangle, convolved with the window's transform, is a sum of sine
+    # integrals.
     length = 2 * LEAD
     spectrum = np.zeros_like(frequency)
     for shift, weight in ((0, 0.5), (-1, 0.25), (1, 0.25)):
@@ -76,7 +75,7 @@ def _pulse_spectrum(frequency: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _correction(num_fft: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of the wanted bins and of those that alias into them."""
+    """Compute the weights of the wanted bins and of those that alias into them."""
     frequency = np.arange(num_fft // 2 + 1) / num_fft
     alias = 1 - frequency[int(_FOLD_FROM * num_fft) :]
     return tuple(
@@ -88,26 +87,23 @@ def _correction(num_fft: int) -> tuple[np.ndarray, np.ndarray]:
 def empty(
     batch: tuple[int, ...], num_fft: int, *, deterministic: bool
 ) -> Num[Array, " _"]:
-    """Return an empty grid for responses of shape [*batch, num_fft], flat.
+    """Make an empty, flat grid for responses of shape [*batch, num_fft].
 
-    It is one flat array whatever the batch, since accelerators scatter into that
-    best.
+    It is flat because accelerators scatter fastest into one dimension.
 
     Args:
         batch: Shape of the batch of responses.
         num_fft: Length of the transform that follows, in samples.
-        deterministic: Whether sums are kept as int32, so that they do not depend
-            on the order of additions, or as float32.
+        deterministic: Sum in int32, independent of the order of additions.
+            Otherwise in float32.
     """
     size = int(np.prod(batch)) * OVERSAMPLING * num_fft
     return jnp.zeros(size, jnp.int32 if deterministic else jnp.float32)
 
 
 def _apart(arrays):
-    """Keep XLA on CPUs from fusing what made arrays with what takes them.
-
-    It would compute them anew, element by element. Accelerators gain by fusing.
-    """
+    """Keep XLA on CPUs from fusing the arrays' producers with their consumers."""
+    # Fused, they would be computed again for every element. Accelerators gain by fusing.
     if jax.default_backend() == "cpu":
         return jax.lax.optimization_barrier(arrays)
     return arrays
@@ -116,12 +112,12 @@ def _apart(arrays):
 def deposit(
     grid: Num[Array, " _"], delays: Float[Array, "*R P"], gains: Float[Array, "*R P"]
 ) -> Num[Array, " _"]:
-    """Return the grid with P more pulses in each response.
+    """Add P pulses to each response of a grid.
 
     Args:
         grid: From `empty`, or from an earlier deposit.
         delays: In samples, from 0 to the length of the grid less 82.
-        gains: In a deterministic grid at most 15 in sum where pulses coincide.
+        gains: In a deterministic grid, at most 15 in sum where pulses coincide.
     """
     num_responses = int(np.prod(delays.shape[:-1]))
     length = grid.size // num_responses
@@ -154,7 +150,7 @@ def deposit(
 def spectra(
     grid: Num[Array, " _"], batch: tuple[int, ...], num_fft: int
 ) -> Complex[Array, "*R F"]:
-    """Return the spectra [*batch, num_fft // 2 + 1] of the responses in a grid.
+    """Compute the spectra [*batch, num_fft // 2 + 1] of the responses in a grid.
 
     Time zero of a response is at sample `LEAD`.
     """

@@ -1,7 +1,7 @@
-"""Recipes of simulated data: which scenes and signals are drawn, how they are rendered.
+"""Recipes of simulated data: how scenes and signals are drawn and rendered.
 
-One recipe serves the builder, which stores what it renders, and training on fresh
-rooms or compact data sets, which does not.
+A recipe is a distribution over scenes. It serves the builder, which stores the rendered
+signals, and training on compact data sets or rooms drawn on the fly.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.simulation import anechoic, rendering, scenes
 from uld_jax.simulation import rooms as rooms_lib
 
-# From the number of a step and of its examples B to the nodes of each, [B, k].
+# From the number of a step and its number of examples B to the nodes of each, [B, k].
 ChooseNodes = Callable[[int, int], np.ndarray | None]
 
 _ADHOC_BEFORE = 8000  # Half a second of speech that still reverberates.
@@ -31,10 +31,10 @@ class Drawn:
 
     Attributes:
         scene: Where everything is.
-        speech: An excerpt for each source, as `draw` got them.
+        speech: An excerpt for each source, from `draw_speech` of `Recipe.draw`.
         noise: An excerpt of noise; None without.
-        levels_db: Level of each source against the first, [S], float32.
-        seed: Of the random part of its rendering.
+        levels_db: [S], level of each source against the first, float32.
+        seed: Seed of the random part of its rendering.
     """
 
     scene: scenes.Scene
@@ -45,15 +45,15 @@ class Drawn:
 
     @classmethod
     def from_stored(cls, example: Mapping[str, Any]) -> "Drawn":
-        """Return an example of a data set as it was drawn, but for its signals."""
-        places = (
+        """Restore the drawn example from a data set's, without its signals."""
+        geometry = (
             example[key] for key in ("room_size", "node_positions", "source_positions")
         )
         if "noise_position" not in example:
-            scene = scenes.Scene(*places)
+            scene = scenes.Scene(*geometry)
             return cls(scene, (), None, _no_levels(len(scene.source_positions)), 0)
         scene = scenes.Scene(
-            *places,
+            *geometry,
             float(example["t60"]),
             example["noise_position"],
             float(example["snr_db"]),
@@ -61,24 +61,23 @@ class Drawn:
         return cls(scene, (), None, example["levels_db"], int(example["seed"]))
 
     def at(self, nodes: np.ndarray) -> "Drawn":
-        """Return the example with some of its nodes alone, in an order."""
-        places = self.scene.node_positions[nodes]
-        scene = dataclasses.replace(self.scene, node_positions=places)
+        """Select some of the example's nodes, in the order given."""
+        positions = self.scene.node_positions[nodes]
+        scene = dataclasses.replace(self.scene, node_positions=positions)
         return dataclasses.replace(self, scene=scene)
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A recipe of simulated data.
+    """A distribution over scenes, and how their signals are rendered.
 
     Attributes:
         kind: "anechoic" (L-1) or "reverberant" (Ad-1, Ad-2).
         num_sources: Sources S.
         num_nodes: Nodes M.
         num_samples: Samples N of a segment, at 16 kHz.
-        noise: How a reverberant recipe's noise comes to the nodes, one of
-            `rooms.NOISES`.
-        rooms: Of a reverberant recipe: "random" (Ad-1, Ad-2), or one of `scenes.TWINS`.
+        noise: Reverberant: where the noise comes from, one of `rooms.NOISES`.
+        rooms: Reverberant: "random" (Ad-1, Ad-2), or one of `scenes.TWINS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -107,34 +106,34 @@ class Recipe:
         return sum(self.margins) + self.num_samples
 
     @property
-    def training_places(self) -> list[list[float]] | None:
-        """Where training sources of a twin always stand, (x, y); None of other recipes."""
-        return scenes.training_places(self.rooms) if self.in_twin else None
+    def training_positions(self) -> list[list[float]] | None:
+        """Fixed positions (x, y) of a twin's training sources; else None."""
+        return scenes.training_positions(self.rooms) if self.in_twin else None
 
     @property
     def in_twin(self) -> bool:
         """Whether the room is the twin of a real one."""
         return self.rooms in scenes.TWINS
 
-    def draw_scene(self, rng: np.random.Generator, split: str) -> scenes.Scene:
+    def draw_scene(self, rng: np.random.Generator, part: str) -> scenes.Scene:
         """Draw a scene; in training the SNR has a wider range (Sec. 3.1)."""
         if self.kind == "anechoic":
             return scenes.draw_l1(rng)
         if self.in_twin:
             return scenes.draw_twin(
-                rng, self.rooms, split, self.num_sources, num_nodes=self.num_nodes
+                rng, self.rooms, part, self.num_sources, num_nodes=self.num_nodes
             )
         return scenes.draw_adhoc(
             rng,
             self.num_sources,
-            scenes.TRAIN_SNR_DB if split == "train" else scenes.TEST_SNR_DB,
+            scenes.TRAIN_SNR_DB if part == "train" else scenes.TEST_SNR_DB,
             num_nodes=self.num_nodes,
         )
 
     def draw(
         self,
         rng: np.random.Generator,
-        split: str,
+        part: str,
         draw_speech: Callable[[np.random.Generator, Set[str]], Any],
         draw_noise: Callable[[np.random.Generator], Any] | None,
     ) -> Drawn:
@@ -145,12 +144,12 @@ class Recipe:
 
         Args:
             rng: The example's random stream.
-            split: What it is for: "train", "dev" or "test".
+            part: The corpus part it belongs to: "train", "dev" or "test".
             draw_speech: Draws an excerpt whose talker, `excerpt.utterance.talker`,
                 is not among those given.
-            draw_noise: Draws an excerpt of noise; needed by a noisy recipe alone.
+            draw_noise: Draws an excerpt of noise; needed only by a noisy recipe.
         """
-        scene = self.draw_scene(rng, split)
+        scene = self.draw_scene(rng, part)
         speech, talkers = [], set()
         for _ in range(self.num_sources):
             speech.append(draw_speech(rng, frozenset(talkers)))
@@ -169,15 +168,15 @@ class Recipe:
         self,
         speech: corpora.Corpus,
         noise: corpora.Corpus | None,
-        split: str,
+        part: str,
         rng: np.random.Generator,
     ) -> Drawn:
-        """Draw one example with excerpts of a split of corpora: see `draw`.
+        """Draw one example with excerpts from corpora: see `draw`.
 
         Args:
             speech: The speech.
-            noise: The noise; needed by a noisy recipe alone.
-            split: Which split of both.
+            noise: The noise; needed only by a noisy recipe.
+            part: Part of both corpora.
             rng: The example's random stream.
 
         Raises:
@@ -186,13 +185,13 @@ class Recipe:
         length = (self.num_samples, *self.margins)
         return self.draw(
             rng,
-            split,
-            lambda rng, talkers: speech.draw(split, rng, *length, talkers),
-            lambda rng: noise.draw_noise(split, rng, *length),
+            part,
+            lambda rng, talkers: speech.draw(part, rng, *length, talkers),
+            lambda rng: noise.draw_noise(part, rng, *length),
         )
 
     def settings(self, late: str, deterministic: bool) -> rooms_lib.RenderSettings:
-        """Return the settings of the room renderer for a reverberant recipe."""
+        """Make the renderer's settings for a reverberant recipe."""
         return rooms_lib.RenderSettings(
             num_samples=self.num_samples,
             before=self.margins[0],
@@ -202,7 +201,7 @@ class Recipe:
         )
 
     def describe(self, late: str, deterministic: bool) -> dict[str, Any]:
-        """Return what a recipe's signals depend on, for a record."""
+        """Describe all that the signals depend on, for metadata and records."""
         facts = dataclasses.asdict(self) | {"margins": list(self.margins)}
         if self.kind == "reverberant":
             facts |= dataclasses.asdict(self.settings(late, deterministic))
@@ -217,14 +216,14 @@ class Recipe:
         late: str = "thinned",
         deterministic: bool = False,
     ) -> Float[Array, "B M N"]:
-        """Return what the nodes hear.
+        """Render the signals at the nodes.
 
         Args:
             drawn: The examples.
             dry: Their dry speech; D is `num_dry`.
             noise: Their noise, of the same length.
-            late: Late field of a reverberant recipe: `rooms.RenderSettings`.
-            deterministic: Whether bits must not depend on an order of additions.
+            late: Reverberant: the late field, see `rooms.RenderSettings`.
+            deterministic: Sum so that bits do not depend on the order of additions.
         """
         batch = [example.scene for example in drawn]
         if self.kind == "anechoic":
@@ -254,18 +253,18 @@ class Recipe:
         late: str = "thinned",
         deterministic: bool = False,
     ) -> dict[str, Any]:
-        """Return a batch as networks take it: what the nodes hear, and where all is.
+        """Render a batch for networks: signals at the nodes, and all positions.
 
         Args:
             drawn: The examples.
             dry: Their dry speech; D is `num_dry`.
             noise: Their noise, of the same length.
             nodes: Numbers of the nodes to render, from 0 to M - 1; by default all.
-                These hear what they hear among all, but for the gain of the noise:
-                the SNR is that of the nodes that are rendered. Diffuse and
-                independent noise also is another part of the recording.
-            late: Late field of a reverberant recipe: `rooms.RenderSettings`.
-            deterministic: Whether bits must not depend on an order of additions.
+                Their speech is the same as among all nodes. The noise has another
+                gain, because the SNR is that of the rendered nodes; diffuse and
+                independent noise are another part of the recording, too.
+            late: Reverberant: the late field, see `rooms.RenderSettings`.
+            deterministic: Sum so that bits do not depend on the order of additions.
 
         Raises:
             rooms_lib.RenderingError: If there is no such node.
@@ -286,12 +285,12 @@ class Recipe:
     def _check_nodes(self, nodes: np.ndarray, num_examples: int) -> None:
         if len(nodes) != num_examples or not nodes.size:
             raise rooms_lib.RenderingError(
-                f"nodes have shape {nodes.shape}; it must be [{num_examples}, k], k "
-                "from 1 on"
+                f"nodes have shape {nodes.shape}; it must be [{num_examples}, k], with "
+                "k at least 1"
             )
         if nodes.min() < 0 or nodes.max() >= self.num_nodes:
             raise rooms_lib.RenderingError(
-                f"nodes are from {nodes.min()} to {nodes.max()}; there are 0 to "
+                f"nodes are {nodes.min()} to {nodes.max()}; give numbers from 0 to "
                 f"{self.num_nodes - 1}"
             )
 
@@ -300,7 +299,7 @@ class Recipe:
         dry: Float[Array | np.ndarray, "B S D"],
         levels_db: Float[np.ndarray, "B S"],
     ) -> Float[Array, "B S D"]:
-        """Return dry signals whose segments have the wanted power."""
+        """Scale dry signals so that their segments have the given levels."""
         before, _ = self.margins
         dry = jnp.asarray(dry)  # NumPy's means have other last bits.
         segment = dry[..., before : before + self.num_samples]
@@ -317,14 +316,14 @@ def _no_levels(num_sources: int) -> np.ndarray:
 def to_stored(
     signals: Float[Array, "B M N"],
 ) -> tuple[Int16[Array, "B M N"], Float[Array, " B"]]:
-    """Return signals as data sets store them, each scene with a gain, and the gains."""
+    """Convert signals to the integers that data sets store, and each scene's gain."""
     peak = jnp.abs(signals).max(axis=(1, 2))
     gain = signals_lib.PEAK / jnp.maximum(peak, 1e-9)
     return jnp.round(signals * gain[:, None, None]).astype(jnp.int16), gain
 
 
 def keys(seeds: Sequence[int]) -> Array:
-    """Return a random key for each seed of 32 bits."""
+    """Make a random key for each seed of 32 bits."""
     return jax.vmap(jax.random.key)(jnp.asarray(np.array(seeds, np.uint32)))
 
 
@@ -337,7 +336,7 @@ def _render_anechoic(dry, paths, *, before, num_samples):
 
 
 def _direct_paths(batch: Sequence[scenes.Scene]) -> anechoic.DirectPaths:
-    """Return the direct paths of several scenes, stacked."""
+    """Stack the direct paths of several scenes."""
     paths = [
         anechoic.direct_paths(scene.source_positions, scene.node_positions)
         for scene in batch

@@ -1,11 +1,11 @@
-"""Signals at the nodes of reverberant rooms, many rooms at once, in JAX.
+"""Render the signals at the nodes of reverberant rooms, many rooms at once, in JAX.
 
-Shoebox rooms by the image source method, the same on CPU, GPU and TPU: all
-pulses of all images are deposited on a grid (`gridding`), transformed, multiplied
-with the spectra of the dry signals, summed over sources and transformed back. No
-impulse response is formed unless one asks for it. Conventions are those of
-pyroomacoustics: reflections of positive gain sqrt(1 - a), amplitude 1 / r, no
-absorption by the air, omnidirectional sources and nodes, walls all alike.
+Shoebox rooms by the image source method, with one code for CPU, GPU and TPU. All pulses
+of all images are deposited on a grid (`nonuniform_fft`), transformed, multiplied with the
+spectra of the dry signals, summed over sources and transformed back. Impulse responses
+are formed only on request. Conventions are those of pyroomacoustics: reflections of
+positive gain sqrt(1 - a), amplitude 1 / r, no absorption by the air, omnidirectional
+sources and nodes, all walls alike.
 """
 
 import functools
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
 from uld_jax.simulation import image_source, nonuniform_fft
@@ -34,9 +35,9 @@ _NUM_WAVES = 64
 
 
 class _Sizes(NamedTuple):
-    """How much is computed at once, whatever the batch.
+    """Numbers computed at once, whatever the batch.
 
-    So a room's bits do not depend on the size of its batch.
+    They do not follow the batch, so that its size does not change a room's bits.
 
     Attributes:
         rooms: Rooms.
@@ -48,19 +49,19 @@ class _Sizes(NamedTuple):
 
 
 def _sizes() -> _Sizes:
-    """Choose what suits the device."""
+    """Choose the sizes that suit the device."""
     return _Sizes(1, 256) if jax.default_backend() == "cpu" else _Sizes(16, 4096)
 
 
 class Rendered(NamedTuple):
-    """What the nodes hear.
+    """The signals at the nodes of B rooms.
 
     Attributes:
         signals: [B, M, N], speech and noise, all nodes on one clock.
-        speech: Mean power of the speech over nodes and segment, [B].
-        noise: The same of the noise, before it is scaled to the SNR, [B].
-        responses: [B, S, M, R + 80] where asked for, else None. Of a path of 1 m the
-            direct sound has amplitude 1; time zero is at sample 40.
+        speech: [B], mean power of the speech over nodes and segment.
+        noise: [B], the same of the noise, before it is scaled to the SNR.
+        responses: [B, S, M, R + 80] if requested, else None. The direct sound of a
+            path of 1 m has amplitude 1; time zero is at sample 40.
     """
 
     signals: jax.Array
@@ -71,38 +72,59 @@ class Rendered(NamedTuple):
 
 def render(
     rooms: Rooms,
-    dry: Float[Array | np.ndarray, "B S D"],
+    dry: ArrayLike,
     keys: Array,
     settings: RenderSettings,
-    noise: Float[Array | np.ndarray, "_ _"] | None = None,
+    noise: ArrayLike | None = None,
 ) -> Rendered:
-    """Return what the nodes of many rooms hear of their sources and of noise.
+    """Render the signals of many rooms' sources, and of noise, at their nodes.
 
-    The same room, signals and key give the same result in a batch of any size.
+    A room, its signals and its key give the same result in a batch of any size.
 
     Args:
-        rooms: The rooms.
-        dry: Dry signals of all sources at 16 kHz, D = before + N.
-        keys: A random key for each room, [B].
+        rooms: The B rooms, with S sources and M nodes each.
+        dry: Dry signals [B, S, D] of the sources at 16 kHz, D = before + N.
+        keys: [B], a random key for each room.
         settings: How to render.
-        noise: Dry noise, [B, D]; None for none.
+        noise: Dry noise [B, D]; None for none.
+
+    Returns:
+        The signals [B, M, N], with the powers of speech and noise.
 
     Raises:
         RenderingError: If shapes do not agree, something is outside its room or
             on top of a node, not finite, or beyond what the settings allow.
         absorption.AcousticsError: If no absorption gives a room's T60.
+
+    >>> rooms = Rooms(
+    ...     size=[[6.0, 4.5, 3.0]],
+    ...     t60=[0.2],
+    ...     node_positions=[[[1.0, 1.0, 0.9], [5.0, 1.0, 0.9], [3.0, 4.0, 0.9]]],
+    ...     source_positions=[[[2.0, 3.0, 1.5]]],
+    ... )
+    >>> settings = RenderSettings(num_samples=1600, before=0, response_length=4000)
+    >>> click = np.zeros((1, 1, 1600))
+    >>> click[..., 0] = 1.0
+    >>> keys = jax.random.split(jax.random.key(0), 1)
+    >>> render(rooms, click, keys, settings).signals.shape
+    (1, 3, 1600)
     """
     arguments, sizes = _arguments(rooms, dry, keys, settings, noise)
     rendered = _render(*arguments, settings=settings, sizes=sizes)
     if jax.default_backend() == "cpu":
-        # Nor may transforms of two programs run at once: see `_after`.
+        # Transforms of two programs must not run at once, either: see `_after`.
         jax.block_until_ready(rendered)
     return rendered
 
 
 def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
-    """Return what the jitted part takes, once it is known to be right."""
+    """Check the arguments of `render`; prepare those of its jitted part."""
     rooms = Rooms(*(None if value is None else np.asarray(value) for value in rooms))
+    # Signals on a device stay there.
+    dry, noise = (
+        value if value is None or isinstance(value, jax.Array) else np.asarray(value)
+        for value in (dry, noise)
+    )
     check_rooms(rooms, dry, keys, noise, settings)
     walls = compute_walls(rooms, settings)
     sizes = _sizes()
@@ -137,7 +159,7 @@ def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
 @functools.lru_cache(maxsize=2)
 def _copies(chunk: int) -> jax.Array:
     copies = image_source.copies(LARGEST_ORDER)
-    # What fills the last chunk is of too high an order to sound.
+    # The last chunk is filled with copies of too high an order to sound.
     filling = np.full((-len(copies) % chunk, 3), LARGEST_ORDER + 1, np.int16)
     return jnp.asarray(np.concatenate([copies, filling]).T)
 
@@ -194,19 +216,19 @@ def _render_group(
     source_keys, noise_keys = jnp.moveaxis(
         jax.vmap(lambda key: jax.random.split(key, 2))(keys), 1, 0
     )
-    spoken = _dry_spectra(dry, settings)
-    room = walls, _after(spoken, nodes), sources
+    speech = _dry_spectra(dry, settings)
+    room = walls, _after(speech, nodes), sources
     if settings.late == "full":
         responses = _full_spectra(*room, copies, settings, chunk)
     else:
         responses = _thinned_spectra(source_keys, *room, settings, chunk)
-    heard = (responses * spoken[:, :, None]).sum(axis=1)
-    signals = jnp.fft.irfft(heard, num_fft)[..., segment]
+    received = (responses * speech[:, :, None]).sum(axis=1)
+    signals = jnp.fft.irfft(received, num_fft)[..., segment]
     speech_power = (signals**2).mean(axis=(1, 2))
     noise_power = jnp.zeros_like(speech_power)
     if noise is not None:
         if settings.noise != "point":
-            # Delays go round in a circle, so the noise must fill it.
+            # Delays are circular, so the noise must fill the whole transform.
             noise = jnp.pad(noise, ((0, 0), (0, num_fft - noise.shape[1])), mode="wrap")
         noise = _dry_spectra(_after(signals, noise), settings)
         nodes = _after(noise, nodes)
@@ -229,19 +251,17 @@ def _render_group(
 
 
 def _after(done: Array, array: Array) -> Array:
-    """Return an array that is not there before another one is.
-
-    Two Fourier transforms at once wait for each other forever on CPUs with jax
-    0.11.2. A barrier would be optimized away; a sum with zero times something that
-    might be NaN is not.
-    """
+    """Make an array depend on another one, so that it is computed after it."""
+    # On CPUs with jax 0.11.2, two Fourier transforms that run at once wait for each
+    # other forever. XLA would optimize a barrier away, but not the sum with zero times
+    # a value that might be NaN.
     return array + 0.0 * done.ravel()[0].real
 
 
 def _dry_spectra(dry: Float[Array, "*B D"], settings: RenderSettings):
-    """Return spectra of dry signals, high-passed with zero phase.
+    """Transform dry signals and high-pass them with zero phase.
 
-    The filter is that of a Butterworth filter of order 2 run forth and back.
+    The filter is a Butterworth filter of order 2, run forward and backward.
     """
     spectra = jnp.fft.rfft(dry, settings.num_fft)
     if not settings.highpass:
@@ -252,7 +272,7 @@ def _dry_spectra(dry: Float[Array, "*B D"], settings: RenderSettings):
 
 
 def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings, chunk: int):
-    """Return the spectra [b, S, M, F] of the thinned responses."""
+    """Compute the spectra [b, S, M, F] of the thinned responses."""
     num_sources = sources.shape[1]
     keys = jax.vmap(lambda key: jax.random.split(key, num_sources))(keys)
     thinned = functools.partial(
@@ -282,7 +302,7 @@ def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings, chun
 
 
 def _full_spectra(walls, nodes, sources, copies, settings: RenderSettings, chunk: int):
-    """Return the spectra [b, S, M, F] of the responses with all images."""
+    """Compute the spectra [b, S, M, F] of the responses with all images."""
     all_images = jax.vmap(
         jax.vmap(image_source.all_images, (None, 0, None)), (None, 0, 0)
     )
@@ -297,18 +317,15 @@ def _full_spectra(walls, nodes, sources, copies, settings: RenderSettings, chunk
 
 
 def _spectra(chunk_images, num_chunks, nodes, sources, settings: RenderSettings):
-    """Deposit all chunks of images and return the spectra [b, S, M, F].
-
-    In the grid the direct sound has amplitude 1 at every node, which makes the best
-    of int32.
-    """
+    """Deposit all chunks of images and transform them to spectra [b, S, M, F]."""
+    # In the grid the direct sound has amplitude 1 at every node, to use int32 fully.
     batch = (*sources.shape[:2], nodes.shape[1])
     offset = sources[:, :, None] - nodes[:, None]
     direct = jnp.sqrt((offset**2).sum(-1))
     last = float(settings.response_length - 1)
 
     def add(number, grid):
-        # The barrier keeps XLA from computing the images anew for every node.
+        # The barrier keeps XLA from computing the images again for every node.
         images = jax.lax.optimization_barrier(chunk_images(number))
         squared = sum(
             (images.positions[:, :, None, :, axis] - nodes[:, None, :, None, axis]) ** 2
@@ -328,7 +345,7 @@ def _spectra(chunk_images, num_chunks, nodes, sources, settings: RenderSettings)
 
 
 def _diffuse_spectra(keys, nodes, settings: RenderSettings):
-    """Return the spectra [b, M, F] of noise that comes from everywhere."""
+    """Compute the spectra [b, M, F] of the paths of diffuse or independent noise."""
     num_fft, num_nodes = settings.num_fft, nodes.shape[1]
     longest = num_fft - 2 * nonuniform_fft.LEAD - 2
     samples_per_meter = constants.SAMPLE_RATE / constants.SPEED_OF_SOUND
@@ -341,7 +358,7 @@ def _diffuse_spectra(keys, nodes, settings: RenderSettings):
         starts = jax.random.uniform(start_key, (_NUM_WAVES,))
         directions = jax.random.normal(turn_key, (_NUM_WAVES, 3))
         directions /= jnp.linalg.norm(directions, axis=-1, keepdims=True)
-        # As a sum, because accelerators round the factors of a matrix product.
+        # A sum, because accelerators round the factors of a matrix product.
         ahead = sum(nodes[:, axis, None] * directions[:, axis] for axis in range(3))
         delays = samples_per_meter * ahead
         delays -= delays.min()

@@ -1,4 +1,4 @@
-"""Rooms to be rendered, how, and whether they can be; on the host, in NumPy."""
+"""Rooms to render, the settings, and checks of both; on the host, in NumPy."""
 
 import dataclasses
 import math
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.fft
+from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import absorption as absorption_lib
 from uld_jax.acoustics import constants
@@ -16,12 +17,12 @@ from uld_jax.simulation import image_source, nonuniform_fft, scenes
 LATE_FIELDS = ("thinned", "full")
 NOISES = ("point", "diffuse", "independent")
 
-# Static shapes that suit every room and T60 of Sec. 3.1.
+# Static shapes, large enough for every room and T60 of Sec. 3.1.
 LARGEST_ORDER = 146  # Of reflections.
 NUM_EXACT = 2560  # Thinned: early images.
 NUM_CANDIDATES = 8192  # Thinned: room copies to search for early images.
 
-_LAST_RADIUS = 1.25  # Of the way sound goes in T60; -54 dB or less is later.
+_LAST_RADIUS = 1.25  # Of the distance sound travels in T60; later, -54 dB or less.
 _RINGING = 2.56  # Periods of the high-pass.
 _LEAST_DISTANCE = 1e-3  # Meters from a source to a node.
 
@@ -32,30 +33,35 @@ class RenderingError(errors.InputError):
 
 @dataclasses.dataclass(frozen=True)
 class RenderSettings:
-    """How rooms are rendered; one compilation for each value.
+    """How to render rooms; each value is compiled once.
 
-    The defaults suit every room and T60 of Sec. 3.1. The dry signals have
-    `before` + `num_samples` samples: what is said before the segment still
-    reverberates in it.
+    The defaults suit every room and T60 of Sec. 3.1. Dry signals have `before` +
+    `num_samples` samples, because speech before the segment still reverberates in it.
 
     Attributes:
         num_samples: Length N of the segment.
         before: Samples of the dry signals ahead of it.
-        late: "full": every image up to the order that T60 asks for. "thinned":
-            every early image and a random share of the late ones, in
+        late: "full": every image up to the order that T60 requires. "thinned":
+            every early image and a random share of the late ones, see
             `image_source.thinned_images`; the noise source always gets this one.
-        noise: How the noise comes to the nodes. "point": from a source in the
-            room. "diffuse": by 64 plane waves from all around, each a part of the
-            signal of its own. "independent": a part of its own at every node.
-        deterministic: Sums in int32, which are bit-identical in whatever order an
+        noise: Where the noise comes from. "point": a source in the room. "diffuse":
+            64 plane waves from all around, each another part of the noise.
+            "independent": another part of the noise at every node.
+        deterministic: Sum in int32, which gives the same bits in whatever order an
             accelerator adds. Otherwise in float32.
         responses: Also return the impulse responses.
-        highpass: Dry signals and noise lose what is below this frequency, in Hz;
-            0 for none. Their lowest frequencies would otherwise dominate the
-            reverberation, since all its pulses are positive.
-        response_length: Samples of a response; images that arrive later are left
-            out.
-        num_late: Thinned: drawn late images.
+        highpass: Remove what is below this frequency, in Hz, from dry signals and
+            noise; 0 for none. All pulses are positive, so the lowest frequencies would
+            otherwise dominate the reverberation.
+        response_length: Samples R of a response, at least T60; images that arrive
+            later are left out.
+        num_late: Thinned: number of late images drawn, a multiple of 16.
+
+    Raises:
+        RenderingError: If a value is out of its range.
+
+    >>> RenderSettings(num_samples=16_000, before=4_000).num_dry
+    20000
     """
 
     num_samples: int = 32_000
@@ -94,43 +100,53 @@ class RenderSettings:
 
     @property
     def num_fft(self) -> int:
-        """Length of the transforms: what wraps around falls before the segment."""
-        heard = self.num_samples + max(self.before, self.response_length)
+        """Length of the transforms."""
+        # Long enough that what wraps around falls before the segment.
+        received = self.num_samples + max(self.before, self.response_length)
         ringing = (
             _RINGING * constants.SAMPLE_RATE / self.highpass if self.highpass else 0
         )
-        needed = heard + 2 * nonuniform_fft.LEAD + math.ceil(ringing)
+        needed = received + 2 * nonuniform_fft.LEAD + math.ceil(ringing)
         return 2 * scipy.fft.next_fast_len((needed + 1) // 2, real=True)
 
 
 class Rooms(NamedTuple):
-    """A batch of B rooms with M nodes and S sources, in meters, on the host.
+    """A batch of B rooms with M nodes and S sources each, in meters.
 
-    Sequences are taken as arrays.
+    Takes NumPy arrays, lists and JAX arrays; the origin is a corner of the floor.
 
     Attributes:
-        size: [B, 3].
-        t60: Reverberation time by Sabine's formula, [B] in seconds; 0 for none.
+        size: [B, 3], sides along x, y, z.
+        t60: [B], reverberation time by Sabine's formula in seconds; 0 for none.
         node_positions: [B, M, 3].
         source_positions: [B, S, 3].
         noise_position: [B, 3], for a point source of noise; else None.
-        snr_db: Power of all speech over that of the noise, means over the nodes and
-            the segment, [B] in dB.
+        snr_db: [B], power of all speech over that of the noise, means over the nodes
+            and the segment, in dB; needed with noise.
+
+    >>> rooms = Rooms(
+    ...     size=[[6.0, 4.5, 3.0]],
+    ...     t60=[0.5],
+    ...     node_positions=[[[1.0, 1.0, 0.9], [5.0, 4.0, 0.9]]],
+    ...     source_positions=[[[2.0, 3.0, 1.5]]],
+    ... )
+    >>> rooms.t60
+    [0.5]
     """
 
-    size: np.ndarray
-    t60: np.ndarray
-    node_positions: np.ndarray
-    source_positions: np.ndarray
-    noise_position: np.ndarray | None = None
-    snr_db: np.ndarray | None = None
+    size: ArrayLike
+    t60: ArrayLike
+    node_positions: ArrayLike
+    source_positions: ArrayLike
+    noise_position: ArrayLike | None = None
+    snr_db: ArrayLike | None = None
 
     @classmethod
     def of(cls, batch: Sequence[scenes.Scene]) -> "Rooms":
-        """Return the rooms of scenes with equal numbers of nodes and sources.
+        """Stack scenes with equal numbers of nodes and sources.
 
         Raises:
-            RenderingError: If there are none or their numbers differ.
+            RenderingError: If there are no scenes, or their numbers differ.
         """
         if not batch:
             raise RenderingError("no scenes to render")
@@ -138,7 +154,8 @@ class Rooms(NamedTuple):
             counts = {len(getattr(scene, name)) for scene in batch}
             if len(counts) > 1:
                 raise RenderingError(
-                    f"scenes of one batch have {sorted(counts)} {name}; they must agree"
+                    f"scenes have {sorted(counts)} {name}; give the same number in all "
+                    "scenes of a batch"
                 )
         noisy = all(scene.noise_position is not None for scene in batch)
         return cls(
@@ -154,12 +171,11 @@ class Rooms(NamedTuple):
 
 
 def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
-    """Return what the images of rooms depend on, [B] or [B, 3] each.
+    """Compute what the images of rooms depend on, [B] or [B, 3] each.
 
     Raises:
-        absorption[some] = absorption_lib.sabine_absorption(size[some], t60[some])
-        order[some] = absorption_lib.image_order(size[some], t60[some])
-    if settings.late == "full" and order.max() > LARGEST_ORDER:
+        RenderingError: If the rooms need more images than there may be.
+        absorption.AcousticsError: If no absorption gives a room's T60.
     """
     size = np.asarray(rooms.size, np.float64)
     t60 = np.asarray(rooms.t60, np.float64)
@@ -171,17 +187,17 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
         worst = order.argmax()
         raise RenderingError(
             f"T60 {t60[worst]:.3g} s in a room of {size[worst].round(3).tolist()} m "
-            f"needs images up to order {order[worst]}; at most {LARGEST_ORDER} are "
-            "possible: lower the T60"
+            f"needs images up to order {order[worst]}, more than {LARGEST_ORDER}; "
+            'lower the T60, or use late="thinned"'
         )
     if (long := t60 * constants.SAMPLE_RATE > settings.response_length).any():
         raise RenderingError(
-            f"T60 {t60[long.argmax()]:.3g} s is longer than the responses, which end "
-            f"after response_length = {settings.response_length} samples"
+            f"T60 {t60[long.argmax()]:.3g} s is longer than the responses of "
+            f"{settings.response_length} samples at 16 kHz; raise response_length"
         )
     last = _LAST_RADIUS * t60 * constants.SPEED_OF_SOUND
     first, exact = image_source.thinning(size, np.maximum(last, 1.0), settings.num_late)
-    # The direct sound alone.
+    # Without reflections there is the direct sound alone.
     first, exact = (
         np.where(some, r, np.linalg.norm(size, axis=-1)) for r in (first, exact)
     )
@@ -193,8 +209,9 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     ):
         if thinned and needed > most:
             raise RenderingError(
-                f"the early sound of these rooms needs {needed} {name}; a thinned field "
-                f'has at most {most}: use late="full", and no noise from a point'
+                f"the early sound of these rooms needs {needed} {name}, and a thinned "
+                f'field has at most {most}; use smaller rooms, or late="full" without '
+                "noise from a point"
             )
     floats = (size, np.sqrt(1 - absorption), exact, first, last)
     size, reflection, exact, first, last = (a.astype(np.float32) for a in floats)
@@ -206,10 +223,10 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
 def check_rooms(
     rooms: Rooms, dry: Any, keys: Any, noise: Any, settings: RenderSettings
 ) -> None:
-    """Raise unless everything has the right shape and is where it can be.
+    """Check shapes, and that everything is finite and inside its room.
 
     Raises:
-        RenderingError: With the first thing that is wrong, and where.
+        RenderingError: With the first value that is wrong, and where it is.
     """
     _check_shapes(rooms, dry, keys, noise, settings)
     positions = {"nodes": rooms.node_positions, "sources": rooms.source_positions}
@@ -218,7 +235,7 @@ def check_rooms(
         values["snr_db"] = rooms.snr_db
         if settings.noise == "point":
             positions["noise"] = rooms.noise_position[:, None]
-    # Signals on a device are not waited for.
+    # Only signals on the host: checking those on a device would wait for it.
     signals = {"dry": dry, "noise": noise}
     values |= {k: v for k, v in signals.items() if isinstance(v, np.ndarray)}
     for name, value in {**values, **positions}.items():
@@ -249,7 +266,7 @@ def check_rooms(
 
 
 def _check_shapes(rooms: Rooms, dry, keys, noise, settings: RenderSettings) -> None:
-    """Raise unless all shapes agree."""
+    """Check that all shapes agree."""
     for name in ("node_positions", "source_positions"):
         shape = np.shape(getattr(rooms, name))
         if len(shape) != 3 or shape[2] != 3 or not shape[1]:
@@ -258,9 +275,9 @@ def _check_shapes(rooms: Rooms, dry, keys, noise, settings: RenderSettings) -> N
             )
     num_rooms, num_sources, _ = np.shape(rooms.source_positions)
     if not num_rooms:
-        raise RenderingError("an empty batch of rooms")
+        raise RenderingError("the batch has no rooms; give at least one")
     if noise is not None and rooms.snr_db is None:
-        raise RenderingError("noise is given without snr_db")
+        raise RenderingError("noise is given without snr_db; give both")
     if noise is not None and settings.noise == "point" and rooms.noise_position is None:
         raise RenderingError("noise from a point needs noise_position")
     wanted = {

@@ -20,15 +20,15 @@ L1_NODES_PER_ARRAY = 4
 ADHOC_SIDES = (4.0, 10.0)
 ADHOC_T60 = (0.2, 1.2)
 ADHOC_NODES = 30
-ADHOC_CELLS = 16  # Per axis, to keep what is placed apart.
-MOST_PLACES = 64  # That are told one by one.
-LEVEL_RANGE_DB = 2.5  # Of a second talker against the first (PROTOCOL 7).
+ADHOC_CELLS = 16  # Per axis; nodes, sources and noise have one each.
+MOST_POSITIONS = 64  # More training positions than these are not listed.
+LEVEL_RANGE_DB = 2.5  # Of a second talker against the first.
 TRAIN_SNR_DB = (0.0, 50.0)
-TEST_SNR_DB = (10.0, 20.0)  # Of validation, too.
+TEST_SNR_DB = (10.0, 20.0)  # Also of validation.
 
 TWIN_SNR_DB = (30.0, 50.0)
-# Layout of the nodes and places of the sources of each split: of which part of
-# Libri-adhoc40, or anywhere on the floor.
+# By part: the layout of the nodes and the positions of the sources, each taken from a
+# part of Libri-adhoc40; sources may also be anywhere on the floor.
 ANYWHERE = "anywhere"
 TWINS = {
     "twin": {
@@ -55,15 +55,16 @@ class SceneError(errors.InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """Where everything is and how it sounds; all in float32 as it is stored.
+    """Positions and acoustics of one example, in float32 as they are stored.
 
     Attributes:
-        room_size: [3], sides along x, y, z, in meters.
-        node_positions: [M, 3], in meters.
-        source_positions: [S, 3], in meters.
+        room_size: [3], sides along x, y, z in meters.
+        node_positions: [M, 3] in meters.
+        source_positions: [S, 3] in meters.
         t60: Reverberation time in seconds; 0 without reflections.
-        noise_position: [3], of the point source of noise, in meters; None without.
-        snr_db: Level of the speech above the noise at the nodes; infinite without.
+        noise_position: [3], of the noise's point source in meters; None without noise.
+        snr_db: Level of the speech above the noise at the nodes; infinite without
+            noise.
     """
 
     room_size: np.ndarray
@@ -85,14 +86,14 @@ class Scene:
 def linear_array(
     center: tuple[float, float], axis: int, num_nodes: int, spacing: float
 ) -> np.ndarray:
-    """Return the positions [M, 3] of a line of nodes along axis 0 (x) or 1 (y)."""
+    """Place M nodes [M, 3] on a line along axis 0 (x) or 1 (y)."""
     positions = np.tile([*center, NODE_HEIGHT], (num_nodes, 1))
     positions[:, axis] += (np.arange(num_nodes) - (num_nodes - 1) / 2) * spacing
     return positions
 
 
 def l1_nodes() -> np.ndarray:
-    """Return the 8 node positions [8, 3] of L-1: left wall first, then bottom.
+    """Place the 8 nodes [8, 3] of L-1: left wall first, then bottom.
 
     The paper does not say where the two arrays are; we put them 0.1 m from the
     middle of the left (x = 0) and the bottom (y = 0) wall, spaced by 0.08 m.
@@ -131,26 +132,25 @@ def draw_adhoc(
 ) -> Scene:
     """Draw a scene of Ad-1 (one source) or Ad-2 (two): Sec. 3.1.
 
-    Each node, each source and the noise have a cell of their own, of 16 x 16 over
-    the floor. The paper does not say where in it they are; we draw the place
-    uniformly, the only choice that gives the quantization errors of Tables 2 and 3.
-    So neighbors can be close; their heights keep a source 0.05 m from any node.
-    The paper does not say where its noise comes from; we take one point, at the
-    sources' height.
+    Each node, each source and the noise have a cell of their own, of 16 x 16 over the
+    floor. The paper does not say where in its cell each one is; we draw a uniform
+    position, the only choice that gives the quantization errors of Tables 2 and 3. So
+    neighbors can be close; their heights keep a source 0.05 m from any node. The paper
+    does not say where its noise comes from; we take one point, at the sources' height.
 
     Args:
         rng: The scene's random stream.
-        num_sources: How many sources S.
+        num_sources: Number of sources S.
         snr_range: Least and largest SNR, in dB.
-        num_nodes: How many nodes M.
+        num_nodes: Number of nodes M.
 
     Raises:
         SceneError: If there are fewer cells than nodes, sources and noise, or no
-            node or source, or the range of the SNR is none.
+            node or source, or the SNR range is not finite and ordered.
     """
     least, largest = snr_range
     if not -math.inf < least <= largest < math.inf:
-        raise SceneError(f"SNR range {snr_range} is not (least, largest) in dB")
+        raise SceneError(f"snr_range is {snr_range}; give (least, largest) in dB")
     num_placed = num_nodes + num_sources + 1
     if num_nodes < 1 or num_sources < 1 or num_placed > ADHOC_CELLS**2:
         raise SceneError(
@@ -164,8 +164,8 @@ def draw_adhoc(
     cells = rng.choice(ADHOC_CELLS**2, size=num_placed, replace=False)
     positions = np.empty((num_placed, 3))
     corners = np.stack(np.divmod(cells, ADHOC_CELLS), axis=-1)
-    places = (corners + rng.uniform(size=corners.shape)) / ADHOC_CELLS
-    positions[:, :2] = places * sides
+    relative = (corners + rng.uniform(size=corners.shape)) / ADHOC_CELLS
+    positions[:, :2] = relative * sides
     positions[:num_nodes, 2] = NODE_HEIGHT
     positions[num_nodes:, 2] = SOURCE_HEIGHT
     return Scene(
@@ -181,47 +181,47 @@ def draw_adhoc(
 def draw_twin(
     rng: np.random.Generator,
     rooms: str,
-    split: str,
+    part: str,
     num_sources: int,
     *,
     num_nodes: int = ADHOC_NODES,
 ) -> Scene:
-    """Draw a scene of the twin of the room of Libri-adhoc40 (Sec. 3.1, Ad-r1, Ad-r2).
+    """Draw a scene in the simulated twin of Libri-adhoc40's room (Sec. 3.1, Ad-r1, Ad-r2).
 
-    Its size, T60, nodes and loudspeaker positions are the real ones: some of the 40
-    nodes, and sources at different positions of the same part. The paper does not say
-    how little noise "negligible" is; we take 30 to 50 dB below the speech, from one
-    point anywhere at the sources' height.
+    Room, T60, node and loudspeaker positions are the real ones: some of the 40 nodes,
+    and sources at different positions of the same part. The paper does not say how
+    little noise "negligible" is; we take 30 to 50 dB below the speech, from one point
+    anywhere at the sources' height.
 
     Args:
         rng: The scene's random stream.
-        rooms: Which positions are trained on, a key of `TWINS`.
-        split: "train", "dev" or "test".
-        num_sources: How many sources S.
-        num_nodes: How many nodes M.
+        rooms: A key of `TWINS`; chooses the positions trained on.
+        part: "train", "dev" or "test".
+        num_sources: Number of sources S.
+        num_nodes: Number of nodes M.
 
     Raises:
         SceneError: If there are fewer nodes or positions.
     """
-    layout, places = TWINS[rooms][split]
-    part = libri_adhoc40.part(layout)
-    if not 1 <= num_nodes <= len(part.nodes):
-        raise SceneError(f"{num_nodes} nodes of a layout that has {len(part.nodes)}")
+    layout, positions = TWINS[rooms][part]
+    all_nodes = libri_adhoc40.part(layout).nodes
+    if not 1 <= num_nodes <= len(all_nodes):
+        raise SceneError(f"num_nodes is {num_nodes}; give 1 to {len(all_nodes)}")
     room_size, snr_db = libri_adhoc40.room_size(), rng.uniform(*TWIN_SNR_DB)
-    nodes = rng.choice(len(part.nodes), size=num_nodes, replace=False)
+    nodes = rng.choice(len(all_nodes), size=num_nodes, replace=False)
     floor = [*room_size[:2], 0.0]
     noise_position = rng.uniform(size=3) * floor + [0.0, 0.0, SOURCE_HEIGHT]
-    if places == ANYWHERE:
+    if positions == ANYWHERE:
         sources = rng.uniform(size=(num_sources, 3)) * floor
         sources[:, 2] = SOURCE_HEIGHT
     else:
-        known = np.stack(list(libri_adhoc40.part(places).positions.values()))
+        known = np.stack(list(libri_adhoc40.part(positions).positions.values()))
         if not 1 <= num_sources <= len(known):
-            raise SceneError(f"{num_sources} sources at {len(known)} positions")
+            raise SceneError(f"num_sources is {num_sources}; give 1 to {len(known)}")
         sources = known[rng.choice(len(known), size=num_sources, replace=False)]
     return Scene(
         room_size=room_size,
-        node_positions=part.nodes[nodes],
+        node_positions=all_nodes[nodes],
         source_positions=sources,
         t60=libri_adhoc40.t60(),
         noise_position=noise_position,
@@ -229,12 +229,9 @@ def draw_twin(
     )
 
 
-def training_places(rooms: str) -> list[list[float]]:
-    """Return the places [(x, y)] that training sources of a twin always stand at.
-
-    None of them where they stand anywhere.
-    """
-    _, places = TWINS[rooms]["train"]
-    if places == ANYWHERE:
+def training_positions(rooms: str) -> list[list[float]]:
+    """List the fixed positions [(x, y)] of a twin's training sources; none if anywhere."""
+    _, positions = TWINS[rooms]["train"]
+    if positions == ANYWHERE:
         return []
-    return libri_adhoc40.part(places).places
+    return libri_adhoc40.part(positions).floor_positions
