@@ -14,7 +14,7 @@ from flax import nnx
 from whole_runs import FRESH, flags_of, run
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import sources
+from uld_jax.datasets import prepare
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import errors
@@ -80,7 +80,7 @@ def compact_flags(tmp_path_factory):
             "train.batch_size": 2,
         },
     )
-    sources.ensure_prepared(config, processes=1)
+    prepare.ensure_prepared(config, processes=1)
     return lambda workdir: flags_of(
         data_dir,
         workdir,

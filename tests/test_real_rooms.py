@@ -11,7 +11,7 @@ from whole_runs import run
 
 from uld_jax import config as config_lib
 from uld_jax.audio import libri_adhoc40_files, session_tables
-from uld_jax.datasets import files, perturbations, prepare, sources
+from uld_jax.datasets import files, perturbations, prepare
 from uld_jax.report import groups
 from uld_jax.storage import records
 from uld_jax.training import initialization, train
@@ -54,13 +54,13 @@ def pretrained(data_dir, tmp_path_factory):
     """Return the folder of a network trained on tiny random rooms."""
     workdir = tmp_path_factory.mktemp("runs") / "ad1"
     config = settled(ad1.get_config("tiny"), data_dir)
-    sources.ensure_prepared(config, processes=1)
+    prepare.ensure_prepared(config, processes=1)
     train.train_and_evaluate(config, workdir)
     return workdir
 
 
 def complete(config, workdir):
-    sources.ensure_prepared(config, processes=1)
+    prepare.ensure_prepared(config, processes=1)
     return train.train_and_evaluate(config, workdir)
 
 
@@ -95,10 +95,10 @@ def test_a_network_is_tested_on_the_test_part_alone(
     )
     elsewhere = config_lib.ConfigDict(elsewhere)
     elsewhere.data.recordings = ""
-    assert sources.ensure_prepared(elsewhere).name == "1.0.0"
+    assert prepare.ensure_prepared(elsewhere).name == "1.0.0"
     elsewhere.data.recordings = "other"
     with pytest.raises(files.DatasetError, match="recordings 'corpus', not"):
-        sources.ensure_prepared(elsewhere)
+        prepare.ensure_prepared(elsewhere)
 
 
 def test_a_network_is_fine_tuned_at_the_dev_positions_on_two_sources(
@@ -228,7 +228,7 @@ def test_what_cannot_be_prepared_is_refused_before_any_work(
 ):
     config = settled(config, tmp_path / "ds", **overrides)
     with pytest.raises(error, match=message):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)
     assert not (tmp_path / "ds").exists()
 
 
@@ -250,7 +250,7 @@ def test_what_training_would_refuse_is_refused_before_any_work(archives, tmp_pat
             ad_r1.get_config("dev"), tmp_path / "ds", **recordings | overrides
         )
         with pytest.raises(error, match=message):
-            sources.ensure_prepared(config, splits=("train", "validation", "test"))
+            prepare.ensure_prepared(config, splits=("train", "validation", "test"))
     assert not (tmp_path / "ds").exists()
 
 
@@ -264,7 +264,9 @@ def test_data_sets_of_one_test_part_share_a_table(archives, pretrained, tmp_path
             pretrained if size == "test" else None,
             **{"data.recordings": str(archives), "train.epochs": int(size == "dev")},
         )
-        make_builder, _ = prepare._recorded(config, prepare.find(config.data.name))
+        make_builder, _ = prepare._recorded(
+            config, prepare.find_builder(config.data.name)
+        )
         builder = make_builder()
         run = {
             "data": {"name": config.data.name, "sizes": {"test": 5}}
@@ -284,7 +286,7 @@ def test_a_missing_split_is_named_before_any_work(session, tmp_path):
     with pytest.raises(
         files.DatasetError, match="would have no split 'validation', only tr"
     ):
-        sources.ensure_prepared(config, splits=("train", "validation", "test"))
+        prepare.ensure_prepared(config, splits=("train", "validation", "test"))
     assert not (tmp_path / "ds").exists()
 
 
@@ -295,15 +297,15 @@ def test_a_session_that_was_corrected_is_not_mistaken_for_the_old_one(
     config = settled(
         own.get_config("tiny"), tmp_path / "ds", **{"data.recordings": str(folder)}
     )
-    path = sources.ensure_prepared(config, processes=1)
-    assert sources.ensure_prepared(config, allowed=False) == path
+    path = prepare.ensure_prepared(config, processes=1)
+    assert prepare.ensure_prepared(config, allowed=False) == path
     made_sessions.replace(folder / "nodes.csv", "2.25", "2.35")
     with pytest.raises(files.DatasetError, match=r"has changed since .* anew"):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)
 
 
 def test_every_size_of_the_experiments_names_a_data_set():
-    names = set(prepare.known())
+    names = set(prepare.builders_by_name())
     sizes = [*ad_r1.DATA]
     sizes += [f"{kind}_{end}" for kind in sizes for end in ("reduced", "tiny")]
     for size in sizes:
@@ -322,8 +324,8 @@ def test_every_size_of_the_experiments_names_a_data_set():
 
 def test_the_number_of_sources_is_known_before_the_work(tmp_path):
     for name, number in (("ad_r1_dev", 1), ("ad_r2", 2)):
-        maker = prepare.find(f"libri_adhoc40/{name}:1.0.0")
+        maker = prepare.find_builder(f"libri_adhoc40/{name}:1.0.0")
         assert maker.num_sources == number
     config = settled(ad_r2.get_config("twin"), tmp_path)
-    assert sources.planned_sources(config) == 2
-    assert prepare.find("sessions/my_lab:1.0.0").num_sources is None
+    assert prepare.planned_sources(config) == 2
+    assert prepare.find_builder("sessions/my_lab:1.0.0").num_sources is None

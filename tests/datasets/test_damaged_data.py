@@ -177,7 +177,7 @@ def test_a_changed_description_is_told_whatever_bit_it_is(path, name):
         with pytest.raises(files.DatasetError, match="prepare it anew"):
             pipeline.Split(path, "test")
         with pytest.raises(files.DatasetError, match=name):
-            pipeline.describe(path)
+            files.describe(path)
 
 
 @pytest.mark.parametrize("name", DESCRIPTIONS[:3])

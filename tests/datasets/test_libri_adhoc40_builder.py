@@ -374,7 +374,7 @@ def test_training_reads_what_was_prepared(prepared, folders):
         examples(folders["flat"], "ad_r2_dev")["validation"]
     ):
         np.testing.assert_array_equal(arrays["audio"][index], example["audio"])
-    described = pipeline.describe(prepared)
+    described = files.describe(prepared)
     assert described["seed"] == 2024
     assert described["sample_rate"] == 16_000
     assert described["room"] == "libri_adhoc40"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader, perturbations, sources
+from uld_jax.datasets import loader, perturbations, prepare
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def open_data(data_dir, source, seed=0):
         }
     )
     config = config_lib.resolve(config)
-    sources.ensure_prepared(config, processes=1)
+    prepare.ensure_prepared(config, processes=1)
     data = loader.RunData(config)
     data.load()
     return data

@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from conftest import tiny_config
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import files, pipeline, sources
+from uld_jax.datasets import files, pipeline, prepare, sources
 from uld_jax.runtime import errors
 from uld_jax.storage.dataset_names import DatasetName
 from uld_jax.training import train
@@ -26,7 +26,7 @@ def rooms_dir(tmp_path_factory):
     """Return a folder in which the held-out splits of a tiny Ad-1 were prepared."""
     data_dir = tmp_path_factory.mktemp("rooms")
     config = tiny_config(data_dir, **ROOMS, **{"data.source": "fresh"})
-    path = sources.ensure_prepared(config, processes=1)
+    path = prepare.ensure_prepared(config, processes=1)
     assert path == data_dir / "simulated" / "ad1_tiny_held_out" / "1.0.0"
     return data_dir
 
@@ -36,13 +36,13 @@ def fresh_rooms(rooms_dir, **changes):
 
 
 def test_held_out_rooms_are_made_as_the_flags_say(rooms_dir):
-    path = sources.prepared_path(fresh_rooms(rooms_dir))
+    path = prepare.dataset_path(fresh_rooms(rooms_dir))
     metadata = tfds.builder_from_directory(path).info.metadata
     assert metadata["noise"]["name"] == "builtin"
     assert metadata["engine"] == "jax"
     assert metadata["law"]["noise"] == "point"
     assert metadata["law"]["num_nodes"] == 4
-    assert sources.ensure_prepared(fresh_rooms(rooms_dir), allowed=False) == path
+    assert prepare.ensure_prepared(fresh_rooms(rooms_dir), allowed=False) == path
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_held_out_rooms_are_made_as_the_flags_say(rooms_dir):
 )
 def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message):
     with pytest.raises(files.DatasetError, match=message):
-        sources.ensure_prepared(fresh_rooms(rooms_dir, **{key: value}))
+        prepare.ensure_prepared(fresh_rooms(rooms_dir, **{key: value}))
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_rooms_prepared_by_other_settings_are_refused(
 ):
     shutil.copytree(rooms_dir, tmp_path, dirs_exist_ok=True)
     config = fresh_rooms(tmp_path)
-    file = sources.prepared_path(config) / "metadata.json"
+    file = prepare.dataset_path(config) / "metadata.json"
     stored = json.loads(file.read_text())
     file.write_text(json.dumps(stored | change))
     files.write_sums(file.parent)
     with pytest.raises(files.DatasetError, match=message):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)
 
 
 def test_a_data_set_of_an_unknown_builder_is_used_as_it_is(rooms_dir, tmp_path):
@@ -94,7 +94,7 @@ def test_a_data_set_of_an_unknown_builder_is_used_as_it_is(rooms_dir, tmp_path):
     )
     changes = {"data.name": "simulated/ad9:1.0.0", "data.source": "fresh"}
     config = tiny_config(tmp_path, **ROOMS | changes)
-    assert sources.ensure_prepared(config) == place / "ad9_held_out" / "1.0.0"
+    assert prepare.ensure_prepared(config) == place / "ad9_held_out" / "1.0.0"
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def assert_refused(config, tmp_path, message):
     """Neither preparing nor training does anything; training says why."""
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(errors.InputError, match=message):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)
         train.train_and_evaluate(config, tmp_path / "run")
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -144,7 +144,7 @@ def test_any_data_set_of_another_sample_rate_is_refused(own, tmp_path, name):
 
 def test_an_unknown_builder_need_not_say_its_sample_rate(own):
     config = own("metadata.json", lambda stored: stored.pop("sample_rate"))
-    path = sources.ensure_prepared(config)
+    path = prepare.ensure_prepared(config)
     assert len(pipeline.Split(path, "train").load()["audio"]) == 48
 
 
@@ -233,8 +233,8 @@ def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, caps
     config = tiny_config(tmp_path, **ROOMS, **{"data.source": "compact"})
     message = "ad1_tiny_compact.* is not there; prepare it"
     with pytest.raises(files.DatasetError, match=message):
-        sources.ensure_prepared(config, allowed=False)
-    path = sources.ensure_prepared(config, processes=1)
+        prepare.ensure_prepared(config, allowed=False)
+    path = prepare.ensure_prepared(config, processes=1)
     assert path == tmp_path / "simulated" / "ad1_tiny_compact" / "1.0.0"
     stored = sum(file.stat().st_size for file in path.iterdir())
     said = capsys.readouterr().out
@@ -244,7 +244,7 @@ def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, caps
     other = tiny_config(
         tmp_path, **ROOMS, **{"data.source": "compact", "data.noise_field": "diffuse"}
     )
-    assert sources.ensure_prepared(other, allowed=False) == path
+    assert prepare.ensure_prepared(other, allowed=False) == path
     facts = sources.describe(other)
     assert facts["rendering"]["law"]["noise"] == "diffuse"
     assert "noise" not in facts["law"]
@@ -257,8 +257,8 @@ def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, caps
 
 def test_fresh_rooms_take_the_whole_data_set_where_it_is(tiny_data_dir):
     config = tiny_config(tiny_data_dir, **{"data.source": "fresh"})
-    path = DatasetName.parse("simulated/l1_tiny:1.0.0").folder(tiny_data_dir)
-    assert sources.prepared_path(config) == path
+    path = pipeline.dataset_path("simulated/l1_tiny:1.0.0", tiny_data_dir)
+    assert prepare.dataset_path(config) == path
 
 
 def test_fresh_rooms_of_an_experiment(rooms_dir):
@@ -273,7 +273,7 @@ def test_fresh_rooms_of_an_experiment(rooms_dir):
 def test_an_epoch_has_at_least_a_batch(tmp_path):
     config = tiny_config(tmp_path, **{"data.source": "fresh", "train.batch_size": 64})
     with pytest.raises(files.DatasetError, match="has 48 fresh examples"):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)
     assert not list(tmp_path.iterdir())
 
 
@@ -286,7 +286,7 @@ def test_a_missing_simulator_is_told_before_the_work(tmp_path, monkeypatch):
     )
     config = tiny_config(tmp_path, **ROOMS, **{"data.engine": "pyroomacoustics"})
     with pytest.raises(files.DatasetError, match=r"uld-jax\[data\]"):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)
     assert not list(tmp_path.iterdir())
 
 
@@ -301,4 +301,4 @@ def test_a_missing_simulator_is_told_before_the_work(tmp_path, monkeypatch):
 def test_other_names_are_refused_with_the_known_ones(tmp_path, name):
     config = tiny_config(tmp_path, **{"data.name": name})
     with pytest.raises(files.DatasetError, match="there are simulated/l1:1"):
-        sources.ensure_prepared(config)
+        prepare.ensure_prepared(config)

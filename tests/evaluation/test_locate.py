@@ -18,7 +18,7 @@ from whole_runs import run as run_command
 from uld_jax import config as config_lib
 from uld_jax.audio import sessions
 from uld_jax.cli import locate
-from uld_jax.datasets import sources
+from uld_jax.datasets import prepare
 from uld_jax.evaluation import locate as locate_lib
 from uld_jax.evaluation import predict
 from uld_jax.labels import schemes
@@ -114,7 +114,7 @@ def test_a_network_finds_what_a_test_on_the_data_set_finds(
     of_session = {"data.name": "sessions/lab:1.0.0", "data.recordings": str(lab)}
     of_session |= {"data.dir": str(tmp_path / "datasets"), "train.epochs": 0}
     config = initialization.settle(settings(**of_session), str(network))
-    sources.ensure_prepared(config, processes=1)
+    prepare.ensure_prepared(config, processes=1)
     train.train_and_evaluate(config, tmp_path / "tested")
     with np.load(tmp_path / "tested" / records.PREDICTIONS_FILE) as stored:
         expected, places = stored["predicted"][:, 0], stored["positions"][:, 0]

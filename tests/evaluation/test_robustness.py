@@ -10,7 +10,7 @@ import pytest
 import whole_runs
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader, pipeline, sources
+from uld_jax.datasets import loader, pipeline, prepare
 from uld_jax.evaluation import predict, robustness
 from uld_jax.storage import records
 from uld_jax.training import train
@@ -37,7 +37,7 @@ def config(tmp_path_factory):
         }
     )
     config = config_lib.resolve(config)
-    sources.ensure_prepared(config, processes=1)
+    prepare.ensure_prepared(config, processes=1)
     return config
 
 

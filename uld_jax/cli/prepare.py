@@ -31,12 +31,12 @@ TAKES_PATHS = False
 def main(values, _) -> None:
     """Prepare the data set of the configuration."""
     from uld_jax import config as config_lib
-    from uld_jax.datasets import sources
+    from uld_jax.datasets import prepare
 
     config = config_lib.resolve(values.config)
     if values.beam_options and not values.beam:
         raise errors.InputError("--beam_options is for --beam, which is not given")
-    path = sources.ensure_prepared(
+    path = prepare.ensure_prepared(
         config,
         processes=values.processes,
         beam_options=values.beam_options if values.beam else None,

@@ -24,7 +24,7 @@ TAKES_PATHS = False
 def main(values, _) -> None:
     """Test the runs under the conditions that they lack."""
     from uld_jax import config as config_lib
-    from uld_jax.datasets import loader, sources
+    from uld_jax.datasets import loader, prepare
     from uld_jax.evaluation import robustness
     from uld_jax.runtime import jax_setup
     from uld_jax.storage import records
@@ -34,7 +34,7 @@ def main(values, _) -> None:
     runs, _ = records.read_finished([pathlib.Path(values.workdir).expanduser()])
     for run in runs:
         robustness.check_name(run, config)
-    sources.ensure_prepared(config, allowed=values.prepare)
+    prepare.ensure_prepared(config, allowed=values.prepare)
     data = loader.RunData(config, splits=("test",))
     data.load()
     size = len(data.held_out["test"])

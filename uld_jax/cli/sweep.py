@@ -61,7 +61,7 @@ def main(values, _) -> None:
     from ml_collections import config_flags
 
     from uld_jax import config as config_lib
-    from uld_jax.datasets import loader, sources
+    from uld_jax.datasets import loader, prepare
     from uld_jax.storage import run_folder
     from uld_jax.training import sweep, workers
 
@@ -86,7 +86,7 @@ def main(values, _) -> None:
         deadline = time.monotonic() + 60 * values.minutes
     config = config_lib.resolve(values.config)
     splits = loader.needed_splits(config)
-    sources.ensure_prepared(config, allowed=values.prepare, splits=splits)
+    prepare.ensure_prepared(config, allowed=values.prepare, splits=splits)
     words = [f"--{name}" for name in ("debug_nans", "profile") if values[name].value]
     shared = sweep.runs_for_workers(base, runs, experiment, given, words)
     workers.report(workers.work_off(shared, deadline, values.wait))

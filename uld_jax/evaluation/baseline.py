@@ -10,7 +10,8 @@ import pathlib
 import time
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader, pipeline, sources
+from uld_jax.datasets import loader, pipeline
+from uld_jax.datasets import prepare as prepare_lib
 from uld_jax.evaluation import evaluate, metrics, predict, seen_positions
 from uld_jax.runtime import devices, progress
 from uld_jax.storage import environment
@@ -98,7 +99,7 @@ def prepare_and_test(
         The record.
     """
     RunFolder(workdir).check(settings_of(config, method))
-    if num_sources := sources.planned_sources(config):
+    if num_sources := prepare_lib.planned_sources(config):
         predict.method_predictor(method, num_sources)
-    sources.ensure_prepared(config, allowed=prepare, splits=("test",))
+    prepare_lib.ensure_prepared(config, allowed=prepare, splits=("test",))
     return test_baseline(config, method, workdir)

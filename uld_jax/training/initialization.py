@@ -128,7 +128,7 @@ def _check_same_network(run: dict, config) -> None:
         flat = settings_lib.identity(chosen) | {"number of sources": num_sources}
         return {key: value for key, value in flat.items() if key not in _FREE}
 
-    maker = prepare.known().get(config.data.name)
+    maker = prepare.builders_by_name().get(config.data.name)
     wanted = maker.num_sources if maker else None
     had = run["data"].get("law", {}).get("num_sources", wanted)
     old = parts(run["settings"], had)
