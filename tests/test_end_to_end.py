@@ -14,12 +14,11 @@ from flax import nnx
 from whole_runs import FRESH, flags_of, run
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import prepare
+from uld_jax.datasets import prepare, splits
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.runtime import errors
 from uld_jax.storage import atomic, run_folder
-from uld_jax.storage.dataset_names import DatasetName
 from uld_jax.storage.run_folder import RunFolder
 from uld_jax.training import step as step_lib
 from uld_jax.training import train
@@ -266,8 +265,8 @@ def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
 
     config = tiny_config(tiny_data_dir, **{"label.scheme": scheme})
     label = schemes.Label(scheme, config.label.resolution)
-    path = DatasetName.parse(config.data.name).folder(config.data.dir)
-    data = pipeline.DeviceData(pipeline.Split(path, "train"))
+    path = prepare.dataset_path(config)
+    data = pipeline.DeviceData(splits.Split(path, "train"))
     batch = next(data.batches(pipeline.in_order(48, 8)))
     model = build.for_label(dict(config.model), label, 8, 1, seed=0)
     rate = 1e-3

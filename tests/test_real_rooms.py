@@ -189,7 +189,7 @@ def test_a_network_is_tested_and_tuned_on_recordings_of_ones_own(
             ad_r1.get_config("test"),
             {"data.recordings": ""},
             files.DatasetError,
-            "say where they are with --config.data.recordings=FOLDER",
+            "pass their folder with --config.data.recordings=FOLDER",
         ),
         (
             ad_r1.get_config("dev"),
@@ -243,7 +243,7 @@ def test_what_training_would_refuse_is_refused_before_any_work(archives, tmp_pat
         (
             {"data.nodes_in_training": 31},
             perturbations.PerturbationError,
-            "31 nodes are to be heard and the data set has 30",
+            "nodes_in_training is 31; the data set has 30 nodes",
         ),
     ):
         config = settled(
@@ -300,7 +300,7 @@ def test_a_session_that_was_corrected_is_not_mistaken_for_the_old_one(
     path = prepare.ensure_prepared(config, processes=1)
     assert prepare.ensure_prepared(config, allowed=False) == path
     made_sessions.replace(folder / "nodes.csv", "2.25", "2.35")
-    with pytest.raises(files.DatasetError, match=r"has changed since .* anew"):
+    with pytest.raises(files.DatasetError, match=r"has changed since .* again"):
         prepare.ensure_prepared(config)
 
 

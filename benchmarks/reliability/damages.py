@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 import tensorflow_datasets as tfds
 
 from uld_jax.audio import corpora
-from uld_jax.datasets import pipeline
+from uld_jax.datasets import splits
 from uld_jax.runtime import errors
 from uld_jax.storage import checkpoints
 
@@ -137,7 +137,7 @@ def of_data(base: pathlib.Path, flips: int, seed: int) -> dict[str, Counter]:
         return {}
 
     whole = shards.prepare(make_builder, write_here)
-    fields = pipeline.FIELDS
+    fields = splits.FIELDS
 
     def by_tfds(path):
         source = tfds.builder_from_directory(path)
@@ -150,7 +150,7 @@ def of_data(base: pathlib.Path, flips: int, seed: int) -> dict[str, Counter]:
     def by_us(path):
         read = []
         for split in SPLITS:
-            arrays = pipeline.Split(path, split).load()
+            arrays = splits.Split(path, split).load()
             rows = range(len(arrays["audio"]))
             read += [[arrays[field][row] for field in fields] for row in rows]
         return read

@@ -97,7 +97,7 @@ def child(flags: list[str]) -> None:
 
     progress.Progress.update = updated
     _watch_batches(loader.RunData, "training_batches", "a step", happens)
-    _watch_batches(loader.Divided, "batches", "evaluating", happens)
+    _watch_batches(loader.ShardedData, "batches", "evaluating", happens)
     for name in ("end_epoch", "save_last"):
         _watch_call(run_lib.Run, name, happens)
     for name in ("start", "end_epoch", "end"):

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from conftest import decibels
 
 from uld_jax.audio import corpora, signals
-from uld_jax.datasets import compact, files, pipeline
+from uld_jax.datasets import compact, files, pipeline, splits
 from uld_jax.simulation import recipes
 from uld_jax_data import shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
@@ -76,7 +76,7 @@ def first_rows(rows):
 
 
 def assert_same(batch, examples):
-    for field in pipeline.FIELDS:
+    for field in splits.FIELDS:
         expected = np.stack([example[field] for example in examples])
         assert batch[field].dtype == expected.dtype
         np.testing.assert_array_equal(batch[field], expected)
@@ -100,7 +100,7 @@ def test_the_disk_gives_the_batches_of_the_device(rooms_path, train_data, render
     order = pipeline.epoch_order(4, 2, seed=1, epoch=0)
     assert len(disk) == len(train_data) == 4
     (one,), (other,) = (list(data.batches(order, 1)) for data in (disk, train_data))
-    for field in pipeline.FIELDS:
+    for field in splits.FIELDS:
         np.testing.assert_array_equal(one[field], other[field])
 
 
@@ -112,7 +112,7 @@ def test_anechoic_examples_are_those_of_the_rendered_form(tmp_path):
     (batch,) = data.batches(order)
     for row, stored in builder("l1_tiny").shard("test", 0):
         assert decibels(batch["audio"][row], stored["audio"]) < -60
-        for field in pipeline.FIELDS[1:]:
+        for field in splits.FIELDS[1:]:
             np.testing.assert_array_equal(batch[field][row], stored[field])
     with pytest.raises(files.DatasetError, match=r"snr_db is 3\.0; .* no noi"):
         data.batches(order, changes=pipeline.Changes(snr_db=3.0))
@@ -186,7 +186,7 @@ def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):
     order = pipeline.in_order(2, 2)
     (first,), (second,) = (list(data.batches(order)) for _ in range(2))
     assert rendered == [2]
-    for field in pipeline.FIELDS:
+    for field in splits.FIELDS:
         np.testing.assert_array_equal(first[field], second[field])
     assert isinstance(second["audio"], jax.Array)
     # Under other conditions it is rendered, and not kept.
@@ -201,7 +201,7 @@ def test_what_does_not_fit_or_is_for_training_is_not_kept(rooms_path, monkeypatc
     def no_audio(recipe, drawn, *_, **__):
         audio = jax.numpy.zeros((len(drawn), 4, 8000))
         rendered.append(len(drawn))
-        return dict.fromkeys(pipeline.FIELDS, audio)
+        return dict.fromkeys(splits.FIELDS, audio)
 
     monkeypatch.setattr(recipes.Recipe, "batch", no_audio)
     order = pipeline.in_order(2, 2)

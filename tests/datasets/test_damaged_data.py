@@ -13,7 +13,7 @@ import pytest
 from array_record.python import array_record_module
 from conftest import tiny_config
 
-from uld_jax.datasets import files, pipeline
+from uld_jax.datasets import files, pipeline, splits
 from uld_jax.storage import checksums
 from uld_jax.training import train
 
@@ -32,7 +32,7 @@ def path(tiny_path, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole(tiny_path):
-    return {name: pipeline.Split(tiny_path, name).load() for name in SPLITS}
+    return {name: splits.Split(tiny_path, name).load() for name in SPLITS}
 
 
 def assert_same(arrays, expected):
@@ -43,8 +43,8 @@ def assert_same(arrays, expected):
 
 def load(path, name):
     """Return a split read at once, and example by example."""
-    split = pipeline.Split(path, name)
-    singly = pipeline._stack([split[i] for i in range(len(split))], split.fields)
+    split = splits.Split(path, name)
+    singly = splits.stack([split[i] for i in range(len(split))], split.fields)
     arrays = split.load()
     assert_same(arrays, singly)
     return arrays
@@ -85,7 +85,7 @@ def test_a_flipped_bit_is_told_with_example_file_and_record(path, whole, place, 
     else:
         assert f"example {16 + bad} of split 'train'" in str(told.value)
         assert f"record {bad} of {str(file)!r} is damaged" in str(told.value)
-        split = pipeline.Split(path, "train")
+        split = splits.Split(path, "train")
         with pytest.raises(files.DatasetError) as same:
             split.load()
         assert str(same.value) == str(told.value)
@@ -129,12 +129,12 @@ def test_a_file_that_is_not_the_one_written_is_told(path, damage, sums):
     if not sums:
         (path / checksums.FILE_NAME).unlink()
     SHARD_DAMAGES[damage](path / TRAIN)
-    with pytest.raises(files.DatasetError, match="prepare it anew") as told:
+    with pytest.raises(files.DatasetError, match="prepare it again") as told:
         load(path, "train")
     assert TRAIN in str(told.value)
     if sums:  # Then it is told before anything is read.
         with pytest.raises(files.DatasetError):
-            pipeline.Split(path, "train")
+            splits.Split(path, "train")
 
 
 def test_wherever_a_file_of_records_is_damaged_it_is_told_or_does_not_matter(
@@ -174,8 +174,8 @@ def test_a_changed_description_is_told_whatever_bit_it_is(path, name):
         b"",
     ):
         file.write_bytes(damaged)
-        with pytest.raises(files.DatasetError, match="prepare it anew"):
-            pipeline.Split(path, "test")
+        with pytest.raises(files.DatasetError, match="prepare it again"):
+            splits.Split(path, "test")
         with pytest.raises(files.DatasetError, match=name):
             files.describe(path)
 
@@ -187,7 +187,7 @@ def test_a_description_that_cannot_be_read_is_told_without_sums(path, name):
     for damaged in (content[: len(content) // 2], b"\xff" + content, b"[1]", b""):
         (path / name).write_bytes(damaged)
         with pytest.raises(files.DatasetError, match="cannot be read"):
-            pipeline.Split(path, "test")
+            splits.Split(path, "test")
 
 
 def test_a_data_set_without_sums_is_read(path, whole):
@@ -205,7 +205,7 @@ def test_sums_of_a_newer_version_ask_for_it(path):
         files.DatasetError,
         match=r"was written by uld_jax 9\.1.*update uld_jax$",
     ):
-        pipeline.Split(path, "train")
+        splits.Split(path, "train")
 
 
 def test_the_sums_are_those_of_the_files(tiny_path):
@@ -227,7 +227,7 @@ def test_the_sums_are_those_of_the_files(tiny_path):
 
 
 def test_a_failure_that_does_not_last_is_none(tiny_path, whole, monkeypatch):
-    split = pipeline.Split(tiny_path, "test")
+    split = splits.Split(tiny_path, "test")
 
     def fails(_):
         raise RuntimeError("read() failed: Input/output error")
@@ -240,7 +240,7 @@ def test_threads_that_read_tell_of_damage(path):
     file = path / TRAIN
     file.write_bytes(flipped(file.read_bytes(), 500_000))
     data = pipeline.DiskData(
-        pipeline.Split(path, "train"), prefetch_batches=2, read_threads=2
+        splits.Split(path, "train"), prefetch_batches=2, read_threads=2
     )
     order = pipeline.in_order(48, 8)
     with pytest.raises(files.DatasetError, match="is damaged") as told:

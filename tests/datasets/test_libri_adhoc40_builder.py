@@ -10,7 +10,7 @@ import soundfile
 import tensorflow_datasets as tfds
 
 from uld_jax.audio import libri_adhoc40_files
-from uld_jax.datasets import pipeline
+from uld_jax.datasets import files, splits
 from uld_jax_data import pool, shards
 from uld_jax_data.libri_adhoc40 import libri_adhoc40_dataset_builder as real
 
@@ -366,7 +366,7 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(
 
 
 def test_training_reads_what_was_prepared(prepared, folders):
-    split = pipeline.Split(prepared, "validation")
+    split = splits.Split(prepared, "validation")
     assert (split.num_nodes, split.num_sources, split.num_samples) == (30, 2, 32_000)
     arrays = split.load()
     assert arrays["audio"].shape == (4, 30, 32_000)

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from uld_jax.datasets import files, pipeline
+from uld_jax.datasets import files, pipeline, splits
 
 
 def order_of(*arguments, **options):
@@ -39,7 +39,7 @@ def test_what_makes_no_batch_is_refused():
 
 
 def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
-    split = pipeline.Split(tiny_path, "train")
+    split = splits.Split(tiny_path, "train")
     disk = pipeline.DiskData(split, prefetch_batches=2, read_threads=2)
     device = pipeline.DeviceData(split)
     order = pipeline.epoch_order(len(split), 8, seed=1, epoch=1)
@@ -51,7 +51,7 @@ def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
         for step, (one, other) in enumerate(pairs, start=first):
             count += 1
             assert one["audio"].dtype == np.int16
-            for field in pipeline.FIELDS:
+            for field in splits.FIELDS:
                 assert isinstance(one[field], jax.Array)
                 np.testing.assert_array_equal(one[field], other[field])
                 for row, index in enumerate(order[step]):
@@ -63,7 +63,7 @@ def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
 
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_some_nodes_can_be_chosen_and_rendering_cannot(tiny_path, on_disk):
-    split = pipeline.Split(tiny_path, "train")
+    split = splits.Split(tiny_path, "train")
     data = pipeline.DeviceData(split)
     if on_disk:
         data = pipeline.DiskData(split, prefetch_batches=2, read_threads=1)
@@ -90,14 +90,14 @@ def test_evaluation_reads_everything_in_order(tiny_path):
 
 
 def test_a_split_loads_as_one_array(tiny_path):
-    split = pipeline.Split(tiny_path, "validation")
+    split = splits.Split(tiny_path, "validation")
     arrays = split.load()
     assert arrays["audio"].shape == (12, 8, 2560)
     np.testing.assert_array_equal(arrays["audio"][7], split[7]["audio"])
 
 
 def test_positions_outside_the_room_are_noticed(tiny_path, monkeypatch):
-    split = pipeline.Split(tiny_path, "test")
+    split = splits.Split(tiny_path, "test")
     example = split._source[0] | {"source_positions": np.float32([[7, 1, 1]])}
 
     class Source:
@@ -138,19 +138,19 @@ NOWHERE = np.where(np.arange(3)[:, None] == 2, np.nan, NODES)
 )
 def test_nodes_that_cannot_be_are_told(arrays, message):
     with pytest.raises(files.DatasetError, match=message):
-        pipeline.check_geometry("dev", arrays)
+        splits.check_geometry("dev", arrays)
 
 
 def test_where_masked_nodes_are_does_not_matter():
     masked = [[True, True, False]] * 2
-    pipeline.check_geometry("dev", examples(NOWHERE, masked))
+    splits.check_geometry("dev", examples(NOWHERE, masked))
 
 
 def test_a_missing_data_set_is_told(tiny_path, tmp_path):
     with pytest.raises(files.DatasetError, match="no prepared data set"):
-        pipeline.Split(tmp_path, "train")
+        splits.Split(tmp_path, "train")
     with pytest.raises(files.DatasetError, match="'dev'; it has"):
-        pipeline.Split(tiny_path, "dev")
+        splits.Split(tiny_path, "dev")
 
 
 def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
@@ -159,8 +159,8 @@ def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
             return {"bytes_limit": 1_000_000, "bytes_in_use": 0}
 
     monkeypatch.setattr(pipeline.jax, "local_devices", lambda: [Small()])
-    splits = [pipeline.Split(tiny_path, name) for name in ("train", "test")]
+    opened = [splits.Split(tiny_path, name) for name in ("train", "test")]
     with pytest.raises(files.DatasetError, match="on_device=False"):
-        pipeline.check_fits(splits)
+        pipeline.check_fits(opened)
     Small.memory_stats = lambda self: {"bytes_limit": 10_000_000, "bytes_in_use": 0}
-    pipeline.check_fits(splits)
+    pipeline.check_fits(opened)

@@ -11,7 +11,7 @@ from absl import logging
 from made_sessions import ACTIVE, NUM_SAMPLES
 
 from uld_jax.audio import sessions
-from uld_jax.datasets import pipeline
+from uld_jax.datasets import splits
 from uld_jax_data import pool, shards
 from uld_jax_data.sessions import sessions_dataset_builder as own
 
@@ -75,7 +75,7 @@ def path(folder, tmp_path_factory):
 def test_it_is_read_like_any_data_set(path):
     assert path.parts[-3:] == ("sessions", "my_lab", "1.0.0")
     for name, size in SIZES.items():
-        split = pipeline.Split(path, name)
+        split = splits.Split(path, name)
         assert len(split) == size
         assert split.shape == (3, NUM_SAMPLES)
         assert (split.num_nodes, split.num_sources) == (3, 1)

@@ -9,9 +9,9 @@ import tensorflow_datasets as tfds
 from conftest import tiny_config
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import files, pipeline, prepare, sources
+from uld_jax.datasets import files, pipeline, prepare, sources, splits
 from uld_jax.runtime import errors
-from uld_jax.storage.dataset_names import DatasetName
+from uld_jax.storage import dataset_names
 from uld_jax.training import train
 
 ROOMS = {
@@ -49,7 +49,7 @@ def test_held_out_rooms_are_made_as_the_flags_say(rooms_dir):
     ("key", "value", "message"),
     [
         ("data.noise", "rain", "prepared from the noise 'builtin', not 'rain'"),
-        ("data.engine", "pyroomacoustics", "say --config.data.engine=jax"),
+        ("data.engine", "pyroomacoustics", "pass --config.data.engine=jax"),
         ("data.noise_field", "diffuse", "from the noise field 'point', not 'diffuse'"),
         ("data.speech", "talk", "from the corpus 'builtin', not 'talk'"),
     ],
@@ -64,14 +64,14 @@ def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message
     [
         (
             {"late_fields": {"validation": "thinned", "test": "full"}},
-            "with late_fields.validation 'thinned', and simulated/ad1_tiny:1.0.0 now "
-            "has 'full'; remove that folder",
+            "with late_fields.validation 'thinned'; simulated/ad1_tiny:1.0.0 now has "
+            "'full'. Remove that folder",
         ),
         ({"law": {"kind": "anechoic"}}, "recipe.kind 'anechoic', .* has 'reverberant'"),
         ({"law": {"num_sources": 2}}, "recipe.num_sources 2, .* has 1"),
         ({"law": {"num_nodes": 30}}, "recipe.num_nodes 30, .* has 4"),
         ({"law": {"num_samples": 32_000}}, "recipe.num_samples 32000, .* has 8000"),
-        ({"sample_rate": 8000}, "sample_rate 8000, and networks hear 16000 Hz"),
+        ({"sample_rate": 8000}, "sample rate of 8000 Hz; expected 16000 Hz"),
     ],
 )
 def test_rooms_prepared_by_other_settings_are_refused(
@@ -135,17 +135,17 @@ def test_any_data_set_of_another_sample_rate_is_refused(own, tmp_path, name):
     )
     if name.startswith("sessions"):
         (tmp_path / "mine").rename(tmp_path / "sessions")
-    path = DatasetName.parse(name).folder(tmp_path)
-    message = "sample_rate 44100, and networks hear 16000 Hz; remove that folder"
+    path = dataset_names.DatasetName.parse(name).folder(tmp_path)
+    message = "sample rate of 44100 Hz; expected 16000 Hz. Remove that folder"
     assert_refused(config, tmp_path, message)
     with pytest.raises(files.DatasetError, match=message):
-        pipeline.Split(path, "test")
+        splits.Split(path, "test")
 
 
 def test_an_unknown_builder_need_not_say_its_sample_rate(own):
     config = own("metadata.json", lambda stored: stored.pop("sample_rate"))
     path = prepare.ensure_prepared(config)
-    assert len(pipeline.Split(path, "train").load()["audio"]) == 48
+    assert len(splits.Split(path, "train").load()["audio"]) == 48
 
 
 def tensor(stored, field):
@@ -158,15 +158,15 @@ def tensor(stored, field):
         (
             "audio",
             {"dtype": "float32"},
-            r"audio of .* is \[8, 2560\] float32, and read",
+            r"audio of .* is \[8, 2560\] float32; expected",
         ),
-        ("audio", {"shape": ["20480"]}, r"is \[20480\] int16, and read is \[M, N\]"),
+        ("audio", {"shape": ["20480"]}, r"is \[20480\] int16; expected \[M, N\]"),
         ("audio", {"shape": ["80", "256"]}, r"audio of .* is \[80, 256\] int16"),
         ("audio", {"shape": ["8", "256"]}, "256 samples is too short for the STFT"),
         ("node_positions", {"shape": ["8", "2"]}, r"is \[8, 2\] float32.*\[M, 3\]"),
-        ("source_positions", {"shape": ["3"]}, r"is \[3\] float32, and read is \[S,"),
-        ("source_positions", {"dtype": "int32"}, r"is \[1, 3\] int32, and read is"),
-        ("room_size", {"shape": ["2"]}, r"room_size of .* is \[2\] float32, and read"),
+        ("source_positions", {"shape": ["3"]}, r"is \[3\] float32; expected \[S,"),
+        ("source_positions", {"dtype": "int32"}, r"is \[1, 3\] int32; expected"),
+        ("room_size", {"shape": ["2"]}, r"room_size of .* is \[2\] float32; expected"),
     ],
 )
 def test_another_layout_than_is_read_is_refused(own, tmp_path, field, change, message):
@@ -183,7 +183,7 @@ def test_another_length_than_its_features_say_is_damage(own, tmp_path):
     """It is long enough to be heard, but not what is stored."""
     shape = {"dimensions": ["8", "2561"]}
     own("features.json", lambda stored: tensor(stored, "audio").update(shape=shape))
-    split = pipeline.Split(tmp_path / "mine" / "lab" / "1.0.0", "train")
+    split = splits.Split(tmp_path / "mine" / "lab" / "1.0.0", "train")
     with pytest.raises(files.DatasetError, match="example 0 of split 'train'"):
         split.load()
 
@@ -209,7 +209,7 @@ def test_a_split_without_examples_is_refused(own, tmp_path, split, empty):
         ({"train.batch_size": 49}, "batch size 49 is larger than the 48 training"),
         (
             {"data.nodes_in_training": 9, "model.name": "adhoc"},
-            "9 nodes are to be heard and the data set has 8; lower --config.data.nodes",
+            "--config.data.nodes_in_training is 9; the data set has 8 nodes",
         ),
         ({"model.num_encoders": 3}, "8 nodes .*cannot be divided"),
     ],
@@ -257,7 +257,7 @@ def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, caps
 
 def test_fresh_rooms_take_the_whole_data_set_where_it_is(tiny_data_dir):
     config = tiny_config(tiny_data_dir, **{"data.source": "fresh"})
-    path = pipeline.dataset_path("simulated/l1_tiny:1.0.0", tiny_data_dir)
+    path = tiny_data_dir / "simulated" / "l1_tiny" / "1.0.0"
     assert prepare.dataset_path(config) == path
 
 

@@ -1,17 +1,15 @@
-"""Data sets: prepare them, and read, render or simulate their batches.
+"""Data sets: prepare them, and open them as batches of examples.
 
-- `compact`: Compact data sets: dry excerpts and geometry, rendered on the device per
-  batch.
-- `files`: Prepared data sets as they lie in their folders: whole, or said not to be.
-- `loader`: What a run trains, validates and tests on, from wherever its examples come.
-- `on_the_fly`: Fresh rooms for every training step, rendered on the device from dry
-  signals.
-- `perturbations`: What makes nodes worse than simulated ones: few, out of time, out of
-  place.
-- `pipeline`: Prepared data to batches: from disk by Grain, or held on the device.
-- `prepare`: How each kind of data set is prepared: simulated ones, and those of real
-  recordings.
-- `sources`: Prepare the data set an experiment names, where it is missing.
+- `files`: the files of a prepared data set, checked when opened; `DatasetError`.
+- `splits`: one split, example by example; the fields of a batch.
+- `pipeline`: the `Source` of batches; prepared data on the device or on disk; orders.
+- `compact`: compact data sets, rendered batch by batch.
+- `on_the_fly`: new rooms for every training step.
+- `perturbations`: fewer nodes, clocks that are off, wrong positions.
+- `prepare`: prepare the data set of an experiment, where it is missing.
+- `origin`: checks that a prepared data set is made of what the settings ask for.
+- `sources`: open data as the settings ask for.
+- `loader`: the data of a run.
 """
 
 import lazy_loader
@@ -22,10 +20,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "compact",
         "files",
         "loader",
-        "on_the_fly",
         "perturbations",
         "pipeline",
         "prepare",
-        "sources",
+        "splits",
     ],
 )

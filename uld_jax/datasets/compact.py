@@ -1,40 +1,42 @@
 """Compact data sets: dry excerpts and geometry, rendered on the device per batch.
 
-An example is stored as it was drawn, so that a batch is what the rendered form of
-the data set has stored, on the same kind of machine bit for bit, in a twentieth of
-the space. It can also be rendered otherwise: at some nodes, at another SNR.
+An example is stored as it was drawn, in a twentieth of the space. On the same kind of
+machine, its audio is bit for bit that of the rendered form. It can also be rendered
+otherwise: at some nodes, with another SNR or late field.
 """
 
 import dataclasses
 import pathlib
-import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import uld_jax
 from uld_jax.audio import signals
-from uld_jax.datasets import files, pipeline
+from uld_jax.datasets import files, pipeline, splits
+from uld_jax.datasets.splits import Batch
 from uld_jax.simulation import recipes
+from uld_jax.storage import atomic
 
-# Of an example, where a recipe has no noise and where it has. The signals come first.
+# Of every example, and of those with noise. The signals come first.
 _FIELDS = ("dry", "node_positions", "source_positions", "room_size")
 _NOISE_FIELDS = ("noise_position", "noise", "noise_start")
 _NOISE_FIELDS += ("t60", "snr_db", "levels_db", "seed")
 
 
 def noise_file(split: str) -> str:
-    """Return the name of the file in which a data set keeps the noises of a split."""
+    """Name the file that holds the noises of a split."""
     return f"noise-{split}.npz"
 
 
 def write_noises(path: pathlib.Path, utterances: Iterable[signals.Utterance]) -> None:
     """Write whole recordings of noise to one file, each with its own peak.
 
-    Those that cannot be read are left out, as they are where excerpts are drawn.
+    Recordings that cannot be read are left out, as they are where excerpts are drawn.
     """
     names, lengths, parts = [], [], [np.zeros(0, np.int16)]
     for utterance in utterances:
@@ -45,15 +47,14 @@ def write_noises(path: pathlib.Path, utterances: Iterable[signals.Utterance]) ->
         names.append(utterance.name.encode())
         lengths.append(len(signal))
         parts.append(signals.to_int16(signal))
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    with partial.open("wb") as file:
+    # Several workers may prepare one data set, each with the same noises.
+    with atomic.replace(path, unique=True) as partial, partial.open("wb") as file:
         np.savez(
             file,
             names=np.array(names, np.bytes_),
             lengths=np.array(lengths, np.int64),
             samples=np.concatenate(parts),
         )
-    partial.rename(path)
 
 
 class Noises:
@@ -64,11 +65,10 @@ class Noises:
     """
 
     def __init__(self, path: pathlib.Path):
-        remedy = files.REMEDY
         if path.exists():
             files.check_files(path.parent, (path.name,))
         try:
-            # NumPy stops short of a file's own sums where its header is damaged.
+            # NumPy does not check a file's own sums where its header is damaged.
             with zipfile.ZipFile(path) as file:
                 if bad := file.testzip():
                     raise ValueError(f"Bad CRC of {bad}")
@@ -76,15 +76,15 @@ class Noises:
                 arrays = {key: file[key] for key in ("names", "lengths", "samples")}
         except FileNotFoundError:
             raise files.DatasetError(
-                f"the noises {str(path)!r} are missing; {remedy}"
+                f"the noises {str(path)!r} are missing; {files.REMEDY}"
             ) from None
-        except Exception as error:  # Whatever NumPy and zipfile make of damage.
+        except Exception as error:  # NumPy and zipfile raise many kinds for damage.
             raise files.DatasetError(
-                f"the noises {str(path)!r} are damaged ({error}); {remedy}"
+                f"the noises {str(path)!r} are damaged ({error}); {files.REMEDY}"
             ) from None
         self._path, self._samples = path, arrays["samples"]
         firsts = np.cumsum(arrays["lengths"]) - arrays["lengths"]
-        self._places = {
+        self._extents = {
             name: (int(first), int(length))
             for name, first, length in zip(
                 arrays["names"].tolist(), firsts, arrays["lengths"], strict=True
@@ -97,75 +97,66 @@ class Noises:
         starts: Iterable[int | np.integer],
         num_samples: int,
     ) -> np.ndarray:
-        """Return excerpts [B, D] of recordings that are repeated without end.
+        """Cut excerpts [B, D] out of recordings that are repeated without end.
 
         Raises:
             files.DatasetError: If there is no such recording.
         """
         excerpts = []
         for name, start in zip(names, starts, strict=True):
-            if name not in self._places:
+            if name not in self._extents:
                 raise files.DatasetError(
                     f"{str(self._path)!r} has no noise {name.decode()!r}; remove the "
-                    "data set's folder and prepare it anew"
+                    "data set's folder and prepare it again"
                 )
-            first, length = self._places[name]
-            places = (int(start) + np.arange(num_samples)) % length
-            excerpts.append(self._samples[first + places])
+            first, length = self._extents[name]
+            samples = (int(start) + np.arange(num_samples)) % length
+            excerpts.append(self._samples[first + samples])
         return np.stack(excerpts)
 
 
 class CompactData:
-    """A split of a compact data set, whose batches are rendered on the device.
+    """A split of a compact data set, rendered batch by batch: a `pipeline.Source`.
 
     Audio comes as the rendered form stores it: int16, each scene with a gain of its
-    own. Whatever the batch, an example is the same.
+    own. An example is the same in every batch.
 
     Args:
-        split: What to read, as `open_split` opens it.
-        recipe: What its examples are drawn by, and how noise comes to the nodes.
+        examples: All examples of the split, whose dry speech is then held on the
+            device; or their data on disk, which Grain reads.
+        recipe: How its examples were drawn, and how noise comes to the nodes.
         noises: Its noises; None for a recipe without.
         late: The late field of reverberant rooms.
-        on_device: Hold the dry speech on the device; otherwise Grain reads it.
-        keep: Also keep there what was rendered of whole examples, if there is room
-            for all of them, so that it is rendered once.
-        prefetch_batches: Batches that Grain reads ahead.
-        read_threads: Threads that read.
+        keep: Whether to keep rendered examples on the device as well, if all of them
+            fit, so that each is rendered once.
         device: Where to render; by default on the first.
-        arrays: Its examples, where they are loaded already.
     """
 
     def __init__(
         self,
-        split: pipeline.Split,
+        examples: Batch | pipeline.DiskData,
         recipe: recipes.Recipe,
         noises: Noises | None,
         *,
         late: str,
-        on_device: bool = True,
         keep: bool = False,
-        prefetch_batches: int = 4,
-        read_threads: int = 4,
         device: jax.Device | None = None,
-        arrays: pipeline.Batch | None = None,
     ):
         self._device = device
         self._recipe, self._noises, self._late = recipe, noises, late
-        self._size = len(split)
         self._take = jax.jit(lambda array, rows: array[rows])
         self._put = jax.jit(
             lambda array, rows, values: array.at[rows].set(values), donate_argnums=0
         )
-        self._keep, self._kept = keep and on_device, None
-        self._is_kept = np.zeros(self._size, bool)
         self._stored = self._disk = None
-        if on_device:
-            self._stored = dict(arrays or split.load())
-            self._dry = jax.device_put(self._stored.pop("dry"), device)
+        if isinstance(examples, pipeline.DiskData):
+            self._disk, self._size = examples, len(examples)
         else:
-            self._disk = pipeline.DiskData(
-                split, prefetch_batches=prefetch_batches, read_threads=read_threads
-            )
+            self._stored = dict(examples)
+            self._dry = jax.device_put(self._stored.pop("dry"), device)
+            self._size = len(self._dry)
+        self._keep, self._kept = keep and self._disk is None, None
+        self._is_kept = np.zeros(self._size, bool)
 
     def __len__(self) -> int:
         return self._size
@@ -177,14 +168,14 @@ class CompactData:
         *,
         nodes: pipeline.ChooseNodes | None = None,
         changes: pipeline.Changes | None = None,
-    ) -> Iterator[pipeline.Batch]:
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
-        The nodes chosen are all that is rendered: see `recipes.Recipe.batch`.
+        Only the chosen nodes are rendered: see `recipes.Recipe.batch`.
 
         Raises:
-            files.DatasetError: If the data set is damaged, or has no noise to be
-                given an SNR.
+            files.DatasetError: If the data set is damaged, or if its SNR is to change
+                and it has no noise.
             rooms.RenderingError: If there is no such node.
         """
         changes = changes or pipeline.Changes()
@@ -198,11 +189,10 @@ class CompactData:
 
     def _batches(self, order, first_step, nodes, changes):
         as_drawn = nodes is None and changes == pipeline.Changes(late=self._late)
-        for step, (rows, stored) in enumerate(
-            self._read(order, first_step), first_step
-        ):
+        read = self._read(order, first_step)
+        for step, (rows, stored) in enumerate(read, first_step):
             if as_drawn and rows is not None and self._is_kept[rows].all():
-                fields = {key: stored[key] for key in pipeline.FIELDS[1:]}
+                fields = {key: stored[key] for key in splits.FIELDS[1:]}
                 yield {"audio": self._take(self._kept, rows)} | fields
                 continue
             with jax.default_device(self._device):
@@ -214,8 +204,11 @@ class CompactData:
 
     def _read(
         self, order: pipeline.Order, first_step: int
-    ) -> Iterator[tuple[np.ndarray | None, dict[str, np.ndarray]]]:
-        """Yield each batch's rows of what the device holds, and all else of it."""
+    ) -> Iterator[tuple[np.ndarray | None, Batch]]:
+        """Yield the rows of each batch on the device, and what is on the host of it.
+
+        Without dry speech on the device, there are no rows, and it is on the host.
+        """
         if self._disk:
             for stored in self._disk.on_host(order, first_step):
                 yield None, stored
@@ -224,7 +217,7 @@ class CompactData:
             rows = np.asarray(order[step])
             yield rows, {key: values[rows] for key, values in self._stored.items()}
 
-    def _render(self, rows, stored, nodes, changes) -> pipeline.Batch:
+    def _render(self, rows, stored, nodes, changes) -> Batch:
         recipe = self._recipe
         if changes.snr_db is not None:
             snr_db = np.full_like(stored["snr_db"], changes.snr_db)
@@ -256,62 +249,68 @@ class CompactData:
             if not pipeline.fits(2 * int(np.prod(shape, dtype=np.int64))):
                 self._keep = False
                 return
-            self._kept = jax.numpy.zeros(shape, audio.dtype)
+            self._kept = jnp.zeros(shape, audio.dtype)
         self._kept = self._put(self._kept, rows, audio)
         self._is_kept[rows] = True
 
 
-def open_split(path: pathlib.Path, name: str) -> pipeline.Split:
-    """Return a split of the compact data set in a folder, to be opened as data.
+def open_split(path: pathlib.Path, name: str) -> splits.Split:
+    """Open a split of the compact data set in a folder.
 
     Raises:
-        files.DatasetError: If the data set or the split is not there.
+        files.DatasetError: If the data set or the split is not there or damaged.
     """
-    if not files.is_prepared(path):
-        return pipeline.Split(path, name)  # Which raises.
     noisy = _recipe(files.describe(path)).noisy
-    return pipeline.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
+    return splits.Split(path, name, _FIELDS + (_NOISE_FIELDS if noisy else ()))
 
 
 def open_data(
-    split: pipeline.Split, data_config, devices: Sequence[jax.Device | None]
+    split: splits.Split, data_config, devices: Sequence[jax.Device | None]
 ) -> list[CompactData]:
-    """Return a split for each of some devices, in the way the settings ask for.
+    """Open a split for each of some devices, as the settings' `data` asks for.
 
     Raises:
         files.DatasetError: If the data set is damaged.
     """
     recipe = _recipe(split.metadata, data_config.noise_field)
     noises = Noises(split.path / noise_file(split.name)) if recipe.noisy else None
-    arrays = split.load() if data_config.on_device else None
+    if data_config.on_device:
+        examples = split.load()
+    else:
+        examples = pipeline.DiskData(
+            split,
+            prefetch_batches=data_config.prefetch_batches,
+            read_threads=max(1, data_config.read_threads // len(devices)),
+        )
     return [
         CompactData(
-            split,
+            examples,
             recipe,
             noises,
             late=split.metadata["late_fields"][split.name],
-            on_device=data_config.on_device,
+            # Examples of training are rendered at other nodes in each epoch.
             keep=split.name != "train",
-            prefetch_batches=data_config.prefetch_batches,
-            read_threads=max(1, data_config.read_threads // len(devices)),
             device=device,
-            arrays=arrays,
         )
         for device in devices
     ]
 
 
 def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
-    """Return a data set's name, sizes and origin, and how it is rendered."""
-    facts = files.describe(path)
-    recipe = _recipe(facts, noise_field)
+    """Collect the name, sizes and origin of a data set, and how it is rendered.
+
+    Raises:
+        files.DatasetError: If it is not there or damaged.
+    """
+    described = files.describe(path)
+    recipe = _recipe(described, noise_field)
     rendering = {
         "simulator": f"uld_jax {uld_jax.__version__}, jax",
         "law": recipe.describe("thinned", deterministic=True),
     }
-    return facts | {"rendering": rendering}
+    return described | {"rendering": rendering}
 
 
 def _recipe(metadata: dict, noise_field: str = "point") -> recipes.Recipe:
-    """Return the recipe that a data set's metadata name."""
+    # Stored as "law" since the first version of the format.
     return recipes.Recipe(**metadata["law"], noise=noise_field)

@@ -1,11 +1,11 @@
-"""Prepared data sets as they lie in their folders: whole, or said not to be.
+"""The files of a prepared data set, checked when they are opened and read.
 
-ArrayRecord keeps a sum of every record, and sees any changed bit of one when it is
-read. What it cannot see is a whole file in another's place, or another file than
-records. So the sums that are written with a data set (`sha256.json`) are compared
-when it is opened as far as that costs nothing: sizes, and the first bytes of each
-file. The whole sums are for `uld_jax.cli.verify`: they would add a seventh to the time of
-reading, and tell nothing that the records do not.
+ArrayRecord keeps a sum of every record, and notices any changed bit when it reads
+one. What it cannot notice is a whole file in place of another, or a file that does not
+hold records. So opening a data set compares as much of the sums written with it
+(`sha256.json`) as costs nothing: sizes, and the first bytes of each file. Only
+`uld_jax verify` compares whole sums: they would add a seventh to the time of reading,
+and show nothing that the records do not.
 """
 
 import bisect
@@ -21,24 +21,25 @@ from uld_jax.acoustics import constants
 from uld_jax.runtime import errors
 from uld_jax.storage import checksums
 
-INDEX_DOC = "Number of the example in its split."  # Of the feature `index`.
-REMEDY = "copy the data set again, or remove its folder and prepare it anew"
+# Describes the feature `index` of our builders. What others call `index` may be anything.
+INDEX_DOC = "Number of the example in its split."
+REMEDY = "copy the data set again, or remove its folder and prepare it again"
 
 _HEAD = 2**16  # Bytes: the first block of a file of records, and all of JSON.
-_FACTS_FILES = ("dataset_info.json", "features.json", "metadata.json")
+_DESCRIPTIONS = ("dataset_info.json", "features.json", "metadata.json")
 
 
 class DatasetError(errors.InputError):
-    """A data set that is not there or cannot be used, with the remedy."""
+    """A data set that is missing or cannot be used; the message names the remedy."""
 
 
 def is_prepared(path: pathlib.Path) -> bool:
-    """Return whether a whole data set is in a folder."""
+    """Check whether a folder holds a whole data set."""
     return (path / "dataset_info.json").exists()
 
 
 def describe(path: pathlib.Path) -> dict:
-    """Return a data set's name, sizes and origin, for a run's record.
+    """Collect the name, sizes and origin of a data set, for a run's record.
 
     Raises:
         DatasetError: If it is not there or damaged.
@@ -52,14 +53,14 @@ def describe(path: pathlib.Path) -> dict:
 
 
 def write_sums(path: pathlib.Path) -> None:
-    """Write the sums of a data set's files beside them, when all is on the disk."""
+    """Write the sums of a data set's files beside them, as the last of its files."""
     files = [file for file in path.iterdir() if file.name != checksums.FILE_NAME]
     heads = {file.name: _head(file) for file in files}
     checksums.write(path, {"first_64_kib": heads})
 
 
 def open_builder(path: pathlib.Path) -> Any:
-    """Return what TFDS reads a data set with, if what describes it is intact.
+    """Open a data set for TFDS, after a check of the files that describe it.
 
     Raises:
         DatasetError: If it is not there or damaged.
@@ -67,25 +68,25 @@ def open_builder(path: pathlib.Path) -> Any:
     if not is_prepared(path):
         raise DatasetError(f"no prepared data set in {str(path)!r}")
     sums = _sums(path)
-    written = [name for name in _FACTS_FILES if sums and name in sums["files"]]
+    written = [name for name in _DESCRIPTIONS if sums and name in sums["files"]]
     _check_files(path, written, sums)
     try:
         builder = tfds.builder_from_directory(path)
-        dict(builder.info.metadata or {})  # Read when it is first asked for.
+        dict(builder.info.metadata or {})  # TFDS reads it on first use.
         return builder
-    except Exception as error:  # Whatever a damaged description leads to.
+    except Exception as error:  # Damage makes TFDS raise many kinds.
         raise DatasetError(
-            f"{str(path)!r} cannot be read ({_told(error)}); {REMEDY}"
+            f"{str(path)!r} cannot be read ({_first_line(error)}); {REMEDY}"
         ) from None
 
 
 def check_files(path: pathlib.Path, names: Iterable[str]) -> None:
-    """Raise unless files of a data set are there, by the sums those that were written.
+    """Raise unless files of a data set are there and look like those written.
 
-    Their sizes and first bytes are compared, where the data set has sums.
+    Sizes and first bytes are compared, if the data set has sums.
 
     Raises:
-        DatasetError: With the first file that is not.
+        DatasetError: With the first file that differs.
     """
     _check_files(path, names, _sums(path))
 
@@ -94,12 +95,12 @@ def _check_files(
     path: pathlib.Path, names: Iterable[str], sums: dict[str, Any] | None
 ) -> None:
     for name in names:
-        if wrong := _wrong_at_first_sight(path / name, sums):
-            raise DatasetError(f"{str(path / name)!r}: {wrong}; {REMEDY}")
+        if damage := _visible_damage(path / name, sums):
+            raise DatasetError(f"{str(path / name)!r}: {damage}; {REMEDY}")
 
 
 def check_sample_rate(path: pathlib.Path, metadata: dict) -> None:
-    """Raise if a data set says that it has another sample rate than is read.
+    """Raise if a data set's metadata has another sample rate than ours.
 
     Raises:
         DatasetError: With both.
@@ -107,14 +108,14 @@ def check_sample_rate(path: pathlib.Path, metadata: dict) -> None:
     have = metadata.get("sample_rate", constants.SAMPLE_RATE)
     if have != constants.SAMPLE_RATE:
         raise DatasetError(
-            f"{str(path)!r} was prepared with sample_rate {have!r}, and networks hear "
-            f"{constants.SAMPLE_RATE} Hz; remove that folder, or choose another "
-            "--config.data.dir, to prepare it anew"
+            f"{str(path)!r} has a sample rate of {have!r} Hz; expected "
+            f"{constants.SAMPLE_RATE} Hz. Remove that folder, or choose another "
+            "--config.data.dir, to prepare it again"
         )
 
 
 class Records:
-    """The examples of one split, each as it was stored or said to be damaged.
+    """The examples of one split, read as they were stored or found damaged.
 
     Args:
         path: Folder of the data set.
@@ -129,10 +130,10 @@ class Records:
         splits = builder.info.splits
         filled = [split for split in splits if splits[split].num_examples]
         if name not in filled:
-            remedy = "add examples of it and prepare it anew, in place of that folder"
+            remedy = "add examples of it and prepare it again, in place of that folder"
             if name != "test":
                 remedy += (
-                    "; or test a network by --config.train.epochs=0 and --init_from"
+                    "; or test a network with --config.train.epochs=0 and --init_from"
                 )
             raise DatasetError(
                 f"{str(path)!r} has no split {name!r}; it has {', '.join(filled)}: "
@@ -141,7 +142,6 @@ class Records:
         self.features = builder.info.features
         self.metadata = dict(builder.info.metadata or {})
         self._path, self._name = path, name
-        # So our builders call it; with others it may be anything.
         self._numbered = (
             "index" in self.features and self.features["index"].doc.desc == INDEX_DOC
         )
@@ -150,9 +150,9 @@ class Records:
             self._files = [pathlib.Path(file).name for file in paths]
             self._ends = list(itertools.accumulate(lengths))
             self._source = builder.as_data_source(name)
-        except Exception as error:  # Whatever a damaged description leads to.
+        except Exception as error:  # Damage makes TFDS raise many kinds.
             raise DatasetError(
-                f"split {name!r} of {str(path)!r} cannot be read ({_told(error)}); "
+                f"split {name!r} of {str(path)!r} cannot be read ({_first_line(error)}); "
                 f"{REMEDY}"
             ) from None
         check_files(path, self._files)
@@ -161,43 +161,43 @@ class Records:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one example by its number.
+        """Read one example by its number.
 
         Raises:
-            DatasetError: If it is damaged, with its place.
+            DatasetError: If it is damaged, with its file and record.
         """
         try:
             return self._checked(index, self._source[index])
-        except Exception as error:  # Neither ArrayRecord nor TFDS has one of its own.
+        except Exception as error:  # ArrayRecord and TFDS raise many kinds.
             number = bisect.bisect_right(self._ends, index)
             record = index - (self._ends[number - 1] if number else 0)
             raise DatasetError(
                 f"example {index} of split {self._name!r} cannot be read: record "
                 f"{record} of {str(self._path / self._files[number])!r} is damaged "
-                f"({_told(error)}); {REMEDY}"
+                f"({_first_line(error)}); {REMEDY}"
             ) from None
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Return several examples, read together.
+        """Read several examples together.
 
         Raises:
-            DatasetError: If one is damaged, with its place.
+            DatasetError: If one is damaged, with its file and record.
         """
         try:
             examples = self._source.__getitems__(indices)
             return list(map(self._checked, indices, examples))
-        except Exception:  # Of which it does not say.
+        except Exception:  # Without the number of the example.
             return [self[index] for index in indices]
 
     def _checked(self, index: int, example: dict[str, Any]) -> dict[str, Any]:
-        """Return an example, if it is that of its number where it says it."""
+        """Return an example unless it was stored under another number."""
         if self._numbered and example["index"] != index:
             raise ValueError(f"it is example {example['index']} of a split")
         return example
 
 
 def damages(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    """Compare a data set's files with their sums, whole.
+    """Compare all files of a data set with their whole sums.
 
     Yields:
         The size of each file in bytes, and a line for each damage of it.
@@ -225,10 +225,8 @@ def _sums(path: pathlib.Path) -> dict[str, Any] | None:
         raise DatasetError(f"{str(path)!r}: {error}; {REMEDY}") from None
 
 
-def _wrong_at_first_sight(
-    file: pathlib.Path, sums: dict[str, Any] | None
-) -> str | None:
-    """Return what is wrong with a file, as far as can be told without reading it."""
+def _visible_damage(file: pathlib.Path, sums: dict[str, Any] | None) -> str | None:
+    """Describe the damage of a file, as far as it shows without reading all of it."""
     if not file.is_file():
         return "a file of the data set is missing"
     if sums is None:
@@ -237,9 +235,9 @@ def _wrong_at_first_sight(
         return "not a file of this data set, by its sums"
     size, written = file.stat().st_size, sums["files"][file.name]["size"]
     if size != written:
-        return f"{size:,} bytes, not {written:,} as was written"
+        return f"{size:,} bytes, not the {written:,} written"
     if _head(file) != sums["first_64_kib"].get(file.name):
-        return "not the file that was written: it begins otherwise"
+        return "not the file that was written: its first bytes differ"
     return None
 
 
@@ -248,7 +246,7 @@ def _head(file: pathlib.Path) -> str:
         return hashlib.sha256(stream.read(_HEAD)).hexdigest()
 
 
-def _told(error: Exception) -> str:
-    """Return the first line of an error of another's, cut short."""
+def _first_line(error: Exception) -> str:
+    """Format another library's error as its type and the start of its first line."""
     text = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {text[:200]}"

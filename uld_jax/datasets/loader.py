@@ -1,4 +1,4 @@
-"""What a run trains, validates and tests on, from wherever its examples come."""
+"""The data of a run: what it trains, validates and tests on."""
 
 import functools
 from collections.abc import Iterator
@@ -6,26 +6,27 @@ from collections.abc import Iterator
 import numpy as np
 
 from uld_jax.datasets import perturbations, pipeline, sources
+from uld_jax.datasets.splits import Batch
 from uld_jax.runtime import devices as devices_lib
 
 _SPLITS = ("train", "validation", "test")
 
 
 def needed_splits(config) -> tuple[str, ...]:
-    """Return the splits of a run: without epochs, the test split alone."""
+    """List the splits that a run needs: without epochs, the test split alone."""
     return _SPLITS if config.train.epochs else ("test",)
 
 
 class RunData:
-    """The data of one run: opened at once, loaded by `load`.
+    """The data of one run, opened here and loaded by `load`.
 
     Args:
         config: Settings, as `config.resolve` returns them.
-        splits: What is needed; the training split may be fresh rooms.
-        devices: What batches are divided among; by default one device.
+        splits: Splits that are needed, the test split among them.
+        devices: Devices that share each batch; by default one device.
 
     Attributes:
-        origin: Where the data come from, for the record.
+        origin: Where the data comes from, for the record.
         num_nodes: Nodes M of an example.
         num_sources: Sources S.
         num_samples: Samples N of a signal.
@@ -34,8 +35,8 @@ class RunData:
 
     Raises:
         files.DatasetError: If the data set cannot be used.
-        CorpusError: If fresh rooms lack a corpus.
-        perturbations.PerturbationError: If more nodes are to be heard than there are.
+        CorpusError: If rooms rendered on the fly lack a corpus.
+        perturbations.PerturbationError: If examples have too few nodes.
     """
 
     def __init__(
@@ -72,10 +73,10 @@ class RunData:
         self.steps_per_epoch = len(self._order(epoch=0))
 
     def load(self) -> None:
-        """Load what is held on the device.
+        """Load what is to be held on the devices.
 
         Raises:
-            files.DatasetError: If there is no room for it.
+            files.DatasetError: If it does not fit, or is damaged.
         """
         here = self._devices.here
         if self._config.data.on_device:
@@ -91,9 +92,9 @@ class RunData:
             name: ShardedData(parts, self._devices) for name, parts in opened.items()
         }
 
-    def facts(self, split: str) -> pipeline.Batch:
-        """Return where everything is in a split's examples, and T60 and SNR."""
-        return self._splits[split].facts()
+    def geometry(self, split: str) -> Batch:
+        """Load the positions and room sizes of a split, with T60 and SNR if any."""
+        return self._splits[split].geometry()
 
     def _order(self, epoch: int) -> pipeline.Order:
         batch_size, seed = self._config.train.batch_size, self._config.seed
@@ -103,9 +104,9 @@ class RunData:
         return pipeline.epoch_order(size, batch_size, seed=seed, epoch=epoch)
 
     def example_ids(self, epoch: int, step: int) -> list:
-        """Return what identifies the examples of a training batch, for its report.
+        """Identify the examples of a training batch, to report or reproduce them.
 
-        Indices in the training split; on the fly, the streams they are drawn from.
+        By their indices in the training split; on the fly, by their random streams.
         """
         numbers = np.asarray(self._order(epoch)[step]).tolist()
         if not self._rooms:
@@ -113,8 +114,8 @@ class RunData:
         batch_size = self._config.train.batch_size
         return [[self._config.seed, *divmod(k, batch_size)] for k in numbers]
 
-    def training_batches(self, epoch: int, first: int) -> Iterator[pipeline.Batch]:
-        """Yield the training batches of an epoch from a step on, perturbed."""
+    def training_batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield the training batches of an epoch, from a step on, perturbed."""
         rows = self._devices.rows(self._config.train.batch_size)
         parts = [
             self._training_part(data, mine, epoch, first)
@@ -124,11 +125,11 @@ class RunData:
 
     def _training_part(
         self, data: pipeline.Source, rows: range, epoch: int, first: int
-    ) -> Iterator[pipeline.Batch]:
-        """Yield the rows of one device."""
+    ) -> Iterator[Batch]:
+        """Yield some rows of the training batches, those of one device."""
         perturbation, start = self._perturbation, epoch * self.steps_per_epoch
 
-        @functools.lru_cache(maxsize=1)  # A step's nodes are asked for before it.
+        @functools.lru_cache(maxsize=1)  # Once for the nodes, once for the rest.
         def draws(step: int) -> perturbations.Draws:
             streams = [(self._config.seed, start + step, row) for row in rows]
             return perturbation.draw(streams, self.num_nodes)
@@ -145,7 +146,7 @@ class RunData:
 
 
 class ShardedData:
-    """A split whose batches are divided among devices: a `pipeline.Source`.
+    """A split whose batches several devices share: a `pipeline.Source`.
 
     Args:
         parts: Its data, for each device of this process.
@@ -165,7 +166,7 @@ class ShardedData:
         *,
         nodes: pipeline.ChooseNodes | None = None,
         changes: pipeline.Changes | None = None,
-    ) -> Iterator[pipeline.Batch]:
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`."""
         parts = []
         rows_of_each = self._devices.rows(len(order[0]))

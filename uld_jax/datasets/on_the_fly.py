@@ -1,7 +1,7 @@
-"""Fresh rooms for every training step, rendered on the device from dry signals.
+"""New rooms for every training step, rendered on the device from dry signals.
 
-What step n trains on depends on the seed and n alone: a resumed run sees the rooms
-that an unbroken one would have seen.
+The examples of step n depend on the seed and n alone: a resumed run trains on the
+rooms that an unbroken one would have trained on.
 """
 
 import copy
@@ -16,19 +16,20 @@ import uld_jax
 from uld_jax.acoustics import constants
 from uld_jax.audio import corpora, signals
 from uld_jax.datasets import pipeline
+from uld_jax.datasets.splits import Batch
 from uld_jax.runtime import progress
 from uld_jax.simulation import recipes
 
-_ROOMS, _SPEECH, _NOISE = 3, 4, 5  # Random streams beside those of the splits.
+_ROOMS, _SPEECH, _NOISE = 3, 4, 5  # Random streams; 0 to 2 are those of the splits.
 _LONGEST = 2**31 - 1  # Offsets are int32.
 
 
 class BankExcerpt(NamedTuple):
-    """Where an excerpt is in a bank.
+    """The position of an excerpt in a bank.
 
     Attributes:
-        utterance: What it is cut from.
-        offset: Where it starts, margins included.
+        utterance: The utterance that it is cut from.
+        offset: Its first sample in the bank, margins included.
     """
 
     utterance: signals.Utterance
@@ -36,15 +37,20 @@ class BankExcerpt(NamedTuple):
 
 
 class Bank:
-    """Dry signals held on the device, as int16 with each its own peak.
+    """Dry signals held on the device, as int16, each with its own peak.
 
     Args:
-        title: What is loaded, for the progress bar.
-        utterances: What to hold, in order, until there is enough.
-        prepare: Returns an utterance's signal as it is held, and where in it
-            excerpts may start; raises `signals.CorpusError` for a useless one.
+        title: Title of the progress bar.
+        utterances: Utterances to hold, from the first on, until there are enough.
+        prepare: Returns the signal of an utterance as it is held, and the samples
+            where excerpts may start; raises `signals.CorpusError` for one of no use.
         length: Samples of an excerpt.
-        hours: How much is enough.
+        hours: Hours of signals that are enough.
+
+    Attributes:
+        length: Samples of an excerpt.
+        utterances: The utterances held.
+        hours: Hours of signals held.
 
     Raises:
         CorpusError: If no utterance is usable.
@@ -86,6 +92,10 @@ class Bank:
     ) -> BankExcerpt:
         """Draw an excerpt; all utterances of other talkers are equally likely.
 
+        Args:
+            rng: Random stream.
+            not_talkers: Talkers that are not to be drawn.
+
         Raises:
             CorpusError: If the bank has no other talkers.
         """
@@ -102,13 +112,13 @@ class Bank:
                 return BankExcerpt(self.utterances[number], offset)
 
     def on(self, device: jax.Device) -> "Bank":
-        """Return the same bank, held on another device."""
+        """Copy the bank to another device."""
         other = copy.copy(self)
         other._samples = jax.device_put(self._samples, device)
         return other
 
     def describe(self) -> dict[str, Any]:
-        """Return what is held in a few facts."""
+        """Summarize the signals held, for a run's record."""
         return {
             "hours": round(self.hours, 4),
             "utterances": len(self.utterances),
@@ -116,14 +126,18 @@ class Bank:
         }
 
     def take(self, offsets: np.ndarray) -> jax.Array:
-        """Return the excerpts [*, D] at offsets [*]."""
+        """Cut the excerpts [*, D] at offsets [*]."""
         return self._take(self._samples, offsets.astype(np.int32))
 
 
 def speech_bank(
     corpus: corpora.Corpus, recipe: recipes.Recipe, *, seed: int, hours: float
 ) -> Bank:
-    """Return a bank of training speech, some hours of it drawn at random."""
+    """Load a bank of training speech, some hours of it drawn at random.
+
+    Raises:
+        CorpusError: If no utterance is usable.
+    """
     before, after = recipe.margins
 
     def prepare(utterance):
@@ -138,7 +152,11 @@ def speech_bank(
 def noise_bank(
     corpus: corpora.Corpus, recipe: recipes.Recipe, *, seed: int, hours: float
 ) -> Bank:
-    """Return a bank of training noise; short recordings are repeated."""
+    """Load a bank of training noise; short recordings are repeated.
+
+    Raises:
+        CorpusError: If no recording is usable.
+    """
 
     def prepare(utterance):
         starts = signals.noise_starts(utterance, recipe.num_samples, *recipe.margins)
@@ -149,20 +167,20 @@ def noise_bank(
 
 
 def _shuffled(corpus: corpora.Corpus, stream: list[int]) -> list[signals.Utterance]:
-    """Return the utterances to train on in the random order of a stream."""
+    """Put the training utterances into the random order of a stream."""
     utterances = corpus.utterances["train"]
     order = np.random.default_rng(stream).permutation(len(utterances))
     return [utterances[number] for number in order]
 
 
 class OnTheFlyData:
-    """Training examples that were never seen before, rendered batch by batch.
+    """Training examples that never come again: a `pipeline.Source`.
 
-    Example k, of however many, is row k % batch_size of the run's step
-    k // batch_size, which are what its random stream is named by.
+    Example k is row k % batch_size of the run's step k // batch_size. Its random
+    stream is that of seed, step and row.
 
     Args:
-        recipe: What is drawn and how it sounds.
+        recipe: How examples are drawn and rendered.
         speech: Dry speech.
         noise: Noise; None for a recipe without.
         seed: Seed of the run.
@@ -181,7 +199,8 @@ class OnTheFlyData:
         size: int,
     ):
         self._recipe, self._speech, self._noise = recipe, speech, noise
-        # Accelerators add in no fixed order, and some add floats slowly.
+        # Accelerators add in no fixed order, and some add floats more slowly than the
+        # integers of deterministic sums.
         self._deterministic = jax.default_backend() != "cpu"
         self._seed, self._batch_size, self._size = seed, batch_size, size
         self._device = None
@@ -190,26 +209,26 @@ class OnTheFlyData:
         return self._size
 
     def on(self, device: jax.Device) -> "OnTheFlyData":
-        """Return the same data, rendered on another device."""
+        """Copy the data, to be rendered on another device."""
         other = copy.copy(self)
         other._device, other._speech = device, self._speech.on(device)
         other._noise = self._noise and self._noise.on(device)
         return other
 
     def describe(self) -> dict[str, Any]:
-        """Return what is trained on in a few facts, for a run's record."""
-        facts = {
+        """Summarize the examples, for a run's record."""
+        summary = {
             "source": "fresh",
             "simulator": f"uld_jax {uld_jax.__version__}, jax",
             "law": self._recipe.describe("thinned", self._deterministic),
             "speech": self._speech.describe(),
         }
         if self._noise:
-            facts["noise"] = self._noise.describe()
-        return facts | {"examples_per_epoch": self._size}
+            summary["noise"] = self._noise.describe()
+        return summary | {"examples_per_epoch": self._size}
 
     def draw(self, step: int, row: int) -> recipes.Drawn:
-        """Draw one example of one step."""
+        """Draw one example of one step, not rendered yet."""
         return self._recipe.draw(
             np.random.default_rng([self._seed, _ROOMS, step, row]),
             "train",
@@ -224,12 +243,12 @@ class OnTheFlyData:
         *,
         nodes: pipeline.ChooseNodes | None = None,
         changes: pipeline.Changes | None = None,
-    ) -> Iterator[pipeline.Batch]:
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
-        The late field is thinned, and the nodes chosen are all that is rendered: see
-        `recipes.Recipe.batch`. On an accelerator, what is drawn for one step overlaps
-        with the device's work on the one before.
+        The late field is thinned, and only the chosen nodes are rendered: see
+        `recipes.Recipe.batch`. On an accelerator, drawing the examples of one step
+        overlaps with the device's work on the step before.
         """
         pipeline.refuse(changes)
         return self._batches(order, first_step, nodes)
@@ -240,7 +259,7 @@ class OnTheFlyData:
                 batch = self._render(order[step], nodes(step) if nodes else None)
             yield pipeline.finished(batch)
 
-    def _render(self, numbers: np.ndarray, nodes: np.ndarray | None) -> pipeline.Batch:
+    def _render(self, numbers: np.ndarray, nodes: np.ndarray | None) -> Batch:
         drawn = [self.draw(*divmod(int(k), self._batch_size)) for k in numbers]
         offsets = [[excerpt.offset for excerpt in example.speech] for example in drawn]
         noise = None

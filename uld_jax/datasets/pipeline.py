@@ -1,14 +1,14 @@
-"""Prepared data to batches: from disk by Grain, or held on the device.
+"""Batches of examples: the `Source` of all, and prepared data read as one.
 
-Both ways give the same batches: the order of an epoch is a function of the seed
-and the epoch, and any step of it can be the first.
+A prepared split is held on the device or read from disk by Grain. Both give the same
+batches: the order of an epoch depends on seed and epoch alone, and any of its steps
+can be the first, so that a resumed run reads what an unbroken one would have read.
 """
 
 import collections
 import dataclasses
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import grain
 import jax
@@ -16,19 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from uld_jax.acoustics import stft
-from uld_jax.datasets import files
-from uld_jax.labels import codes
-from uld_jax.runtime import progress
+from uld_jax.datasets import files, splits
+from uld_jax.datasets.splits import Batch
 
-FIELDS = ("audio", "node_positions", "source_positions", "room_size")
-_ROOM_FACTS = ("t60", "snr_db")
-
-Batch = dict[str, Any]
 Order = grain.MapDataset  # Of batches of example indices, each a [B] array.
-
-_READ_AT_ONCE = 500
-
 
 # From the number of a step in an order to the nodes of each example, [B, k].
 ChooseNodes = Callable[[int], np.ndarray]
@@ -52,7 +43,7 @@ class Source(Protocol):
     """Examples that are read or rendered batch by batch."""
 
     def __len__(self) -> int:
-        """Count the examples, of an epoch where they never end."""
+        """Count the examples; on the fly, those called an epoch."""
 
     def batches(
         self,
@@ -66,21 +57,21 @@ class Source(Protocol):
 
         Args:
             order: Batches of example indices.
-            first_step: Number in the order of the first batch.
-            nodes: Which nodes each example keeps, by the number of the step in the
-                order; by default all.
-            changes: How to render otherwise than was drawn; compact data alone can.
+            first_step: Number of the first batch in the order.
+            nodes: Gives the nodes that each example keeps, by the number of the step
+                in the order; by default all.
+            changes: How to render otherwise than was drawn; for compact data alone.
 
         Raises:
-            DatasetError: If the data is damaged, or cannot be changed so.
+            files.DatasetError: If the data is damaged, or cannot be changed so.
         """
 
 
 def refuse(changes: Changes | None) -> None:
-    """Raise for changes of data that are not rendered from a compact data set.
+    """Raise for any changes, in a source that cannot make them.
 
     Raises:
-        DatasetError: If there are any.
+        files.DatasetError: With the changes.
     """
     if changes is not None:
         raise files.DatasetError(
@@ -108,177 +99,17 @@ def _with_nodes(
         yield pick_nodes(batch, nodes(step)) if nodes else batch
 
 
-class Split:
-    """One split of a prepared data set, example by example, without its builder.
-
-    Args:
-        path: Folder of the data set.
-        name: Which split.
-        fields: What to read of each example, the signals first.
-
-    Raises:
-        DatasetError: If the data set or the split is not there, is damaged or empty,
-            or holds no such fields, or none of a layout or sample rate that is read.
-    """
-
-    def __init__(self, path: pathlib.Path, name: str, fields: tuple[str, ...] = FIELDS):
-        self._source = source = files.Records(path, name)
-        self._features = features = source.features
-        if missing := [field for field in fields if field not in features]:
-            raise files.DatasetError(
-                f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
-                "is named without its ending and read with --config.data.source=compact"
-            )
-        self.path, self.name, self.fields = path, name, fields
-        self.metadata = source.metadata
-        files.check_sample_rate(path, self.metadata)
-        _check_layout(path, {field: features[field] for field in fields})
-        self.shape = features[fields[0]].shape  # Of an example's signals: [M, N].
-        self.num_nodes = features["node_positions"].shape[0]
-        self.num_sources = features["source_positions"].shape[0]
-        self.num_samples = (
-            features["audio"].shape[1]
-            if "audio" in features
-            else self.metadata["law"]["num_samples"]
-        )
-        _check_length(path, self.num_samples)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Batch:
-        """Return one example.
-
-        Raises:
-            DatasetError: If it is damaged, with its place.
-        """
-        example = self._source[index]
-        return {field: example[field] for field in self.fields}
-
-    def facts(self) -> Batch:
-        """Return where everything is in all examples, and T60 and SNR if they have any.
-
-        Raises:
-            DatasetError: As `load`.
-        """
-        known = FIELDS[1:] + tuple(f for f in _ROOM_FACTS if f in self._features)
-        return Split(self.path, self.name, known).load()
-
-    def load(self) -> Batch:
-        """Return all examples, stacked by field; texts are an array of objects.
-
-        Raises:
-            DatasetError: If an example is damaged, or a position lies outside its
-                room.
-        """
-        arrays = {}
-        with progress.Progress(f"Loading {self.name}", len(self), "examples") as bar:
-            for first in range(0, len(self), _READ_AT_ONCE):
-                indices = range(first, min(first + _READ_AT_ONCE, len(self)))
-                examples = self._source.__getitems__(indices)
-                for field, part in _stack(examples, self.fields).items():
-                    if first == 0:
-                        shape = (len(self), *part.shape[1:])
-                        arrays[field] = np.empty(shape, part.dtype)
-                    arrays[field][indices.start : indices.stop] = part
-                bar.update(len(indices))
-        check_geometry(self.name, arrays)
-        return arrays
-
-
-def _check_layout(path: pathlib.Path, features: dict[str, Any]) -> None:
-    """Raise unless a data set's fields are arrays as they are read here."""
-    nodes = features["node_positions"].shape[:1]
-    needed = {
-        "audio": ("[M, N] int16", 2, nodes, np.int16),
-        "node_positions": ("[M, 3] float32", 2, nodes, np.float32),
-        "source_positions": ("[S, 3] float32", 2, (), np.float32),
-        "room_size": ("[3] float32", 1, (3,), np.float32),
-    }
-    for field in features.keys() & needed.keys():
-        layout, rank, first, kind = needed[field]
-        shape, dtype = features[field].shape, features[field].np_dtype
-        right = len(shape) == rank and shape[: len(first)] == first and dtype == kind
-        if not right or None in shape or ("positions" in field and shape[1] != 3):
-            raise files.DatasetError(
-                f"{field} of {str(path)!r} is {list(shape)} {np.dtype(dtype).name}, "
-                f"and read is {layout}; prepare it anew so"
-            )
-
-
-def _check_length(path: pathlib.Path, num_samples: int) -> None:
-    """Raise if signals are too short to be heard."""
-    try:
-        stft.num_frames(num_samples)
-    except ValueError as error:
-        raise files.DatasetError(
-            f"{str(path)!r}: {error}; prepare longer ones"
-        ) from None
-
-
-def _stack(examples: list[Batch], fields: Iterable[str]) -> Batch:
-    batch = {}
-    for field in fields:
-        values = [example[field] for example in examples]
-        text = isinstance(values[0], bytes)
-        batch[field] = np.array(values, object) if text else np.stack(values)
-    return batch
-
-
-def check_geometry(name: str, arrays: Batch) -> None:
-    """Raise unless every example has nodes, all of them in the room, as its sources.
-
-    Args:
-        name: Of the split, for the message.
-        arrays: Examples, stacked by field; `node_mask`, if there, says which nodes
-            an example has. Where the others are does not matter.
-
-    Raises:
-        DatasetError: With the first thing that is wrong.
-    """
-    floors = arrays["room_size"][:, None, :2]
-    places = {
-        field: arrays[field][..., :2]
-        for field in ("source_positions", "node_positions")
-    }
-    if not places["node_positions"].shape[1]:
-        raise files.DatasetError(f"the examples of split {name!r} have no nodes")
-    present = arrays.get("node_mask")
-    if present is not None:
-        if not present.any(axis=1).all():
-            first = int(np.argmin(present.any(axis=1)))
-            raise files.DatasetError(
-                f"example {first} of split {name!r} has all its nodes masked; leave it "
-                "out, or give it at least one node"
-            )
-        places["node_positions"] = np.where(
-            present[..., None], places["node_positions"], 0.0
-        )
-    for field, positions in places.items():
-        missing = np.argwhere(np.isnan(positions).any(axis=-1))
-        if len(missing):
-            example, number = missing[0]
-            raise files.DatasetError(
-                f"{field} of split {name!r}: number {number} of example {example} has "
-                "no position; mask it (node_mask), or leave the example out"
-            )
-        try:
-            codes.check_positions(positions, floors)
-        except ValueError as error:
-            raise files.DatasetError(f"{field} of split {name!r}: {error}") from None
-
-
 def finished(batch: Batch) -> Batch:
-    """Return a rendered batch, on a CPU no sooner than it is there.
+    """Wait for a rendered batch on CPUs, and return it.
 
     Where dispatch is asynchronous, the training step would otherwise run beside the
-    renderer, and Fourier transforms of two programs can block each other forever.
+    renderer, and Fourier transforms of two programs can wait for each other forever.
     """
     return jax.block_until_ready(batch) if jax.default_backend() == "cpu" else batch
 
 
 def epoch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) -> Order:
-    """Return an epoch's batches of example indices, each a [B] array.
+    """Shuffle the examples of an epoch into batches of indices.
 
     Every example comes at most once; a last batch that is not full is left out.
     The paper does not say what becomes of those examples.
@@ -290,7 +121,7 @@ def epoch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) ->
         epoch: Number of the epoch; each has an order of its own.
 
     Raises:
-        DatasetError: If a batch is larger than the split.
+        files.DatasetError: If a batch is larger than the split.
     """
     if batch_size > num_examples:
         raise files.DatasetError(
@@ -304,7 +135,7 @@ def epoch_order(num_examples: int, batch_size: int, *, seed: int, epoch: int) ->
 
 
 def endless_order(num_examples: int, batch_size: int, *, epoch: int) -> Order:
-    """Return an epoch's batches of numbers of examples that never come again.
+    """Count the examples of an epoch up in batches, from where the last epoch ended.
 
     Args:
         num_examples: Examples called an epoch.
@@ -316,23 +147,34 @@ def endless_order(num_examples: int, batch_size: int, *, epoch: int) -> Order:
     return numbers.batch(batch_size)
 
 
+def in_order(num_examples: int, batch_size: int) -> Order:
+    """Put all indices into batches of one size; the last one repeats the last index.
+
+    With one size, one compiled program serves all batches. The caller drops what
+    exceeds `num_examples`.
+    """
+    steps = -(-num_examples // batch_size)
+    padded = grain.MapDataset.range(steps * batch_size)
+    return padded.map(lambda index: min(index, num_examples - 1)).batch(batch_size)
+
+
 def rows_of(order: Order, rows: range) -> Order:
-    """Return an order of which one device has some of each batch's rows."""
+    """Restrict an order to some rows of each batch, those of one device."""
     return order.map(lambda indices: indices[rows.start : rows.stop])
 
 
 class DeviceData:
-    """A split held on the device, its audio as int16.
+    """A split held on a device, its audio as int16: a `Source`.
 
     Args:
         split: What to hold.
-        device: Where; by default on the first.
-        arrays: Its examples, where they are loaded already.
+        device: Where; by default the first.
+        arrays: Its examples, if they are loaded already.
     """
 
     def __init__(
         self,
-        split: Split,
+        split: splits.Split,
         device: jax.Device | None = None,
         arrays: Batch | None = None,
     ):
@@ -360,30 +202,8 @@ class DeviceData:
         return _with_nodes(batches, first_step, nodes)
 
 
-def check_fits(splits: Iterable[Split]) -> None:
-    """Raise unless the device has the memory to hold all splits.
-
-    Raises:
-        DatasetError: If not; where a device does not say, nothing is checked.
-    """
-    needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in splits)
-    if not fits(needed):
-        limit = jax.local_devices()[0].memory_stats()["bytes_limit"]
-        raise files.DatasetError(
-            f"the data set needs {needed / 1e9:.3g} GB and the device has "
-            f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
-        )
-
-
-def fits(num_bytes: int) -> bool:
-    """Return whether the device has so much memory, as far as it says."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    limit = stats.get("bytes_limit")
-    return not limit or num_bytes <= 0.8 * (limit - stats.get("bytes_in_use", 0))
-
-
 class DiskData:
-    """A split read by Grain, a few batches ahead of the device.
+    """A split read by Grain, a few batches ahead of the device: a `Source`.
 
     Args:
         split: What to read.
@@ -394,7 +214,7 @@ class DiskData:
 
     def __init__(
         self,
-        split: Split,
+        split: splits.Split,
         *,
         prefetch_batches: int,
         read_threads: int,
@@ -410,12 +230,12 @@ class DiskData:
 
     def _read(self, indices: np.ndarray) -> Batch:
         examples = [self._split[int(index)] for index in indices]
-        batch = _stack(examples, self._split.fields)
-        check_geometry(self._split.name, batch)
+        batch = splits.stack(examples, self._split.fields)
+        splits.check_geometry(self._split.name, batch)
         return batch
 
     def on_host(self, order: Order, first_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an order from a step on, in NumPy."""
+        """Yield the batches of an order, from a step on, as NumPy arrays."""
         left = order[first_step:].map(self._read)
         yield from left.to_iter_dataset(self._options)
 
@@ -432,6 +252,7 @@ class DiskData:
         return _with_nodes(self._on_device(order, first_step), first_step, nodes)
 
     def _on_device(self, order: Order, first_step: int) -> Iterator[Batch]:
+        # One batch ahead: it is copied to the device while the last one is in use.
         on_device = collections.deque()
         for batch in self.on_host(order, first_step):
             on_device.append(jax.device_put(batch, self._device))
@@ -440,10 +261,38 @@ class DiskData:
         yield from on_device
 
 
+def check_fits(opened: Iterable[splits.Split]) -> None:
+    """Raise unless the device has the memory to hold all splits.
+
+    Raises:
+        files.DatasetError: If not. Where a device does not report its memory, nothing
+            is checked.
+    """
+    needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in opened)
+    if not fits(needed):
+        limit = jax.local_devices()[0].memory_stats()["bytes_limit"]
+        raise files.DatasetError(
+            f"the data set needs {needed / 1e9:.3g} GB and the device has "
+            f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
+        )
+
+
+def fits(num_bytes: int) -> bool:
+    """Check whether the device has so much free memory; True where it is unknown."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    # A fifth is left for the network, its gradients and what XLA needs meanwhile.
+    return not limit or num_bytes <= 0.8 * (limit - stats.get("bytes_in_use", 0))
+
+
 def open_data(
-    split: Split, data_config, devices: Sequence[jax.Device | None]
+    split: splits.Split, data_config, devices: Sequence[jax.Device | None]
 ) -> list[DeviceData | DiskData]:
-    """Return a split for each of some devices, in the way the settings ask for."""
+    """Open a split for each of some devices, as the settings' `data` asks for.
+
+    Raises:
+        files.DatasetError: If an example is damaged.
+    """
     if data_config.on_device:
         arrays = split.load()
         return [DeviceData(split, device, arrays) for device in devices]
@@ -456,13 +305,3 @@ def open_data(
         )
         for device in devices
     ]
-
-
-def in_order(num_examples: int, batch_size: int) -> Order:
-    """Return all indices in batches of one size; the last one repeats the last index.
-
-    Whoever reads the batches drops what exceeds `num_examples`.
-    """
-    steps = -(-num_examples // batch_size)
-    padded = grain.MapDataset.range(steps * batch_size)
-    return padded.map(lambda index: min(index, num_examples - 1)).batch(batch_size)

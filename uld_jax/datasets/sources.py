@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from uld_jax.datasets import compact, files, on_the_fly, pipeline, prepare
+from uld_jax.datasets import compact, files, on_the_fly, pipeline, prepare, splits
 
 
 def describe(config) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def describe(config) -> dict[str, Any]:
     return files.describe(path)
 
 
-def open_split(config, name: str) -> pipeline.Split:
+def open_split(config, name: str) -> splits.Split:
     """Open a split of an experiment's data set.
 
     Raises:
@@ -33,12 +33,10 @@ def open_split(config, name: str) -> pipeline.Split:
     path = prepare.dataset_path(config)
     if config.data.source == "compact":
         return compact.open_split(path, name)
-    return pipeline.Split(path, name)
+    return splits.Split(path, name)
 
 
-def open_data(
-    config, split: pipeline.Split, devices: Sequence
-) -> list[pipeline.Source]:
+def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.Source]:
     """Open the data of a split for each of some devices.
 
     Raises:

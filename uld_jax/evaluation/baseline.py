@@ -57,7 +57,7 @@ def test_baseline(config, method: str, workdir: pathlib.Path) -> dict:
             step, test.batches(order), len(test), f"Testing {method}"
         )
         seconds = time.monotonic() - started
-        facts = data.facts("test")
+        facts = data.geometry("test")
         evaluate.write_predictions(folder.predictions, result, facts)
         distances = {key: result.metrics[key] for key in metrics.ERROR_STATISTICS}
         record = {

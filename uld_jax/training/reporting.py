@@ -79,7 +79,7 @@ class Reporter:
         """
         run = self._run
         if self._writes:
-            facts = run.data.facts("test")
+            facts = run.data.geometry("test")
             evaluate.write_predictions(
                 run.folder.predictions, result, facts, planes=planes
             )

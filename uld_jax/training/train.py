@@ -6,7 +6,8 @@ import pathlib
 import jax
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader, prepare
+from uld_jax.datasets import loader
+from uld_jax.datasets import prepare as prepare_lib
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, jax_setup, profiling, progress, stopping
 from uld_jax.storage import checkpoints, run_folder
@@ -65,7 +66,7 @@ def train_and_evaluate(
         if record and record["status"] != "running":
             return record
         splits = loader.needed_splits(config)
-        prepare.ensure_prepared(config, allowed=prepare, splits=splits)
+        prepare_lib.ensure_prepared(config, allowed=prepare, splits=splits)
         # After preparation, whose processes need the accelerator's memory.
         devices = devices_lib.Devices(config.train.batch_size)
         devices.log()
