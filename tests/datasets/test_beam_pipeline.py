@@ -70,7 +70,7 @@ def test_two_worker_processes_write_the_bytes_of_the_pool(tiny_path, tmp_path):
     assert {p.name for p in path.iterdir()} == {p.name for p in tiny_path.iterdir()}
 
 
-def test_a_failure_is_told_and_a_second_run_writes_the_rest(tiny_path, tmp_path):
+def test_a_failure_is_reported_and_a_second_run_writes_the_rest(tiny_path, tmp_path):
     executor = beam_pipeline.executor(IN_MEMORY, num_workers=1)
     message = "the disk fell over.*finished shards are kept: run again"
     with pytest.raises(shards.PrepareError, match=message):
@@ -105,13 +105,13 @@ def test_options_that_are_no_command_line_are_refused():
         beam_pipeline.executor("--runner='FlinkRunner")
 
 
-def test_a_runner_that_does_not_exist_is_told(tmp_path):
+def test_a_runner_that_does_not_exist_is_reported(tmp_path):
     executor = beam_pipeline.executor("--runner=NoRunner")
     with pytest.raises(shards.PrepareError, match="Unexpected pipeline runner: NoRunn"):
         shards.prepare(factory(simulated.Builder, tmp_path), executor)
 
 
-def test_beam_that_is_not_installed_is_told(monkeypatch):
+def test_beam_that_is_not_installed_is_reported(monkeypatch):
     monkeypatch.delitem(sys.modules, "uld_jax_data.beam_pipeline")
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(shards.PrepareError, match=r"pip install 'uld-jax\[beam\]'"):

@@ -118,7 +118,7 @@ def test_anechoic_examples_are_those_of_the_rendered_form(tmp_path):
         data.batches(order, changes=pipeline.Changes(snr_db=3.0))
 
 
-def test_what_is_stored_is_said(rooms_path):
+def test_what_is_stored_is_reported(rooms_path):
     info = tfds.builder_from_directory(rooms_path).info
     assert info.metadata["law"] == {
         "kind": "reverberant",
@@ -137,7 +137,7 @@ def test_what_is_stored_is_said(rooms_path):
 
 
 def test_nodes_are_chosen_by_step(train_data):
-    """In the order asked for; what they hear of the speech has one gain."""
+    """In the order given; their signals have one gain."""
     order = pipeline.in_order(4, 2)
     chosen = np.array([[3, 1], [0, 2]])
     asked = []
@@ -261,7 +261,7 @@ def test_useless_noise_is_left_out_and_the_bytes_are_the_same(tmp_path):
     ],
     ids=["missing", "cut off", "empty", "other", "one bit"],
 )
-def test_missing_or_damaged_noise_is_told(tmp_path, damage, message):
+def test_missing_or_damaged_noise_is_reported(tmp_path, damage, message):
     path = tmp_path / "noise.npz"
     compact.write_noises(path, NOISE.utterances["dev"][:1])
     damage(path, path.read_bytes())
@@ -270,7 +270,7 @@ def test_missing_or_damaged_noise_is_told(tmp_path, damage, message):
 
 
 def test_the_noise_is_written_once_and_with_the_shards(rooms_path, tmp_path):
-    """A build that stopped before the last step goes on with the shards it has."""
+    """A build that stopped before the last step resumes with the shards it has."""
 
     class Stops(simulated.Builder, skip_registration=True):
         name = "simulated"

@@ -1,4 +1,4 @@
-"""Damaged data sets: named, with the place and the remedy, and never read as if whole.
+"""Damaged data sets are reported with the file and the remedy, never read as whole.
 
 ArrayRecord keeps sums of its records; what those cannot see, `sha256.json` does.
 """
@@ -68,27 +68,29 @@ def unreadable(file):
 
 @pytest.mark.parametrize("place", [300, 200_000, 500_000])
 @pytest.mark.parametrize("sums", [True, False], ids=["sums", "no sums"])
-def test_a_flipped_bit_is_told_with_example_file_and_record(path, whole, place, sums):
+def test_a_flipped_bit_is_reported_with_example_file_and_record(
+    path, whole, place, sums
+):
     """In the first block, which is compared at once, where there are sums."""
     file = path / TRAIN
     if not sums:
         (path / checksums.FILE_NAME).unlink()
     file.write_bytes(flipped(file.read_bytes(), place))
     (bad,) = unreadable(file)
-    with pytest.raises(files.DatasetError) as told:
+    with pytest.raises(files.DatasetError) as raised:
         load(path, "train")
     assert "copy the data set again, or remove its folder and prepare" in str(
-        told.value
+        raised.value
     )
     if sums and place < 2**16:
-        assert f"{str(file)!r}: not the file that was written" in str(told.value)
+        assert f"{str(file)!r}: not the file that was written" in str(raised.value)
     else:
-        assert f"example {16 + bad} of split 'train'" in str(told.value)
-        assert f"record {bad} of {str(file)!r} is damaged" in str(told.value)
+        assert f"example {16 + bad} of split 'train'" in str(raised.value)
+        assert f"record {bad} of {str(file)!r} is damaged" in str(raised.value)
         split = splits.Split(path, "train")
         with pytest.raises(files.DatasetError) as same:
             split.load()
-        assert str(same.value) == str(told.value)
+        assert str(same.value) == str(raised.value)
         np.testing.assert_array_equal(split[15]["audio"], whole["train"]["audio"][15])
     for other in SPLITS[1:]:
         assert_same(load(path, other), whole[other])
@@ -124,27 +126,27 @@ SHARD_DAMAGES = {
 
 @pytest.mark.parametrize("sums", [True, False], ids=["sums", "no sums"])
 @pytest.mark.parametrize("damage", SHARD_DAMAGES)
-def test_a_file_that_is_not_the_one_written_is_told(path, damage, sums):
+def test_a_file_that_is_not_the_one_written_is_reported(path, damage, sums):
     """Some of them are whole files of records, in another's place."""
     if not sums:
         (path / checksums.FILE_NAME).unlink()
     SHARD_DAMAGES[damage](path / TRAIN)
-    with pytest.raises(files.DatasetError, match="prepare it again") as told:
+    with pytest.raises(files.DatasetError, match="prepare it again") as raised:
         load(path, "train")
-    assert TRAIN in str(told.value)
-    if sums:  # Then it is told before anything is read.
+    assert TRAIN in str(raised.value)
+    if sums:  # Before anything is read.
         with pytest.raises(files.DatasetError):
             splits.Split(path, "train")
 
 
-def test_wherever_a_file_of_records_is_damaged_it_is_told_or_does_not_matter(
+def test_wherever_a_file_of_records_is_damaged_it_is_reported_or_does_not_matter(
     path, whole
 ):
     """Bits, runs of bytes and ends, at random, without sums."""
     (path / checksums.FILE_NAME).unlink()
     file = path / "simulated-validation.array_record-00000-of-00001"
     content, draw = file.read_bytes(), random.Random(0)
-    told = 0
+    reported = 0
     for kind in ("bit", "run", "cut", "lost") * 20:
         place = draw.randrange(len(content))
         damaged = {
@@ -158,12 +160,12 @@ def test_wherever_a_file_of_records_is_damaged_it_is_told_or_does_not_matter(
             assert_same(load(path, "validation"), whole["validation"])
         except files.DatasetError as error:
             assert file.name in str(error)
-            told += 1
-    assert told > 60
+            reported += 1
+    assert reported > 60
 
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)
-def test_a_changed_description_is_told_whatever_bit_it_is(path, name):
+def test_a_changed_description_is_reported_whatever_bit_it_is(path, name):
     file, draw = path / name, random.Random(0)
     content = file.read_bytes()
     places = [0, len(content) - 1, *draw.choices(range(len(content)), k=30)]
@@ -181,7 +183,7 @@ def test_a_changed_description_is_told_whatever_bit_it_is(path, name):
 
 
 @pytest.mark.parametrize("name", DESCRIPTIONS[:3])
-def test_a_description_that_cannot_be_read_is_told_without_sums(path, name):
+def test_a_description_that_cannot_be_read_is_reported_without_sums(path, name):
     (path / checksums.FILE_NAME).unlink()
     content = (path / name).read_bytes()
     for damaged in (content[: len(content) // 2], b"\xff" + content, b"[1]", b""):
@@ -243,9 +245,9 @@ def test_threads_that_read_tell_of_damage(path):
         splits.Split(path, "train"), prefetch_batches=2, read_threads=2
     )
     order = pipeline.in_order(48, 8)
-    with pytest.raises(files.DatasetError, match="is damaged") as told:
+    with pytest.raises(files.DatasetError, match="is damaged") as raised:
         list(data.batches(order))
-    assert str(file) in str(told.value)
+    assert str(file) in str(raised.value)
 
 
 @pytest.mark.parametrize("on_device", [True, False])

@@ -276,7 +276,7 @@ def test_sizes_are_the_papers_where_there_is_so_much():
     assert builder.expected_bytes == (18_000 + 1_800 + 2_468) * 30 * 32_000 * 2
 
 
-def test_what_is_short_is_said(folders):
+def test_what_is_short_is_reported(folders):
     builder = factory(folders["nested"], "ad_r1_test")()
     assert builder.expected_bytes == 5 * 30 * 32_000 * 2
     assert builder.shortfall() == [
@@ -329,7 +329,7 @@ def test_material_without_a_part_is_refused(folders):
         real.Builder(config="ad_r1_dev", data_dir="unused", material=material)
 
 
-def test_an_utterance_of_silence_is_told(folders, tmp_path):
+def test_an_utterance_of_silence_is_reported(folders, tmp_path):
     """No channel is dead, but nobody speaks."""
     folder = tmp_path / "corpus"
     made_adhoc40.copy(folders["flat"] / "adhoc40-test", folder / "adhoc40-test")
@@ -432,7 +432,7 @@ def test_tfds_own_way_gives_the_same_examples(folders, tmp_path, capsys):
         np.testing.assert_array_equal(theirs["audio"], mine["audio"])
 
 
-def test_what_to_get_is_said():
+def test_what_to_get_is_reported():
     text = real.Builder.MANUAL_DOWNLOAD_INSTRUCTIONS
     for part in ("train", "dev", "test"):
         assert f"adhoc40-{part}" in text

@@ -1,4 +1,4 @@
-"""What befalls the nodes in training, wherever examples come from."""
+"""Perturbed nodes in training, from every source of examples."""
 
 import numpy as np
 import pytest

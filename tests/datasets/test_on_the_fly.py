@@ -1,4 +1,4 @@
-"""Fresh rooms: what they are made of, and on what they depend."""
+"""Rooms rendered on the fly: what they are made of and depend on."""
 
 import dataclasses
 
@@ -92,7 +92,7 @@ def test_short_noise_goes_round():
     np.testing.assert_array_equal(held[period:], held[: len(held) - period])
 
 
-def test_a_scene_has_different_talkers_or_says_why_not(speech):
+def test_a_scene_has_different_talkers_or_an_error(speech):
     rng = np.random.default_rng(0)
     talkers = {u.talker for u in speech.utterances}
     for _ in range(20):
@@ -183,11 +183,11 @@ def test_a_batch_is_what_the_recipe_renders(recipe):
         alone = np.asarray(
             recipe.render([example], np.array([dry], np.float32), noise)[0]
         )
-        heard = np.asarray(batch["audio"][row])
-        assert np.abs(heard - alone).max() < 1e-3 * np.abs(alone).max()
+        received = np.asarray(batch["audio"][row])
+        assert np.abs(received - alone).max() < 1e-3 * np.abs(alone).max()
 
 
-def test_it_says_what_it_trains_on():
+def test_the_record_describes_what_is_trained_on():
     facts = rooms_of(ADHOC).describe()
     assert facts["source"] == "fresh"
     assert facts["law"]["late"] == "thinned"

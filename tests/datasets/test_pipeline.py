@@ -136,7 +136,7 @@ NOWHERE = np.where(np.arange(3)[:, None] == 2, np.nan, NODES)
     ],
     ids=["no nodes", "all masked", "without a position", "outside"],
 )
-def test_nodes_that_cannot_be_are_told(arrays, message):
+def test_nodes_that_cannot_be_are_reported(arrays, message):
     with pytest.raises(files.DatasetError, match=message):
         splits.check_geometry("dev", arrays)
 
@@ -146,7 +146,7 @@ def test_where_masked_nodes_are_does_not_matter():
     splits.check_geometry("dev", examples(NOWHERE, masked))
 
 
-def test_a_missing_data_set_is_told(tiny_path, tmp_path):
+def test_a_missing_data_set_is_reported(tiny_path, tmp_path):
     with pytest.raises(files.DatasetError, match="no prepared data set"):
         splits.Split(tmp_path, "train")
     with pytest.raises(files.DatasetError, match="'dev'; it has"):

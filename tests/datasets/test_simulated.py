@@ -214,7 +214,7 @@ def test_a_folder_that_is_no_whole_data_set_is_refused(tmp_path):
         prepare_tiny(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(shards.PrepareError, match="Not a directory; choose another"):
         prepare_tiny(tmp_path / "file")
@@ -289,7 +289,7 @@ def test_a_shard_is_not_renamed_into_another_build(tmp_path):
         shards.prepare(factory(Overtaken, tmp_path), write_first)
 
 
-def test_a_full_disk_is_told_before_the_work(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_work(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(shards.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(

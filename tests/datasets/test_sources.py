@@ -1,4 +1,4 @@
-"""Which data set an experiment gets, and what is refused."""
+"""The data set of an experiment, and what is refused."""
 
 import importlib.util
 import json
@@ -117,7 +117,7 @@ def own(tiny_path, tmp_path):
 
 
 def assert_refused(config, tmp_path, message):
-    """Neither preparing nor training does anything; training says why."""
+    """Assert that preparing or training raises, and that nothing is written."""
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(errors.InputError, match=message):
         prepare.ensure_prepared(config)
@@ -142,7 +142,7 @@ def test_any_data_set_of_another_sample_rate_is_refused(own, tmp_path, name):
         splits.Split(path, "test")
 
 
-def test_an_unknown_builder_need_not_say_its_sample_rate(own):
+def test_an_unknown_builder_need_not_record_its_sample_rate(own):
     config = own("metadata.json", lambda stored: stored.pop("sample_rate"))
     path = prepare.ensure_prepared(config)
     assert len(splits.Split(path, "train").load()["audio"]) == 48
@@ -180,7 +180,7 @@ def test_another_layout_than_is_read_is_refused(own, tmp_path, field, change, me
 
 
 def test_another_length_than_its_features_say_is_damage(own, tmp_path):
-    """It is long enough to be heard, but not what is stored."""
+    """It is long enough for the STFT, but not what is stored."""
     shape = {"dimensions": ["8", "2561"]}
     own("features.json", lambda stored: tensor(stored, "audio").update(shape=shape))
     split = splits.Split(tmp_path / "mine" / "lab" / "1.0.0", "train")
@@ -237,9 +237,9 @@ def test_compact_data_sets_have_a_name_and_a_message_of_their_own(tmp_path, caps
     path = prepare.ensure_prepared(config, processes=1)
     assert path == tmp_path / "simulated" / "ad1_tiny_compact" / "1.0.0"
     stored = sum(file.stat().st_size for file in path.iterdir())
-    said = capsys.readouterr().out
-    assert f"8 examples, {stored / 1e9:.2f} GB" in said
-    assert "noise: builtin\n" in said
+    printed = capsys.readouterr().out
+    assert f"8 examples, {stored / 1e9:.2f} GB" in printed
+    assert "noise: builtin\n" in printed
     # How the noise comes to the nodes is no part of it.
     other = tiny_config(
         tmp_path, **ROOMS, **{"data.source": "compact", "data.noise_field": "diffuse"}
@@ -277,7 +277,7 @@ def test_an_epoch_has_at_least_a_batch(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_simulator_is_told_before_the_work(tmp_path, monkeypatch):
+def test_a_missing_simulator_is_reported_before_the_work(tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,

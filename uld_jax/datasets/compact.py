@@ -161,14 +161,7 @@ class CompactData:
     def __len__(self) -> int:
         return self._size
 
-    def batches(
-        self,
-        order: pipeline.Order,
-        first_step: int = 0,
-        *,
-        nodes: pipeline.ChooseNodes | None = None,
-        changes: pipeline.Changes | None = None,
-    ) -> Iterator[Batch]:
+    def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         Only the chosen nodes are rendered: see `recipes.Recipe.batch`.

@@ -159,14 +159,7 @@ class ShardedData:
     def __len__(self) -> int:
         return len(self._parts[0])
 
-    def batches(
-        self,
-        order: pipeline.Order,
-        first_step: int = 0,
-        *,
-        nodes: pipeline.ChooseNodes | None = None,
-        changes: pipeline.Changes | None = None,
-    ) -> Iterator[Batch]:
+    def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `pipeline.Source`."""
         parts = []
         rows_of_each = self._devices.rows(len(order[0]))

@@ -5,7 +5,7 @@ rooms that an unbroken one would have trained on.
 """
 
 import copy
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 import jax
@@ -236,14 +236,7 @@ class OnTheFlyData:
             self._noise.draw if self._noise else None,
         )
 
-    def batches(
-        self,
-        order: pipeline.Order,
-        first_step: int = 0,
-        *,
-        nodes: pipeline.ChooseNodes | None = None,
-        changes: pipeline.Changes | None = None,
-    ) -> Iterator[Batch]:
+    def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         The late field is thinned, and only the chosen nodes are rendered: see

@@ -98,7 +98,7 @@ def check_settings(path: pathlib.Path, stored: dict, builder_config: Any, data) 
     wanted_recipe = dataclasses.asdict(builder_config.recipe)
     wanted_late_fields = builder_config.late_fields_by(data.engine)
     keys = ("kind", "num_sources", "num_nodes", "num_samples", "rooms")
-    compared = [(f"law.{key}", recipe.get(key), wanted_recipe[key]) for key in keys]
+    compared = [(f"recipe.{key}", recipe.get(key), wanted_recipe[key]) for key in keys]
     compared += [
         (f"late_fields.{split}", late, wanted_late_fields.get(split))
         for split, late in late_fields.items()

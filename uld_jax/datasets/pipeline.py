@@ -187,14 +187,7 @@ class DeviceData:
     def __len__(self) -> int:
         return self._size
 
-    def batches(
-        self,
-        order: Order,
-        first_step: int = 0,
-        *,
-        nodes: ChooseNodes | None = None,
-        changes: Changes | None = None,
-    ) -> Iterator[Batch]:
+    def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `Source`."""
         refuse(changes)
         steps = range(first_step, len(order))
@@ -239,14 +232,7 @@ class DiskData:
         left = order[first_step:].map(self._read)
         yield from left.to_iter_dataset(self._options)
 
-    def batches(
-        self,
-        order: Order,
-        first_step: int = 0,
-        *,
-        nodes: ChooseNodes | None = None,
-        changes: Changes | None = None,
-    ) -> Iterator[Batch]:
+    def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `Source`."""
         refuse(changes)
         return _with_nodes(self._on_device(order, first_step), first_step, nodes)
