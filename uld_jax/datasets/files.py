@@ -235,7 +235,7 @@ def _visible_damage(file: pathlib.Path, sums: dict[str, Any] | None) -> str | No
         return "not a file of this data set, by its sums"
     size, written = file.stat().st_size, sums["files"][file.name]["size"]
     if size != written:
-        return f"{size:,} bytes, not the {written:,} written"
+        return f"{size:,} bytes, not {written:,}"
     if _head(file) != sums["first_64_kib"].get(file.name):
         return "not the file that was written: its first bytes differ"
     return None
