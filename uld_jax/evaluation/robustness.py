@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
 from uld_jax.networks import build
+from uld_jax.runtime import devices
 from uld_jax.storage import atomic, environment, records
 from uld_jax.storage.dataset_names import DatasetName
 from uld_jax.storage.run_folder import RunFolder
