@@ -89,7 +89,7 @@ def test_what_a_network_began_from_tells_runs_apart():
     ]
     base = next(one for one in found if one.variant == "base")
     assert base.runs == (tuned,)
-    assert "begun from simulated/ad1:1.0.0" in base.details
+    assert "started from simulated/ad1:1.0.0" in base.details
     assert "fine-tuned" in base.details
 
 

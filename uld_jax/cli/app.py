@@ -230,7 +230,7 @@ def _misspelled(arguments: Sequence[str], text: str) -> str | None:
 
 
 def _is_one_of_many() -> bool:
-    """Return whether this process trains together with others."""
+    """Check if this process trains together with others."""
     if "jax" not in sys.modules:
         return False
     from uld_jax.runtime import distributed

@@ -44,7 +44,7 @@ class Flag:
         define(self.name, self.default, self.help, **options)
 
     def usage(self) -> str:
-        """Return how the flag is written, as in `--seed=0,1,2`."""
+        """Format the flag for help, as in `--seed=0,1,2`."""
         values = {"integer": "N", "float": "X", "list": "A,B,..."}
         if self.kind == "bool":
             return f"--[no]{self.name}" if self.default else f"--{self.name}"

@@ -39,7 +39,7 @@ _BATCH_ON_CPU, _BATCH = 4, 32
 
 
 def _check(values) -> pathlib.Path | None:
-    """Return where the table goes, once the flags fit together."""
+    """Check that the flags fit together; return the path of the table."""
     if bool(values.run) == bool(values.method):
         raise errors.InputError(
             f"--run is {values.run!r} and --method {values.method!r}; give one of them: "

@@ -72,7 +72,7 @@ def differences(own: dict, others: list[dict]) -> str:
     for key in sorted(set().union(*(changed(own, other) for other in others))):
         if key == BEGUN_FROM:
             begun = own.get(key)
-            words.append("from scratch" if begun is None else f"begun from {begun}")
+            words.append("from scratch" if begun is None else f"started from {begun}")
         elif key == BEGUN_KIND:
             if own.get(key) and all(
                 o.get(BEGUN_FROM) == own[BEGUN_FROM] for o in others
