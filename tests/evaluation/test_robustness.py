@@ -12,6 +12,7 @@ import whole_runs
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader, pipeline, prepare
 from uld_jax.evaluation import predict, robustness
+from uld_jax.pretrained import loading
 from uld_jax.storage import records
 from uld_jax.training import train
 
@@ -198,10 +199,10 @@ def test_what_is_random_in_a_condition_depends_on_the_example_alone(data):
 
 
 def test_a_network_for_other_sources_is_refused(run, data):
-    with pytest.raises(predict.PredictorError, match="does not fit 1 sources"):
-        predict.restore_network(run, 4, num_sources=1)
+    with pytest.raises(loading.NetworkError, match="does not fit 1 sources"):
+        loading.restore_network(run, 4, num_sources=1)
 
 
 def test_a_network_that_was_not_kept_is_an_error(run):
-    with pytest.raises(predict.PredictorError, match="no network of epoch 7"):
-        predict.restore_network(run | {"best_epoch": 7}, 4, num_sources=2)
+    with pytest.raises(loading.NetworkError, match="no network of epoch 7"):
+        loading.restore_network(run | {"best_epoch": 7}, 4, num_sources=2)

@@ -8,8 +8,9 @@ import sys
 import made_sessions
 import numpy as np
 import pytest
-from conftest import ROOT, tiny_settings
+from conftest import ROOT
 from made_records import baseline_record, write
+from saved_networks import BEST_MAE, MAE, items_of, make_run, settings
 from test_weights import refill, reseal, text_of
 from whole_runs import call
 from whole_runs import run as run_command
@@ -17,77 +18,16 @@ from whole_runs import run as run_command
 from uld_jax import config as config_lib
 from uld_jax.audio import sessions
 from uld_jax.cli import locate
-from uld_jax.evaluation import evaluate, predict, verify
+from uld_jax.evaluation import evaluate, verify
 from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.pretrained import card as card_lib
-from uld_jax.pretrained import weights
+from uld_jax.pretrained import loading, weights
 from uld_jax.runtime import errors
-from uld_jax.storage import atomic, checkpoints, records
+from uld_jax.storage import atomic, records
 from uld_jax.storage import settings as settings_lib
 from uld_jax.training import initialization, optimizer
 from uld_jax.training import step as step_lib
-from uld_jax_experiments import own
-
-MAE, BEST_MAE = 0.4321, 0.8765
-
-
-def settings(name):
-    """Return settings of a tiny network before they are resolved."""
-    if name == "encoder_decoder":
-        return tiny_settings("/datasets/of/mine")
-    config = own.get_config("tiny")
-    tiny = {"model.frames_per_step": 12, "model.num_blocks": 1}
-    tiny |= {"model.num_temporal_blocks": 0, "label.resolution": 3}
-    config.update_from_flattened_dict(tiny | {"data.speech": "/speech/of/mine"})
-    return config
-
-
-def items_of(name, seed):
-    """Return settings and the items of a network, running means as if trained."""
-    config = config_lib.resolve(settings(name))
-    label = schemes.Label(config.label.scheme, config.label.resolution)
-    model = build.for_label(config_lib.to_dict(config.model), label, 8, 1, seed)
-    _, state = step_lib.init_state(model, optimizer.adamw(1e-3, 0.0))
-    rng = np.random.default_rng(seed)
-    statistics = step_lib.jax.tree.map(
-        lambda leaf: leaf * 0.8 + rng.uniform(0, 0.1, leaf.shape).astype(np.float32),
-        state.statistics,
-    )
-    return config, {"params": state.params, "statistics": statistics}
-
-
-def make_run(folder, name):
-    """Write a finished run whose network is as it began; return its folder."""
-    config, items = items_of(name, seed=5)
-    with checkpoints.Checkpoints(folder) as saved:
-        saved.save("best", 7, items, {"epoch": 2})
-    epoch = {"validation": {"mae": 9.0, "accuracy": 0.1}}
-    best = {"validation": {"mae": BEST_MAE, "accuracy": 0.25}}
-    law = {"num_sources": 1, "num_nodes": 8, "num_samples": 2560}
-    record = {
-        "status": "done",
-        "settings": config_lib.to_dict(config),
-        "seed": 5,
-        "data": {
-            "name": config.data.name,
-            "sizes": {"train": 1234, "validation": 12, "test": 20},
-            "corpus": {"name": "builtin", "fingerprint": "f"},
-            "law": law,
-        },
-        "init": None,
-        "trained_places": {},
-        "best_epoch": 2,
-        "epochs": [epoch, best, epoch],
-        "test": {"mae": MAE, "accuracy": 0.5},
-        "times": {"written": "2026-11-24T01:29:34+00:00"},
-        "converged": True,
-        "versions": {"uld-jax": "0.0.7"},
-        "commit": "8fbc8e4",
-        "hardware": {"processor": "abacus"},
-    }
-    atomic.write_json(folder / records.FILE_NAME, record)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +55,7 @@ def pair(runs, tmp_path):
 
 
 def arrays_of(folder):
-    return initialization.arrays_of(weights.read_network(folder, "--run"))
+    return loading.arrays_of(weights.read_run(folder, "--run"))
 
 
 def card_of(folder):
@@ -136,10 +76,8 @@ def test_the_arrays_are_those_of_the_best_epoch_bit_for_bit(runs, name):
         for key, array in expected.items():
             assert found[key].dtype == array.dtype
             np.testing.assert_array_equal(found[key], array)
-        assert initialization.digest(found) == initialization.digest(items)
-    assert card_of(runs[name][1])["hashes"]["parameters"] == initialization.digest(
-        items
-    )
+        assert weights.digest(found) == weights.digest(items)
+    assert card_of(runs[name][1])["hashes"]["parameters"] == weights.digest(items)
 
 
 def test_the_card_tells_all_that_the_record_does_and_what_it_does_not(runs):
@@ -169,14 +107,14 @@ def test_the_readme_tells_people(runs, tmp_path):
     text = (runs["encoder_decoder"][1] / "README.md").read_text()
     for told in (f"MAE {MAE:.3f} m", f"MAE {BEST_MAE:.3f} m, ACC 25.00 % (epoch 2,"):
         assert told in text
-    for told in ("uld at I = 5", "1,234 examples", "not said", "8fbc8e4", "8 nodes"):
+    for told in ("uld at I = 5", "1,234 examples", "none given", "8fbc8e4", "8 nodes"):
         assert told in text
     record = card_of(runs["adhoc"][1])["record"]
     bare = {"init": {"run": "older", "data": "simulated/ad1:1.0.0"}, "test": None}
     record |= bare | {"converged": False, "epochs": [], "best_epoch": 0}
     content = card_of(runs["adhoc"][1]) | {"record": record, "validation": None}
     text = card_lib._readme(content | {"license": "CC-BY-4.0"})
-    for told in ("begun from older, trained on simulated/ad1:1.0.0", "CC-BY-4.0"):
+    for told in ("started from older, trained on simulated/ad1:1.0.0", "CC-BY-4.0"):
         assert told in text
     for told in ("any number of nodes", "**no**: it does not find", "**Test**: none"):
         assert told in text
@@ -218,7 +156,7 @@ def test_positions_are_those_of_the_network_that_was_saved(runs):
 
     expected = predicted(**items)
     assert (predicted(items["params"], state.statistics) != expected).any()
-    shared = weights.read_network(runs["encoder_decoder"][1], "--run")
+    shared = weights.read_run(runs["encoder_decoder"][1], "--run")
     step = evaluate.network_step(shared, 8, 1)
     np.testing.assert_array_equal(step(batch)["predicted"], expected)
 
@@ -284,14 +222,14 @@ def test_arrays_that_are_not_those_of_the_settings_are_told(pair, kind):
     arrays, message = misfits(arrays_of(folder))[kind]
     refill(folder, arrays)
     with pytest.raises(
-        weights.WeightsError, match=r"has the parameters .*share it anew"
+        weights.WeightsError, match=r"has the parameters .*share it again"
     ):
         arrays_of(folder)
-    hashes = card_of(folder)["hashes"] | {"parameters": initialization.digest(arrays)}
+    hashes = card_of(folder)["hashes"] | {"parameters": weights.digest(arrays)}
     reseal(folder, hashes=hashes)
-    run = weights.read_network(folder, "--run")
-    with pytest.raises(predict.PredictorError, match=f"does not fit .*{message}"):
-        predict.restore_network(run, 8, 1)
+    run = weights.read_run(folder, "--run")
+    with pytest.raises(loading.NetworkError, match=f"does not fit .*{message}"):
+        loading.restore_network(run, 8, 1)
     config = initialization.settle(settings("encoder_decoder"), str(folder))
     _, items = items_of("encoder_decoder", seed=1)
     with pytest.raises(initialization.InitError, match=message):
@@ -328,14 +266,14 @@ def test_verify_tells_good_weights_from_damaged_ones(pair):
     "changed", [{"name": "transformer"}, {"layers": 3}, {"num_encoders": 5}]
 )
 def test_a_network_that_this_version_does_not_know_is_told(runs, changed):
-    run = weights.read_network(runs["encoder_decoder"][1], "--run")
+    run = weights.read_run(runs["encoder_decoder"][1], "--run")
     model = run["settings"]["model"] | changed
     other = run | {"settings": run["settings"] | {"model": model}}
     with pytest.raises(
-        predict.PredictorError,
+        loading.NetworkError,
         match=r"cannot be built by uld_jax .* made by 0\.0\.7",
     ):
-        predict.restore_network(other, 8, 1)
+        loading.restore_network(other, 8, 1)
 
 
 def test_another_license_is_said_by_sharing_once_more(runs, tmp_path):
@@ -357,7 +295,7 @@ def test_another_license_is_said_by_sharing_once_more(runs, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"status": "running"}, "is running; name a finished one, or end it by"),
+        ({"status": "running"}, "is running; name a finished one, or finish it"),
         ({"status": "diverged"}, "is diverged; name a finished one"),
         ({"best_epoch": 3}, "no network of epoch 3, its best; only its record"),
         ({"method": "srp_phat"}, "is a run of the baseline srp_phat"),
@@ -393,7 +331,7 @@ def test_runs_without_a_network_are_told(runs, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "  ", "MIT\nand more", "\x1b[31m"])
 def test_a_license_is_a_line_of_text(runs, tmp_path, name):
-    with pytest.raises(card_lib.ShareError, match="say its name in one line"):
+    with pytest.raises(card_lib.ShareError, match="must be a name in one line"):
         card_lib.share(runs["adhoc"][0], tmp_path / "shared", name)
     assert not list(tmp_path.iterdir())
 
@@ -407,9 +345,7 @@ def test_the_command_writes_once_and_the_page_shows_how_to_read_it(runs, tmp_pat
     assert re.search(r"weights holds [\d,]+ parameters, \d+ arrays, in [\d.]+ MB", told)
     assert card_of(out)["license"] == "MIT"
     before = {path: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(
-        weights.WeightsError, match=r"--out: .*weights' is there already"
-    ):
+    with pytest.raises(weights.WeightsError, match=r"--out: .*weights' exists"):
         card_lib.share(run, out)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     missing = run_command(*words, check=False)

@@ -13,7 +13,6 @@ from made_records import room_record
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors
 from uld_jax.storage import atomic, records
-from uld_jax.training import initialization
 
 
 def made_arrays():
@@ -36,8 +35,7 @@ def content(**more):
 
 def write(folder, arrays=None, **more):
     arrays = made_arrays() if arrays is None else arrays
-    digest = initialization.digest(arrays)
-    weights.write(folder, content(**more), arrays, digest, "# For people\n")
+    weights.write_folder(folder, content(**more), arrays, "# For people\n")
     return folder
 
 
@@ -47,8 +45,8 @@ def shared(tmp_path):
 
 
 def read(folder):
-    run = weights.read_network(folder, "--run")
-    return weights.read(folder, run["card"])
+    run = weights.read_run(folder, "--run")
+    return weights.read_arrays(folder, run["card"])
 
 
 def text_of(card):
@@ -116,14 +114,14 @@ def test_it_is_laid_out_as_the_format_says(shared):
 
 
 def test_the_card_is_the_record_and_its_sums_those_of_the_files(shared):
-    run = weights.read_network(shared, "--run")
+    run = weights.read_run(shared, "--run")
     card = json.loads((shared / "card.json").read_text())
     assert run["settings"] == card["record"]["settings"]
     assert run["test"] == room_record("uld")["test"]
     assert run["folder"] == str(shared)
     data = (shared / "weights.safetensors").read_bytes()
     assert card["hashes"]["weights"] == sum_of(data)
-    assert card["hashes"]["parameters"] == initialization.digest(made_arrays())
+    assert card["hashes"]["parameters"] == weights.digest(made_arrays())
     reseal(shared)
     assert json.loads((shared / "card.json").read_text()) == card
 
@@ -314,7 +312,7 @@ def test_nothing_is_overwritten(tmp_path):
     link.symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
     for out in (folder, file, link):
-        with pytest.raises(weights.WeightsError, match="is there already"):
+        with pytest.raises(weights.WeightsError, match="exists; name another"):
             weights.check_new(out, "--out")
         with pytest.raises(OSError, match=r"link|file|folder"):
             write(out)
@@ -329,10 +327,10 @@ def test_nothing_is_overwritten(tmp_path):
 def test_folders_without_a_card_are_those_of_runs(tmp_path, shared):
     (tmp_path / "empty").mkdir()
     with pytest.raises(records.RecordError, match=r"nor the card\.json of shared"):
-        weights.read_network(tmp_path / "empty", "--run")
+        weights.read_run(tmp_path / "empty", "--run")
     with pytest.raises(records.RecordError, match="name one of its runs: shared"):
-        weights.read_network(tmp_path, "--run")
+        weights.read_run(tmp_path, "--run")
     run = tmp_path / "run"
     run.mkdir()
     atomic.write_json(run / "record.json", room_record("uld"))
-    assert weights.read_network(run, "--run") == records.read_trained(run, "--run")
+    assert weights.read_run(run, "--run") == records.read_trained(run, "--run")

@@ -13,6 +13,7 @@ from made_records import baseline_record, write
 from uld_jax import config as config_lib
 from uld_jax.labels import schemes
 from uld_jax.networks import build
+from uld_jax.pretrained import weights
 from uld_jax.runtime import devices, stopping
 from uld_jax.storage import atomic, checkpoints, integrity, records, run_folder
 from uld_jax.storage import settings as settings_lib
@@ -80,7 +81,7 @@ def test_fine_tuning_takes_parameters_alone(first, tiny_data_dir, tmp_path):
     moments = jax.tree.leaves(run.state.opt_state.inner_state)
     assert all(not np.any(np.asarray(leaf)) for leaf in moments)
     assert facts["begun_anew"] == []
-    assert facts["parameters"] == initialization.digest(saved)
+    assert facts["parameters"] == weights.digest(saved)
 
 
 @pytest.mark.parametrize(
@@ -275,9 +276,7 @@ def test_a_stopped_fine_tuning_resumes_to_the_same_end(first, tiny_data_dir, tmp
         e["train"] for e in unbroken["epochs"]
     ]
     digests = {
-        initialization.digest(
-            initialization._saved(record | {"folder": str(tmp_path / name)})
-        )
+        weights.digest(initialization._saved(record | {"folder": str(tmp_path / name)}))
         for name, record in (("unbroken", unbroken), ("stopped", resumed))
     }
     assert len(digests) == 1
@@ -300,13 +299,13 @@ def test_from_scratch_and_from_another_are_different_runs(first, tiny_data_dir):
 def test_a_digest_is_that_of_names_shapes_and_bits():
     one = {"a": {0: np.zeros(3, np.float32)}, "b": np.ones(2, np.float32)}
     same = {"b": np.ones(2, np.float32), "a": {"0": np.zeros(3, np.float32)}}
-    assert initialization.digest(one) == initialization.digest(same)
+    assert weights.digest(one) == weights.digest(same)
     others = [
         {"a": {0: np.zeros(3, np.float32)}, "b": np.float32([1, 1 + 2**-23])},
         {"a": {0: np.zeros((3, 1), np.float32)}, "b": np.ones(2, np.float32)},
         {"a": {1: np.zeros(3, np.float32)}, "b": np.ones(2, np.float32)},
     ]
-    digests = {initialization.digest(tree) for tree in (one, *others)}
+    digests = {weights.digest(tree) for tree in (one, *others)}
     assert len(digests) == 4
 
 

@@ -79,7 +79,7 @@ def main(values, _) -> None:
     from uld_jax.runtime import jax_setup
 
     jax_setup.configure()
-    run = weights.read_network(values.run, "--run") if values.run else None
+    run = weights.read_run(values.run, "--run") if values.run else None
     session = sessions.open_session(values.recordings)
     if run:
         predictor = locate.network(session, run)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from uld_jax.evaluation import metrics as metrics_lib
 from uld_jax.evaluation import predict, score
 from uld_jax.labels import schemes
+from uld_jax.pretrained import loading
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import progress
 
@@ -67,8 +68,8 @@ def make_eval_step(
     devices = devices or devices_lib.one()
 
     def some_rows(params, statistics, batch):
-        outputs = predict.network_outputs(graph, label, params, statistics, batch)
-        predicted = predict.decode(label, outputs, batch)
+        outputs = loading.compute_outputs(graph, label, params, statistics, batch)
+        predicted = loading.decode(label, outputs, batch)
         return score.score_network(
             label, outputs, predicted, batch, permutation_invariant
         )
@@ -81,8 +82,8 @@ def make_eval_step(
 
 
 def network_step(run: dict, num_nodes: int, num_sources: int) -> Step:
-    """Make an evaluation step of a run's network: see `predict.restore_network`."""
-    graph, *arrays, label = predict.restore_network(run, num_nodes, num_sources)
+    """Make an evaluation step of a run's network: see `loading.restore_network`."""
+    graph, *arrays, label = loading.restore_network(run, num_nodes, num_sources)
     invariant = run["settings"]["train"]["permutation_invariant"]
     return functools.partial(make_eval_step(graph, label, invariant), *arrays)
 

@@ -18,6 +18,7 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import metrics, predict
 from uld_jax.localization import batches
 from uld_jax.networks import build
+from uld_jax.pretrained import loading
 from uld_jax.runtime import progress
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
@@ -63,13 +64,13 @@ def network(session: sessions.Session, run: dict) -> predict.Predictor:
 
     Args:
         session: The session to localize.
-        run: The record, as `weights.read_network` returns it.
+        run: The record, as `weights.read_run` returns it.
 
     Raises:
         PredictorError: If it was trained for another number of sources or, where it
             needs all its nodes, of nodes; or if only the run's record was kept.
     """
-    trained_on = predict.recipe(run)
+    trained_on = loading.training_data(run)
     num_nodes, num_sources = trained_on["num_nodes"], trained_on["num_sources"]
     _check_sources(session, num_sources, f"the network in {run['folder']!r}")
     name = run["settings"]["model"]["name"]

@@ -13,11 +13,10 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from uld_jax.datasets import compact, files
-from uld_jax.pretrained import weights
+from uld_jax.pretrained import loading, weights
 from uld_jax.runtime import errors, progress
 from uld_jax.storage import checkpoints, checksums, records
 from uld_jax.storage.run_folder import RunFolder
-from uld_jax.training import initialization
 
 _OF_DATA = ("dataset_info.json", "features.json")
 _OF_WEIGHTS = (records.CARD_FILE,)
@@ -78,7 +77,7 @@ def _verify_run(path: pathlib.Path) -> Findings:
 
 
 def _verify_weights(path: pathlib.Path) -> Findings:
-    arrays = initialization.arrays_of(weights.read_network(path, "verify"))
+    arrays = loading.arrays_of(weights.read_run(path, "verify"))
     return f"{len(arrays or {})} arrays of shared weights", []
 
 

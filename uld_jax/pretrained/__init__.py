@@ -1,17 +1,14 @@
 """Trained networks: load them, and share their weights with a card.
 
-- `card`: From a finished run to a folder of shared weights: what its card says of the
-  network.
-- `weights`: Shared weights: a folder of a network's arrays, and a card that tells what
-  they are.
+- `loading`: Load trained networks, of a run or from shared weights, and use them.
+- `weights`: The folder of shared weights: arrays, checksums and a card.
+- `card`: Share a run's network: its weights, with a card that describes them.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=[
-        "card",
-        "weights",
-    ],
+    submodules=["card", "loading", "weights"],
+    submod_attrs={"loading": ["Network", "Prediction", "load_network"]},
 )

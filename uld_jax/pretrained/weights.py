@@ -1,8 +1,8 @@
-"""Shared weights: a folder of a network's arrays, and a card that tells what they are.
+"""Shared weights: a folder with the arrays of a network and a card that describes them.
 
-`weights.safetensors` holds the arrays by name, `card.json` the record of the run they
-are from and what the other file has to be, and `README.md` tells both to people. The
-sums that are checked tell damage, not forgery. docs/sharing.md tells more.
+`weights.safetensors` holds the arrays by name, `card.json` the record of their run and
+the checksums of both files, and `README.md` a description for people. The checksums
+reveal damage, not forgery. docs/sharing.md describes the format.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ import safetensors.numpy
 
 import uld_jax
 from uld_jax.runtime import errors
-from uld_jax.storage import atomic, records
+from uld_jax.storage import atomic, integrity, records
 
 FILE_NAME = "weights.safetensors"
 README_FILE = "README.md"
 FORMAT = 1
 
-_KINDS = "fiub"  # Floating-point numbers, whole ones, and Booleans.
+_KINDS = "fiub"  # NumPy's letters of floats, integers and Booleans.
 _NEEDED = {
     "card": ("name", "record", "hashes"),
     "hashes": ("parameters", "bytes", "weights", "card"),
@@ -34,59 +34,54 @@ _AGAIN = "copy the whole folder again"
 
 
 class WeightsError(errors.InputError):
-    """Weights that cannot be shared or used, with the reason."""
+    """Weights that cannot be shared or loaded, with the reason."""
 
 
 def check_new(out: pathlib.Path, flag: str) -> None:
-    """Raise unless a folder can be made.
+    """Check that a folder can be created.
 
     Raises:
-        WeightsError: If there is something already, or no folder to make it in.
+        WeightsError: If the path exists, or the folder above cannot be written.
     """
     if out.exists() or out.is_symlink():
-        raise WeightsError(
-            f"{flag}: {str(out)!r} is there already; name another folder"
-        )
+        raise WeightsError(f"{flag}: {str(out)!r} exists; name another folder")
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK | os.X_OK):
         raise WeightsError(
-            f"{flag}: {str(out.parent)!r} is no folder that can be written; make it, "
-            "or name another"
+            f"{flag}: {str(out.parent)!r} is not a writable folder; make it, or name "
+            "another"
         )
 
 
-def write(
+def write_folder(
     out: pathlib.Path,
     content: dict[str, Any],
     arrays: dict[str, np.ndarray],
-    parameters: str,
     readme: str,
 ) -> int:
-    """Write a folder in one piece, and return its size in bytes.
+    """Write a folder of shared weights in one piece; return its size in bytes.
 
-    A reader sees all of it or nothing. Of the same things the same bytes are made.
+    The same input gives the same bytes.
 
     Args:
-        out: The folder; it is not there yet.
-        content: What the card says besides its format and sums: at least a `name` and
-            the `record` of a finished run.
+        out: The folder, which must not exist.
+        content: The card without its format and checksums: at least a `name` and the
+            `record` of a finished run.
         arrays: The arrays by name.
-        parameters: What `initialization.digest` makes of them.
-        readme: The same for people.
+        readme: The description for people.
 
     Raises:
         WeightsError: If an array cannot be shared.
-        OSError: If the folder is there already or cannot be written. Nothing of it is
-            left then.
+        OSError: If the folder exists or cannot be written. Nothing is left behind.
     """
     _check_arrays(out, arrays)
-    # Others than contiguous ones would be written in a wrong order.
-    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
+    # The library writes memory as it lies, so rows must be contiguous.
+    arrays = {name: np.array(array, order="C") for name, array in arrays.items()}
     made = {"format": FORMAT, "made_by": f"uld_jax {uld_jax.__version__}"}
     content = made | content
-    # One entry alone: the order of several changes from time to time.
-    data = safetensors.numpy.save(whole, {"card": _sum(content)})
+    # A single metadata entry, because the library does not keep the order of several.
+    data = safetensors.numpy.save(arrays, {"card": _sum(content)})
     hashes = {
-        "parameters": parameters,
+        "parameters": digest(arrays),
         "bytes": len(data),
         "weights": hashlib.sha256(data).hexdigest(),
     }
@@ -97,7 +92,7 @@ def write(
     try:
         partial.mkdir()
         for name, text in files.items():
-            _write_file(partial / name, text)
+            atomic.write_bytes(partial / name, text)
         atomic.sync_folder(partial)
         partial.rename(out)
     except BaseException:
@@ -107,14 +102,25 @@ def write(
     return sum(map(len, files.values()))
 
 
-def read_network(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
-    """Return the record of a network, of a finished run or of shared weights.
+def digest(items: dict[str, Any]) -> str:
+    """Hash a tree of arrays to 16 digits: names, types, shapes and bits."""
+    total = hashlib.sha256()
+    for name, leaf in sorted(integrity.by_name(items).items()):
+        array = np.asarray(leaf)
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()[:16]
 
-    That of shared weights has all else of their card as `card`, for `read`.
+
+def read_run(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
+    """Read the record of a network, of a finished run or from shared weights.
 
     Args:
         folder: Folder of the run, or of the weights.
-        flag: What named it, for messages.
+        flag: The flag that named it, for errors.
+
+    Returns:
+        The record with its `folder`; for shared weights also the rest of their `card`.
 
     Raises:
         RecordError: If there is no such run, or its record lacks a key.
@@ -127,96 +133,97 @@ def read_network(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
     return card.pop("record") | {"folder": str(path), "card": card}
 
 
-def read(folder: pathlib.Path, card: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays of shared weights by name, once all of them are checked.
+def read_arrays(folder: pathlib.Path, card: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Read the arrays of shared weights by name, and verify all of them.
 
     Args:
         folder: The folder.
-        card: Its card, as `read_network` returns it.
+        card: Its card, as `read_run` returns it.
 
     Raises:
-        WeightsError: If the file is not that of the card, or an array is not finite.
+        WeightsError: If the file is not the one that the card describes, or an array
+            is not finite.
     """
-    path, told = folder / FILE_NAME, card["hashes"]
+    path, hashes = folder / FILE_NAME, card["hashes"]
     if not path.is_file():
         raise WeightsError(
             f"{str(folder)!r} holds a {records.CARD_FILE} and no {FILE_NAME}; {_AGAIN}"
         )
     data = path.read_bytes()
-    if len(data) != told["bytes"]:
+    if len(data) != hashes["bytes"]:
         raise WeightsError(
-            f"{str(path)!r} has {len(data):,} bytes, and its card says "
-            f"{told['bytes']:,}; it is cut off, or another file: {_AGAIN}"
+            f"{str(path)!r} has {len(data):,} bytes; its card expects "
+            f"{hashes['bytes']:,}; it is cut off, or another file: {_AGAIN}"
         )
-    if (found := hashlib.sha256(data).hexdigest()) != told["weights"]:
+    if (found := hashlib.sha256(data).hexdigest()) != hashes["weights"]:
         raise WeightsError(
-            f"{str(path)!r} is damaged: its SHA-256 is {found:.16}..., and its card "
-            f"says {told['weights']:.16}...; {_AGAIN}"
+            f"{str(path)!r} is damaged: its SHA-256 is {found:.16}...; its card expects "
+            f"{hashes['weights']:.16}...; {_AGAIN}"
         )
     try:
         arrays = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError) as error:
         raise WeightsError(
-            f"{str(path)!r} cannot be read as safetensors: {error}; let whoever made "
-            "it share it anew"
+            f"{str(path)!r} cannot be read as safetensors: {error}; ask its author to "
+            "share it again"
         ) from None
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     made_for = header.get("__metadata__", {}).get("card")
     if made_for != card["made_for"]:
         raise WeightsError(
-            f"{str(path)!r} was made for another {records.CARD_FILE} than the one "
+            f"{str(path)!r} belongs to another {records.CARD_FILE} than the one "
             f"beside it; {_AGAIN}"
         )
     _check_arrays(path, arrays)
+    if (found := digest(arrays)) != hashes["parameters"]:
+        raise WeightsError(
+            f"{str(path)!r} has the parameters {found}; its card expects "
+            f"{hashes['parameters']}; ask its author to share it again"
+        )
     return arrays
 
 
 def _read_card(path: pathlib.Path, flag: str) -> dict[str, Any]:
-    """Return a card, checked, with what its weights are `made_for`."""
+    """Read and verify a card; add the checksum that its weights name, `made_for`."""
 
-    def unless(condition, reason):
+    def require(condition, problem):
         if not condition:
-            raise WeightsError(f"{flag}: {str(path)!r} {reason}")
+            raise WeightsError(f"{flag}: {str(path)!r} {problem}")
 
-    damaged = f"is damaged: it is not what its sum was made of; {_AGAIN}"
+    damaged = f"is damaged: its checksum differs; {_AGAIN}"
     try:
         data = path.read_bytes()
         card = json.loads(data)
-        unless(
+        require(
             isinstance(card, dict) and "format" in card,
-            f"is no card of shared weights: it names no format; {_AGAIN}",
+            f"is not a card of shared weights: it has no format; {_AGAIN}",
         )
-        unless(
+        require(
             card["format"] == FORMAT,
             f"is of format {card['format']!r:.20}, made by "
             f"{card.get('made_by')!r:.40}; this is uld_jax {uld_jax.__version__}, "
             f"which reads format {FORMAT}: update it",
         )
         hashes = card.get("hashes")
-        unless(isinstance(hashes, dict), damaged)
+        require(isinstance(hashes, dict), damaged)
         others = {key: value for key, value in hashes.items() if key != "card"}
-        unless(hashes.get("card") == _sum(card | {"hashes": others}), damaged)
-        unless(atomic.to_json(card).encode() == data, damaged)
+        require(hashes.get("card") == _sum(card | {"hashes": others}), damaged)
+        require(atomic.to_json(card).encode() == data, damaged)
     except WeightsError:
         raise
     except (ValueError, RecursionError) as error:
-        unless(False, f"is damaged, no JSON: {error}; {_AGAIN}")
-    _check_complete(card, path, flag, unless)
+        require(False, f"is damaged, not JSON: {error}; {_AGAIN}")
+    for name, needed in _NEEDED.items():
+        part = card if name == "card" else card[name]
+        lacking = ", ".join(key for key in needed if key not in part)
+        require(not lacking, f"is not a card of shared weights: it lacks {lacking}")
+    records.check_complete(card["record"], f"{flag}: the record in {str(path)!r}")
     content = {key: value for key, value in card.items() if key != "hashes"}
     return card | {"made_for": _sum(content)}
 
 
-def _check_complete(card: dict, path: pathlib.Path, flag: str, unless) -> None:
-    """Raise if a card lacks what a network is read by."""
-    for name, needed in _NEEDED.items():
-        part = card if name == "card" else card[name]
-        lacking = [key for key in needed if key not in part]
-        unless(not lacking, f"is no card of shared weights: no {', '.join(lacking)}")
-    records.check_complete(card["record"], f"{flag}: the record in {str(path)!r}")
-
-
 def _check_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    """Raise if there is an array that is not finite, or cannot be stored."""
+    """Raise if an array is not finite, or of a type that safetensors cannot store."""
     for name, array in arrays.items():
         if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8:
             raise WeightsError(
@@ -227,16 +234,9 @@ def _check_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
             count = int((~np.isfinite(array)).sum())
             raise WeightsError(
                 f"{str(path)!r}: the array {name} is not finite in {count:,} of "
-                f"{array.size:,} places; take another run's network"
+                f"{array.size:,} entries; take another run's network"
             )
 
 
 def _sum(content: dict[str, Any]) -> str:
     return hashlib.sha256(atomic.to_json(content).encode()).hexdigest()
-
-
-def _write_file(path: pathlib.Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -79,12 +79,13 @@ def read_records(
         RecordError: If a file is not JSON, or lacks a key.
 
     >>> import json, pathlib, tempfile
+    >>> import uld_jax
     >>> data = {"name": "simulated/ad1:1.0.0", "engine": "jax", "noise_field": "point"}
     >>> record = {"status": "done", "method": "srp_phat", "settings": {"data": data}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder, "record.json")
     ...     _ = file.write_text(json.dumps(record | {"data": {}}))
-    ...     [record["method"] for record in read_records(folder)]
+    ...     [record["method"] for record in uld_jax.read_records(folder)]
     ['srp_phat']
     """
     if isinstance(paths, str | pathlib.Path):

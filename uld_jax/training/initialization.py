@@ -6,7 +6,6 @@ The optimizer, the learning rate and all counters start from scratch.
 
 import hashlib
 import pathlib
-from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -15,15 +14,14 @@ import numpy as np
 from uld_jax import config as config_lib
 from uld_jax.datasets import prepare
 from uld_jax.networks import build
-from uld_jax.pretrained import weights
+from uld_jax.pretrained import loading, weights
 from uld_jax.runtime import errors, progress
-from uld_jax.storage import checkpoints, integrity, run_folder
+from uld_jax.storage import run_folder
 from uld_jax.storage import settings as settings_lib
 
 # Settings of a network that its parameters do not depend on.
 _FREE = frozenset({"model.dtype", "model.dropout", "model.remat"})
 _MAX_LINES = 5  # Of each list in a message.
-_ITEMS = ("params", "statistics")
 
 
 class InitError(errors.InputError):
@@ -63,7 +61,7 @@ def settle(
                 "name that run with --init_from"
             )
         return config
-    run = weights.read_network(folder, "--init_from")
+    run = weights.read_run(folder, "--init_from")
     _saved(run)
     config = config_lib.copy(config)
     config.init.folder, config.init.partial = folder, partial
@@ -79,35 +77,9 @@ def settle(
     return config
 
 
-def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
-    """Return the arrays of a run's best network by name, on the host.
-
-    None if only the run's record was kept.
-
-    Args:
-        run: The record of `weights.read_network`.
-
-    Raises:
-        CheckpointError: If they are damaged.
-        WeightsError: If shared ones are.
-    """
-    folder = pathlib.Path(run["folder"])
-    if "card" not in run:
-        saved = checkpoints.read_arrays(folder, run["best_epoch"], _ITEMS)
-        return None if saved is None else integrity.by_name(saved)
-    arrays = weights.read(folder, run["card"])
-    told = run["card"]["hashes"]["parameters"]
-    if (found := digest(arrays)) != told:
-        raise weights.WeightsError(
-            f"{run['folder']!r} has the parameters {found}, and its card says {told}; "
-            "let whoever made it share it anew"
-        )
-    return arrays
-
-
 def _saved(run: dict) -> dict[str, np.ndarray]:
     """Load a run's arrays; raise if only its record was kept."""
-    saved = arrays_of(run)
+    saved = loading.arrays_of(run)
     if saved is None:
         raise InitError(
             f"--init_from: {run['folder']!r} holds no network of epoch "
@@ -162,12 +134,12 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
             other shapes or types.
     """
     init = config.init
-    run = weights.read_network(init.folder, "--init_from")
+    run = weights.read_run(init.folder, "--init_from")
     saved = _saved(run)
     other_label = not _same_label(run, config)
     spec = build.get_spec(config.model.name)
     label_parts = spec.label_parts if other_label else ()
-    items, new, left = put(items, saved, label_parts)
+    items, new, left = loading.put(items, saved, label_parts)
     count = len(jax.tree.leaves(items))
     _report_misfits(run["folder"], new, left, count, init.partial)
     facts = {
@@ -178,54 +150,10 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         "epoch": run["best_epoch"],
         "seed": run["seed"],
         "commit": run.get("commit"),
-        "parameters": digest(saved),
+        "parameters": weights.digest(saved),
         "begun_anew": new,
     }
     return items, facts
-
-
-def put(
-    items: dict[str, Any],
-    arrays: dict[str, np.ndarray],
-    of_label: Collection[str] = (),
-) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return a network's items with the arrays of the same names, types and shapes.
-
-    Args:
-        items: "params" and "statistics" of a network, or their shapes alone.
-        arrays: Those of another by name.
-        of_label: Parts of the network that are left as they are.
-
-    Returns:
-        The items; a line on each array of them that is left as it is; and the names of
-        the other network's arrays that this one lacks.
-    """
-    values, as_before, others = [], [], dict(arrays)
-    for name, leaf in integrity.by_name(items).items():
-        other = others.pop(name, None)
-        if line := _misfit(other, leaf):
-            as_before.append(f"{name}: {line}")
-        elif name.split("/")[1] in of_label:
-            as_before.append(f"{name}: of another label")
-        else:
-            leaf = other
-        is_shape = isinstance(leaf, jax.ShapeDtypeStruct)
-        values.append(leaf if is_shape else jax.numpy.array(leaf))
-    whole = jax.tree.unflatten(jax.tree.structure(items), values)
-    return whole, as_before, sorted(others)
-
-
-def _misfit(
-    other: np.ndarray | None, leaf: jax.Array | np.ndarray | jax.ShapeDtypeStruct
-) -> str:
-    """Return why an array cannot stand in another's place; nothing if it can."""
-    if other is None:
-        return f"not there -> {list(leaf.shape)}"
-    if other.dtype != leaf.dtype:
-        return f"{other.dtype} {list(other.shape)} -> {leaf.dtype} {list(leaf.shape)}"
-    if other.shape != leaf.shape:
-        return f"{list(other.shape)} -> {list(leaf.shape)}"
-    return ""
 
 
 def _kind(run: dict) -> str:
@@ -255,9 +183,9 @@ def check_same_start(record: dict, config, workdir) -> None:
     before = record["init"]
     if config.init.folder is None or before is None:
         return
-    run = weights.read_network(config.init.folder, "--init_from")
+    run = weights.read_run(config.init.folder, "--init_from")
     try:
-        now = digest(_saved(run))
+        now = weights.digest(_saved(run))
     except InitError:
         return
     if now != before["parameters"]:
@@ -291,13 +219,3 @@ def _report_misfits(
         f"{count - len(new)} of {count} arrays are taken from {folder}; these are "
         f"initialized or left out:\n  {text}"
     )
-
-
-def digest(items: dict[str, Any]) -> str:
-    """Return a short hash of all arrays: names, types, shapes and bits."""
-    total = hashlib.sha256()
-    for name, leaf in sorted(integrity.by_name(items).items()):
-        array = np.asarray(leaf)
-        total.update(f"{name} {array.dtype} {array.shape}".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()[:16]
