@@ -28,7 +28,12 @@ REFUSED_TABLES = {
         "node,height,x",
         "unknown column 'height' in its first line, 'node,height,x,y,z'; write node,x",
     ),
-    "column twice": ("nodes.csv", "node,x,y,z", "node,x,y,z,z", "repeats the column 'z'"),
+    "column twice": (
+        "nodes.csv",
+        "node,x,y,z",
+        "node,x,y,z,z",
+        "repeats the column 'z'",
+    ),
     "half a talker": (
         "recordings.csv",
         "x,y,z",

@@ -246,7 +246,11 @@ def with_value(value, share=1.0):
         (lambda s: s[:2], RATE, "has 2 channels; expected 3 for 3 nodes"),
         (lambda s: np.concatenate([s, s]), RATE, "has 6 channels; expected 3"),
         (short, RATE, r"'one.wav': is 0.0999 s long, less than the 0.1 s of"),
-        (lambda s: s, 4000, "'one.wav': has a sample rate of 4000 Hz; record at 8000 Hz or more"),
+        (
+            lambda s: s,
+            4000,
+            "'one.wav': has a sample rate of 4000 Hz; record at 8000 Hz or more",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_right_is_refused(folder, change, rate, message):
@@ -379,9 +383,7 @@ def test_sound_after_the_last_whole_window_is_no_example(folder):
         return signals
 
     spoiled(folder / "one.wav", late)
-    with pytest.raises(
-        sessions.SessionError, match=r"'one.wav' has no sound in whole"
-    ):
+    with pytest.raises(sessions.SessionError, match=r"'one.wav' has no sound in whole"):
         open_session(folder).listed()
 
 

@@ -10,10 +10,11 @@ import tiny_networks
 from flax import nnx
 from three_rooms import ROOMS, three_rooms
 
-from uld_jax.evaluation import evaluate, predict
+from uld_jax.evaluation import evaluate
 from uld_jax.labels import schemes
 from uld_jax.localization import methods
 from uld_jax.networks import objective
+from uld_jax.pretrained import loading
 
 
 @pytest.fixture
@@ -116,8 +117,8 @@ def test_prediction_alone_computes_single_examples_and_no_loss():
 
     @jax.jit
     def alone(params, statistics, batch):
-        outputs = predict.network_outputs(graph, label, params, statistics, batch)
-        return predict.decode(label, outputs, batch)
+        outputs = loading.compute_outputs(graph, label, params, statistics, batch)
+        return loading.decode(label, outputs, batch)
 
     scored = evaluate.make_eval_step(graph, label)
     fewer, more = (

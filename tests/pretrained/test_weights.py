@@ -145,10 +145,10 @@ def test_a_flipped_bit_of_the_card_is_refused(shared):
         with pytest.raises(weights.WeightsError, match=r"--run: '.*card\.json' is "):
             read(shared)
     path.write_bytes(data.replace(b'"uld"', b'"ulx"', 1))
-    with pytest.raises(weights.WeightsError, match="not what its sum was made of"):
+    with pytest.raises(weights.WeightsError, match="its checksum differs"):
         read(shared)
     path.write_bytes(data + b"\n")
-    with pytest.raises(weights.WeightsError, match="not what its sum was made of"):
+    with pytest.raises(weights.WeightsError, match="its checksum differs"):
         read(shared)
 
 
@@ -177,28 +177,28 @@ def test_a_cut_file_is_refused(shared, name):
 
 
 def test_a_file_of_another_network_is_refused(shared, tmp_path):
-    """Even where the card's sums were made anew for it."""
+    """Even where the card has its checksum."""
     arrays = made_arrays() | {"params/scale": np.float32(1).reshape(())}
     other = write(tmp_path / "other", arrays, license="MIT")
     shutil.copy(other / "weights.safetensors", shared)
     with pytest.raises(weights.WeightsError, match="is damaged: its SHA-256"):
         read(shared)
     reseal(shared)
-    with pytest.raises(weights.WeightsError, match=r"made for another card\.json"):
+    with pytest.raises(weights.WeightsError, match=r"belongs to another card\.json"):
         read(shared)
 
 
 def test_a_card_that_was_edited_is_refused(shared):
-    """Even where its sums were made anew."""
+    """Even where its checksum fits."""
     reseal(shared, license="CC0-1.0")
-    with pytest.raises(weights.WeightsError, match=r"made for another card\.json"):
+    with pytest.raises(weights.WeightsError, match=r"belongs to another card\.json"):
         read(shared)
 
 
 def test_what_is_no_file_of_safetensors_is_refused(shared):
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:1f\nsize 9\n"
     (shared / "weights.safetensors").write_bytes(pointer)
-    with pytest.raises(weights.WeightsError, match=f"has {len(pointer)} bytes, and"):
+    with pytest.raises(weights.WeightsError, match=f"has {len(pointer)} bytes; its"):
         read(shared)
     reseal(shared)
     with pytest.raises(weights.WeightsError, match="cannot be read as safetensors"):
@@ -217,7 +217,7 @@ def test_what_is_no_file_of_safetensors_is_refused(shared):
 def test_what_is_not_finite_is_neither_written_nor_read(shared, tmp_path, value):
     arrays = made_arrays()
     arrays["params/tiny"] = np.array([value, 1.0], np.float32)
-    message = "params/tiny is not finite in 1 of 2 places"
+    message = "params/tiny is not finite in 1 of 2 entries"
     with pytest.raises(weights.WeightsError, match=message):
         write(tmp_path / "other", arrays)
     assert list(tmp_path.iterdir()) == [shared]
@@ -237,11 +237,11 @@ def test_types_that_not_all_can_read_are_not_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is damaged, no JSON"),
-        ("[" * 100_000, "is damaged, no JSON"),
-        ("\udcff", "is damaged, no JSON"),
-        ("[1]", "is no card of shared weights: it names no format"),
-        ('{"hashes": {}}', "is no card of shared weights: it names no format"),
+        ("{", "is damaged, not JSON"),
+        ("[" * 100_000, "is damaged, not JSON"),
+        ("\udcff", "is damaged, not JSON"),
+        ("[1]", "is not a card of shared weights: it has no format"),
+        ('{"hashes": {}}', "is not a card of shared weights: it has no format"),
         ('{"format": 2, "made_by": "uld_jax 9.1"}', "format 2, made by 'uld_jax 9.1'"),
         ('{"format": "1"}', "is of format '1'"),
         ('{"format": 1}', "is damaged"),
@@ -262,20 +262,20 @@ def test_cards_that_lack_what_is_needed_are_told(shared, part):
     (card if part in card else card["record"]).pop(part)
     (shared / "card.json").write_text(text_of(card))
     reseal(shared)
-    message = f"(no card of .* no|the record in .* it lacks) {part}$"
+    message = f"(not a card of .*|the record in .*) it lacks {part}$"
     with pytest.raises(errors.InputError, match=message):
         read(shared)
 
 
 def test_nothing_is_to_be_seen_before_all_is_written(tmp_path, monkeypatch):
     out, seen = tmp_path / "shared", []
-    write_file = weights._write_file
+    write_file = atomic.write_bytes
 
     def watched(path, data):
         write_file(path, data)
         seen.append((path.name, out.exists()))
 
-    monkeypatch.setattr(weights, "_write_file", watched)
+    monkeypatch.setattr(atomic, "write_bytes", watched)
     write(out)
     assert dict(seen) == dict.fromkeys(
         ("weights.safetensors", "card.json", "README.md"), False
@@ -285,19 +285,15 @@ def test_nothing_is_to_be_seen_before_all_is_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("failing", [0, 1, 2, "sync"])
 def test_what_fails_leaves_nothing(tmp_path, monkeypatch, failing):
-    write_file, count = weights._write_file, iter(range(3))
+    write_file, count = atomic.write_bytes, iter(range(3))
 
     def fail(path, *data):
         if not data or next(count) == failing:
             raise OSError(28, "No space left on device")
         write_file(path, *data)
 
-    place = (
-        (weights.checksums, "sync_folder")
-        if failing == "sync"
-        else (weights, "_write_file")
-    )
-    monkeypatch.setattr(*place, fail)
+    name = "sync_folder" if failing == "sync" else "write_bytes"
+    monkeypatch.setattr(atomic, name, fail)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path / "shared")
     assert not list(tmp_path.iterdir())
@@ -319,7 +315,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
     assert file.read_text() == (folder / "precious").read_text() == "precious"
     for out in (tmp_path / "no" / "shared", file / "shared"):
-        with pytest.raises(weights.WeightsError, match="no folder that can be written"):
+        with pytest.raises(weights.WeightsError, match="is not a writable folder"):
             weights.check_new(out, "--out")
     weights.check_new(tmp_path / "new", "--out")
 
