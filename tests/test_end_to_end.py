@@ -220,7 +220,7 @@ def test_a_run_is_not_resumed_on_other_data(tiny_data_dir, tmp_path):
         ),
         (
             ["--config.data.speech=LibriSpeech"],
-            "was prepared from the corpus 'builtin'",
+            "was prepared with speech 'builtin'",
         ),
         (["--config.train.batch_size=64"], "batch size 64 is larger than the 48"),
         (

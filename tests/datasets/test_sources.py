@@ -48,10 +48,10 @@ def test_held_out_rooms_are_made_as_the_flags_say(rooms_dir):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("data.noise", "rain", "prepared from the noise 'builtin', not 'rain'"),
+        ("data.noise", "rain", "prepared with noise 'builtin', not 'rain'"),
         ("data.engine", "pyroomacoustics", "pass --config.data.engine=jax"),
-        ("data.noise_field", "diffuse", "from the noise field 'point', not 'diffuse'"),
-        ("data.speech", "talk", "from the corpus 'builtin', not 'talk'"),
+        ("data.noise_field", "diffuse", "with noise_field 'point', not 'diffuse'"),
+        ("data.speech", "talk", "with speech 'builtin', not 'talk'"),
     ],
 )
 def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message):

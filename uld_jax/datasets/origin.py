@@ -24,20 +24,17 @@ def check_signals(path: pathlib.Path, stored: dict, data) -> None:
         files.DatasetError: With the stored value and the flag that takes it.
     """
     speech, noise = stored.get("corpus") or {}, stored.get("noise") or {}
-    compared = (
-        ("speech", "corpus", speech.get("name"), _folder_name(data.speech)),
-        ("noise", "noise", noise.get("name"), _folder_name(data.noise)),
-        (
-            *("noise_field", "noise field"),
-            *(stored.get("law", {}).get("noise"), data.noise_field),
-        ),
-        ("engine", "engine", stored.get("engine"), data.engine),
-    )
-    for key, what, have, wanted in compared:
+    compared = {
+        "speech": (speech.get("name"), _folder_name(data.speech)),
+        "noise": (noise.get("name"), _folder_name(data.noise)),
+        "noise_field": (stored.get("law", {}).get("noise"), data.noise_field),
+        "engine": (stored.get("engine"), data.engine),
+    }
+    for key, (have, wanted) in compared.items():
         if have is not None and have != wanted:
             raise files.DatasetError(
-                f"{str(path)!r} was prepared from the {what} {have!r}, not "
-                f"{wanted!r}; pass --config.data.{key}={have} to use it, {_CHOOSE}"
+                f"{str(path)!r} was prepared with {key} {have!r}, not {wanted!r}; pass "
+                f"--config.data.{key}={have} to use it, {_CHOOSE}"
             )
     folders = tuple(speech.get("folders", corpora.SPLITS))
     if folders not in (tuple(data.speech_splits), corpora.SPLITS):
