@@ -47,8 +47,7 @@ def write_noises(path: pathlib.Path, utterances: Iterable[signals.Utterance]) ->
         names.append(utterance.name.encode())
         lengths.append(len(signal))
         parts.append(signals.to_int16(signal))
-    # Several workers may prepare one data set, each with the same noises.
-    with atomic.replace(path, unique=True) as partial, partial.open("wb") as file:
+    with atomic.replace(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
             names=np.array(names, np.bytes_),
@@ -198,9 +197,9 @@ class CompactData:
     def _read(
         self, order: pipeline.Order, first_step: int
     ) -> Iterator[tuple[np.ndarray | None, Batch]]:
-        """Yield the rows of each batch on the device, and what is on the host of it.
+        """Yield each batch's rows in the device's arrays, and its fields on the host.
 
-        Without dry speech on the device, there are no rows, and it is on the host.
+        Where the device holds no dry speech, rows are None, and fields include it.
         """
         if self._disk:
             for stored in self._disk.on_host(order, first_step):
