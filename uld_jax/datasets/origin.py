@@ -36,8 +36,8 @@ def check_signals(path: pathlib.Path, stored: dict, data) -> None:
                 f"{str(path)!r} was prepared with {key} {have!r}, not {wanted!r}; pass "
                 f"--config.data.{key}={have} to use it, {_CHOOSE}"
             )
-    folders = tuple(speech.get("folders", corpora.SPLITS))
-    if folders not in (tuple(data.speech_splits), corpora.SPLITS):
+    folders = tuple(speech.get("folders", corpora.PARTS))
+    if folders not in (tuple(data.speech_splits), corpora.PARTS):
         for_shell = str(folders).replace("'", '"')
         raise files.DatasetError(
             f"{str(path)!r} was prepared from the splits {folders}; pass "
