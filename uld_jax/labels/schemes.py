@@ -43,14 +43,15 @@ class Scheme:
     soft: bool = False
 
 
-def _softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
+def softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
+    """Compute the softmax over all entries of a plane."""
     return jax.nn.softmax(logits.ravel()).reshape(logits.shape)
 
 
 SCHEMES = {
     "one_hot": Scheme(
         encode=codes.encode_one_hot,
-        activation=_softmax,
+        activation=softmax,
         loss=losses.cross_entropy,
         decode=codes.decode_cells,
         soft=True,
@@ -70,7 +71,7 @@ SCHEMES = {
     ),
     "uld": Scheme(
         encode=codes.encode_uld,
-        activation=_softmax,
+        activation=softmax,
         loss=losses.cross_entropy,
         decode=codes.decode_wad,
         extra_points=1,
