@@ -1,4 +1,4 @@
-"""What the package must know about a network besides its class."""
+"""Specification of a network: its class, its settings and its abilities."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
