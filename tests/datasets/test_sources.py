@@ -67,10 +67,10 @@ def test_rooms_made_of_something_else_are_refused(rooms_dir, key, value, message
             "with late_fields.validation 'thinned'; simulated/ad1_tiny:1.0.0 now has "
             "'full'. Remove that folder",
         ),
-        ({"law": {"kind": "anechoic"}}, "recipe.kind 'anechoic', .* has 'reverberant'"),
-        ({"law": {"num_sources": 2}}, "recipe.num_sources 2, .* has 1"),
-        ({"law": {"num_nodes": 30}}, "recipe.num_nodes 30, .* has 4"),
-        ({"law": {"num_samples": 32_000}}, "recipe.num_samples 32000, .* has 8000"),
+        ({"law": {"kind": "anechoic"}}, "recipe.kind 'anechoic'; .* has 'reverberant'"),
+        ({"law": {"num_sources": 2}}, "recipe.num_sources 2; .* has 1"),
+        ({"law": {"num_nodes": 30}}, "recipe.num_nodes 30; .* has 4"),
+        ({"law": {"num_samples": 32_000}}, "recipe.num_samples 32000; .* has 8000"),
         ({"sample_rate": 8000}, "sample rate of 8000 Hz; expected 16000 Hz"),
     ],
 )
