@@ -314,7 +314,9 @@ def test_a_second_build_waits_and_finds_the_work_done(tiny_path, tmp_path, monke
         assert first.stdout.readline() == "held\n"
         assert shards.prepare(factory(Breaks, tmp_path), pool.executor(1)) == final
     assert len(said) == 1
-    assert f"Waiting for a process at work in {str(final.parent)!r} (process" in said[0]
+    assert (
+        f"Waiting for a process that works in {str(final.parent)!r} (process" in said[0]
+    )
     assert everything(final) == everything(tiny_path)
     assert {path.name for path in final.parent.iterdir()} == {"1.0.0", "1.0.0.lock"}
 

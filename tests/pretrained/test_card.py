@@ -91,14 +91,18 @@ def test_the_card_tells_all_that_the_record_does_and_what_it_does_not(runs):
     assert card["name"] == "encoder_decoder_run"
     assert card["license"] is None
     assert card["validation"] == {"mae": BEST_MAE, "accuracy": 0.25}
-    assert card["finds"] == {"sources": 1, "scheme": "uld", "resolution": 5}
-    hears = card["hears"]
-    assert (hears["nodes"], hears["samples"], hears["sample_rate"]) == (8, 2560, 16_000)
-    assert not hears["any_number_of_nodes"]
+    assert card["output"] == {"sources": 1, "scheme": "uld", "resolution": 5}
+    inputs = card["input"]
+    assert (inputs["nodes"], inputs["samples"], inputs["sample_rate"]) == (
+        8,
+        2560,
+        16_000,
+    )
+    assert not inputs["any_number_of_nodes"]
     _, items = items_of("encoder_decoder", seed=0)
     leaves = step_lib.jax.tree.leaves(items["params"])
     assert card["parameters"] == sum(leaf.size for leaf in leaves)
-    other = card_of(runs["adhoc"][1])["hears"]
+    other = card_of(runs["adhoc"][1])["input"]
     assert other["any_number_of_nodes"]
     assert other["features"] == "level_compressed"
 

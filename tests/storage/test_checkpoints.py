@@ -41,11 +41,9 @@ def value_of(restored):
 def test_the_newest_state_and_its_note_come_back_as_numpy(tmp_path):
     with checkpoints.Checkpoints(tmp_path) as saved:
         assert saved.restore("last", LIKE) is None
-        assert saved.newest_good("last") is None
         for step in (1, 2, 3):
             saved.save("last", step, state_of(float(step)), {"epoch": step})
     with checkpoints.Checkpoints(tmp_path) as saved:
-        assert saved.newest_good("last") == 3
         state, note = saved.restore("last", LIKE)
         shapes = jax.eval_shape(lambda: LIKE)
         assert value_of(saved.restore("last", shapes)) == 3
@@ -71,8 +69,7 @@ def test_an_older_state_comes_back_by_its_step_or_its_epoch(tmp_path):
         for step in (1, 2, 3):
             saved.save("best", step, state_of(float(step)), {"epoch": 10 * step})
         state, note = saved.restore("best", LIKE, step=2)
-        assert saved.step_of_epoch("best", 20) == 2
-        assert saved.step_of_epoch("best", 10) is None
+    assert checkpoints.read_arrays(tmp_path, 10, ("params",)) is None
     assert note == {"epoch": 20}
     np.testing.assert_array_equal(state["params"]["w"], 2.0)
     arrays = checkpoints.read_arrays(tmp_path, 20, ("params", "statistics"))
@@ -124,17 +121,19 @@ def test_arrays_are_copied_before_save_returns(tmp_path, monkeypatch):
     assert note == {"epoch": 1, "epochs": [1]}
 
 
-def test_who_does_not_write_changes_nothing(tmp_path):
-    with checkpoints.Checkpoints(tmp_path / "new", writes=False) as reader:
-        reader.save("best", 1, state_of(1.0), {})
-        assert reader.restore("best", LIKE) is None
+def test_reading_arrays_changes_nothing_and_opening_removes_what_is_half_saved(
+    tmp_path,
+):
+    assert checkpoints.read_arrays(tmp_path / "new", 1, ("params",)) is None
     assert not (tmp_path / "new").exists()
-    save(tmp_path, "last", 1, 2)
-    step_folders.partial(tmp_path / "last", 3).mkdir()
+    for kind in ("best", "last"):
+        save(tmp_path, kind, 1, 2)
+    for kind in ("best", "last"):
+        step_folders.partial(tmp_path / kind, 3).mkdir()
     before = sorted(tmp_path.rglob("*"))
-    with checkpoints.Checkpoints(tmp_path, writes=False) as reader:
-        reader.save("last", 3, state_of(3.0), {})
-        assert value_of(reader.restore("last", LIKE)) == 2
+    arrays = checkpoints.read_arrays(tmp_path, 2, ("params",))
+    np.testing.assert_array_equal(arrays["params"]["w"], 2.0)
+    assert checkpoints.find_damage(tmp_path) == []
     assert sorted(tmp_path.rglob("*")) == before
     with checkpoints.Checkpoints(tmp_path):
         pass
@@ -153,7 +152,7 @@ def test_an_error_in_the_background_is_raised_at_the_next_call(
     when, tmp_path, monkeypatch
 ):
     save(tmp_path, "last", 1)
-    monkeypatch.setattr(checksums, "write", full_disk)
+    monkeypatch.setattr(checksums, "write_sums", full_disk)
     calls = {
         "save": lambda saved: saved.save("last", 3, state_of(3.0), {}),
         "wait": lambda saved: saved.wait(),
@@ -172,7 +171,7 @@ def test_an_error_in_the_background_does_not_hide_another_nor_is_it_hidden(
     tmp_path, monkeypatch, capsys
 ):
     save(tmp_path, "last", 1)
-    monkeypatch.setattr(checksums, "write", full_disk)
+    monkeypatch.setattr(checksums, "write_sums", full_disk)
     with (
         pytest.raises(KeyError, match="mine"),
         checkpoints.Checkpoints(tmp_path) as saved,
@@ -209,7 +208,7 @@ FULL = """
 import pathlib, resource, signal, sys
 import numpy as np
 from absl import logging
-from uld_jax import checkpoints
+from uld_jax.storage import checkpoints
 
 logging.set_verbosity(logging.FATAL)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -254,7 +253,7 @@ SYSTEM_CALLS = [
     (os, "unlink"),
     (os, "rmdir"),
     (checkpoints, "_orbax"),
-    (checksums, "write"),
+    (checksums, "write_sums"),
 ]
 
 
@@ -303,12 +302,15 @@ def test_killed_at_any_moment_there_is_the_old_step_or_the_new_one(
             calls = kill_before(number, patch)
             with checkpoints.Checkpoints(workdir) as saved:
                 saved.save("best", step, state_of(77.0), {"epoch": 77})
-        # Whoever looks, before or after what is left is removed, sees the same.
-        for writes in (False, True):
-            with checkpoints.Checkpoints(workdir, writes=writes) as saved:
-                found = saved.restore("best", LIKE)
-                outcomes.append(None if found is None else value_of(found))
-        assert outcomes[-2] == outcomes[-1]
+        # The same is found before and after the leftovers are removed.
+        before = {
+            epoch: checkpoints.read_arrays(workdir, epoch, ("params",)) is not None
+            for epoch in (*steps, 77)
+        }
+        with checkpoints.Checkpoints(workdir) as saved:
+            found = saved.restore("best", LIKE)
+            outcomes.append(None if found is None else value_of(found))
+        assert before[outcomes[-1]] if any(before.values()) else not outcomes[-1]
         folder = workdir / "best"
         names = {path.name for path in folder.iterdir()} if folder.exists() else set()
         assert names <= {str(number) for number in (*steps, step)}
@@ -320,5 +322,5 @@ def test_killed_at_any_moment_there_is_the_old_step_or_the_new_one(
     assert set(outcomes) == {newest, 77}
     assert outcomes[0] == newest
     assert outcomes[-1] == 77
-    assert {"rename", "write", "fsync"} < set(calls)
+    assert {"rename", "write_sums", "fsync"} < set(calls)
     assert ("rmtree" in calls) == (len(steps) > 1 or step in steps)

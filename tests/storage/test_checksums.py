@@ -33,43 +33,43 @@ def test_the_sums_are_those_of_the_standard(folder):
 
 
 def test_what_was_written_comes_back_and_is_the_same_file_each_time(folder):
-    checksums.write(folder, {"of": "last/3"})
+    checksums.write_sums(folder, {"of": "last/3"})
     first = (folder / checksums.FILE_NAME).read_bytes()
-    checksums.write(folder, {"of": "last/3"})
+    checksums.write_sums(folder, {"of": "last/3"})
     assert (folder / checksums.FILE_NAME).read_bytes() == first
-    content = checksums.read(folder)
+    content = checksums.read_sums(folder)
     assert content == {
         "of": "last/3",
         "format": 1,
         "uld_jax": uld_jax.__version__,
         "files": checksums.of_folder(folder),
     }
-    assert checksums.damages(folder, content) == []
+    assert checksums.find_damage(folder, content) == []
 
 
 def test_each_damage_is_a_line(folder):
     for name in ("cut", "flipped", "gone"):
         (folder / name).write_bytes(b"x" * 5001)
-    checksums.write(folder, {})
-    content = checksums.read(folder)
+    checksums.write_sums(folder, {})
+    content = checksums.read_sums(folder)
     (folder / "cut").write_bytes(b"x" * 4096)
     (folder / "flipped").write_bytes(b"x" * 5000 + b"y")
     (folder / "gone").unlink()
     (folder / "deep" / "new").write_bytes(b"")
     (folder / "a").unlink()
     (folder / "a").symlink_to(folder / "flipped")
-    assert checksums.damages(folder, content) == [
+    assert checksums.find_damage(folder, content) == [
         "a: cannot be read: a link, not a file",
         "cut: 4,096 bytes, not 5,001",
         "deep/new: not a file that was written here",
         "flipped: not the bytes that were written",
         "gone: not there",
     ]
-    assert checksums.damages(folder, content, "deep/deeper/") == []
+    assert checksums.find_damage(folder, content, "deep/deeper/") == []
 
 
 def test_every_flipped_bit_of_the_sums_is_seen(folder):
-    checksums.write(folder, {"of": "last/3"})
+    checksums.write_sums(folder, {"of": "last/3"})
     path = folder / checksums.FILE_NAME
     whole = path.read_bytes()
     for place in range(len(whole)):
@@ -78,21 +78,21 @@ def test_every_flipped_bit_of_the_sums_is_seen(folder):
             whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :]
         )
         with pytest.raises(checksums.ChecksumError, match="not as it was written"):
-            checksums.read(folder)
+            checksums.read_sums(folder)
 
 
 def test_sums_that_are_no_file_are_refused(folder):
     with pytest.raises(checksums.ChecksumError, match="not there"):
-        checksums.read(folder)
+        checksums.read_sums(folder)
     path = folder / checksums.FILE_NAME
     os.mkfifo(path)  # Which would be waited for, if it were opened.
     with pytest.raises(checksums.ChecksumError, match="not a file"):
-        checksums.read(folder)
+        checksums.read_sums(folder)
     path.unlink()
     for text in ("", "[]", "null", "{}", '{"sha256": 3}', "[" * 100_000, "\x00"):
         path.write_text(text)
         with pytest.raises(checksums.ChecksumError, match="not as it was written"):
-            checksums.read(folder)
+            checksums.read_sums(folder)
 
 
 def test_a_newer_format_is_told_with_the_version_that_wrote_it(folder):
@@ -102,11 +102,11 @@ def test_a_newer_format_is_told_with_the_version_that_wrote_it(folder):
     text = json.dumps(content, indent=1, sort_keys=True) + "\n"
     (folder / checksums.FILE_NAME).write_text(text)
     with pytest.raises(checksums.NewerFormatError, match=r"uld_jax 7\.0.*update"):
-        checksums.read(folder)
+        checksums.read_sums(folder)
 
 
 def test_a_link_is_not_summed(folder):
     (folder / "link").symlink_to(folder / "a")
     with pytest.raises(OSError, match="a link"):
-        checksums.write(folder, {})
+        checksums.write_sums(folder, {})
     assert not (folder / checksums.FILE_NAME).exists()

@@ -148,18 +148,12 @@ def assert_same(actual, expected):
 def assert_falls_back(workdir, capsys, message, bad=NEWER, seen_by_sums=True):
     """Check all that has to be so of a run whose newest step is bad in some way."""
     before = contents(workdir)
-    damage = checkpoints.check(workdir)
+    damage = checkpoints.find_damage(workdir)
     assert contents(workdir) == before
     if seen_by_sums:
         assert any(line.startswith(f"{bad}: {message}") for line in damage), damage
         assert all(line.startswith(f"{bad}: ") for line in damage)
     capsys.readouterr()
-    with checkpoints.Checkpoints(workdir, writes=False) as reader:
-        state, note = reader.restore("last", OLDER)
-    assert_same(state, OLDER)
-    assert note == {"epoch": 1}
-    assert contents(workdir) == before
-    assert f"{bad}: {message}" in capsys.readouterr().out
     with checkpoints.Checkpoints(workdir) as writer:
         state, note = writer.restore("last", OLDER)
     assert_same(state, OLDER)
@@ -175,7 +169,7 @@ def assert_falls_back(workdir, capsys, message, bad=NEWER, seen_by_sums=True):
     }
     assert moved == before
     with checkpoints.Checkpoints(workdir) as writer:
-        assert writer.newest_good("last") == 1
+        assert_same(writer.restore("last", OLDER)[0], OLDER)
     assert capsys.readouterr().out == ""
 
 
@@ -221,12 +215,12 @@ def test_damage_to_any_file_of_a_step_is_seen_and_named(damage, originals, tmp_p
     for path in files_of(workdir / NEWER):
         whole = path.read_bytes()
         path.unlink() if change is None else path.write_bytes(change(whole))
-        (line,) = checkpoints.check(workdir)
+        (line,) = checkpoints.find_damage(workdir)
         name = path.relative_to(workdir / NEWER).as_posix()
         assert line.startswith(f"{NEWER}: {name}: "), line
         assert message in line or name == "sha256.json"
         path.write_bytes(whole)
-    assert checkpoints.check(workdir) == []
+    assert checkpoints.find_damage(workdir) == []
 
 
 KINDS_OF_FILES = [
@@ -258,7 +252,7 @@ def checkpoints_told(workdir, name):
     """Return what is said of a file in a step that was put aside."""
     back = workdir / "again" / NEWER
     shutil.copytree(workdir / "damaged" / "last-2", back)
-    return checkpoints.check(workdir / "again")[0].partition(f"{name}: ")[2]
+    return checkpoints.find_damage(workdir / "again")[0].partition(f"{name}: ")[2]
 
 
 @pytest.mark.parametrize("name", MISFITS)
@@ -268,7 +262,7 @@ def test_a_whole_step_that_does_not_fit_means_the_older_one(
     workdir = copied(originals[name], tmp_path / "run")
     _, message = MISFITS[name]
     not_finite = "not finite" in message
-    assert bool(checkpoints.check(workdir)) == not_finite
+    assert bool(checkpoints.find_damage(workdir)) == not_finite
     asked = pytest.raises(
         checkpoints.CheckpointError, match=r"last/2' cannot be used: "
     )
@@ -462,8 +456,10 @@ def test_what_is_no_step_is_told_and_left_alone(name, workdir, capsys):
     assert contents(workdir) == before
     told = capsys.readouterr().out
     for there in (name, f"{name}.file"):
-        assert f"{str(workdir / 'last' / there)!r} is no checkpoint; it is left" in told
-    assert checkpoints.check(workdir) == []
+        assert (
+            f"{str(workdir / 'last' / there)!r} is not a checkpoint; it is left" in told
+        )
+    assert checkpoints.find_damage(workdir) == []
 
 
 def test_what_is_no_step_outlives_those_that_are(workdir):
@@ -490,18 +486,16 @@ def test_with_all_steps_damaged_it_raises_time_and_again_and_all_is_there(
         path = workdir / "last" / step / "params/_METADATA"
         path.write_bytes(flip_middle(path.read_bytes()))
     before = contents(workdir)
-    for _ in range(2):  # The second start must not begin anew either.
-        for read in ("restore", "newest_good"):
-            with checkpoints.Checkpoints(workdir) as writer:
-                like = (OLDER,) if read == "restore" else ()
-                with pytest.raises(checkpoints.CheckpointError) as error:
-                    getattr(writer, read)("last", *like)
-            for step in ("1", "2"):
-                line = f"last/{step}: params/_METADATA: not the bytes"
-                assert line in str(error.value)
-            assert "copy it again from where it is whole" in str(error.value)
-            assert "give another --workdir" in str(error.value)
-            assert contents(workdir) == before
+    for _ in range(2):  # The second start must not train from scratch either.
+        raised = pytest.raises(checkpoints.CheckpointError)
+        with checkpoints.Checkpoints(workdir) as writer, raised as error:
+            writer.restore("last", OLDER)
+        for step in ("1", "2"):
+            line = f"last/{step}: params/_METADATA: not the bytes"
+            assert line in str(error.value)
+        assert "copy it again from an undamaged copy" in str(error.value)
+        assert "give another --workdir" in str(error.value)
+        assert contents(workdir) == before
 
 
 def test_a_name_that_is_taken_among_the_damaged_is_not_taken_again(workdir, capsys):
@@ -510,7 +504,7 @@ def test_a_name_that_is_taken_among_the_damaged_is_not_taken_again(workdir, caps
     (workdir / NEWER / "sha256.json").unlink()
     step = contents(workdir / NEWER)
     with checkpoints.Checkpoints(workdir) as writer:
-        assert writer.newest_good("last") == 1
+        assert_same(writer.restore("last", OLDER)[0], OLDER)
     assert contents(workdir / "damaged" / "last-2-3") == step
     assert contents(workdir / "damaged" / "last-2") == {}
     assert (workdir / "damaged" / "last-2-2").read_text() == "mine"
@@ -525,20 +519,18 @@ def test_a_newer_format_is_not_gone_back_from(workdir):
     before = contents(workdir)
     told = pytest.raises(
         checkpoints.CheckpointError,
-        match=rf"/2' was written by uld_jax 9\.8\.7, .* {uld_jax.__version__}, .*; update",
+        match=rf"/2' was written by uld_jax 9\.8\.7 .* {uld_jax.__version__} .*; update",
     )
     with checkpoints.Checkpoints(workdir) as writer:
         for read in (
             lambda: writer.restore("last", OLDER),
             lambda: writer.restore("last", OLDER, step=2),
-            lambda: writer.newest_good("last"),
-            lambda: writer.step_of_epoch("best", 2),
             lambda: checkpoints.read_arrays(workdir, 2, ("params",)),
         ):
             with told:
                 read()
         assert_same(writer.restore("last", OLDER, step=1)[0], OLDER)
-    assert [line.partition(": ")[0] for line in checkpoints.check(workdir)] == [
+    assert [line.partition(": ")[0] for line in checkpoints.find_damage(workdir)] == [
         "last/2",
         "best/2",
     ]
@@ -565,14 +557,8 @@ def test_a_damaged_best_state_is_never_said_not_to_be_there(name, workdir):
     reason = pytest.raises(checkpoints.CheckpointError, match=name)
     with reason:
         checkpoints.read_arrays(workdir, 2, ("params", "statistics"))
-    with checkpoints.Checkpoints(workdir, writes=False) as reader:
-        if name == "params/_METADATA":
-            assert reader.step_of_epoch("best", 2) == 2
-        else:
-            with reason:
-                reader.step_of_epoch("best", 2)
-        with reason:
-            reader.restore("best", {"params": OLDER["params"]}, step=2)
+    with checkpoints.Checkpoints(workdir) as saved, reason:
+        saved.restore("best", {"params": OLDER["params"]}, step=2)
     # The other one is as good as ever.
     arrays = checkpoints.read_arrays(workdir, 1, ("params", "statistics"))
     np.testing.assert_array_equal(arrays["params"]["w"], OLDER["params"]["w"])

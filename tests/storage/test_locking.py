@@ -45,7 +45,7 @@ def test_who_is_refused_is_told_by_whom(tmp_path):
                 pass
             said.append(str(refused.value))
     assert said[0] == said[1]
-    assert f"at work in {str(path.parent)!r}" in said[0]
+    assert f"works in {str(path.parent)!r}" in said[0]
     holder = f"(process {process.pid} on {platform.node()} since "
     assert re.search(
         re.escape(holder) + r"20\d\d-\d\d-\d\d [\d:]{8} \+\d{4}\)", said[0]
@@ -77,7 +77,7 @@ def test_who_waits_says_so_once_and_is_next(tmp_path):
         assert waiting.stdout.readline() == "held\n"
         assert path.read_text().startswith(f"process {waiting.pid} ")
         rest, _ = waiting.communicate()
-    assert told == f"Waiting for a process at work in {str(tmp_path)!r} ({mine})\n"
+    assert told == f"Waiting for a process that works in {str(tmp_path)!r} ({mine})\n"
     assert (rest, waiting.returncode) == ("", 0)
 
 

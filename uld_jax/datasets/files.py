@@ -56,7 +56,7 @@ def write_sums(path: pathlib.Path) -> None:
     """Write the sums of a data set's files beside them, as the last of its files."""
     files = [file for file in path.iterdir() if file.name != checksums.FILE_NAME]
     heads = {file.name: _head(file) for file in files}
-    checksums.write(path, {"first_64_kib": heads})
+    checksums.write_sums(path, {"first_64_kib": heads})
 
 
 def open_builder(path: pathlib.Path) -> Any:
@@ -210,7 +210,7 @@ def damages(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
     for name in sorted(there | sums["files"].keys()) if sums["files"] else ():
         file = path / name
         size = file.stat().st_size if file.exists() else 0
-        lines = checksums.damages(path, sums, below=name)
+        lines = checksums.find_damage(path, sums, below=name)
         yield size, [line for line in lines if line.startswith(f"{name}: ")]
 
 
@@ -218,7 +218,7 @@ def _sums(path: pathlib.Path) -> dict[str, Any] | None:
     if not (path / checksums.FILE_NAME).exists():
         return None
     try:
-        return checksums.read(path)
+        return checksums.read_sums(path)
     except checksums.NewerFormatError as error:
         raise DatasetError(f"{str(path)!r} was {error}") from None
     except checksums.ChecksumError as error:

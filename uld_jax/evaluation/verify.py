@@ -63,7 +63,7 @@ def _verify_run(path: pathlib.Path) -> Findings:
     folder.read_settings()  # Raises if they are damaged.
     record = folder.read_record() or {"status": "", "epochs": [], "best_epoch": 0}
     # A run under way deletes steps meanwhile: what is wrong is looked at twice.
-    lines = checkpoints.check(path) and checkpoints.check(path)
+    lines = checkpoints.find_damage(path) and checkpoints.find_damage(path)
     count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))
     if not count:
         return "no checkpoints: only its record was kept", lines

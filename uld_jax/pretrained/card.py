@@ -75,12 +75,12 @@ def _content(run: dict, data: dict, arrays: dict, license_name: str | None) -> d
     return {
         "name": before.get("name", pathlib.Path(run["folder"]).resolve().name),
         "license": license_name or before.get("license"),
-        "finds": {
+        "output": {
             "sources": data["num_sources"],
             "scheme": settings["label"]["scheme"],
             "resolution": settings["label"]["resolution"],
         },
-        "hears": {
+        "input": {
             "nodes": data["num_nodes"],
             "any_number_of_nodes": build.get_spec(model["name"]).any_nodes,
             "samples": data.get("num_samples"),
@@ -99,7 +99,7 @@ def _content(run: dict, data: dict, arrays: dict, license_name: str | None) -> d
 
 def _readme(content: dict[str, Any]) -> str:
     """Format a card as Markdown, for people."""
-    inputs, outputs, record = content["hears"], content["finds"], content["record"]
+    inputs, outputs, record = content["input"], content["output"], content["record"]
     nodes = f"{inputs['nodes']} nodes"
     if inputs["any_number_of_nodes"]:
         nodes = f"any number of nodes; trained on rooms with {inputs['nodes']}"

@@ -1,8 +1,8 @@
-"""The last state of a run, and its best by validation MAE: whole, or said to be damaged.
+"""The last states of a run and its best ones by validation MAE.
 
-A step lies in `last/STEP` or `best/STEP`, as Orbax writes it, with the SHA-256 sums of
-its files and of its arrays. A process that is killed leaves it whole or not at all.
-Parameters are an item of their own, to be read alone.
+A step is written by Orbax to `last/STEP` or `best/STEP`, with the SHA-256 checksums of
+its files and of its arrays, which are verified when it is read. A killed process leaves
+a whole step or none. Parameters are an item of their own, to be read alone.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from uld_jax.runtime import errors, progress
 from uld_jax.storage import checksums, integrity, step_folders
 
 _KINDS = ("last", "best")
-_KEPT = 2  # Of each kind.
-_DAMAGED = "damaged"  # The folder of steps that were put aside.
+_KEPT = 2  # Steps of each kind: if the newest is damaged, the other one is used.
+_DAMAGED = "damaged"  # The folder that damaged steps are moved to.
 
 
 class CheckpointError(errors.InputError):
@@ -29,23 +29,21 @@ class CheckpointError(errors.InputError):
 
 
 class Checkpoints:
-    """Saves and restores states, dictionaries of arrays, with a JSON note.
+    """Save and restore states, which are dictionaries of arrays, with a JSON note.
 
-    Use as a context manager: leaving it waits for what is being saved. Of several
-    processes one writes; each saves and restores by itself.
+    Use as a context manager: leaving it waits for the save in the background. Of
+    several processes only one may open the checkpoints of a run.
 
     Args:
         workdir: Folder of the run.
-        writes: Whether to write, move and delete there; without, `save` does nothing.
     """
 
-    def __init__(self, workdir: pathlib.Path, writes: bool = True):
-        self._workdir, self._writes = workdir, writes
+    def __init__(self, workdir: pathlib.Path):
+        self._workdir = workdir
         self._thread = futures.ThreadPoolExecutor(1, "checkpoints")
         self._saving: futures.Future | None = None
-        if writes:
-            for kind in _KINDS:
-                step_folders.clean(workdir / kind)
+        for kind in _KINDS:
+            step_folders.clean(workdir / kind)
 
     def __enter__(self):
         return self
@@ -61,10 +59,10 @@ class Checkpoints:
             self._thread.shutdown()
 
     def wait(self) -> None:
-        """Wait for what is being saved.
+        """Wait for the save in the background.
 
         Raises:
-            CheckpointError: If the disk did not take it.
+            CheckpointError: If the disk is full or failed.
         """
         if self._saving is not None:
             error = self._saving.exception()
@@ -73,93 +71,71 @@ class Checkpoints:
                 raise error
 
     def save(self, kind: str, step: int, state: dict, note: dict) -> None:
-        """Save a state under a step, in place of what is there of this step or later.
+        """Save a state under a step, replacing this step and all later ones.
 
-        The arrays are copied at once and saved in the background; "best" is waited for.
+        The arrays are copied now and written in the background, except that "best" is
+        waited for.
 
         Raises:
-            CheckpointError: If the disk did not take it, or the one before.
+            CheckpointError: If the disk is full or failed, now or in the save before.
         """
-        if not self._writes:
-            return
         self.wait()
-        # Copies: the buffers are donated to the caller's next step.
+        # Copies, because the caller donates the buffers to its next step.
         state = jax.tree.map(np.array, jax.device_get(state))
         self._saving = self._thread.submit(
             _save, self._workdir / kind, step, state, copy.deepcopy(note)
         )
         if kind == "best":
-            # Whoever finds the last state must find the best one it speaks of.
+            # A last state, saved next, names this best one, so it must be there first.
             self.wait()
 
     def steps(self, kind: str) -> list[int]:
-        """Return the steps that there are, the newest first, damaged or not."""
+        """List all steps, damaged or not, the newest first."""
         self.wait()
         return sorted(step_folders.steps(self._workdir / kind), reverse=True)
-
-    def newest_good(self, kind: str) -> int | None:
-        """Return the newest step that is as it was written; None if there are none.
-
-        Those that are damaged are told, and put aside if there is a good one.
-
-        Raises:
-            CheckpointError: If there are steps and none is good, or if a newer uld_jax
-                has written one.
-        """
-        self.wait()
-        found = self._newest(kind, integrity.verified)
-        return None if found is None else found[0]
 
     def restore(
         self, kind: str, like: dict, step: int | None = None
     ) -> tuple[dict, dict] | None:
-        """Return a state, as NumPy arrays, and its note; None if there is none.
+        """Restore a state.
 
         Args:
             kind: "last" or "best".
             like: Items to restore, with arrays of the right shapes and types.
-            step: The step it was saved under; by default the newest that can be used.
+            step: The step to restore; by default the newest undamaged one. Damaged
+                newer ones are logged and moved aside.
+
+        Returns:
+            The state, as NumPy arrays, and its note; None if nothing was saved.
 
         Raises:
-            CheckpointError: If the step, or any if none is asked for, is damaged, has
-                other arrays, or parameters that are not finite; or if a newer uld_jax
-                has written it.
+            CheckpointError: If the step, or every step, is damaged, has other arrays,
+                or has parameters that are not finite; or if a newer uld_jax wrote it.
         """
 
         def read(path: pathlib.Path) -> tuple[dict, dict]:
-            content = integrity.verified(path, like)
+            content = integrity.verify(path, like)
             trees, note = _load(path, content, tuple(like))
             return {
-                item: integrity.shaped(like[item], trees.get(item)) for item in like
+                item: integrity.unflatten(like[item], trees.get(item)) for item in like
             }, note
 
         self.wait()
+        folder = self._workdir / kind
         if step is None:
-            found = self._newest(kind, read)
-            return None if found is None else found[1]
-        there = step_folders.steps(self._workdir / kind)
+            return self._restore_newest(folder, read)
+        there = step_folders.steps(folder)
         if step not in there:
             raise CheckpointError(
-                f"{str(self._workdir / kind)!r} holds no step {step}; it holds "
+                f"{str(folder)!r} holds no step {step}; it holds "
                 f"{', '.join(map(str, there)) or 'none'}"
             )
-        return _told(read, there[step])
+        return _explain_errors(read, there[step])
 
-    def step_of_epoch(self, kind: str, epoch: int) -> int | None:
-        """Return the step of the state whose note names an epoch; None without one.
-
-        Raises:
-            CheckpointError: If it may be one that is damaged, or that a newer uld_jax
-                has written.
-        """
-        self.wait()
-        return _step_of_epoch(self._workdir / kind, epoch)
-
-    def _newest(self, kind: str, read: Callable) -> tuple[int, Any] | None:
-        """Return the newest step that can be read, and what was read."""
-        folder, bad = self._workdir / kind, {}
+    def _restore_newest(self, folder: pathlib.Path, read: Callable):
+        bad = {}
         for path in step_folders.foreign(folder):
-            progress.log(f"{str(path)!r} is no checkpoint; it is left alone")
+            progress.log(f"{str(path)!r} is not a checkpoint; it is left alone")
         for step, path in reversed(step_folders.steps(folder).items()):
             try:
                 found = read(path)
@@ -169,27 +145,25 @@ class Checkpoints:
                 continue
             except checksums.NewerFormatError as error:
                 raise CheckpointError(f"{str(path)!r} was {error}") from None
+            # Only now, because without a good step the user may want to repair them.
             for worse in bad:
-                self._put_aside(folder, worse)
-            return step, found
+                damaged = step_folders.steps(folder)[worse]
+                place = step_folders.put_aside(damaged, self._workdir / _DAMAGED)
+                progress.log(f"{folder}/{worse} was moved to {place}")
+            return found
         if bad:
             raise _none_good(folder, bad)
         return None
-
-    def _put_aside(self, folder: pathlib.Path, step: int) -> None:
-        """Move a step out of the way, if this process may, and say so."""
-        path = step_folders.steps(folder).get(step)
-        if self._writes and path is not None:
-            place = step_folders.put_aside(path, self._workdir / _DAMAGED)
-            progress.log(f"{folder}/{step} was moved to {place}")
 
 
 def read_arrays(
     workdir: pathlib.Path, epoch: int, names: tuple[str, ...]
 ) -> dict[str, Any] | None:
-    """Return items of the best state of an epoch, whatever their shapes, on the host.
+    """Read items of the best state of an epoch, whatever their shapes.
 
-    None if there is no such state. Items that hold no arrays are empty.
+    Returns:
+        NumPy arrays by item, an empty dictionary for an item without arrays; None if
+        there is no such state.
 
     Raises:
         CheckpointError: If it is damaged, or if parameters are not finite.
@@ -198,21 +172,23 @@ def read_arrays(
     step = _step_of_epoch(folder, epoch)
     if step is None:
         return None
-    path = step_folders.steps(folder)[step]
-    trees, _ = _told(lambda path: _load(path, integrity.verified(path), names), path)
+    trees, _ = _explain_errors(
+        lambda path: _load(path, integrity.verify(path), names),
+        step_folders.steps(folder)[step],
+    )
     return {name: trees.get(name, {}) for name in names}
 
 
-def check(workdir: pathlib.Path) -> list[str]:
-    """Return a line for each thing that is wrong with a run's checkpoints.
+def find_damage(workdir: pathlib.Path) -> list[str]:
+    """Verify all checkpoints of a run, to the last bit; list what is wrong.
 
-    Nothing is changed. Without a line, all can be restored, from the last bit on.
+    Nothing is changed.
     """
     lines = []
     for kind in _KINDS:
         for step, path in step_folders.steps(workdir / kind).items():
             try:
-                content = integrity.verified(path)
+                content = integrity.verify(path)
                 items = {name.split("/")[0] for name in content["arrays"]}
                 _load(path, content, tuple(sorted(items)))
             except integrity.UnusableError as error:
@@ -231,7 +207,7 @@ def _save(folder: pathlib.Path, step: int, state: dict, note: dict) -> None:
     except Exception as error:
         with contextlib.suppress(OSError):
             step_folders.clean(folder)
-        reason = _of_disk(error)
+        reason = _disk_failure(error)
         if reason is None:
             raise
         there = list(step_folders.steps(folder))
@@ -246,17 +222,18 @@ def _save(folder: pathlib.Path, step: int, state: dict, note: dict) -> None:
         progress.log(f"{folder}: older steps could not be deleted: {error}")
 
 
-def _of_disk(error: Exception) -> str | None:
-    """Return why a disk did not take a state; None if it is not the disk's fault."""
+def _disk_failure(error: Exception) -> str | None:
+    """Extract the reason if a disk is full or failed; None for other errors."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    told, own, _ = str(error).partition(" [os_error_code=")  # Orbax's own errors.
-    return told.rpartition(": ")[2] if own else None
+    # Orbax's C++ code raises ValueError with the operating system's code at the end.
+    text, code, _ = str(error).partition(" [os_error_code=")
+    return text.rpartition(": ")[2] if code else None
 
 
 def _write(path: pathlib.Path, step: int, state: dict, note: dict) -> None:
-    """Write a state and its sums."""
-    # Orbax saves no item that holds no arrays.
+    """Write a state and its checksums."""
+    # Orbax cannot save items without arrays.
     items = {
         k: ocp.args.StandardSave(v) for k, v in state.items() if jax.tree.leaves(v)
     }
@@ -266,16 +243,16 @@ def _write(path: pathlib.Path, step: int, state: dict, note: dict) -> None:
             args=ocp.args.Composite(note=ocp.args.JsonSave(note), **items),
             force=True,
         )
-    checksums.write(path, integrity.facts(path.parent, step, state))
+    checksums.write_sums(path, integrity.describe(path.parent, step, state))
 
 
 def _load(
     path: pathlib.Path, content: dict, items: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict]:
-    """Return items of a step, those that hold arrays, and its note.
+    """Load the items of a step that hold arrays, and its note.
 
     Raises:
-        saved_states.UnusableError: If they are not what was saved, or not finite.
+        integrity.UnusableError: If the arrays are not the ones saved, or not finite.
     """
     wanted = {k: v for k, v in content["arrays"].items() if k.split("/")[0] in items}
     held = sorted({name.split("/")[0] for name in wanted})
@@ -286,16 +263,16 @@ def _load(
                 path.resolve(),
                 args=ocp.args.Composite(note=ocp.args.JsonRestore(), **args),
             )
-    except Exception as error:  # Orbax has many.
+    except Exception as error:  # Damaged files make Orbax raise errors of many types.
         line = f"cannot be read: {str(error).partition(chr(10))[0]}"
         raise integrity.UnusableError([line]) from error
     trees = {item: restored[item] for item in held}
-    integrity.check(wanted, trees)
+    integrity.check_arrays(wanted, trees)
     return trees, restored["note"]
 
 
-def _told(read: Callable, path: pathlib.Path):
-    """Return what is read of a step, or raise with the reason and the remedy."""
+def _explain_errors(read: Callable, path: pathlib.Path):
+    """Read a step; turn errors into `CheckpointError` with the remedy."""
     try:
         return read(path)
     except checksums.NewerFormatError as error:
@@ -308,7 +285,7 @@ def _told(read: Callable, path: pathlib.Path):
 
 
 def _none_good(folder: pathlib.Path, bad: dict) -> CheckpointError:
-    """Return the error of a folder none of whose steps can be used."""
+    """Make the error for a folder without a usable step."""
     lines = [
         line for step in bad for line in bad[step].shown(f"{folder.name}/{step}: ")
     ]
@@ -316,15 +293,16 @@ def _none_good(folder: pathlib.Path, bad: dict) -> CheckpointError:
     return CheckpointError(
         f"no checkpoint in {str(folder)!r} can be used; all are left there:\n  "
         + "\n  ".join(lines)
-        + f"\nTo go on, {remedies}; to begin anew, give another --workdir."
+        + f"\nTo resume, {remedies}; to train from scratch, give another --workdir."
     )
 
 
 def _step_of_epoch(folder: pathlib.Path, epoch: int) -> int | None:
+    """Find the step whose note names an epoch, by reading the notes alone."""
     bad = {}
     for step, path in reversed(step_folders.steps(folder).items()):
         try:
-            _, note = _load(path, integrity.verified(path, below="note/"), ())
+            _, note = _load(path, integrity.verify(path, below="note/"), ())
         except checksums.NewerFormatError as error:
             raise CheckpointError(f"{str(path)!r} was {error}") from None
         except integrity.UnusableError as error:
@@ -332,13 +310,13 @@ def _step_of_epoch(folder: pathlib.Path, epoch: int) -> int | None:
             continue
         if note.get("epoch") == epoch:
             return step
-    if bad:
+    if bad:  # A damaged step may be the one of this epoch.
         raise _none_good(folder, bad)
     return None
 
 
 def _orbax() -> ocp.Checkpointer:
-    """Return what saves and restores in this process alone, waiting for no other."""
+    """Make a checkpointer of this process, which waits for no other process."""
     here = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}

@@ -1,7 +1,6 @@
-"""SHA-256 sums of a folder's files, in a file beside them that knows its own.
+"""SHA-256 checksums of a folder's files, in a file that has a checksum of its own.
 
-What lies there is what was written, or it is said which file is not. Links are no
-files: what they lead to may change with the folder as it was.
+Symbolic links are never followed: their targets can change while the folder does not.
 """
 
 import hashlib
@@ -15,23 +14,23 @@ from uld_jax.runtime import errors
 from uld_jax.storage import atomic
 
 FILE_NAME = "sha256.json"
-FORMAT = 1  # Of the file; any later one has its own sum as this one has.
+FORMAT = 1  # Later formats must keep the file's own checksum as it is.
 
 
 class ChecksumError(errors.InputError):
-    """A file of sums that cannot be used, with the reason."""
+    """A checksum file that cannot be used, with the reason."""
 
 
 class NewerFormatError(ChecksumError):
-    """A file of sums that a newer uld_jax has written."""
+    """A checksum file of a newer uld_jax."""
 
 
 def of_folder(folder: pathlib.Path, sync: bool = False) -> dict[str, dict[str, Any]]:
-    """Return "size", in bytes, and "sha256" of each file in a folder, by relative path.
+    """Compute "size", in bytes, and "sha256" of each file in a folder, by relative path.
 
     Args:
-        folder: Where to look, folders in it included. The file of sums is left out.
-        sync: Whether to see to it that all is on the disk, not only in memory.
+        folder: The folder, with those below it. The checksum file is left out.
+        sync: Whether to make sure that all is on the disk, not only in memory.
 
     Raises:
         OSError: If a file cannot be read, or is a link.
@@ -39,12 +38,12 @@ def of_folder(folder: pathlib.Path, sync: bool = False) -> dict[str, dict[str, A
     return {name: _sum(path, sync) for name, path in sorted(_files(folder).items())}
 
 
-def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
-    """Write the sums of a folder's files into it, when all is on the disk.
+def write_sums(folder: pathlib.Path, facts: dict[str, Any]) -> None:
+    """Write the checksum file of a folder, once all files are on the disk.
 
     Args:
-        folder: With its files as they are to be.
-        facts: What else to keep in the file, in JSON's types.
+        folder: The finished folder.
+        facts: What else to store in the file, in JSON's types.
 
     Raises:
         OSError: If something cannot be read or written.
@@ -59,17 +58,19 @@ def write(folder: pathlib.Path, facts: dict[str, Any]) -> None:
         atomic.sync_folder(pathlib.Path(root))
 
 
-def read(folder: pathlib.Path) -> dict[str, Any]:
-    """Return what `write` has written, when it is as it was written.
+def read_sums(folder: pathlib.Path) -> dict[str, Any]:
+    """Read and verify the checksum file of a folder.
 
     Raises:
-        NewerFormatError: If a newer uld_jax has written it.
-        ChecksumError: If it is not there or not as it was written.
+        NewerFormatError: If a newer uld_jax wrote it.
+        ChecksumError: If it is missing or damaged.
     """
     try:
-        written = _contained(folder, FILE_NAME).read_bytes()
+        written = _regular(folder / FILE_NAME).read_bytes()
     except FileNotFoundError:
-        raise ChecksumError(f"{FILE_NAME}: not there, so nothing is known") from None
+        raise ChecksumError(
+            f"{FILE_NAME}: not there, so nothing can be verified"
+        ) from None
     except OSError as error:
         raise ChecksumError(f"{FILE_NAME}: {_reason(error)}") from None
     try:
@@ -82,21 +83,21 @@ def read(folder: pathlib.Path) -> dict[str, Any]:
         raise ChecksumError(f"{FILE_NAME}: not as it was written")
     if content["format"] > FORMAT:
         raise NewerFormatError(
-            f"written by uld_jax {content['uld_jax']}, whose format {content['format']} "
-            f"this one, {uld_jax.__version__}, does not know; update uld_jax"
+            f"written by uld_jax {content['uld_jax']} in format {content['format']}, "
+            f"which uld_jax {uld_jax.__version__} cannot read; update uld_jax"
         )
     return content
 
 
-def damages(
+def find_damage(
     folder: pathlib.Path, content: dict[str, Any], below: str = ""
 ) -> list[str]:
-    """Return a line for each file that is not as it was written; none if all are.
+    """List the files that differ from what was written, a line each.
 
     Args:
-        folder: With the files.
-        content: What `read` has returned.
-        below: What the names of the files to look at begin with; "" for all.
+        folder: The folder.
+        content: Its checksum file, from `read_sums`.
+        below: Start of the names of the files to verify; "" for all.
     """
     written = {k: v for k, v in content["files"].items() if k.startswith(below)}
     found = {k: v for k, v in _files(folder).items() if k.startswith(below)}
@@ -105,16 +106,18 @@ def damages(
         if name not in found:
             lines.append(f"{name}: not there")
         elif name not in written:
-            lines.append(f"{_printable(name)}: not a file that was written here")
+            # Escaped, because a stranger's file name may hold control characters.
+            printable = name.encode("unicode_escape").decode()
+            lines.append(f"{printable}: not a file that was written here")
         elif damage := _damage(found[name], written[name]):
             lines.append(f"{name}: {damage}")
     return lines
 
 
 def _damage(path: pathlib.Path, written: dict[str, Any]) -> str | None:
-    """Return how a file differs from what was written."""
+    """Describe how a file differs from what was written; None if it does not."""
     try:
-        size = _contained(path.parent, path.name).stat().st_size
+        size = _regular(path).stat().st_size
         if size != written["size"]:
             return f"{size:,} bytes, not {written['size']:,}"
         if _sum(path) != written:
@@ -125,30 +128,29 @@ def _damage(path: pathlib.Path, written: dict[str, Any]) -> str | None:
 
 
 def _sum(path: pathlib.Path, sync: bool = False) -> dict[str, Any]:
-    """Return a file's size and sum."""
-    with _contained(path.parent, path.name).open("rb") as file:
+    """Compute the size and checksum of a file."""
+    with _regular(path).open("rb") as file:
         total = hashlib.file_digest(file, "sha256").hexdigest()
         if sync:
             os.fsync(file.fileno())
         return {"size": file.tell(), "sha256": total}
 
 
-def _contained(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Return the path of a file that lies in a folder itself.
+def _regular(path: pathlib.Path) -> pathlib.Path:
+    """Check that a path is a regular file or nothing; return it.
 
     Raises:
-        OSError: If it is a link, or another thing that is no file.
+        OSError: If it is a link or something else.
     """
-    path = folder / name
     if path.is_symlink():
         raise OSError("a link, not a file")
-    if path.exists() and not path.is_file():  # To open a pipe would wait for ever.
+    if path.exists() and not path.is_file():  # Opening a pipe would wait forever.
         raise OSError("not a file")
     return path
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Return all that is no folder in a folder, the file of sums left out."""
+    """List all but folders, by relative path, without the checksum file."""
     found = {}
     for root, folders, names in os.walk(folder):
         here = pathlib.Path(root)
@@ -160,7 +162,7 @@ def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _sealed(content: dict[str, Any]) -> bytes:
-    """Return the file that holds a content and the sum over it."""
+    """Format a checksum file: the content and a checksum of it."""
     text = json.dumps(content, indent=1, sort_keys=True)
     total = hashlib.sha256(text.encode()).hexdigest()
     sealed = json.dumps(content | {"sha256": total}, indent=1, sort_keys=True)
@@ -168,10 +170,5 @@ def _sealed(content: dict[str, Any]) -> bytes:
 
 
 def _reason(error: OSError) -> str:
-    """Return in words why a file cannot be read, without its path."""
+    """Explain why a file cannot be read, without its path."""
     return f"cannot be read: {error.strerror or error}"
-
-
-def _printable(name: str) -> str:
-    """Return a name that any terminal takes, whoever has given it."""
-    return name.encode("unicode_escape").decode()

@@ -1,7 +1,7 @@
-"""What a saved state has to be: that of its step, unchanged, whole, finite.
+"""Checks that a saved state is the one that was saved: of its step, whole and finite.
 
-Beside the sums of the files, Orbax's, those of the arrays are kept: what comes back is
-what was saved, whatever lies between.
+Besides the files that Orbax writes, the arrays have checksums of their own, because
+other software lies between a file and an array.
 """
 
 import hashlib
@@ -14,58 +14,63 @@ import numpy as np
 
 from uld_jax.storage import checksums, step_folders
 
-_FINITE = ("params", "statistics", "opt_state")
-_SHOWN = 5
-_COPY = "copy it again from where it is whole"
+_FINITE = ("params", "statistics", "opt_state")  # Items that must be finite.
+_MAX_LINES = 5
+_COPY = "copy it again from an undamaged copy"
 _FIT = "give the settings it was saved with"
-_DIVERGED = "train anew, at a lower learning rate"
+_DIVERGED = "train from scratch at a lower learning rate"
 
 
 class UnusableError(Exception):
-    """A step that cannot be used: why, a line for each file or array; and the remedy."""
+    """A step that cannot be used.
+
+    Attributes:
+        reasons: A line for each file or array.
+        remedy: What the user can do.
+    """
 
     def __init__(self, reasons: Iterable[str], remedy: str = _COPY):
         self.reasons, self.remedy = list(reasons), remedy
         super().__init__("; ".join(self.reasons))
 
     def shown(self, prefix: str = "") -> list[str]:
-        """Return the first of the reasons, and how many there are besides."""
-        more = len(self.reasons) - _SHOWN
+        """List the first reasons, and the number of further ones."""
+        more = len(self.reasons) - _MAX_LINES
         last = [f"and {more} more"] if more > 0 else []
-        return [prefix + line for line in self.reasons[:_SHOWN] + last]
+        return [prefix + line for line in self.reasons[:_MAX_LINES] + last]
 
 
-def facts(folder: pathlib.Path, step: int, state: dict) -> dict[str, Any]:
-    """Return what to keep of a state beside its sums.
+def describe(folder: pathlib.Path, step: int, state: dict) -> dict[str, Any]:
+    """Describe a state, to be stored with the checksums of its files.
 
     Args:
-        folder: Where the steps of its kind lie.
+        folder: Folder of the steps of its kind.
         step: The step it is saved under.
-        state: Items, of NumPy arrays.
+        state: Items of NumPy arrays.
     """
     arrays = {
-        name: {"array": _described(leaf), "sha256": _digest(leaf)}
+        name: {"array": _type_and_shape(leaf), "sha256": _digest(leaf)}
         for name, leaf in by_name(state).items()
     }
     return {"of": f"{folder.name}/{step}", "arrays": arrays}
 
 
-def verified(path: pathlib.Path, like: dict | None = None, below: str = "") -> dict:
-    """Return what the sums of a step say, if they fit it.
+def verify(path: pathlib.Path, like: dict | None = None, below: str = "") -> dict:
+    """Verify the files of a step; return the content of its checksum file.
 
     Args:
-        path: Where it lies.
-        like: Items that it is to hold, or it is not looked at any further.
-        below: Which of its files to look at; "" for all.
+        path: Folder of the step.
+        like: Items whose arrays it must have; None for any.
+        below: Start of the names of the files to verify; "" for all.
 
     Raises:
-        UnusableError: If they do not.
-        checksums.NewerFormatError: If a newer uld_jax has written it.
+        UnusableError: If the step is damaged or has other arrays.
+        checksums.NewerFormatError: If a newer uld_jax wrote it.
     """
     if path.is_symlink() or not path.is_dir():
         raise UnusableError(["not a folder"])
     try:
-        content = checksums.read(path)
+        content = checksums.read_sums(path)
     except checksums.NewerFormatError:
         raise
     except checksums.ChecksumError as error:
@@ -75,15 +80,15 @@ def verified(path: pathlib.Path, like: dict | None = None, below: str = "") -> d
         raise UnusableError([f"{checksums.FILE_NAME}: that of {content.get('of')}"])
     if like is not None and (lines := _differences(content["arrays"], like)):
         raise UnusableError(lines, _FIT)
-    if lines := checksums.damages(path, content, below):
+    if lines := checksums.find_damage(path, content, below):
         raise UnusableError(lines)
     return content
 
 
 def _differences(saved: dict, like: dict) -> list[str]:
-    """Return the arrays of some items that differ, as "name: old -> new" lines."""
+    """List the arrays of some items that differ, as "name: old -> new" lines."""
     old = {k: v["array"] for k, v in saved.items() if k.split("/")[0] in like}
-    new = {k: _described(v) for k, v in by_name(like).items()}
+    new = {k: _type_and_shape(v) for k, v in by_name(like).items()}
     return [
         f"{name}: {old.get(name, 'not there')} -> {new.get(name, 'not there')}"
         for name in sorted(old.keys() | new.keys())
@@ -91,19 +96,19 @@ def _differences(saved: dict, like: dict) -> list[str]:
     ]
 
 
-def check(wanted: dict[str, dict], trees: dict[str, Any]) -> None:
-    """Raise unless arrays are those that were saved, and finite.
+def check_arrays(saved: dict[str, dict], trees: dict[str, Any]) -> None:
+    """Check that arrays are the ones that were saved, and finite.
 
     Args:
-        wanted: By name, what `facts` has said of each.
-        trees: Items, as they were read.
+        saved: Their descriptions by name, from `describe`.
+        trees: Items of arrays.
 
     Raises:
-        UnusableError: With the reason.
+        UnusableError: If they are not.
     """
     arrays = by_name(trees)
-    if arrays.keys() != wanted.keys() or any(
-        _digest(arrays[name]) != facts["sha256"] for name, facts in wanted.items()
+    if arrays.keys() != saved.keys() or any(
+        _digest(arrays[name]) != facts["sha256"] for name, facts in saved.items()
     ):
         raise UnusableError(["not the arrays that were saved"])
     if lines := [
@@ -114,8 +119,8 @@ def check(wanted: dict[str, dict], trees: dict[str, Any]) -> None:
         raise UnusableError(lines, _DIVERGED)
 
 
-def shaped(like, tree):
-    """Return the arrays of a tree in the structure of another of the same names."""
+def unflatten(like, tree):
+    """Put the arrays of a tree into the structure of another with the same names."""
     arrays = by_name(tree)
     return jax.tree.unflatten(
         jax.tree.structure(like), [arrays[name] for name in by_name(like)]
@@ -123,19 +128,19 @@ def shaped(like, tree):
 
 
 def by_name(tree) -> dict[str, Any]:
-    """Return all arrays by the keys that lead to them."""
+    """Flatten a tree of arrays, by the keys that lead to them, as in "params/w"."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
 
-def _described(leaf) -> str:
+def _type_and_shape(leaf) -> str:
     return f"{np.dtype(leaf.dtype)}{list(leaf.shape)}"
 
 
 def _digest(array: np.ndarray) -> str:
-    """Return the sum of an array's type, shape and bits."""
-    total = hashlib.sha256(_described(array).encode())
+    """Hash the type, shape and bits of an array."""
+    total = hashlib.sha256(_type_and_shape(array).encode())
     total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return total.hexdigest()

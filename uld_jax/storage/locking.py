@@ -1,4 +1,4 @@
-"""One process at a time in a folder."""
+"""Lock a folder for one process."""
 
 import contextlib
 import datetime
@@ -23,29 +23,29 @@ class NoLocksError(errors.InputError):
 def hold(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock file; the lock ends with the process, however that ends.
 
-    The file says who has it. It is locked by `flock`: where hosts share a folder,
-    its file system must have locks across hosts, as NFS 4 has, or Lustre mounted
-    with `flock`. Buckets mounted by FUSE have none, so that two hosts would both
-    hold the lock.
+    The file names the process that holds the lock, which is a `flock`. Hosts that share
+    a folder need a file system with locks across hosts, such as NFS 4, or Lustre
+    mounted with `flock`. Buckets mounted by FUSE have none: two hosts would both hold
+    the lock.
 
     Args:
-        path: The lock file; it is made, and stays.
-        wait: Wait for another process that holds it, telling once for whom.
+        path: The lock file. It is created, and stays.
+        wait: Whether to wait for another process that holds it, which is logged.
 
     Raises:
         errors.LockedError: If another process holds it.
         NoLocksError: If the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Opened for writing as NFS wants it, without emptying what the holder wrote.
+    # NFS needs a file opened for writing; "a+" does not erase the holder's name.
     with path.open("a+") as file:
         if not _try(file, path):
             if not wait:
                 raise errors.LockedError(
-                    f"another process is at work in {_holder(file, path)}; wait for "
-                    "it or stop it"
+                    f"another process works in {_holder(file, path)}; wait for it or "
+                    "stop it"
                 )
-            progress.log(f"Waiting for a process at work in {_holder(file, path)}")
+            progress.log(f"Waiting for a process that works in {_holder(file, path)}")
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         now = datetime.datetime.now().astimezone()
@@ -54,7 +54,7 @@ def hold(path: pathlib.Path, wait: bool = False) -> Iterator[None]:
         try:
             yield
         finally:
-            file.truncate(0)  # Whoever asks now is told of nobody.
+            file.truncate(0)
 
 
 def _try(file: TextIO, path: pathlib.Path) -> bool:
@@ -74,7 +74,7 @@ def _try(file: TextIO, path: pathlib.Path) -> bool:
 
 
 def _holder(file: TextIO, path: pathlib.Path) -> str:
-    """Return what a lock is for, and who holds it, where the file says so."""
+    """Name the locked folder, and the holder if the file has its name."""
     file.seek(0)
-    words = file.readline(200).strip()
-    return f"{str(path.parent)!r} ({words or 'it holds ' + path.name})"
+    holder = file.readline(200).strip()
+    return f"{str(path.parent)!r} ({holder or 'it holds ' + path.name})"

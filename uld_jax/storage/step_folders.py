@@ -1,7 +1,7 @@
-"""Folders of a run's steps, by number: each whole or not there, whenever one is killed.
+"""Folders of steps by number; a killed process leaves each of them whole or absent.
 
-A step is written beside its place and renamed. Where one is there already, the new one
-takes its place when it is complete; only then anything older is deleted.
+A step is written under another name and renamed. If the step exists already, the old
+folder is renamed first and deleted once the new one is in place.
 """
 
 import pathlib
@@ -10,71 +10,71 @@ import shutil
 
 from uld_jax.storage import atomic
 
-# Names that steps have while they come and go; in order, they are before numbers.
+# Prefixes of temporary names. They sort before digits, so that a whole step is found
+# after one that it replaces.
 _SAVING, _REPLACED, _DELETED = ".saving-", ".replaced-", ".deleted-"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def steps(folder: pathlib.Path) -> dict[int, pathlib.Path]:
-    """Return where each step in a folder lies, whole or damaged, the oldest first."""
+    """List the path of each step, whole or damaged, the oldest first."""
     found = {}
     for path in _children(folder):
-        # Killed between two names, a step has that of one that is replaced.
+        # Killed between two renames, a process leaves only the replaced folder.
         if _NUMBER.fullmatch(path.name.removeprefix(_REPLACED)):
             found[number(path)] = path
     return dict(sorted(found.items()))
 
 
 def number(path: pathlib.Path) -> int:
-    """Return the step that a path of `steps` is of."""
+    """Parse the number of a step from its path."""
     return int(path.name.removeprefix(_REPLACED))
 
 
 def foreign(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Return what in a folder is no step, nor on the way to be or not to be one."""
+    """List the paths that are neither steps nor temporary."""
     own = set(steps(folder).values())
-    return [p for p in _children(folder) if p not in own and not _passing(p)]
+    return [p for p in _children(folder) if p not in own and not _is_temporary(p)]
 
 
 def partial(folder: pathlib.Path, step: int) -> pathlib.Path:
-    """Return where to write a step, until `put_in_place`."""
+    """Name the folder to write a step to, before `put_in_place`."""
     return folder / f"{_SAVING}{step}"
 
 
 def put_in_place(folder: pathlib.Path, step: int) -> None:
-    """Give a step that is written, and on the disk, its name.
+    """Rename a step that is completely on the disk to its final name.
 
-    One of the same name has another until `clean`, which gives it back if the new one
-    is not there.
+    A step that it replaces stays, renamed, until `clean`.
     """
     place = folder / str(step)
-    if _there(place):
+    if _exists(place):
         place.rename(folder / f"{_REPLACED}{step}")
     partial(folder, step).rename(place)
     atomic.sync_folder(folder)
 
 
 def keep(folder: pathlib.Path, step: int, count: int) -> None:
-    """Delete all steps but one and those right before it.
+    """Delete all steps but the last ones up to a step.
 
     Args:
-        folder: With the steps.
-        step: The newest to keep.
+        folder: Folder of the steps.
+        step: The newest step to keep.
         count: How many to keep.
     """
     there = steps(folder)
     kept = [number for number in there if number <= step][-count:]
     for old in there.keys() - set(kept):
-        # No step that is half deleted is ever seen.
+        # Renamed first, so that a step is never seen half deleted.
         there[old].rename(folder / f"{_DELETED}{old}")
     clean(folder)
 
 
 def clean(folder: pathlib.Path) -> None:
-    """Remove what a process has left that was killed while it saved or deleted."""
-    for path in filter(_passing, _children(folder)):
+    """Remove temporary folders of a killed process; restore a step without successor."""
+    for path in filter(_is_temporary, _children(folder)):
         place = folder / path.name.removeprefix(_REPLACED)
-        if path.name.startswith(_REPLACED) and not _there(place):
+        if path.name.startswith(_REPLACED) and not _exists(place):
             path.rename(place)
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -83,11 +83,11 @@ def clean(folder: pathlib.Path) -> None:
 
 
 def put_aside(path: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """Move a step into another folder, under a free name; return where it is then."""
+    """Move a step to another folder under an unused name; return its new path."""
     folder.mkdir(exist_ok=True)
     name = f"{path.parent.name}-{number(path)}"
     place, count = folder / name, 1
-    while _there(place):
+    while _exists(place):
         count += 1
         place = folder / f"{name}-{count}"
     path.rename(place)
@@ -98,9 +98,10 @@ def _children(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _passing(path: pathlib.Path) -> bool:
+def _is_temporary(path: pathlib.Path) -> bool:
     return path.name.startswith((_SAVING, _REPLACED, _DELETED))
 
 
-def _there(path: pathlib.Path) -> bool:
+def _exists(path: pathlib.Path) -> bool:
+    """Check whether a path exists, broken links included."""
     return path.exists() or path.is_symlink()
