@@ -3,7 +3,7 @@
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_LOCKED = 3  # Another process works in the folder.
-EXIT_STOPPED = 75  # "Try again later": the run is saved and can be resumed.
+EXIT_STOPPED = 75  # EX_TEMPFAIL: the run is saved and can be resumed.
 
 
 class InputError(ValueError):
@@ -15,7 +15,7 @@ class LockedError(InputError):
 
 
 class Failed(Exception):
-    """A command that did its work and has bad news."""
+    """The failure of a command that ran to its end; the message says what failed."""
 
 
 def describe_changes(before: dict, after: dict) -> list[str]:

@@ -7,17 +7,17 @@ import jax
 
 from uld_jax.runtime import progress
 
-_FIRST, _LAST = 10, 20  # Steps of this process, from 1; those before compile.
+_FIRST, _LAST = 10, 20  # Steps of this process, from 1; earlier ones compile.
 FOLDER = "profile"
 
 
 class Profiler:
-    """Traces steps 10 to 20 of a training into its folder, if asked to.
+    """Trace steps 10 to 20 of a training, if a folder is given.
 
-    Use as a context manager: what is traced until then is written at the end.
+    Use as a context manager: leaving it writes what was traced so far.
 
     Args:
-        folder: Where; None for no trace.
+        folder: Folder of the trace; None for no trace.
     """
 
     def __init__(self, folder: pathlib.Path | None):
@@ -30,7 +30,7 @@ class Profiler:
         self._stop()
 
     def step(self, number: int) -> contextlib.AbstractContextManager:
-        """Return what a step is to be done in.
+        """Make the context to run a step in.
 
         Args:
             number: Number of the step in the run.
@@ -40,7 +40,7 @@ class Profiler:
         self._steps += 1
         if self._steps == _FIRST:
             options = jax.profiler.ProfileOptions()
-            options.python_tracer_level = 0  # Its calls would fill the trace.
+            options.python_tracer_level = 0  # Python calls would fill the trace.
             jax.profiler.start_trace(
                 str(self._folder), create_perfetto_trace=True, profiler_options=options
             )
@@ -55,5 +55,6 @@ class Profiler:
             jax.profiler.stop_trace()
             progress.log(
                 f"{self._folder}: trace of steps {_FIRST} to "
-                f"{min(self._steps, _LAST)}, for xprof or, perfetto_trace.json.gz, for ui.perfetto.dev"
+                f"{min(self._steps, _LAST)}; open it with xprof, or "
+                "perfetto_trace.json.gz in ui.perfetto.dev"
             )

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with ETA on a terminal, plain lines elsewhere."""
+"""Log lines and progress: a bar with ETA on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -23,13 +23,15 @@ def log(message: str) -> None:
 
 
 class Progress:
-    """Shows how much of a known amount of work is done.
+    """Show how much of a known amount of work is done.
+
+    Use as a context manager.
 
     Args:
-        title: What is being done.
+        title: Description of the work.
         total: Amount of work.
         unit: What the amount counts, in the plural.
-        done: Amount done before, which does not count for the speed.
+        done: Amount done in an earlier process; it does not count for the speed.
     """
 
     def __init__(self, title: str, total: int, unit: str, done: int = 0):
@@ -49,7 +51,7 @@ class Progress:
 
     @property
     def left(self) -> int:
-        """Amount of work not done yet."""
+        """Amount of work still to do."""
         return self._total - self._done
 
     def __enter__(self):
@@ -62,7 +64,7 @@ class Progress:
             self._line()
 
     def update(self, amount: int = 1, note: str = "") -> None:
-        """Add an amount of finished work, with a short note on how it goes."""
+        """Count finished work, with a short note such as the current loss."""
         self._done += amount
         if self._bar is not None:
             if note:
@@ -75,8 +77,8 @@ class Progress:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._started
         speed = (self._done - self._done_before) / max(seconds, 1e-9)
-        left = (self._total - self._done) / max(speed, 1e-9)
         log(
             f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, "
-            f"{speed:.3g} per second, {left:.0f} s left" + (f", {note}" if note else "")
+            f"{speed:.3g} per second, {self.left / max(speed, 1e-9):.0f} s left"
+            + (f", {note}" if note else "")
         )

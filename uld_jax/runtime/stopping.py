@@ -1,4 +1,4 @@
-"""Stopping a run between two steps, by a signal or when its time is up."""
+"""Stop a run between two steps, after a signal or when its time is up."""
 
 import math
 import signal
@@ -6,25 +6,30 @@ import time
 
 
 class Stopped(Exception):
-    """A run that ended before it was done, with its state saved."""
+    """The end of an unfinished run whose state is saved."""
 
 
 class StopFlag:
-    """Notes the signals to stop, and the deadline, without breaking a step."""
+    """Record signals to stop, and the deadline, without interrupting a step.
+
+    Use as a context manager. A second signal ends the process at once.
+
+    Args:
+        seconds: Seconds until the deadline; None for no deadline.
+    """
 
     def __init__(self, seconds: float | None = None):
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._signal = None
 
     def __enter__(self):
-        def note(number, _):
-            # A second signal ends the process as it would have.
+        def record(number, _):
             self._signal = signal.Signals(number).name
             self._restore()
 
         self._old = {}
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._old[number] = signal.signal(number, note)
+            self._old[number] = signal.signal(number, record)
         return self
 
     def _restore(self):
@@ -35,7 +40,7 @@ class StopFlag:
         self._restore()
 
     def reason(self) -> str | None:
-        """Return why to stop now, if so."""
+        """Explain why to stop now; None if there is no reason."""
         if time.monotonic() > self._deadline:
-            return "the time given is up"
+            return "the time limit is reached"
         return self._signal and f"{self._signal} received"

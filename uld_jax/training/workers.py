@@ -111,7 +111,7 @@ def _start(run: Run, title: str, deadline: float) -> tuple[str, str | None]:
     """Do a free run; return as `_take`."""
     left = deadline - time.monotonic()
     if left <= 0:
-        raise stopping.Stopped("the time given is up")
+        raise stopping.Stopped("the time limit is reached")
     progress.log(title)
     code = run.start(left if math.isfinite(left) else None)
     if code == errors.EXIT_STOPPED:
