@@ -30,6 +30,11 @@ def find(name: str) -> str:
     return str(path) + colon + size
 
 
+def is_missing(name: str) -> bool:
+    """Check whether a name or path leads to no experiment file."""
+    return not pathlib.Path(find(name).partition(":")[0]).is_file()
+
+
 def _folder() -> pathlib.Path:
     import uld_jax_experiments
 
