@@ -72,7 +72,7 @@ def test_between_samples_the_correlation_is_that_of_a_shifted_signal():
 
 
 def test_a_delay_is_a_peak_of_height_one_at_its_lag():
-    """The first node of a pair hears it 5 samples later than the second."""
+    """The first node of a pair receives it 5 samples later than the second."""
     rng = np.random.default_rng(1)
     noise = rng.normal(size=512).astype(np.float32)
     signals = np.stack([np.roll(noise, 5), noise])

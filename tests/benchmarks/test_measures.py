@@ -46,7 +46,7 @@ def test_an_exponential_has_its_reverberation_time(decay):
 
 
 def test_the_time_is_of_the_asked_range_alone():
-    """A decay of two slopes: T20 hears the first, T60 of 40 dB the second too."""
+    """A decay of two slopes: T20 covers the first, 40 dB the second too."""
     first, second = smooth_decay(0.3, 0.15)[:2000], smooth_decay(1.5, 3.0)
     response = np.concatenate([first, abs(first[-1]) * second])
     level = measures.energy_decay(response)

@@ -93,8 +93,8 @@ def test_attention_is_that_of_the_equation():
 
 
 @pytest.mark.parametrize("grid_init", ad_hoc.SPEC.choices["grid_init"])
-def test_neighbors_on_the_grid_begin_alike_if_wanted(grid_init):
-    """As far apart in the room as closed form says, channel by channel."""
+def test_neighbors_on_the_grid_start_alike_if_wanted(grid_init):
+    """Their correlation is the closed form of their distance, channel by channel."""
     label = schemes.Label("refined_grid", 8)
     settings = SMALL | {"width": 1024, "num_blocks": 0, "num_temporal_blocks": 0}
     settings |= {"front_end": "real_imaginary", "grid_init": grid_init}

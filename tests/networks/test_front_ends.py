@@ -9,7 +9,7 @@ from uld_jax.networks import front_ends
 
 @pytest.fixture(scope="module")
 def spectra():
-    """Of 2 scenes, 4 nodes, 7 frames; the loudest is node 2, then node 1."""
+    """Return spectra of 2 scenes, 4 nodes, 7 frames; the loudest is node 2, then node 1."""
     rng = np.random.default_rng(0)
     levels = np.array([1.0, 3.0, 9.0, 0.5])[:, None, None]
     return jnp.asarray(rng.normal(size=(2, 4, 7, 512)) * levels, jnp.float32)
@@ -28,7 +28,7 @@ def as_complex(spectra):
     return real + 1j * imaginary
 
 
-def test_relative_levels_leave_out_what_is_said(spectra):
+def test_relative_levels_cancel_the_spectrum_of_the_source(spectra):
     found = relative_level(spectra, None)
     np.testing.assert_allclose(found.mean(axis=1), 0.0, atol=1e-5)
     said = np.exp(np.random.default_rng(2).normal(size=(2, 1, 7, 256)))
@@ -67,7 +67,7 @@ def test_phases_are_those_against_the_loudest_node(spectra, mask, loudest):
 
 
 def test_a_delay_is_linear_in_the_phases():
-    """One column of weights makes the correlation at one lag, whatever is said."""
+    """One column of weights makes the correlation at one lag, for any signal."""
     rng = np.random.default_rng(1)
     said = rng.normal(size=(1, 1, 50, 256)) + 1j * rng.normal(size=(1, 1, 50, 256))
     omega = 2 * np.pi * np.arange(1, 257) / 512

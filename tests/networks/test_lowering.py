@@ -37,7 +37,7 @@ def test_an_evaluation_step_is_lowered_for_tpu_and_cuda(kind):
 
 
 def test_what_an_accelerator_cannot_do_is_not_lowered():
-    """The export is not one that takes everything."""
+    """The export does not accept everything."""
 
     @jax.jit
     def eigenvalues(matrix):
