@@ -1,4 +1,4 @@
-"""The data set of an experiment, and what is refused."""
+"""Preparing an experiment's data set, opening it, and what is refused."""
 
 import importlib.util
 import json
