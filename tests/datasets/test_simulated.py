@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT, prepare_tiny
-from test_locking import child
+from lock_holder import child
 
 from uld_jax.acoustics import constants
 from uld_jax.audio import corpora, signals

@@ -4,35 +4,12 @@ import contextlib
 import errno
 import platform
 import re
-import subprocess
-import sys
 
 import pytest
+from lock_holder import child
 
 from uld_jax.runtime import errors
 from uld_jax.storage import locking
-
-HOLD = """
-import pathlib, sys
-from uld_jax.storage import locking
-
-with locking.hold(pathlib.Path(sys.argv[1]), wait=len(sys.argv) > 2):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-@contextlib.contextmanager
-def child(path, *words):
-    """Yield a process that locks a file until its input ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path), *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        yield process
 
 
 def test_who_is_refused_is_told_by_whom(tmp_path):

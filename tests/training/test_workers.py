@@ -138,7 +138,10 @@ def test_waiting_ends_with_the_last_run(tmp_path, capsys, monkeypatch):
 def test_waiting_ends_with_the_time_given(tmp_path):
     cells = Cells(tmp_path)
     cells.statuses |= {"b": "done", "c": "done"}
-    with cells.lock("a"), pytest.raises(stopping.Stopped, match="time limit is reached"):
+    with (
+        cells.lock("a"),
+        pytest.raises(stopping.Stopped, match="time limit is reached"),
+    ):
         workers.work_off(cells.runs, deadline=-1.0, wait=True)
     with pytest.raises(stopping.Stopped, match="time limit is reached"):
         workers.work_off(cells.runs, deadline=-1.0)
