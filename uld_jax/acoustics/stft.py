@@ -57,8 +57,9 @@ def stft(signals: ArrayLike) -> Complex[Array, "*M T F"]:
         ValueError: If a signal has fewer than 257 samples.
 
     >>> import numpy as np
+    >>> import uld_jax
     >>> tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)  # 1 kHz.
-    >>> spectrum = stft(tone)
+    >>> spectrum = uld_jax.stft(tone)
     >>> spectrum.shape
     (63, 256)
     >>> int(abs(spectrum[31]).argmax() + 1) * 16000 / 512  # Hertz.

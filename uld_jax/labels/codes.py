@@ -71,7 +71,8 @@ def encode_uld(
             side is not positive, or `resolution` < 1. Values are not checked inside
             `jit` and `vmap`.
 
-    >>> print(encode_uld([1.0, 3.0], room_size=[4.0, 4.0], resolution=2))
+    >>> import uld_jax
+    >>> print(uld_jax.encode_uld([1.0, 3.0], room_size=[4.0, 4.0], resolution=2))
     [[0.   0.   0.  ]
      [0.25 0.25 0.  ]
      [0.25 0.25 0.  ]]
@@ -98,8 +99,9 @@ def decode_wad(joint: ArrayLike, room_size: ArrayLike) -> Float[Array, "2"]:
         ValueError: If the joint is not square with at least 2 grid points per axis, or
             a side is not positive. Values are not checked inside `jit` and `vmap`.
 
-    >>> joint = encode_uld([1.0, 3.0], room_size=[4.0, 4.0], resolution=2)
-    >>> print(decode_wad(joint, room_size=[4.0, 4.0]))
+    >>> import uld_jax
+    >>> joint = uld_jax.encode_uld([1.0, 3.0], room_size=[4.0, 4.0], resolution=2)
+    >>> print(uld_jax.decode_wad(joint, room_size=[4.0, 4.0]))
     [1. 3.]
     """
     joint, room_size = _as_float(joint), _as_float(room_size)
@@ -160,7 +162,8 @@ def encode_one_hot(
     Raises:
         ValueError: As `encode_uld`.
 
-    >>> print(encode_one_hot([1.0, 3.0], room_size=[4.0, 4.0], resolution=2))
+    >>> import uld_jax
+    >>> print(uld_jax.encode_one_hot([1.0, 3.0], room_size=[4.0, 4.0], resolution=2))
     [[0. 0.]
      [1. 0.]]
     """
@@ -184,7 +187,8 @@ def decode_cells(scores: ArrayLike, room_size: ArrayLike) -> Float[Array, "2"]:
     Raises:
         ValueError: If a side is not positive (not checked inside `jit` and `vmap`).
 
-    >>> print(decode_cells([[0.1, 0.2], [0.6, 0.1]], room_size=[4.0, 4.0]))
+    >>> import uld_jax
+    >>> print(uld_jax.decode_cells([[0.1, 0.2], [0.6, 0.1]], room_size=[4.0, 4.0]))
     [1. 3.]
     """
     scores, room_size = _as_float(scores), _as_float(room_size)
@@ -216,7 +220,9 @@ def encode_heat_map(
     Raises:
         ValueError: As `encode_uld`.
 
-    >>> print(encode_heat_map([1.0, 3.0], room_size=[4.0, 4.0], resolution=2).round(2))
+    >>> import uld_jax
+    >>> code = uld_jax.encode_heat_map([1.0, 3.0], room_size=[4.0, 4.0], resolution=2)
+    >>> print(code.round(2))
     [[0. 0.]
      [1. 0.]]
     """
@@ -249,7 +255,8 @@ def encode_refined_grid(
     Raises:
         ValueError: As `encode_uld`.
 
-    >>> code = encode_refined_grid([0.5, 3.0], room_size=[4.0, 4.0], resolution=2)
+    >>> import uld_jax
+    >>> code = uld_jax.encode_refined_grid([0.5, 3.0], room_size=[4.0, 4.0], resolution=2)
     >>> print(code[:, 1, 0])
     [1.   0.25 0.5 ]
     """
@@ -277,8 +284,9 @@ def decode_refined_grid(scores: ArrayLike, room_size: ArrayLike) -> Float[Array,
     Raises:
         ValueError: If a side is not positive (not checked inside `jit` and `vmap`).
 
-    >>> code = encode_refined_grid([0.5, 3.0], room_size=[4.0, 4.0], resolution=2)
-    >>> print(decode_refined_grid(code, room_size=[4.0, 4.0]))
+    >>> import uld_jax
+    >>> code = uld_jax.encode_refined_grid([0.5, 3.0], room_size=[4.0, 4.0], resolution=2)
+    >>> print(uld_jax.decode_refined_grid(code, room_size=[4.0, 4.0]))
     [0.5 3. ]
     """
     scores, room_size = _as_float(scores), _as_float(room_size)

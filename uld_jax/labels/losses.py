@@ -20,7 +20,8 @@ def cross_entropy(logits: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
         logits: A network's output, of any shape.
         target: Distribution of the same shape that sums to one, soft or one-hot.
 
-    >>> loss = cross_entropy(logits=[0.0, 0.0], target=[0.5, 0.5])
+    >>> import uld_jax
+    >>> loss = uld_jax.cross_entropy(logits=[0.0, 0.0], target=[0.5, 0.5])
     >>> print(f"{loss:.4f}")
     0.6931
     """
@@ -37,7 +38,8 @@ def entropy(distribution: ArrayLike) -> Float[Array, ""]:
     Args:
         distribution: Non-negative entries that sum to one, of any shape.
 
-    >>> print(f"{entropy([[0.25, 0.25], [0.5, 0.0]]):.4f}")
+    >>> import uld_jax
+    >>> print(f"{uld_jax.entropy([[0.25, 0.25], [0.5, 0.0]]):.4f}")
     1.0397
     """
     distribution = jnp.asarray(distribution)
@@ -85,7 +87,8 @@ def permutation_invariant(pairwise: ArrayLike) -> Float[Array, ""]:
     Args:
         pairwise: Loss of each output (row) against each source (column), [S, S].
 
-    >>> print(permutation_invariant([[5.0, 1.0], [2.0, 4.0]]))
+    >>> import uld_jax
+    >>> print(uld_jax.permutation_invariant([[5.0, 1.0], [2.0, 4.0]]))
     1.5
     """
     pairwise = jnp.asarray(pairwise)

@@ -104,7 +104,9 @@ class Label:
     Raises:
         ValueError: If there is no such scheme or `resolution` < 1.
 
-    >>> label = Label("uld", resolution=5)
+    >>> import jax.numpy as jnp
+    >>> import uld_jax
+    >>> label = uld_jax.Label("uld", resolution=5)
     >>> label.outputs_per_axis, label.num_outputs
     (6, 36)
     >>> target = label.encode([1.5, 2.0], room_size=[4.0, 5.0])

@@ -16,7 +16,7 @@ class NetworkSpec:
 
     The class is created with `num_nodes`, `num_sources`, `outputs_per_axis` and
     `num_channels`, which data and label give, its own `settings`, `dtype` and `rngs`.
-    `uld_jax.networks.build` says how it is called.
+    `uld_jax.networks.build` describes its inputs and outputs.
 
     Attributes:
         name: Name in the configuration, `model.name`.
