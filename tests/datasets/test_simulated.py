@@ -330,12 +330,12 @@ class Killed(BaseException):
     [
         ("_write_metadata", False),
         ("num_records", True),
-        ("stored_data.write_sums", False),
-        ("stored_data.write_sums", True),
+        ("files.write_sums", False),
+        ("files.write_sums", True),
         ("atomic.sync_folder", False),
     ],
 )
-def test_a_build_killed_at_its_end_is_gone_on_with(
+def test_a_build_killed_at_its_end_is_resumed(
     tiny_path, tmp_path, monkeypatch, name, after
 ):
     """Whatever was done last: counting, describing, summing, renaming."""
@@ -366,7 +366,7 @@ def test_a_build_killed_at_its_end_is_gone_on_with(
 
 KILL_MIDWAY = """
 import os, pathlib, shutil, signal, sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/helpers", "tests/datasets"]
 import test_simulated
 from uld_jax_data import shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
