@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 
 from uld_jax.runtime import progress
+from uld_jax.storage import atomic
 from uld_jax_data import shards
 
 try:
@@ -222,7 +223,5 @@ def _write_report(
     skipped = {}
     for *_, found in results:
         skipped |= found
-    report = pathlib.Path(path)
-    partial = report.with_name(f"{uuid.uuid4().hex}.part")
-    partial.write_text(json.dumps(skipped))
-    partial.rename(report)
+    with atomic.replace(pathlib.Path(path), unique=True) as partial:
+        partial.write_text(json.dumps(skipped))

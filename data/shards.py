@@ -18,7 +18,6 @@ import pathlib
 import platform
 import shutil
 import sys
-import uuid
 from collections.abc import Callable
 
 import jax
@@ -161,9 +160,7 @@ def _open_work_folder(work: pathlib.Path, builder) -> None:
             )
         shutil.rmtree(work)
     work.mkdir(exist_ok=True)
-    partial = marker.with_suffix(".part")  # A kill leaves the old one or the new one.
-    partial.write_text(_fingerprint(builder))
-    partial.replace(marker)
+    atomic.write_bytes(marker, _fingerprint(builder).encode())
 
 
 def check_folder(builder, work: pathlib.Path) -> None:
@@ -284,18 +281,16 @@ def write_shard(builder, shard: Shard) -> None:
         PrepareError: If the folder is that of another build.
     """
     check_folder(builder, shard.path.parent)
-    # The numbers of processes are not unique where containers share a folder.
-    partial = shard.path.with_name(f"{shard.path.name}.{uuid.uuid4().hex}.part")
-    writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
     features = builder.info.features
     serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
-    for _, example in builder.shard(shard.split, shard.index):
-        message = serializer.get_tf_example(features.encode_example(example))
-        # Otherwise the order of the features would differ from process to process.
-        writer.write(message.SerializeToString(deterministic=True))
-    writer.close()
-    check_folder(builder, shard.path.parent)
-    partial.rename(shard.path)
+    with atomic.replace(shard.path, unique=True) as partial:
+        writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
+        for _, example in builder.shard(shard.split, shard.index):
+            message = serializer.get_tf_example(features.encode_example(example))
+            # Otherwise the order of the features would differ from process to process.
+            writer.write(message.SerializeToString(deterministic=True))
+        writer.close()
+        check_folder(builder, shard.path.parent)
 
 
 def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:

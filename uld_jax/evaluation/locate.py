@@ -20,6 +20,7 @@ from uld_jax.localization import batches
 from uld_jax.networks import build
 from uld_jax.pretrained import loading
 from uld_jax.runtime import progress
+from uld_jax.storage import atomic
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
 
@@ -224,7 +225,8 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
 
 def write_table(path: pathlib.Path, table: Iterable[tuple[str, ...]]) -> None:
     """Write rows as CSV, with a header, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic.replace(path) as partial,
+        partial.open("w", encoding="utf-8", newline="") as file,
+    ):
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *table])
-    partial.replace(path)
