@@ -205,7 +205,7 @@ def test_recordings_are_located_as_by_the_run(runs, tmp_path):
 
 
 def misfits(arrays):
-    """Return changes to a network's arrays, with what has to be told of each."""
+    """Return changes to a network's arrays, with the message expected for each."""
     name, array = next(
         (name, array) for name, array in arrays.items() if array.ndim == 2
     )

@@ -107,9 +107,9 @@ def test_as_many_devices_are_taken_as_divide_the_batch(capsys):
         rows = [row for part in team.rows(batch_size) for row in part]
         assert rows == list(range(batch_size))
         team.log()
-        said = capsys.readouterr().out
-        assert (f"{count - num} more are idle" in said) == (count > num)
-        assert bool(said) == (count > 1)
+        output = capsys.readouterr().out
+        assert (f"{count - num} more are idle" in output) == (count > num)
+        assert bool(output) == (count > 1)
 
 
 def test_rows_are_rounded_up_to_what_can_be_divided():
@@ -167,20 +167,20 @@ def test_two_processes_train_one_run_and_a_killed_one_leaves_it_resumable(
     workdir, unused = tmp_path / "together", tmp_path / "unused"
     flags = flags_of(tiny_data_dir, workdir)
     first, second = start_two(flags, flags_of(tiny_data_dir, unused))
-    said = []
+    output = []
     for line in first.stdout:
-        said.append(line)
+        output.append(line)
         if line.startswith("Epoch 1:"):
             second.send_signal(signal.SIGKILL)
             break
-    said = "".join(said) + first.stdout.read()
+    output = "".join(output) + first.stdout.read()
     first.stdout.close()
     second.stdout.close()
     first.wait()
     assert second.wait() == -signal.SIGKILL
-    assert first.returncode == 75, said
-    assert "Devices: 2 x cpu in 2 processes" in said
-    assert "start all of them again" in said
+    assert first.returncode == 75, output
+    assert "Devices: 2 x cpu in 2 processes" in output
+    assert "start all of them again" in output
     assert json.loads((workdir / "record.json").read_text())["status"] == "running"
     assert not unused.exists()
     alone = run("-m", "uld_jax.cli", "train", *flags).stdout
@@ -197,17 +197,17 @@ def test_an_error_or_other_flags_end_all_processes(tiny_data_dir, tmp_path):
     """None waits for another that is not there."""
     flags = flags_of(tiny_data_dir, tmp_path)
     both = start_two(flags, [*flags, "--config.seed=1"])
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [2, 2], said
-    for text in said:
+    output = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [2, 2], output
+    for text in output:
         assert "the processes differ in flags" in text
     alone, other = start_two(
         flags, [*flags, "--config.data.dir=nowhere", "--noprepare"]
     )
-    said = other.communicate()[0]
+    output = other.communicate()[0]
     assert other.returncode == 2
-    assert "nowhere" in said
-    said = alone.communicate()[0]
-    assert alone.returncode == 75, said
-    assert "another of the 2 processes has ended" in said
+    assert "nowhere" in output
+    output = alone.communicate()[0]
+    assert alone.returncode == 75, output
+    assert "another of the 2 processes has ended" in output
     assert not list(tmp_path.iterdir())

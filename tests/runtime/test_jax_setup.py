@@ -33,3 +33,13 @@ def test_what_is_freed_is_there_for_the_next():
     (usual,) = faults("leave")
     assert kept == "True"
     assert int(count) < int(usual) / 20
+
+
+def test_steps_do_not_overlap_once_jax_is_configured():
+    code = (
+        "import jax; from uld_jax.runtime import jax_setup; jax_setup.configure(); "
+        "jax_setup.configure(); print(jax.config.read('jax_cpu_enable_async_dispatch'))"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"

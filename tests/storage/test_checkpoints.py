@@ -240,7 +240,7 @@ def test_a_file_that_the_disk_does_not_take_leaves_the_older_step(tmp_path):
 
 
 class Killed(BaseException):
-    """What no code expects, as a process that is killed does not go on with any."""
+    """An exception that no code catches, like a SIGKILL."""
 
 
 # All that changes the disk, but for what Orbax does before the sums are written.

@@ -58,7 +58,7 @@ def with_params(**arrays):
     return state | {"params": state["params"] | arrays}
 
 
-# By name, a newer state that is whole, and does not fit or is of no use; what is told.
+# By name, a newer state that is whole but does not fit or is useless; the message.
 MISFITS = {
     "another shape": (
         with_params(w=np.ones((3, 2), np.float32)),
@@ -208,7 +208,7 @@ WRITTEN = {
 
 @pytest.mark.parametrize("damage", WRITTEN)
 def test_damage_to_any_file_of_a_step_is_seen_and_named(damage, originals, tmp_path):
-    """In every file there is; quickly, by what `check` says, which reads as `restore`."""
+    """In every file; with `find_damage`, which is quicker and reads as `restore` does."""
     change, message = WRITTEN[damage]
     workdir = tmp_path / "run"
     copied(originals["whole"] / NEWER, workdir / NEWER)
@@ -249,7 +249,7 @@ def test_a_damaged_file_means_the_older_step(kind, damage, workdir, capsys):
 
 
 def checkpoints_told(workdir, name):
-    """Return what is said of a file in a step that was put aside."""
+    """Return the message about a file in a step that was moved aside."""
     back = workdir / "again" / NEWER
     shutil.copytree(workdir / "damaged" / "last-2", back)
     return checkpoints.find_damage(workdir / "again")[0].partition(f"{name}: ")[2]
@@ -276,7 +276,7 @@ def test_a_whole_step_that_does_not_fit_means_the_older_one(
 
 
 def sealed(step, **changes):
-    """Write the sums of a step anew, as they would be if it had been saved so."""
+    """Rewrite the checksums of a step, as if it had been saved like this."""
     content = json.loads((step / "sha256.json").read_text())
     del content["sha256"]
     content["files"] = {
@@ -511,7 +511,7 @@ def test_a_name_that_is_taken_among_the_damaged_is_not_taken_again(workdir, caps
 
 
 def test_a_newer_format_is_not_gone_back_from(workdir):
-    """Its step is good, only not for us; to go on from an older one would lose it."""
+    """Its step is good for a newer version; resuming from an older one would lose it."""
     for kind in ("last", "best"):
         sealed(
             workdir / kind / "2", format=2, uld_jax="9.8.7", arrays=["by", "another"]

@@ -16,16 +16,16 @@ def test_who_is_refused_is_told_by_whom(tmp_path):
     path = tmp_path / "run" / "lock"
     with child(path) as process:
         assert process.stdout.readline() == "held\n"
-        said = []
+        messages = []
         for _ in range(2):  # Who is refused takes nothing away.
             with pytest.raises(errors.LockedError) as refused, locking.hold(path):
                 pass
-            said.append(str(refused.value))
-    assert said[0] == said[1]
-    assert f"works in {str(path.parent)!r}" in said[0]
+            messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+    assert f"works in {str(path.parent)!r}" in messages[0]
     holder = f"(process {process.pid} on {platform.node()} since "
     assert re.search(
-        re.escape(holder) + r"20\d\d-\d\d-\d\d [\d:]{8} \+\d{4}\)", said[0]
+        re.escape(holder) + r"20\d\d-\d\d-\d\d [\d:]{8} \+\d{4}\)", messages[0]
     )
     with locking.hold(path):
         pass
