@@ -154,7 +154,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                 )
 
     @functools.cached_property
-    def _first_sources(self) -> dict[str, tuple[libri_adhoc40_files.Utterance, ...]]:
+    def _first_sources(
+        self,
+    ) -> dict[str, tuple[libri_adhoc40_files.RecordedUtterance, ...]]:
         """Utterances of each split, in the order in which they are first sources."""
         config = self.builder_config
         ordered = {}
@@ -259,9 +261,9 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _elsewhere(
         self,
         split: str,
-        utterances: list[libri_adhoc40_files.Utterance],
+        utterances: list[libri_adhoc40_files.RecordedUtterance],
         rng: np.random.Generator,
-    ) -> libri_adhoc40_files.Utterance:
+    ) -> libri_adhoc40_files.RecordedUtterance:
         """Draw an utterance of a split from another position than some others."""
         taken = {u.position for u in utterances}
         free = [u for u in self._first_sources[split] if u.position not in taken]
@@ -269,7 +271,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     def _excerpt(
         self,
-        utterance: libri_adhoc40_files.Utterance,
+        utterance: libri_adhoc40_files.RecordedUtterance,
         nodes: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, int]:

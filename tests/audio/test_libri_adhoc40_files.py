@@ -162,7 +162,7 @@ def test_missing_talkers_are_told_not_refused(folders):
     ]
     part = libri_adhoc40.part("test")
     everyone = tuple(
-        libri_adhoc40_files.Utterance("", talker, position, 48_000, "")
+        libri_adhoc40_files.RecordedUtterance("", talker, position, 48_000, "")
         for talker, position in part.position_of.items()
     )
     whole = libri_adhoc40_files.Material(
@@ -276,7 +276,7 @@ def lose_position(folder):
         ),
         (
             leave_packed,
-            r"'.*corpus/adhoc40-test.rar' is still packed; unpack it, so that there is "
+            r"'.*corpus/adhoc40-test.rar' is still packed; unpack it to get "
             "'.*corpus/adhoc40-test'",
         ),
         (
@@ -286,65 +286,65 @@ def lose_position(folder):
         (
             empty_part,
             r"'.*adhoc40-test' holds no recording <talker>-<chapter>-<number>-ch-<1 to "
-            "40>.wav; unpack adhoc40-test anew",
+            "40>.wav; unpack adhoc40-test again",
         ),
         (
             remove_positions,
-            r"'.*adhoc40-test' has no recordings at position 2, 4; it is not whole: "
-            "unpack adhoc40-test anew",
+            r"'.*adhoc40-test' is incomplete: it has no recordings at position 2, 4; "
+            "unpack adhoc40-test again",
         ),
         (
             remove_channels,
-            r"'.*/121-121726-0000-ch-\*.wav' lacks channel 3, 40; 2 of 6 utterances of "
-            "adhoc40-test lack some: unpack adhoc40-test anew, or remove them",
+            r"'.*/121-121726-0000-ch-\*.wav' lacks channel 3, 40, and 2 of 6 utterances of "
+            "adhoc40-test lack some; unpack adhoc40-test again, or remove them",
         ),
         (
             make_unreadable,
-            r"'.*/121-121726-0000-ch-5.wav' is unreadable; unpack the archive anew, or",
+            r"'.*/121-121726-0000-ch-5.wav' is unreadable; unpack the archive again, or",
         ),
-        (make_empty, r"'.*-0000-ch-5.wav' is empty; unpack the archive anew"),
+        (make_empty, r"'.*-0000-ch-5.wav' is empty; unpack the archive again"),
         (
             resample,
-            r"'.*-0000-ch-5.wav' has 48000 samples a second, not 16000; unpack",
+            r"'.*-0000-ch-5.wav' has a sample rate of 48000 Hz, not 16000 Hz; unpack",
         ),
         (make_stereo, r"'.*-0000-ch-5.wav' has 2 channels, not one; unpack"),
         (
             cut_short,
             r"'.*-0000-ch-5.wav' has 38000 samples, and other channels of that "
-            "utterance have 48000: a file is cut short; unpack the archive anew",
+            "utterance have 48000: a file is truncated; unpack the archive again",
         ),
         (
             mix_layouts,
-            r"utterance 121-121726-0000 is there twice, in '.*/121/121726' and in "
+            r"utterance 121-121726-0000 is in '.*/121/121726' and in "
             "'.*/121/121726/121-121726-0000'; remove one of them",
         ),
         (
             number_41,
-            r"'.*-0000-ch-41.wav' is of channel 41; Libri-adhoc40 has channels 1 to 40",
+            r"'.*-0000-ch-41.wav' has channel 41, and Libri-adhoc40 has channels 1 to 40",
         ),
         (
             talker_of_dev,
-            r"'.*/84/121123' holds talker 84 at position 1 of adhoc40-test, who is one "
-            "of adhoc40-dev: move these recordings where they belong, or remove them",
+            r"'.*/84/121123' holds talker 84 at position 1 of adhoc40-test, who "
+            "belongs to adhoc40-dev; move these recordings where they belong, or remove them",
         ),
         (
             talker_of_none,
-            r"'.*/99999/1' holds talker 99999 at .*, who is not in Libri-adhoc40: move",
+            r"'.*/99999/1' holds talker 99999 at .*, who is not in Libri-adhoc40; move",
         ),
         (
             move_talker,
             r"'.*/pos 3/61/70968' holds talker 61 at position 3 of adhoc40-test, who "
-            "speaks at position 2: move",
+            "speaks at position 2; move",
         ),
         (
             rename_position,
-            r"'.*/pos 5/908/31957' is of position 5; adhoc40-test has positions 1 to 4: "
+            r"'.*/pos 5/908/31957' has position 5, and adhoc40-test has positions 1 to 4; "
             "move it to the part it belongs to",
         ),
         (
             lose_position,
-            r"'.*adhoc40-test/61/70968' is in no folder of a position, such as 'pos 1', "
-            "and holds recordings; unpack adhoc40-test anew",
+            r"'.*adhoc40-test/61/70968' holds recordings outside a folder of a position, "
+            "such as 'pos 1'; unpack adhoc40-test again",
         ),
     ],
 )

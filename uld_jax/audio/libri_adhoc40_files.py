@@ -1,14 +1,14 @@
-"""The recordings of Libri-adhoc40: found, checked, read.
+"""Find, check and read the recordings of Libri-adhoc40.
 
 Its archives are unpacked below one folder, as `adhoc40-train`, `adhoc40-dev` and
-`adhoc40-test`. There are two layouts, and a part may lie one folder deeper:
+`adhoc40-test`. There are two layouts, and a part may be one folder deeper:
 
     adhoc40-test/pos 1/<talker>/<chapter>/<utterance>-ch-<1 to 40>.wav
     adhoc40-test/pos1/<talker>/<chapter>/<utterance>/<utterance>-ch-<1 to 40>.wav
 
-An utterance is called talker-chapter-number, as in LibriSpeech. What lies beside its
-40 files, such as its anechoic recording, is left alone. Everything is checked from
-names and headers before anything is made of it.
+An utterance is called talker-chapter-number, as in LibriSpeech. Other files beside its
+40, such as its anechoic recording, are ignored. Names and headers of all files are
+checked before any is read.
 """
 
 import collections
@@ -25,11 +25,11 @@ from uld_jax.audio import corpora, libri_adhoc40
 from uld_jax.audio import signals as signals_lib
 from uld_jax.runtime import errors, progress
 
-HEAD, TAIL = 4_000, 8_000  # Samples at the ends of a recording that are never used.
+HEAD, TAIL = 4_000, 8_000  # Samples at a recording's ends that are not used.
 CHANNELS = range(1, libri_adhoc40.NUM_NODES + 1)
 
 _LEAST_FRAMES = HEAD + 32_000 + TAIL  # 2.75 s.
-_REMEDY = "unpack the archive anew, or remove that utterance"
+_FIX = "unpack the archive again, or remove that utterance"
 _PACKED = frozenset({".rar", ".zip"})
 _FILE = re.compile(r"((\d+)-\d+-\d+)-ch-([1-9]\d*)\.wav")
 _POSITION = re.compile(r"pos[ _-]*(\d+)[ _-]*(u|d|up|down)?", re.IGNORECASE)
@@ -51,30 +51,30 @@ class ArchiveError(errors.InputError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Utterance:
-    """What 40 nodes recorded of one utterance.
+class RecordedUtterance:
+    """One utterance, recorded by 40 nodes.
 
     Attributes:
         name: talker-chapter-number.
         talker: Who speaks.
         position: Number of the loudspeaker's position.
         frames: Samples of each file, at 16 kHz.
-        place: Its folder, below that of the material.
+        folder: Folder of its files, below that of the material.
     """
 
     name: str
     talker: str
     position: int
     frames: int
-    place: str
+    folder: str
 
     def file(self, node: int | str) -> str:
-        """Return the path of a node's file below the folder of the material."""
-        return f"{self.place}/{self.name}-ch-{node}.wav"
+        """Compose the path of a node's file, below the folder of the material."""
+        return f"{self.folder}/{self.name}-ch-{node}.wav"
 
     @property
     def usable(self) -> tuple[int, int]:
-        """The first sample that may be used, and the one after the last.
+        """First usable sample, and the one after the last.
 
         The paper does not say what it leaves out. We leave out 0.25 s at the head and
         0.5 s at the tail, where the loudspeaker may be silent.
@@ -84,16 +84,16 @@ class Utterance:
 
 @dataclasses.dataclass(frozen=True)
 class Material:
-    """The recordings of some parts of the corpus, all checked.
+    """The checked recordings of some parts of the corpus.
 
     Attributes:
-        folder: Where the parts are.
+        folder: Folder of the parts.
         utterances: Utterances long enough to be used, by part.
-        num_short: How many others there are, by part.
+        num_short: Number of the others, by part.
     """
 
     folder: pathlib.Path
-    utterances: dict[str, tuple[Utterance, ...]]
+    utterances: dict[str, tuple[RecordedUtterance, ...]]
     num_short: dict[str, int]
 
     @property
@@ -102,14 +102,14 @@ class Material:
         return self.folder.resolve().name
 
     def talkers(self, part: str) -> frozenset[str]:
-        """Return the talkers of a part of whom there is something to use."""
+        """List the talkers of a part who have usable utterances."""
         return frozenset(u.talker for u in self.utterances[part])
 
     def fingerprint(self, parts: Iterable[str] | None = None) -> str:
-        """Return a short hash of what is there; it is the same in both layouts.
+        """Hash positions, names and lengths; both layouts give the same hash.
 
         Args:
-            parts: Of which parts; by default of all.
+            parts: Parts to include; by default all.
         """
         return corpora.hash_lines(
             f"{part}/{u.position}/{u.name} {u.frames}"
@@ -118,7 +118,7 @@ class Material:
         )
 
     def summary(self) -> dict[str, str | int]:
-        """Return the material in a few facts, for a data set's metadata."""
+        """Summarize the material in a few facts, for a data set's metadata."""
         facts = {"name": self.name, "fingerprint": self.fingerprint()}
         for part, utterances in self.utterances.items():
             facts[f"{part}_utterances"] = len(utterances)
@@ -127,7 +127,7 @@ class Material:
         return facts
 
     def shortfall(self) -> list[str]:
-        """Return a sentence for each part that lacks talkers of the corpus."""
+        """Describe the missing talkers of each part, one sentence each."""
         sentences = []
         for part in self.utterances:
             everyone = libri_adhoc40.part(part).position_of
@@ -140,21 +140,21 @@ class Material:
 
     def read(
         self,
-        utterance: Utterance,
+        utterance: RecordedUtterance,
         nodes: Sequence[int] | np.ndarray,
         first: int,
         last: int,
     ) -> np.ndarray:
-        """Return [M, N] float32 of what nodes recorded, without its means.
+        """Read signals [M, N], float32, of some nodes, without their means.
 
         Args:
-            utterance: One of these.
-            nodes: Numbers M of nodes, from 1 to 40.
-            first: The first of the N samples.
-            last: The sample after the last.
+            utterance: One of the material's utterances.
+            nodes: Numbers of the M nodes, from 1 to 40.
+            first: First of the N samples.
+            last: Sample after the last.
 
         Raises:
-            SignalError: If a file is unreadable by now.
+            SignalError: If a file has become unreadable.
             ArchiveError: If a signal holds NaN, or is constant.
         """
         paths = [self.folder / utterance.file(int(node)) for node in nodes]
@@ -167,30 +167,30 @@ class Material:
                 signals, [int(n) for n in nodes], what, clipping=False
             )
         except signals_lib.SignalError as error:
-            raise ArchiveError(f"{error}; {_REMEDY}") from None
+            raise ArchiveError(f"{error}; {_FIX}") from None
         return signals - signals.mean(axis=1, keepdims=True)
 
 
 class _Found(NamedTuple):
-    """Where an utterance's files are, which position that is, and their numbers."""
+    """Folder, position and channels of an utterance's files."""
 
-    place: pathlib.Path
+    folder: pathlib.Path
     position: int
     channels: set[int]
 
 
 def open_material(folder: str | os.PathLike[str], parts: Sequence[str]) -> Material:
-    """Return the recordings of some parts, once all of their files are checked.
+    """Open the recordings of some parts, and check all of their files.
 
     The paper does not say why its test set has 2,468 of the 2,620 utterances; we leave
-    out those shorter than 2.75 s, in which no 2 s are left between head and tail.
+    out those shorter than 2.75 s, with less than 2 s between head and tail.
 
     Args:
-        folder: It holds the unpacked archives, `adhoc40-test` and so on.
-        parts: Which of them are needed, of `libri_adhoc40.PARTS`.
+        folder: Folder of the unpacked archives, `adhoc40-test` and so on.
+        parts: The parts needed, of `libri_adhoc40.PARTS`.
 
     Raises:
-        ArchiveError: If something is missing, damaged, or belongs elsewhere.
+        ArchiveError: If a file is missing, damaged, or in the wrong folder.
     """
     folder = pathlib.Path(folder).expanduser()
     if not folder.is_dir():
@@ -225,83 +225,81 @@ def _named(values: Iterable) -> str:
 
 
 def _check_unpacked(folder: pathlib.Path, part: str) -> None:
-    """Raise unless the folder of a part is there."""
+    """Check that the folder of a part exists."""
     root = folder / _folder_name(part)
     if root.is_dir():
         return
     if folder.resolve().name == root.name:
         raise ArchiveError(
-            f"{str(folder)!r} is the folder of a part; give the one above it, "
+            f"{str(folder)!r} is the folder of one part; give the one above it, "
             f"{str(folder.resolve().parent)!r}"
         )
     if packed := _still_packed(folder, part):
         raise ArchiveError(
-            f"{packed!r} is still packed; unpack it, so that there is {str(root)!r}"
+            f"{packed!r} is still packed; unpack it to get {str(root)!r}"
         )
     to_get = _TO_GET[part].format(archive=root.name, folder=repr(str(folder)))
     raise ArchiveError(f"there is no folder {str(root)!r}; {to_get}")
 
 
 def _still_packed(folder: pathlib.Path, part: str) -> str:
-    """Return the path of an archive of a part, or nothing."""
+    """Find the path of a part's packed archive; empty if there is none."""
     name = _folder_name(part)
     files = [*folder.glob(f"{name}*"), *(folder / name).glob("*")]
     return next((str(p) for p in sorted(files) if p.suffix.lower() in _PACKED), "")
 
 
 def _find(folder: pathlib.Path, part: str) -> dict[str, _Found]:
-    """Return the utterances of a part, by the names of files and folders alone."""
+    """Find the utterances of a part from the names of files and folders."""
     found = {}
     for where, folders, files in os.walk(folder / _folder_name(part), followlinks=True):
         folders.sort()
-        place = pathlib.Path(where)
+        own = pathlib.Path(where)
         for match in filter(None, map(_FILE.fullmatch, sorted(files))):
             name, talker, channel = match[1], match[2], int(match[3])
             if name not in found:
-                found[name] = _Found(
-                    place, _position(folder, place, part, talker), set()
-                )
-            elif found[name].place != place:
+                found[name] = _Found(own, _position(folder, own, part, talker), set())
+            elif found[name].folder != own:
                 raise ArchiveError(
-                    f"utterance {name} is there twice, in {str(found[name].place)!r} "
-                    f"and in {where!r}; remove one of them"
+                    f"utterance {name} is in {str(found[name].folder)!r} and in "
+                    f"{where!r}; remove one of them"
                 )
             if channel not in CHANNELS:
                 raise ArchiveError(
-                    f"{str(place / match[0])!r} is of channel {channel}; Libri-adhoc40 "
-                    "has channels 1 to 40: remove it"
+                    f"{str(own / match[0])!r} has channel {channel}, and Libri-adhoc40 "
+                    "has channels 1 to 40; remove it"
                 )
             found[name].channels.add(channel)
     _check_whole(folder, part, found)
     return found
 
 
-def _position(folder: pathlib.Path, place: pathlib.Path, part: str, talker: str) -> int:
-    """Return the number of the position that a folder of recordings belongs to.
+def _position(folder: pathlib.Path, own: pathlib.Path, part: str, talker: str) -> int:
+    """Get the number of the position that a folder of recordings belongs to.
 
     Raises:
         ArchiveError: If there is none, or the talker does not speak there.
     """
     facts, name = libri_adhoc40.part(part), _folder_name(part)
     first, last = min(facts.positions), max(facts.positions)
-    inner = place.relative_to(folder).parts
+    inner = own.relative_to(folder).parts
     matches = [match for n in inner if (match := _POSITION.fullmatch(n))]
     if not matches:
         raise ArchiveError(
-            f"{str(place)!r} is in no folder of a position, such as 'pos {first}', and "
-            f"holds recordings; unpack {name} anew"
+            f"{str(own)!r} holds recordings outside a folder of a position, such as "
+            f"'pos {first}'; unpack {name} again"
         )
     position = int(matches[0][1])
     if position not in facts.positions:
         raise ArchiveError(
-            f"{str(place)!r} is of position {position}; {name} has positions {first} "
-            f"to {last}: move it to the part it belongs to, or remove it"
+            f"{str(own)!r} has position {position}, and {name} has positions {first} "
+            f"to {last}; move it to the part it belongs to, or remove it"
         )
     if (right := facts.position_of.get(talker)) != position:
         speaks = f"speaks at position {right}" if right else _whose(talker)
         raise ArchiveError(
-            f"{str(place)!r} holds talker {talker} at position {position} of {name}, "
-            f"who {speaks}: move these recordings where they belong, or remove them"
+            f"{str(own)!r} holds talker {talker} at position {position} of {name}, "
+            f"who {speaks}; move these recordings where they belong, or remove them"
         )
     return position
 
@@ -309,63 +307,65 @@ def _position(folder: pathlib.Path, place: pathlib.Path, part: str, talker: str)
 def _whose(talker: str) -> str:
     for part in libri_adhoc40.PARTS:
         if talker in libri_adhoc40.part(part).position_of:
-            return f"is one of {_folder_name(part)}"
+            return f"belongs to {_folder_name(part)}"
     return "is not in Libri-adhoc40"
 
 
 def _check_whole(folder: pathlib.Path, part: str, found: dict[str, _Found]) -> None:
-    """Raise unless a part has recordings at all positions, by all nodes."""
+    """Check that a part has recordings at all positions, by all nodes."""
     root = folder / _folder_name(part)
-    anew = f"unpack {root.name} anew"
+    again = f"unpack {root.name} again"
     if not found:
         packed = _still_packed(folder, part)
         raise ArchiveError(
             f"{str(root)!r} holds no recording <talker>-<chapter>-<number>-ch-<1 to "
-            f"40>.wav; " + (f"unpack {packed!r} into it" if packed else anew)
+            f"40>.wav; " + (f"unpack {packed!r} into it" if packed else again)
         )
-    there = {utterance.position for utterance in found.values()}
-    if missing := sorted(libri_adhoc40.part(part).positions.keys() - there):
+    positions = {utterance.position for utterance in found.values()}
+    if missing := sorted(libri_adhoc40.part(part).positions.keys() - positions):
         raise ArchiveError(
-            f"{str(root)!r} has no recordings at position {_named(missing)}; it is not "
-            f"whole: {anew}"
+            f"{str(root)!r} is incomplete: it has no recordings at position "
+            f"{_named(missing)}; {again}"
         )
     every = set(CHANNELS)
     if lacking := sorted(n for n, f in found.items() if f.channels != every):
         name, first = lacking[0], found[lacking[0]]
         raise ArchiveError(
-            f"{str(first.place / f'{name}-ch-*.wav')!r} lacks channel "
-            f"{_named(sorted(every - first.channels))}; {len(lacking)} of {len(found)} "
-            f"utterances of {root.name} lack some: {anew}, or remove them"
+            f"{str(first.folder / f'{name}-ch-*.wav')!r} lacks channel "
+            f"{_named(sorted(every - first.channels))}, and {len(lacking)} of "
+            f"{len(found)} utterances of {root.name} lack some; {again}, or remove them"
         )
 
 
-def _scan(folder: pathlib.Path, name: str, found: _Found) -> Utterance:
-    """Return an utterance whose files all have the right headers."""
-    files = {c: found.place / f"{name}-ch-{c}.wav" for c in CHANNELS}
+def _scan(folder: pathlib.Path, name: str, found: _Found) -> RecordedUtterance:
+    """Check the headers of an utterance's files."""
+    files = {c: found.folder / f"{name}-ch-{c}.wav" for c in CHANNELS}
     frames = {c: _frames(file) for c, file in files.items()}
     usual = collections.Counter(frames.values()).most_common(1)[0][0]
     if odd := [c for c in CHANNELS if frames[c] != usual]:
         raise ArchiveError(
             f"{str(files[odd[0]])!r} has {frames[odd[0]]} samples, and other channels "
-            f"of that utterance have {usual}: a file is cut short; {_REMEDY}"
+            f"of that utterance have {usual}: a file is truncated; {_FIX}"
         )
-    place = found.place.relative_to(folder).as_posix()
-    return Utterance(name, name.split("-")[0], found.position, usual, place)
+    own = found.folder.relative_to(folder).as_posix()
+    return RecordedUtterance(name, name.split("-")[0], found.position, usual, own)
 
 
 def _frames(path: pathlib.Path) -> int:
-    """Return the number of samples of a file, if its header is right."""
+    """Count the samples of a file; check its header."""
     try:
         header = signals_lib.read_header(path)
     except signals_lib.SignalError as error:
-        raise ArchiveError(f"{error}; {_REMEDY}") from None
+        raise ArchiveError(f"{error}; {_FIX}") from None
     wrong = None
     if header.frames == 0:
         wrong = "is empty"
     elif header.rate != signals_lib.SAMPLE_RATE:
-        wrong = f"has {header.rate} samples a second, not {signals_lib.SAMPLE_RATE}"
+        wrong = (
+            f"has a sample rate of {header.rate} Hz, not {signals_lib.SAMPLE_RATE} Hz"
+        )
     elif header.channels != 1:
         wrong = f"has {header.channels} channels, not one"
     if wrong:
-        raise ArchiveError(f"{str(path)!r} {wrong}; {_REMEDY}")
+        raise ArchiveError(f"{str(path)!r} {wrong}; {_FIX}")
     return header.frames
