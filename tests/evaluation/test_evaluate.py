@@ -91,7 +91,7 @@ def test_two_sources_of_a_method_are_ordered_alike(batch, monkeypatch):
     positions = batch["source_positions"][..., :2]
     oracle = methods.Method(lambda *_: turn(positions + 0.01))
     monkeypatch.setitem(methods.METHODS, "oracle", oracle)
-    found = evaluate.method_step("oracle", 2, 4)(batch)
+    found = evaluate.method_step("oracle", 2)(batch)
     np.testing.assert_allclose(found["predicted"], positions + 0.01, atol=1e-5)
 
 

@@ -93,7 +93,7 @@ def test_an_interrupted_test_resumes(run, data, note):
 
 def test_conditions_of_other_examples_are_kept_and_refused(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
-    with pytest.raises(predict.PredictorError, match="say --examples=2 to go on"):
+    with pytest.raises(predict.PredictorError, match="pass --examples=2 to resume"):
         robustness.test_runs([run], data, 1)
     other = copy.deepcopy(note)
     other["data"]["corpus"]["fingerprint"] = "another"
@@ -154,7 +154,7 @@ def test_a_run_on_other_data_is_refused(run, config, data):
         data=types.SimpleNamespace(name="simulated/ad1_tiny:1.0.0")
     )
     with pytest.raises(predict.PredictorError, match=r"ad2_tiny:1.0.0; --config"):
-        robustness.check_name(run, other)
+        robustness.check_data_set(run, other)
 
 
 def test_a_run_on_other_signals_is_refused(run, data):

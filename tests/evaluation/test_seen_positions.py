@@ -19,12 +19,11 @@ OFF = np.array([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]])  # Of each sour
 CORRECT = np.array([[1, 0], [1, 1], [0, 1], [1, 0]], bool)
 
 
-def result(loss=1.0):
+def result(**classes):
     predicted = TRUTH.copy()
     predicted[..., 1] += OFF
-    return evaluate.Evaluation(
-        loss, None, {}, TRUTH, predicted, CORRECT, np.ones((4, 2), bool)
-    )
+    classes = classes or {"correct": CORRECT, "cell_correct": np.ones((4, 2), bool)}
+    return evaluate.Evaluation({}, TRUTH, predicted, **classes)
 
 
 def test_each_position_has_its_own_sources():
@@ -63,7 +62,7 @@ def test_a_centimeter_is_the_same_position_and_more_is_not():
 
 
 def test_methods_without_classes_have_no_accuracy():
-    found = seen_positions.score_by_position(result(loss=None), [])
+    found = seen_positions.score_by_position(result(correct=None), [])
     assert "accuracy" not in found["unseen"]
     assert "accuracy" not in found["places"][0]
 
@@ -72,9 +71,7 @@ def test_data_with_sources_anywhere_have_no_listed_positions():
     assert seen_positions.score_by_position(result(), None) == {}
     rng = np.random.default_rng(0)
     many = rng.uniform(0, 9, (100, 1, 2)).astype(np.float32)
-    everywhere = evaluate.Evaluation(
-        None, None, {}, many, many, np.ones((100, 1)), np.ones((100, 1))
-    )
+    everywhere = evaluate.Evaluation({}, many, many)
     assert seen_positions.score_by_position(everywhere, []) == {}
 
 

@@ -47,16 +47,16 @@ def test_what_a_run_needs_to_resume_is_missed(folder):
     record = made_records.record("uld") | {"status": "running", "best_epoch": 1}
     write = functools.partial(atomic.write_json, run / "record.json")
     write(record | {"epochs": [{}, {}]})
-    assert verify.verify(run) == ("3 checkpoints", [])
+    assert verify.verify_folder(run) == ("3 checkpoints", [])
     write(record | {"epochs": [{}, {}], "best_epoch": 2})
-    _, (line,) = verify.verify(run)
+    _, (line,) = verify.verify_folder(run)
     assert line == "best: the state of epoch 2 is not there"
     write(record | {"epochs": [{}, {}]})
     shutil.rmtree(run / "last")
-    assert verify.verify(run)[1] == ["last: no state is there"]
+    assert verify.verify_folder(run)[1] == ["last: no state is there"]
     for name in ("record.json", "settings.json"):
         (run / name).write_text("{")
-        _, (line,) = verify.verify(run)
+        _, (line,) = verify.verify_folder(run)
         assert name in line
         assert "remove this file" in line
         (run / name).unlink()
@@ -206,4 +206,4 @@ def test_a_path_that_is_neither_is_bad_input(folder, capsys):
     for path in (folder / "nowhere", folder / "empty", data_set(folder) / TEST):
         code, lines, end = run(capsys, folder, path)
         assert (code, lines) == (2, [])
-        assert f"{str(path)!r} is the folder of no run and of no prepared" in end
+        assert f"{str(path)!r} holds no run, no shared weights and no prepared" in end

@@ -29,7 +29,7 @@ def main(values, _) -> None:
     jax_setup.configure()
     config = config_lib.resolve_for_testing(values.config)
     workdir = pathlib.Path(values.workdir).expanduser()
-    record = baseline.prepare_and_test(
+    record = baseline.test_method(
         config, values.method, workdir, prepare=values.prepare
     )
     test = record["test"]

@@ -33,7 +33,7 @@ def main(values, _) -> None:
     config = config_lib.resolve_for_testing(values.config, source="compact")
     runs, _ = records.read_finished([pathlib.Path(values.workdir).expanduser()])
     for run in runs:
-        robustness.check_name(run, config)
+        robustness.check_data_set(run, config)
     prepare.ensure_prepared(config, allowed=values.prepare)
     data = loader.RunData(config, splits=("test",))
     data.load()

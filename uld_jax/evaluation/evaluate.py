@@ -6,10 +6,8 @@ import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Float
 
 from uld_jax.evaluation import metrics as metrics_lib
 from uld_jax.evaluation import predict, score
@@ -28,22 +26,23 @@ class Evaluation:
     """Metrics and predictions on a split of n examples.
 
     Attributes:
-        loss: Mean loss; None for a method without one.
-        kl: Mean loss above its floor; None for a method without a loss.
-        metrics: ACC, cell accuracy, distances and quantization error.
+        metrics: Error statistics; of a network also ACC, cell accuracy and quantization
+            error.
         positions: True positions [n, S, 2] in meters.
         predicted: Predicted positions [n, S, 2], in the best permutation.
-        correct: Whether the class of each source was found, [n, S].
-        cell_correct: Whether the cell of each source was found, [n, S].
+        loss: Mean loss; None for a method, which has none.
+        kl: Mean loss above its floor; or None.
+        correct: Whether the class of each source was found, [n, S]; or None.
+        cell_correct: Whether the cell of each source was found, [n, S]; or None.
     """
 
-    loss: float | None
-    kl: float | None
     metrics: dict[str, float]
     positions: np.ndarray
     predicted: np.ndarray
-    correct: np.ndarray
-    cell_correct: np.ndarray
+    loss: float | None = None
+    kl: float | None = None
+    correct: np.ndarray | None = None
+    cell_correct: np.ndarray | None = None
 
 
 Step = Callable[[dict], dict[str, jax.Array]]  # From a batch to scores by example.
@@ -88,26 +87,14 @@ def network_step(run: dict, num_nodes: int, num_sources: int) -> Step:
     return functools.partial(make_eval_step(graph, label, invariant), *arrays)
 
 
-def method_step(name: str, num_sources: int, resolution: int) -> Step:
-    """Make an evaluation step of a method that needs no training.
-
-    Args:
-        name: One of `methods.METHODS`.
-        num_sources: How many sources it is to find.
-        resolution: Cells per axis, by which a source counts as found.
-
-    Raises:
-        PredictorError: If there is no such method, or it finds fewer sources.
-    """
-    localize = predict.method_predictor(name, num_sources)
-    # Jitted apart from the method, which waits for the CPU between recordings.
-    score_batch = jax.jit(score.score_method, static_argnames="resolution")
-
-    def step(batch):
-        truth = {key: batch[key] for key in ("source_positions", "room_size")}
-        return score_batch(localize(batch), truth, resolution)
-
-    return step
+def method_step(name: str, num_sources: int) -> Step:
+    """Make an evaluation step of a method: see `predict.method_predictor`."""
+    predictor = predict.method_predictor(name, num_sources)
+    # A program of its own: a method has to be called from outside of one.
+    score_batch = jax.jit(score.score_method)
+    return lambda batch: score_batch(
+        predictor(batch), batch["source_positions"][..., :2]
+    )
 
 
 def _in_groups(function: Callable, batch: dict) -> dict:
@@ -165,40 +152,20 @@ def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
     outputs = results["predicted"].sum((1, 2)) + results.get("loss", 0.0)
     if not np.isfinite(outputs).all():
         raise FloatingPointError(f"{title}: an output is not finite")
+    errors = metrics_lib.distances(results["predicted"], results["positions"])
+    metrics = metrics_lib.error_statistics(errors.ravel())
+    if "loss" not in results:
+        return Evaluation(metrics, **results)
     means = {
         key: float(results.pop(key).mean(dtype=np.float64))
         for key in ("loss", "kl", "quantization_error")
-        if key in results
     }
-    errors = metrics_lib.distances(results["predicted"], results["positions"])
-    metrics = metrics_lib.error_statistics(errors.ravel()) | {
+    metrics |= {
         "accuracy": metrics_lib.accuracy(results["correct"]),
         "cell_accuracy": metrics_lib.accuracy(results["cell_correct"]),
-        "quantization_error": means["quantization_error"],
+        "quantization_error": means.pop("quantization_error"),
     }
-    return Evaluation(means.get("loss"), means.get("kl"), metrics, **results)
-
-
-def at_resolutions(
-    predicted: Float[np.ndarray, "N S 2"],
-    positions: Float[np.ndarray, "N S 2"],
-    room_size: Float[np.ndarray, "N 2"],
-    resolutions: Iterable[int],
-) -> dict[str, dict[str, float]]:
-    """Return the cell accuracy and quantization error at each resolution.
-
-    For methods that know no cells, to be compared with those that do.
-    """
-    results = {}
-    for resolution in resolutions:
-        judged = jax.vmap(
-            functools.partial(score.score_positions, resolution=resolution)
-        )(jnp.asarray(predicted), jnp.asarray(positions), jnp.asarray(room_size))
-        results[str(resolution)] = {
-            "cell_accuracy": metrics_lib.accuracy(judged["cell_correct"].ravel()),
-            "quantization_error": float(judged["quantization_error"].mean()),
-        }
-    return results
+    return Evaluation(metrics, **results, **means)
 
 
 def write_predictions(

@@ -1,8 +1,7 @@
-"""Finished runs, networks and baselines alike, under worse conditions.
+"""Test finished runs under worse conditions, networks and methods alike.
 
-Clocks off, nodes not where they are believed to be, fewer nodes, more noise: one
-condition at a time, on the test split of a compact data set. `robustness` is the
-command.
+Clocks that are off, nodes away from their believed positions, fewer nodes, more noise:
+one condition at a time, on the test split of a compact data set.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from uld_jax.storage import atomic, environment, records
 from uld_jax.storage.dataset_names import DatasetName
 from uld_jax.storage.run_folder import RunFolder
 
-_SEED = 2**31  # Of the perturbations; those of runs are smaller.
+_SEED = 2**31  # Of the perturbations; the seeds of runs are smaller.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Condition:
     value: float = 0.0
 
     @property
-    def law(self) -> perturbations.Perturbation:
+    def perturbation(self) -> perturbations.Perturbation:
         """The perturbation of the nodes."""
         if self.name == "num_nodes":
             return perturbations.Perturbation(num_nodes=int(self.value))
@@ -41,15 +40,21 @@ class Condition:
             return perturbations.Perturbation(**{self.name: self.value})
         return perturbations.Perturbation()
 
+    @property
+    def changes(self) -> pipeline.Changes | None:
+        """The changes of the rendering."""
+        if self.name == "snr_db":
+            return pipeline.Changes(snr_db=self.value)
+        return pipeline.Changes(late="full") if self.name == "full_late_field" else None
+
 
 def all_conditions(data: loader.RunData) -> list[Condition]:
-    """Return every condition that data can be put to.
+    """List the conditions that fit the data.
 
-    Fewer nodes than they have, and another noise and late field where there is any.
+    They need fewer nodes than the data have, and noise and a late field to be changed.
     """
-    law = data.origin["rendering"]["law"]
     impossible = set()
-    if law["kind"] != "reverberant":
+    if data.origin["rendering"]["law"]["kind"] != "reverberant":
         impossible = {"snr_db", "full_late_field"}
     return [Condition()] + [
         Condition(name, value)
@@ -65,35 +70,30 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
     Args:
         data: Compact data.
         order: Batches of indices.
-        condition: The condition; what is random in it depends on an example's index
-            alone, and so is the same for every method.
+        condition: The condition. Its random part depends on an example's index alone,
+            so it is the same for every method.
         num_nodes: Nodes of an example.
     """
-    law, changes = condition.law, None
-    if condition.name == "snr_db":
-        changes = pipeline.Changes(snr_db=condition.value)
-    elif condition.name == "full_late_field":
-        changes = pipeline.Changes(late="full")
-    for step, batch in enumerate(data.batches(order, changes=changes)):
-        if law:
+    perturbation = condition.perturbation
+    for step, batch in enumerate(data.batches(order, changes=condition.changes)):
+        if perturbation:
             streams = [(_SEED, int(index)) for index in order[step]]
-            draws = law.draw(streams, num_nodes)
+            draws = perturbation.draw(streams, num_nodes)
             batch = pipeline.pick_nodes(batch, draws.nodes)
-            batch = perturbations.apply(law, batch, draws)
+            batch = perturbations.apply(perturbation, batch, draws)
         yield batch
 
 
-def check_name(run: dict, config) -> None:
+def check_data_set(run: dict, config) -> None:
     """Raise if a run was tested on another data set than a configuration's.
 
     Raises:
-        predict.PredictorError: With both names.
+        PredictorError: With both names.
     """
     names = run["settings"]["data"]["name"], config.data.name
     if len({DatasetName.parse(name).test_set for name in names}) > 1:
         raise predict.PredictorError(
-            f"{run['folder']!r} is a run on {run['settings']['data']['name']}; "
-            f"--config names {config.data.name}"
+            f"{run['folder']!r} is a run on {names[0]}; --config names {names[1]}"
         )
 
 
@@ -111,39 +111,42 @@ def _check_signals(run: dict, data: loader.RunData) -> None:
 
 
 def _signals(origin: dict) -> dict:
-    """Return what tells test examples apart that have the same name."""
-    law = origin.get("rendering", origin).get("law", {})
+    """List the facts that distinguish test examples of the same name."""
+    recipe = origin.get("rendering", origin).get("law", {})
     noise = origin.get("noise")
     return {
         "speech": origin["corpus"].get("fingerprint"),
         "noise": noise["fingerprint"] if noise else None,
-        "noise field": law.get("noise") if noise else None,
+        "noise field": recipe.get("noise") if noise else None,
         "seed": origin.get("seed"),
     }
 
 
-def _localizer(run: dict, data: loader.RunData) -> evaluate.Step:
+def _make_step(run: dict, data: loader.RunData) -> evaluate.Step:
     if method := run.get("method"):
-        return evaluate.method_step(method, data.num_sources, resolution=1)
+        return evaluate.method_step(method, data.num_sources)
     return evaluate.network_step(run, data.num_nodes, data.num_sources)
 
 
-def _can_hear(run: dict, condition: Condition) -> bool:
-    """Return whether a method can do with the nodes that a condition leaves."""
-    return (
-        condition.name != "num_nodes"
-        or "method" in run
-        or build.get_spec(run["settings"]["model"]["name"]).any_nodes
+def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
+    """Check whether a run has yet to be tested under a condition that it can take."""
+    is_fixed = (
+        "method" not in run
+        and not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
     )
+    if is_fixed and condition.name == "num_nodes":
+        return False
+    facts = dataclasses.asdict(condition).items()
+    return not any(facts <= done.items() for done in note["conditions"])
 
 
 def test_runs(
     runs: list[dict], data: loader.RunData, num_examples: int, batch_size: int = 8
 ) -> None:
-    """Test runs under all conditions, and note each beside their records.
+    """Test runs under all conditions, and write the results beside their records.
 
-    Every condition is rendered once for all runs that lack it, so that what is
-    interrupted goes on where it was.
+    Each condition is rendered once for all runs that lack it, so that an interrupted
+    test resumes.
 
     Args:
         runs: Their records.
@@ -152,54 +155,48 @@ def test_runs(
         batch_size: Examples handled at once.
 
     Raises:
-        predict.PredictorError: If a network does not fit the data, or a run was
-            tested on others, or under conditions on another number of them.
-        errors.LockedError: If another process is at work in a run's folder.
+        PredictorError: If a network does not fit the data, or a run was tested on
+            others, or under conditions on another number of them.
+        LockedError: If another process works in a run's folder.
     """
     for run in runs:
         _check_signals(run, data)
+    folders = [RunFolder(run["folder"]) for run in runs]
     with contextlib.ExitStack() as locks:
-        for run in runs:
-            locks.enter_context(RunFolder(run["folder"]).lock())
-        _test_locked(runs, data, num_examples, batch_size)
-
-
-def _test_locked(runs, data, num_examples, batch_size) -> None:
-    notes = {run["folder"]: _note(run, data, num_examples) for run in runs}
-    steps = {run["folder"]: _localizer(run, data) for run in runs}
-    baselines = {run["folder"] for run in runs if "method" in run}
-    order = pipeline.in_order(num_examples, min(batch_size, num_examples))
-    wanted = all_conditions(data)
-    for number, condition in enumerate(wanted, start=1):
-        facts = dataclasses.asdict(condition)
-        lacking = [
-            run["folder"]
-            for run in runs
-            if _can_hear(run, condition)
-            and not any(
-                facts.items() <= done.items()
-                for done in notes[run["folder"]]["conditions"]
+        for folder in folders:
+            locks.enter_context(folder.lock())
+        notes = [_read_note(run, data, num_examples) for run in runs]
+        steps = [_make_step(run, data) for run in runs]
+        order = pipeline.in_order(num_examples, min(batch_size, num_examples))
+        wanted = all_conditions(data)
+        for number, condition in enumerate(wanted, start=1):
+            missing = [
+                index
+                for index, run in enumerate(runs)
+                if _is_missing(condition, run, notes[index])
+            ]
+            if not missing:
+                continue
+            title = conditions.title(condition.name, condition.value)
+            results = evaluate.evaluate_all(
+                [steps[index] for index in missing],
+                batches(data.held_out["test"], order, condition, data.num_nodes),
+                num_examples,
+                f"[{number}/{len(wanted)}] {title}",
             )
-        ]
-        if not lacking:
-            continue
-        title = conditions.title(condition.name, condition.value)
-        results = evaluate.evaluate_all(
-            [steps[folder] for folder in lacking],
-            batches(data.held_out["test"], order, condition, data.num_nodes),
-            num_examples,
-            f"[{number}/{len(wanted)}] {title}",
-        )
-        for folder, result in zip(lacking, results, strict=True):
-            kept = metrics.ERROR_STATISTICS
-            kept += () if folder in baselines else ("accuracy",)  # Of what cells?
-            values = {key: result.metrics[key] for key in kept}
-            notes[folder]["conditions"].append(facts | values)
-            atomic.write_json(RunFolder(folder).conditions, notes[folder])
+            for index, result in zip(missing, results, strict=True):
+                values = {
+                    key: result.metrics[key]
+                    for key in (*metrics.ERROR_STATISTICS, "accuracy")
+                    if key in result.metrics
+                }
+                facts = dataclasses.asdict(condition) | values
+                notes[index]["conditions"].append(facts)
+                atomic.write_json(folders[index].conditions, notes[index])
 
 
-def _note(run: dict, data: loader.RunData, num_examples: int) -> dict:
-    """Return what was noted of a run under these conditions, or an empty note."""
+def _read_note(run: dict, data: loader.RunData, num_examples: int) -> dict:
+    """Read the results of a run under conditions, or start an empty note."""
     old = records.read_conditions(run)
     if not old:
         return {
@@ -213,11 +210,10 @@ def _note(run: dict, data: loader.RunData, num_examples: int) -> dict:
     if old["examples"] != num_examples:
         raise predict.PredictorError(
             f"{str(path)!r} has conditions of {old['examples']} test examples, not "
-            f"{num_examples}; say --examples={old['examples']} to go on with it, "
-            "or remove it"
+            f"{num_examples}; pass --examples={old['examples']} to resume, or remove it"
         )
     if old["seed"] != _SEED or _signals(old["data"]) != _signals(data.origin):
         raise predict.PredictorError(
-            f"{str(path)!r} has conditions of other examples; remove it to test anew"
+            f"{str(path)!r} has conditions of other examples; remove it to test again"
         )
     return old

@@ -17,14 +17,17 @@ def score_positions(
     room_size: Float[Array, "2"],
     resolution: int,
 ) -> dict[str, Array]:
-    """Score one example's predictions, which are in the order of the true positions."""
+    """Score one example's predictions, which are in the order of the true positions.
+
+    Returns:
+        `cell_correct`, whether each prediction is in the cell of its source, [S], and
+        the `quantization_error` of the true positions in meters, [S].
+    """
     cell = jax.vmap(codes.locate_cell, (0, None, None))
     same_cell = cell(predicted, room_size, resolution) == cell(
         positions, room_size, resolution
     )
     return {
-        "predicted": predicted,
-        "positions": positions,
         "cell_correct": same_cell.all(axis=-1),
         "quantization_error": jax.vmap(metrics.quantization_error, (0, None, None))(
             positions, room_size, resolution
@@ -33,28 +36,16 @@ def score_positions(
 
 
 def score_method(
-    predicted: Float[Array, "B S 2"], batch: dict, resolution: int
+    predicted: Float[Array, "B S 2"], positions: Float[Array, "B S 2"]
 ) -> dict[str, Array]:
-    """Score the predictions of a method that has neither classes nor a loss.
-
-    Args:
-        predicted: What `predict.method_predictor` finds in the batch.
-        batch: The batch, with its true positions.
-        resolution: Cells per axis, by which a source counts as found.
+    """Order the predictions of a method, which has neither classes nor a loss.
 
     Returns:
-        By example: `predicted` in the best order, `positions`, `correct`,
-        `cell_correct` and `quantization_error`.
+        `predicted`, in the best order, and `positions`.
     """
-
-    def one_example(predicted, positions, room_size):
-        order = metrics.best_permutation(predicted, positions)
-        scored = score_positions(predicted[order], positions, room_size, resolution)
-        return scored | {"correct": scored["cell_correct"]}
-
-    return jax.vmap(one_example)(
-        predicted, batch["source_positions"][..., :2], batch["room_size"][:, :2]
-    )
+    orders = jax.vmap(metrics.best_permutation)(predicted, positions)
+    predicted = jax.vmap(lambda one, order: one[order])(predicted, orders)
+    return {"predicted": predicted, "positions": positions}
 
 
 def score_network(
@@ -64,17 +55,18 @@ def score_network(
     batch: dict,
     permutation_invariant: bool = True,
 ) -> dict[str, Array]:
-    """Score a network's outputs and the positions that they mean.
+    """Score a network's outputs and the positions decoded from them.
 
     Args:
         label: Scheme and resolution.
-        outputs: What the network gives for the batch.
-        predicted: The same, decoded.
+        outputs: Outputs for the batch.
+        predicted: The decoded outputs, positions in meters.
         batch: The batch, with its true positions.
         permutation_invariant: See `objective.losses`.
 
     Returns:
-        As `score_method`, and the `loss` and the `kl` above its floor.
+        As `score_method` and `score_positions`, and `correct`, whether each source's
+        class was found, [B, S]; the `loss` and the `kl` above its floor, [B].
     """
     loss, kl = objective.losses(label, outputs, batch, permutation_invariant)
 
@@ -82,7 +74,10 @@ def score_network(
         order = metrics.best_permutation(predicted, positions)
         predicted, outputs = predicted[order], outputs[order]
         classes = jax.vmap(label.classify)(jax.vmap(label.scores)(outputs))
-        return score_positions(predicted, positions, room_size, label.resolution) | {
+        return {
+            "predicted": predicted,
+            "positions": positions,
+            **score_positions(predicted, positions, room_size, label.resolution),
             "correct": classes == jax.vmap(label.classify)(target),
         }
 

@@ -40,7 +40,7 @@ def score_by_position(
         return {}
     errors = np.linalg.norm(found - truth, axis=-1)
     correct = {"cell_accuracy": result.cell_correct, "accuracy": result.correct}
-    if result.loss is None:  # Methods without classes have no accuracy.
+    if result.correct is None:  # A method has no classes.
         correct = {}
 
     def statistics(chosen):

@@ -1,12 +1,7 @@
-"""Tell whether runs and prepared data sets are intact, down to the last bit.
+"""Verify that runs, shared weights and prepared data sets are intact, to the last bit.
 
-    uld_jax verify runs/l1 datasets/simulated/l1/1.0.0
-
-Each path is the folder of a run, of shared weights or of a data set, or one above
-several. Of a run all checkpoints are compared with their sums and read, and so are
-weights; of a data set all files are compared with theirs, and all examples read. Nothing
-is changed. Exit codes: 0 all is intact,
-1 something is damaged, 2 a path is neither.
+All checkpoints, weights and data files are compared with their checksums and read. Nothing
+is changed.
 """
 
 import pathlib
@@ -21,10 +16,10 @@ from uld_jax.storage.run_folder import RunFolder
 _OF_DATA = ("dataset_info.json", "features.json")
 _OF_WEIGHTS = (records.CARD_FILE,)
 _OF_RUN = ("settings.json", records.FILE_NAME, "last", "best")
-_DEEPEST = 5  # Folders below a path; who links folders in a circle gets out of it.
+_DEPTH = 5  # Folders below a path: finite, even where links form a circle.
 _READ_AT_ONCE = 100
 
-# What is good about a thing, in words, and a line for each damage of it.
+# What was checked, in words, and a line for each damage.
 Findings = tuple[str, list[str]]
 
 
@@ -32,28 +27,28 @@ class VerifyError(errors.InputError):
     """A path that holds nothing to verify."""
 
 
-def find(path: pathlib.Path, depth: int = _DEEPEST) -> Iterator[pathlib.Path]:
+def find(path: pathlib.Path, depth: int = _DEPTH) -> Iterator[pathlib.Path]:
     """Yield the folders of runs, weights and data sets at or below a path."""
-    if any(_is(path, names) for names in (_OF_DATA, _OF_WEIGHTS, _OF_RUN)):
+    if any(_holds(path, names) for names in (_OF_DATA, _OF_WEIGHTS, _OF_RUN)):
         yield path
     elif depth and path.is_dir():
         for below in sorted(path.iterdir()):
-            # What is being prepared is no data set yet.
+            # A data set in preparation is not finished yet.
             if below.is_dir() and below.suffix != ".incomplete":
                 yield from find(below, depth - 1)
 
 
-def _is(path: pathlib.Path, names: Iterable[str]) -> bool:
+def _holds(path: pathlib.Path, names: Iterable[str]) -> bool:
     return any((path / name).exists() for name in names)
 
 
-def verify(path: pathlib.Path) -> Findings:
-    """Return what there is to say of the folder of a run, weights or a data set."""
-    look = _verify_data if _is(path, _OF_DATA) else _verify_run
-    if _is(path, _OF_WEIGHTS):
-        look = _verify_weights
+def verify_folder(path: pathlib.Path) -> Findings:
+    """Verify the folder of a run, of weights or of a data set."""
+    verify = _verify_data if _holds(path, _OF_DATA) else _verify_run
+    if _holds(path, _OF_WEIGHTS):
+        verify = _verify_weights
     try:
-        return look(path)
+        return verify(path)
     except (errors.InputError, OSError) as error:
         return "", [str(error)]
 
@@ -62,7 +57,7 @@ def _verify_run(path: pathlib.Path) -> Findings:
     folder = RunFolder(path)
     folder.read_settings()  # Raises if they are damaged.
     record = folder.read_record() or {"status": "", "epochs": [], "best_epoch": 0}
-    # A run under way deletes steps meanwhile: what is wrong is looked at twice.
+    # A run in progress deletes steps meanwhile, so that only the second look counts.
     lines = checkpoints.find_damage(path) and checkpoints.find_damage(path)
     count = sum(len(list(path.glob(f"{kind}/[0-9]*"))) for kind in ("last", "best"))
     if not count:
@@ -82,26 +77,26 @@ def _verify_weights(path: pathlib.Path) -> Findings:
 
 
 def _verify_data(path: pathlib.Path) -> Findings:
-    lines, by_sums = [], "no sums, as it was prepared by an early uld_jax"
+    lines, how = [], "no sums, as it was prepared by an early uld_jax"
     if (path / checksums.FILE_NAME).exists():
-        lines, by_sums = _by_sums(path), "all files by their sums"
+        lines, how = _compare_sums(path), "all files by their sums"
     try:
         splits = files.describe(path)["sizes"]
     except files.DatasetError as error:
         return "", lines or [str(error)]
     for split, size in splits.items():
         if size:
-            lines += _by_reading(path, split, told=bool(lines))
+            lines += _read_examples(path, split, known_damage=bool(lines))
     for file in sorted(path.glob(compact.noise_file("*"))):
         try:
             compact.Noises(file)
         except files.DatasetError as error:
             lines += [] if lines else [str(error)]
-    return f"{sum(splits.values()):,} examples; {by_sums}", lines
+    return f"{sum(splits.values()):,} examples; {how}", lines
 
 
-def _by_sums(path: pathlib.Path) -> list[str]:
-    """Return a line for each file of a data set that is not what was written."""
+def _compare_sums(path: pathlib.Path) -> list[str]:
+    """List the files of a data set that differ from what was written."""
     lines = []
     total = sum(file.stat().st_size for file in path.iterdir()) // 10**6
     with progress.Progress(f"Summing {path}", total, "MB") as bar:
@@ -111,64 +106,67 @@ def _by_sums(path: pathlib.Path) -> list[str]:
     return lines
 
 
-def _by_reading(path: pathlib.Path, split: str, told: bool) -> list[str]:
-    """Return how many examples of a split cannot be read, and the first of them.
+def _read_examples(path: pathlib.Path, split: str, known_damage: bool) -> list[str]:
+    """Count the examples of a split that cannot be read, and quote the first error.
 
     Args:
         path: Folder of the data set.
-        split: Which split.
-        told: Whether it was said already which files are damaged.
+        split: Name of the split.
+        known_damage: Whether damaged files were found already.
     """
     try:
         examples = files.Records(path, split)
     except files.DatasetError as error:
-        return [] if told else [str(error)]
+        return [] if known_damage else [str(error)]
     bad = []
     with progress.Progress(f"Reading {split}", len(examples), "examples") as bar:
         for first in range(0, len(examples), _READ_AT_ONCE):
             block = range(first, min(first + _READ_AT_ONCE, len(examples)))
-            bad += _unreadable(examples, block)
+            bad += _errors_in(examples, block)
             bar.update(len(block))
     return [f"{len(bad)} of {len(examples)} {split} examples: {bad[0]}"] if bad else []
 
 
-def _unreadable(examples: files.Records, block: range) -> list[str]:
-    """Return what is said of each example of a block that cannot be read."""
+def _errors_in(examples: files.Records, block: range) -> list[str]:
+    """List the errors of the examples of a block that cannot be read."""
     try:
         examples.__getitems__(block)
         return []
-    except files.DatasetError:
-        said = []
+    except files.DatasetError:  # One by one, to count them.
+        found = []
     for index in block:
         try:
             examples[index]
         except files.DatasetError as error:
-            said.append(str(error))
-    return said
+            found.append(str(error))
+    return found
 
 
 def verify_all(paths: Iterable[str]) -> list[str]:
-    """Tell of all runs and data sets at or below some paths; return the damaged ones.
+    """Verify all runs, weights and data sets at or below paths, and log the findings.
+
+    Returns:
+        The damaged folders.
 
     Raises:
-        VerifyError: If there is none at one of the paths.
+        VerifyError: If a path holds none.
     """
     found = {}
     for path in map(pathlib.Path, paths):
         below = list(find(path.expanduser()))
         if not below:
             raise VerifyError(
-                f"{str(path)!r} is the folder of no run and of no prepared data set, "
-                "and has none in it; name one, or a folder of several"
+                f"{str(path)!r} holds no run, no shared weights and no prepared data "
+                "set; name one, or a folder of several"
             )
         found |= dict.fromkeys(below)
     damaged = []
     for path in found:
-        good, lines = verify(path)
+        checked, lines = verify_folder(path)
         progress.log(
             "\n".join(f"{path}: damaged: {line}" for line in lines)
             if lines
-            else f"{path}: good ({good})"
+            else f"{path}: good ({checked})"
         )
         damaged += [str(path)] if lines else []
     return damaged
