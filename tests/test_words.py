@@ -16,10 +16,10 @@ PAGES = sorted(
 
 # A first line that a reader has to turn around in the head.
 OPENING = re.compile(
-    r"(Return (what|whether|how|where|why|which)|Whoever|What|Whether|Says|Tells)\b"
+    r"(Return (what|whether|how|where|why|which)|Whoever|What|Says|Tells)\b"
 )
 ODD = re.compile(
-    r"\b(hears?|heard|anew|whoever|be told|is told|are told|go(es)? on with|"
+    r"\b(hears?|heard|anew|whoever|(be|is|are) told(?! apart)|go(es)? on with|"
     r"gone on with|begun from|begins? from)\b",
     re.IGNORECASE,
 )

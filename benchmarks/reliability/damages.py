@@ -41,7 +41,7 @@ def flip(folder: pathlib.Path, rng: random.Random) -> None:
 
 
 def same(actual, expected) -> bool:
-    """Return whether two trees are equal bit for bit."""
+    """Check if two trees are equal bit for bit."""
     pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
     return all(
         np.asarray(a).dtype == np.asarray(b).dtype

@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_reported_with_its_run(folder, capsys):
 def test_what_a_run_under_way_deletes_is_no_damage(folder, monkeypatch, capsys):
     """A step may go while it is looked at; it is not there at the second look."""
     found = iter([["last/1: params: not there"], []])
-    monkeypatch.setattr(checkpoints, "check", lambda _: next(found))
+    monkeypatch.setattr(checkpoints, "find_damage", lambda _: next(found))
     code, lines, _ = run(capsys, folder / "runs" / "one")
     assert (code, len(lines)) == (0, 1)
 

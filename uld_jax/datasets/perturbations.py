@@ -26,7 +26,7 @@ class PerturbationError(errors.InputError):
 
 
 class Draws(NamedTuple):
-    """What was drawn for the nodes of B examples.
+    """Random draws for the nodes of B examples.
 
     Attributes:
         nodes: Nodes that are kept, [B, k], all different, in ascending order.
