@@ -11,8 +11,9 @@ import optax
 import pytest
 from conftest import ROOT, tiny_config
 from flax import nnx
-from whole_runs import FRESH, flags_of, run
+from whole_runs import FRESH, TINY, flags_of, run
 
+import uld_jax
 from uld_jax import config as config_lib
 from uld_jax.datasets import prepare, splits
 from uld_jax.labels import schemes
@@ -158,6 +159,20 @@ def test_the_record_is_complete(finished):
         mae = np.linalg.norm(errors, axis=-1).mean()
         np.testing.assert_allclose(predictions["planes"].sum((2, 3)), 1.0, rtol=1e-5)
     np.testing.assert_allclose(record["test"]["mae"], mae, rtol=1e-5)
+
+
+def test_training_from_python_equals_training_by_the_command(
+    finished, tiny_data_dir, tmp_path
+):
+    """Bit for bit, as losses and metrics tell."""
+    overrides = TINY | {"data.dir": str(tiny_data_dir)}
+    config = uld_jax.load_config("l1", **overrides)
+    record = uld_jax.train_and_evaluate(config, tmp_path, prepare=False)
+    commanded = json.loads((finished / "record.json").read_text())
+    for key in ("settings", "data", "network", "versions", "test", "best_epoch"):
+        assert record[key] == commanded[key]
+    for mine, other in zip(record["epochs"], commanded["epochs"], strict=True):
+        assert mine | {"seconds": 0} == other | {"seconds": 0}
 
 
 def test_tensorboard_events_are_written(finished):

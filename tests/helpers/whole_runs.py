@@ -14,18 +14,23 @@ FRESH = (
 )
 
 
+TINY = {  # Of the experiment L-1.
+    "data.name": "simulated/l1_tiny:1.0.0",
+    "data.speech": "builtin",
+    "model.width": 4,
+    "model.num_blocks": 1,
+    "train.batch_size": 8,
+    "train.epochs": 3,
+    "train.checkpoint_steps": 2,
+}
+
+
 def flags_of(data_dir, workdir, *more):
     return [
         "--config=experiments/l1.py",
         f"--workdir={workdir}",
-        "--config.data.name=simulated/l1_tiny:1.0.0",
         f"--config.data.dir={data_dir}",
-        "--config.data.speech=builtin",
-        "--config.model.width=4",
-        "--config.model.num_blocks=1",
-        "--config.train.batch_size=8",
-        "--config.train.epochs=3",
-        "--config.train.checkpoint_steps=2",
+        *(f"--config.{key}={value}" for key, value in TINY.items()),
         *more,
     ]
 
