@@ -32,7 +32,7 @@ bench: torch
 # Compare the networks with PyTorch's; `make test` skips this where PyTorch is missing.
 test-race: torch
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { echo "PyTorch is missing"; exit 1; }
-	$(BIN)/python -m pytest tests/test_race.py
+	$(BIN)/python -m pytest tests/benchmarks/test_race.py
 
 torch: install
 	@$(BIN)/python -c 'import torch' 2>/dev/null || { \

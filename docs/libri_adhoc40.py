@@ -5,20 +5,20 @@ python docs/libri_adhoc40.py docs/libri_adhoc40.png
 
 import sys
 
-from uld_jax import libri_adhoc40
-from uld_jax.drawing import plt
+from uld_jax.audio import libri_adhoc40
+from uld_jax.report.style import plt
 
 _CORRIDOR = ((7.0, 9.8), (-2.6, 0.0))  # Along x and y; no part of the data sets.
 
 
-def _draw(axes, title: str, places: dict[str, str]) -> None:
-    """Draw a layout with the sources of some parts; `places` maps parts to colors."""
+def _draw(axes, title: str, parts: dict[str, str]) -> None:
+    """Draw a layout with the sources of some parts; `parts` maps parts to colors."""
     size = libri_adhoc40.room_size()
     axes.plot([0, size[0], size[0], 0, 0], [0, 0, size[1], size[1], 0], "k-")
     (left, right), (top, bottom) = _CORRIDOR
     axes.plot([left, left, right, right], [bottom, top, top, bottom], "k:")
     axes.text((left + right) / 2, top / 2, "corridor", ha="center", fontsize=8)
-    for name, color in places.items():
+    for name, color in parts.items():
         part = libri_adhoc40.part(name)
         for number, (x, y, _) in part.positions.items():
             axes.plot(x, y, "o", color=color, markersize=9, clip_on=False)

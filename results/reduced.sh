@@ -14,7 +14,7 @@ data=(--config.data.speech="$speech" --config.data.noise="$noise"
   --config.data.dir="${DATASETS:-datasets}")
 python=${PYTHON:-.venv/bin/python}
 
-run() { "$python" -m "uld_jax.$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
+run() { "$python" -m uld_jax.cli "$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
 # Diverging is a result, too. The folder of the run comes last.
 attempt() {
   local folder=${!#}
@@ -26,21 +26,21 @@ attempt sweep ad1 --scheme=uld,one_hot --resolution=4,8 --workdir="$runs/ad1"
 for method in srp_phat tdoa_ls; do
   run baseline ad1 --method="$method" --workdir="$runs/ad1/$method"
 done
-attempt main ad1 --config.data.source=fresh --workdir="$runs/ad1/uld_I4_fresh"
+attempt train ad1 --config.data.source=fresh --workdir="$runs/ad1/uld_I4_fresh"
 run robustness ad1 --examples=200 --workdir="$runs/ad1"
 
 # Table 3: with and without permutation-invariant training.
-attempt main ad2 --workdir="$runs/ad2/uld_I4_seed0"
-attempt main ad2 --config.train.permutation_invariant=False --workdir="$runs/ad2/uld_I4_no_pit"
+attempt train ad2 --workdir="$runs/ad2/uld_I4_seed0"
+attempt train ad2 --config.train.permutation_invariant=False --workdir="$runs/ad2/uld_I4_no_pit"
 run baseline ad2 --method=srp_phat --workdir="$runs/ad2/srp_phat"
 run robustness ad2 --examples=100 --workdir="$runs/ad2"
 
 # Front ends, and both initializations of the layers of the grid, four epochs each.
 for front_end in real_imaginary level_compressed cross_spectrum; do
-  attempt main ad1 --config.train.epochs=4 --config.model.front_end="$front_end" \
+  attempt train ad1 --config.train.epochs=4 --config.model.front_end="$front_end" \
     --workdir="$runs/ad1_front_ends/$front_end"
 done
-attempt main ad1 --config.train.epochs=4 --config.model.grid_init=independent \
+attempt train ad1 --config.train.epochs=4 --config.model.grid_init=independent \
   --workdir="$runs/ad1_front_ends/level_compressed_independent"
 
 for name in ad1 ad2 ad1_front_ends; do

@@ -15,8 +15,8 @@ data=(--config.data.speech="$speech" --config.data.noise="$noise"
   --config.data.dir="${DATASETS:-datasets}")
 python=${PYTHON:-.venv/bin/python}
 
-# Arguments: module, experiment file with its size, flags.
-run() { "$python" -m "uld_jax.$1" --config="experiments/$2" "${data[@]}" "${@:3}"; }
+# Arguments: command, experiment file with its size, flags.
+run() { "$python" -m uld_jax.cli "$1" --config="experiments/$2" "${data[@]}" "${@:3}"; }
 labels=(--scheme=uld,one_hot --resolution=4)
 from=(--init_from="$runs/ad1")
 

@@ -144,7 +144,7 @@ def _against_pyroomacoustics(options) -> list:
         theirs = np.zeros_like(mine)
         length = min(mine.shape[1], response.shape[1])
         theirs[:, :length] = response[:, :length]
-        order = int(rendering_lib.walls(rooms, kinds["full"]).order[number])
+        order = int(rooms_lib.compute_walls(rooms, kinds["full"]).order[number])
         rows.append(
             {
                 "t60": float(rooms.t60[number]),

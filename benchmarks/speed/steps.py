@@ -25,29 +25,26 @@ SHAPES = {"l1": (8, 1, 2560), "ad1": (15, 1, 32_000), "ad2": (15, 2, 32_000)}
 def package(root: pathlib.Path) -> SimpleNamespace:
     """Import what a step needs from the checkout at `root`, and set up JAX.
 
-    Each module is looked up by its name of today, then by its name before there were
-    sub-packages, so that earlier commits can be measured.
+    Each module has its present name and, for earlier commits, the one it had before
+    there were sub-packages.
     """
     sys.path.insert(0, str(root))
     # Experiments import each other by their installed name.
     sys.modules["uld_jax_experiments"] = importlib.import_module("experiments")
 
-    def load(*names: str):
-        for name in names[:-1]:
-            try:
-                return importlib.import_module(f"uld_jax.{name}")
-            except ModuleNotFoundError as error:
-                if not error.name.startswith("uld_jax"):
-                    raise
-        return importlib.import_module(f"uld_jax.{names[-1]}")
+    # Not by trying imports: an editable installation would supply what `root` lacks.
+    flat = not (root / "uld_jax" / "networks").is_dir()
+
+    def load(name: str, old_name: str):
+        return importlib.import_module(f"uld_jax.{old_name if flat else name}")
 
     # As the commands do: see docs/speed.md for the memory, `rendering._after` for the
     # dispatch.
     setup = load("runtime.jax_setup", "host_memory")
-    (getattr(setup, "keep", None) or setup.keep_host_memory)()
+    (setup.keep if flat else setup.keep_host_memory)()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     return SimpleNamespace(
-        config=load("config"),
+        config=load("config", "config"),
         models=load("networks.build", "models"),
         schemes=load("labels.schemes", "schemes"),
         optimizer=load("training.optimizer", "optimizer"),
