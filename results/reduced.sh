@@ -55,10 +55,10 @@ for name in ad1 ad2 ad1_front_ends; do
 done
 page=docs/scattered_nodes.md
 "$python" -m uld_jax.cli tables results/ad1/*_seed0 results/ad1/srp_phat results/ad1/tdoa_ls \
-  --only paper --update=$page --mark=ad1
-"$python" -m uld_jax.cli tables results/ad1 --only training conditions --update=$page \
+  --only=paper --update=$page --mark=ad1
+"$python" -m uld_jax.cli tables results/ad1 --only=training,conditions --update=$page \
   --mark=ad1_training
 "$python" -m uld_jax.cli tables results/ad2 --update=$page --mark=ad2
-"$python" -m uld_jax.cli tables results/ad1_front_ends --only training --update=$page \
+"$python" -m uld_jax.cli tables results/ad1_front_ends --only=training --update=$page \
   --mark=front_ends
 for name in ad1 ad2; do "$python" -m uld_jax.cli report "results/$name"; done

@@ -88,7 +88,7 @@ def test_error_against_t60_has_the_bins_means_and_medians():
     second = dict(predictions, predicted=predictions["positions"] + 0.0)
     members = groups.group([room_record("uld", seed) for seed in (0, 1)])
     figure = error_figures.plot_error_against(
-        "t60", [(members[0], [predictions, second])], members
+        "t60", [(members[0], [predictions, second])], style.styles(members)
     )
     left, right = figure.axes
     (x, y), (_, medians) = lines(left)["ULD, I = 4"], lines(right)["ULD, I = 4"]
@@ -109,9 +109,9 @@ def test_a_fact_that_is_unknown_or_the_same_everywhere_has_no_figure():
     del predictions["t60"]
     (one,) = members = groups.group([room_record("uld")])
     shown = [(one, [predictions])]
-    assert error_figures.plot_error_against("snr_db", shown, members) is None
-    assert error_figures.plot_error_against("t60", shown, members) is None
-    assert error_figures.plot_error_against("separation", shown, members) is None
+    styles = style.styles(members)
+    for fact in ("snr_db", "t60", "separation"):
+        assert error_figures.plot_error_against(fact, shown, styles) is None
 
 
 def test_mae_against_resolution_has_lines_limit_baselines_and_the_paper():
@@ -123,7 +123,8 @@ def test_mae_against_resolution_has_lines_limit_baselines_and_the_paper():
         room_record("one_hot", resolution=8, mae=0.5) | {"converged": False},
         baseline_record(mae=0.02),
     ]
-    figure = error_figures.plot_mae_against_resolution(groups.group(runs))
+    members = groups.group(runs)
+    figure = error_figures.plot_mae_against_resolution(members, style.styles(members))
     (axes,) = figure.axes
     drawn = lines(axes)
     stored, fresh = "ULD (fixed training set)", "ULD (fresh rooms)"
@@ -149,9 +150,8 @@ def test_mae_against_resolution_has_lines_limit_baselines_and_the_paper():
 
 
 def test_baselines_alone_have_the_limit_and_the_paper():
-    figure = error_figures.plot_mae_against_resolution(
-        groups.group([baseline_record()])
-    )
+    members = groups.group([baseline_record()])
+    figure = error_figures.plot_mae_against_resolution(members, style.styles(members))
     drawn = lines(figure.axes[0])
     assert set(drawn) == {"QE", "SRP-PHAT", "the paper's values"}
     np.testing.assert_array_equal(drawn["QE"][0], [1, 2, 4, 8, 16])
@@ -186,7 +186,7 @@ def test_conditions_have_a_panel_each_with_all_methods(tmp_path):
     assert len(tested) == 3
     drawn = groups.representatives([one for one, _ in tested])
     figure = error_figures.plot_conditions(
-        [(one, found) for one, found in tested if one in drawn], members
+        [(one, found) for one, found in tested if one in drawn], style.styles(members)
     )
     panels = {axes.get_xlabel(): axes for axes in figure.axes}
     assert list(panels) == [

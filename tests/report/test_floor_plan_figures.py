@@ -48,7 +48,7 @@ def test_rooms_that_differ_have_plans_of_their_own_with_all_methods():
     members = groups.group([room_record("uld"), baseline_record()])
     ours, theirs = rooms(10, num_sources=2, off=0.3), rooms(10, num_sources=2, off=0.1)
     figure = floor_plan_figures.plot_floor_plans(
-        list(zip(members, [[ours], [theirs]], strict=True)), members
+        list(zip(members, [[ours], [theirs]], strict=True)), style.styles(members)
     )
     assert len(figure.axes) == 6
     for k, axes in enumerate(figure.axes):
@@ -71,7 +71,7 @@ def test_one_room_has_a_plan_for_each_method_with_arrows():
     for key in ("room_size", "node_positions"):  # As in old files: the first 8 alone.
         predictions[key] = np.repeat(predictions[key][:1], 8, axis=0)
     figure = floor_plan_figures.plot_floor_plans(
-        [(one, [predictions]) for one in members], members
+        [(one, [predictions]) for one in members], style.styles(members)
     )
     titles = [axes.get_title() for axes in figure.axes]
     assert titles == ["One-hot, I = 6: MAE 0.250 m", "ULD, I = 5: MAE 0.100 m"]

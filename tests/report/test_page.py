@@ -89,7 +89,7 @@ def test_the_error_curve_is_the_distribution_function():
         "predicted": np.stack([errors, np.zeros((2, 2))], axis=-1),
     }
     figure = error_figures.plot_error_distribution(
-        [(members[0], [predictions])], members
+        [(members[0], [predictions])], style.styles(members)
     )
     curve, limit = figure.axes[0].lines
     np.testing.assert_allclose(curve.get_xdata(), [0.1, 0.2, 0.3, 0.4])
@@ -100,7 +100,7 @@ def test_the_error_curve_is_the_distribution_function():
 
 def test_learning_curves_have_training_and_validation():
     members = groups.group([room_record("uld", mae=0.3), room_record("one_hot")])
-    figure = error_figures.plot_learning_curves(members, members)
+    figure = error_figures.plot_learning_curves(members, style.styles(members))
     left, right = figure.axes
     assert [line.get_alpha() for line in left.lines] == [None, 0.4] * 2
     np.testing.assert_allclose(left.lines[2].get_ydata(), [3.0, 1.5, 1.0])

@@ -56,4 +56,4 @@ def test_a_table_is_found_by_the_name_of_its_data():
     assert "simulated twin" in name
     assert printed is paper.TABLE_4_1
     for own in ("sessions/my_lab:1.0.0", "sessions/ad1:1.0.0", "sessions/l1:1.0.0"):
-        assert paper.table_of(own) is None
+        assert paper.table_of(own) == (None, None)

@@ -23,14 +23,9 @@ def side_by_side(members: list[RunGroup]) -> list[Table]:
             one.metric("cell_accuracy", 100.0, 2),
             one.metric("mae"),
             one.metric("median"),
-            *(
-                _of_best_epoch(one, split, key)
-                for split, key in (
-                    ("train", "kl"),
-                    ("validation", "kl"),
-                    ("validation", "mae"),
-                )
-            ),
+            _of_best_epoch(one, "train", "kl"),
+            _of_best_epoch(one, "validation", "kl"),
+            _of_best_epoch(one, "validation", "mae"),
             str(len(one.runs)),
         ]
         for alike in kinds.values()

@@ -31,7 +31,7 @@ _CONDITIONS = {
 }
 
 
-def plot_mae_against_resolution(members: list[RunGroup]):
+def plot_mae_against_resolution(members: list[RunGroup], styles: style.Styles):
     """Plot MAE against I with the QE line, the paper's central figure.
 
     Each scheme and kind of training is a line with the standard deviation over seeds;
@@ -48,7 +48,6 @@ def plot_mae_against_resolution(members: list[RunGroup]):
         axes.plot(
             *zip(*shown, strict=True), color="gray", dashes=(2, 2), label="QE", lw=2
         )
-    styles = style.styles(members)
     lines = collections.defaultdict(list)
     for one in members:
         if one.converged:
@@ -88,7 +87,6 @@ def _mean_and_spread(one: RunGroup) -> tuple[float, float]:
 
 def _draw_printed(axes, printed: paper.Printed) -> None:
     """Draw the paper's values as open markers in the colors of their labels."""
-    label = "the paper's values"
     for scheme, maes in printed.mae.items():
         _, color, marker = titles.SCHEMES[scheme]
         axes.plot(
@@ -101,9 +99,8 @@ def _draw_printed(axes, printed: paper.Printed) -> None:
             color=color,
             alpha=0.45,
         )
-    axes.plot(
-        [], [], "o", markersize=9, markerfacecolor="none", color="gray", label=label
-    )
+    look = {"markersize": 9, "markerfacecolor": "none", "color": "gray"}
+    axes.plot([], [], "o", **look, label="the paper's values")
 
 
 def facts(predictions: dict) -> dict[str, np.ndarray]:
@@ -154,18 +151,17 @@ def interval(errors: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def plot_error_against(fact: str, shown: Shown, members: list[RunGroup]):
+def plot_error_against(fact: str, shown: Shown, styles: style.Styles):
     """Plot mean and median error against a fact of the test sources.
 
     Args:
         fact: One of `FACTS`.
         shown: Groups to draw, each with the predictions of at least one run.
-        members: All groups on these data, which fix the looks.
+        styles: As `style.styles` chooses them for all groups on these data.
 
     Returns:
         The figure; None where no method has two bins.
     """
-    styles = style.styles(members)
     lines = []
     for one, predictions in shown:
         values = facts(predictions[0]).get(fact)
@@ -201,25 +197,21 @@ def plot_error_against(fact: str, shown: Shown, members: list[RunGroup]):
 
 
 def plot_conditions(
-    lines: list[tuple[RunGroup, groups.Conditions]], members: list[RunGroup]
+    lines: list[tuple[RunGroup, groups.Conditions]], styles: style.Styles
 ):
     """Plot the MAE under worse conditions, a panel for each kind.
 
     Args:
         lines: Groups to draw, all tested on the same examples.
-        members: All groups on these data, which fix the looks.
+        styles: As `style.styles` chooses them for all groups on these data.
 
     Returns:
         The figure; None where there is no such condition.
     """
-    names = [
-        name
-        for name in _CONDITIONS
-        if any(key[0] == name for _, found in lines for key in found.mae)
-    ]
+    tested = {name for _, found in lines for name, _ in found.mae}
+    names = [name for name in _CONDITIONS if name in tested]
     if not names:
         return None
-    styles = style.styles(members)
     rows = -(-len(names) // 2)
     figure, grid = plt.subplots(
         rows,
@@ -231,15 +223,14 @@ def plot_conditions(
     )
     for axes, name in zip(grid.flat, names, strict=False):
         title, factor = _CONDITIONS[name]
+        values = set()
         for one, found in lines:
             look = styles[one.method, one.variant] | {"label": style.name(one)}
-            points = condition_curve(name, found)
-            axes.plot([factor * x for x, _ in points], [y for _, y in points], **look)
+            points = [(factor * x, mae) for x, mae in condition_curve(name, found)]
+            axes.plot([x for x, _ in points], [mae for _, mae in points], **look)
+            values |= {x for x, _ in points}
         axes.set(xlabel=title, yscale="log")
         style.plain_ticks(axes)
-        values = {
-            factor * x for _, found in lines for x, _ in condition_curve(name, found)
-        }
         if name == "clock_offset" and max(values) > 0:
             least = min(values - {0.0})
             axes.set_xscale("symlog", linthresh=least)
@@ -266,24 +257,20 @@ def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, fl
     return sorted(points.items())
 
 
-def plot_learning_curves(shown: list[RunGroup], members: list[RunGroup]):
+def plot_learning_curves(shown: list[RunGroup], styles: style.Styles):
     """Plot the losses above their floors and the validation MAE.
 
     The first converged run of each group is shown.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    styles = style.styles(members)
     for one in shown:
         epochs = one.converged[0]["epochs"]
         numbers = [epoch["epoch"] for epoch in epochs]
         look = styles[one.method, one.variant] | {"marker": ""}
-        validation, train = (
-            [epoch[split]["kl"] for epoch in epochs]
-            for split in ("validation", "train")
-        )
-        left.plot(numbers, validation, **look, label=style.name(one))
-        left.plot(numbers, train, **look, alpha=0.4)
-        right.plot(numbers, [e["validation"]["mae"] for e in epochs], **look)
+        validation = [epoch["validation"] for epoch in epochs]
+        left.plot(numbers, [v["kl"] for v in validation], **look, label=style.name(one))
+        left.plot(numbers, [e["train"]["kl"] for e in epochs], **look, alpha=0.4)
+        right.plot(numbers, [v["mae"] for v in validation], **look)
     left.set(xlabel="epoch", ylabel="loss above its floor", yscale="log")
     left.set_title("validation; faint: training", fontsize="medium")
     right.set(xlabel="epoch", ylabel="validation MAE in m", yscale="log")
@@ -294,10 +281,9 @@ def plot_learning_curves(shown: list[RunGroup], members: list[RunGroup]):
     return figure
 
 
-def plot_error_distribution(shown: Shown, members: list[RunGroup]):
+def plot_error_distribution(shown: Shown, styles: style.Styles):
     """Plot the share of test sources below each error, seeds pooled."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-    styles = style.styles(members)
     for one, predictions in shown:
         values = np.concatenate([style.distances(p).ravel() for p in predictions])
         share = np.arange(1, len(values) + 1) / len(values)

@@ -8,6 +8,7 @@ from uld_jax.report.style import Shown, plt
 
 _MAPS = 4
 _PLANS = 6  # Of rooms that differ.
+_ARROWS = 150  # In a room that all examples share.
 
 
 def _draw_room(axes, room_size, nodes) -> None:
@@ -21,7 +22,7 @@ def _draw_room(axes, room_size, nodes) -> None:
     )
 
 
-def plot_floor_plans(shown: Shown, members: list[RunGroup], num_shown: int = 150):
+def plot_floor_plans(shown: Shown, styles: style.Styles):
     """Plot truth and estimates on floor plans.
 
     If all examples share one room: a plan for each method, with arrows from truth to
@@ -30,18 +31,18 @@ def plot_floor_plans(shown: Shown, members: list[RunGroup], num_shown: int = 150
     first = shown[0][1][0]
     facts = (first["room_size"], first["node_positions"])
     if all((values == values[0]).all() for values in facts):
-        return _one_room(shown, num_shown)
-    return _many_rooms(shown, style.styles(members))
+        return _one_room(shown)
+    return _many_rooms(shown, styles)
 
 
-def _one_room(shown: Shown, num_shown: int):
+def _one_room(shown: Shown):
     figure, grid = plt.subplots(
         1, len(shown), figsize=(4.2 * len(shown), 4.6), layout="constrained"
     )
     for axes, (one, (predicted, *_)) in zip(np.atleast_1d(grid), shown, strict=True):
         _draw_room(axes, predicted["room_size"][0], predicted["node_positions"][0])
-        truth = predicted["positions"][:num_shown].reshape(-1, 2)
-        shift = predicted["predicted"][:num_shown].reshape(-1, 2) - truth
+        truth = predicted["positions"][:_ARROWS].reshape(-1, 2)
+        shift = predicted["predicted"][:_ARROWS].reshape(-1, 2) - truth
         axes.quiver(
             *truth.T,
             *shift.T,
@@ -58,7 +59,7 @@ def _one_room(shown: Shown, num_shown: int):
     return figure
 
 
-def _many_rooms(shown: Shown, styles: dict):
+def _many_rooms(shown: Shown, styles: style.Styles):
     first = shown[0][1][0]
     count = min(_PLANS, len(first["room_size"]))
     columns = min(3, count)

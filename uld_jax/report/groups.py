@@ -45,16 +45,16 @@ class Data(NamedTuple):
     @property
     def table(self) -> str | None:
         """The paper's table on these data, by name; None for other data."""
-        return (paper.table_of(self.name) or (None, None))[0]
+        return paper.table_of(self.name)[0]
 
     @property
     def printed(self) -> paper.Printed | None:
         """The paper's values on these data by resolution; None without any."""
-        return (paper.table_of(self.name) or (None, None))[1]
+        return paper.table_of(self.name)[1]
 
     @classmethod
     def of(cls, run: dict) -> "Data":
-        """Return the test data of a run."""
+        """Collect the facts of a run's test data."""
         data, settings = run["data"], run["settings"]["data"]
         corpus = data["corpus"]
         return cls(

@@ -32,27 +32,25 @@ tr.first td {{ border-top: 1px solid #999 }}
 def _figures(members: list[RunGroup]) -> dict:
     """Draw all figures of runs on the same data, by name."""
     chosen = groups.representatives(members)
-    figures = {}
+    styles, figures = style.styles(members), {}
     if _has_sweep(members):
         figures["mae_against_resolution"] = error_figures.plot_mae_against_resolution(
-            members
+            members, styles
         )
     trained = [one for one in chosen if one.scheme and one.converged[0].get("epochs")]
     if trained:
-        figures["learning_curves"] = error_figures.plot_learning_curves(
-            trained, members
-        )
+        figures["learning_curves"] = error_figures.plot_learning_curves(trained, styles)
     shown = [
         (one, [p for run in one.converged if (p := style.read_predictions(run))])
         for one in chosen
     ]
     shown = [(one, predictions) for one, predictions in shown if predictions]
     if shown:
-        figures["errors"] = error_figures.plot_error_distribution(shown, members)
-        figures["floor_plans"] = floor_plan_figures.plot_floor_plans(shown, members)
+        figures["errors"] = error_figures.plot_error_distribution(shown, styles)
+        figures["floor_plans"] = floor_plan_figures.plot_floor_plans(shown, styles)
         for fact in error_figures.FACTS:
             figures[f"error_against_{fact}"] = error_figures.plot_error_against(
-                fact, shown, members
+                fact, shown, styles
             )
     # Labels tested at several I are shown at one.
     tested = groups.tested_alike(members)
@@ -60,7 +58,7 @@ def _figures(members: list[RunGroup]) -> dict:
         ending = f"_{examples}" if len(tested) > 1 else ""
         drawn = groups.representatives([one for one, _ in lines])
         figures[f"conditions{ending}"] = error_figures.plot_conditions(
-            [(one, found) for one, found in lines if one in drawn], members
+            [(one, found) for one, found in lines if one in drawn], styles
         )
     number = 0
     for one, (predictions, *_) in shown:

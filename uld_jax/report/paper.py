@@ -105,13 +105,13 @@ _TABLES = (
 )
 
 
-def table_of(name: str) -> tuple[str, Printed | None] | None:
-    """Return the paper's table on a data set and its values by resolution.
+def table_of(name: str) -> tuple[str | None, Printed | None]:
+    """Find the paper's table on a data set, and its values by resolution.
 
     None for other data. Table 1 has no values by resolution.
 
     Args:
         name: Name of the data set, such as "simulated/ad1_reduced:1.0.0".
     """
-    found = [table for start, table in _TABLES if name.startswith(start)]
-    return found[0] if found else None
+    found = (table for start, table in _TABLES if name.startswith(start))
+    return next(found, (None, None))

@@ -150,10 +150,9 @@ def _tables_by_resolution(members: list[RunGroup]) -> list[Table]:
         for scheme in schemes:
             ours = {one.resolution: one for one in networks if one.scheme == scheme}
             rows += _scheme_rows(scheme, ours, columns, printed)
-        shown = networks + (baselines if number == 0 else [])
-        for one in shown:
-            if not one.scheme:
-                rows += _baseline_rows(one, columns)
+        shown_baselines = baselines if number == 0 else []
+        for one in shown_baselines:
+            rows += _baseline_rows(one, columns)
         title = f"{name} on `{data.name}`"
         if networks and networks[0].details:
             title += f", {networks[0].details}"
@@ -162,7 +161,11 @@ def _tables_by_resolution(members: list[RunGroup]) -> list[Table]:
             notes = _NETWORK_NOTES * bool(networks) + _NOTES
             notes += _BASELINE_NOTES * bool(baselines)
         header = ["Label", "", *(f"I = {column}" for column in columns)]
-        tables.append(Table(captions.caption(title, shown), header, rows, notes))
+        tables.append(
+            Table(
+                captions.caption(title, networks + shown_baselines), header, rows, notes
+            )
+        )
     return tables
 
 
