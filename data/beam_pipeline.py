@@ -1,8 +1,8 @@
 """Write shards with Apache Beam, on one machine or on a cluster.
 
-Only the numbers of shards go through the pipeline. A worker makes the builder
-once and writes its shards itself, so that a shard that is written twice, or by a
-worker given up for lost, is the same file as one that is written once.
+Only the numbers of shards go through the pipeline. A worker makes the builder once and
+writes its shards itself. So a shard that is written twice, perhaps by a worker that Beam
+has given up, is the same file as one that is written once.
 """
 
 import functools
@@ -33,22 +33,22 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 _DEFAULT_FLAGS = (
     "--direct_running_mode=multi_processing",
     "--default_sdk_harness_log_level=ERROR",
-    # Nothing in this pipeline depends on it. Without it, the local runner hands over
-    # to Prism, which it downloads and whose workers are threads of one process.
+    # Nothing in this pipeline depends on it, but without it the local runner switches to
+    # Prism, which it downloads, and whose workers are threads of one process.
     "--allow_unsafe_triggers",
 )
 
 
 def executor(options: str = "", num_workers: int | None = None) -> shards.Executor:
-    """Return what writes shards with a Beam pipeline.
+    """Make an executor that writes shards with a Beam pipeline.
 
     Args:
         options: Options of the pipeline, as on a command line. Without a runner among
             them, worker processes of this machine do the work.
-        num_workers: Number of these processes, one for each core by default.
+        num_workers: Number of these processes, by default one per core.
 
     Raises:
-        shards.PrepareError: If the options cannot be read, or would lose data.
+        shards.PrepareError: If the options cannot be parsed, or would lose data.
     """
     try:
         flags = shlex.split(options)
@@ -57,8 +57,8 @@ def executor(options: str = "", num_workers: int | None = None) -> shards.Execut
     direct = _parse(flags).view_as(pipeline_options.DirectOptions)
     if direct.direct_running_mode == "multi_threading":
         raise shards.PrepareError(
-            "direct_running_mode=multi_threading loses records without telling (seen "
-            "with Apache Beam 2.77); use multi_processing or in_memory"
+            "direct_running_mode=multi_threading silently loses records (seen with "
+            "Apache Beam 2.77); use multi_processing or in_memory"
         )
     return functools.partial(
         _write, flags=flags, num_workers=num_workers or os.cpu_count() or 1
@@ -77,11 +77,9 @@ def _write(
     flags: list[str],
     num_workers: int,
 ) -> dict[str, str]:
-    """Run the pipeline in a process of its own, and watch for finished shards.
-
-    A process can be ended, whatever Beam waits for in it: with two workers, its local
-    runner waits for one that died without an end, and at an interrupt for all work.
-    """
+    """Run the pipeline in a separate process, and watch for finished shards."""
+    # A process can be ended, whatever Beam waits for in it: with two workers, its local
+    # runner waits forever for one that died, and at an interrupt for all work.
     flags = [f"--direct_num_workers={min(num_workers, len(missing))}", *flags]
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -107,7 +105,7 @@ def _write(
         raise shards.PrepareError(failure)
     if left:
         raise shards.PrepareError(
-            f"Apache Beam is done, but {len(left)} shards are not there (first: "
+            f"Apache Beam has ended, but {len(left)} shards are missing (first: "
             f"{str(left[0].path)!r}); run again"
         )
     return skipped
@@ -116,7 +114,7 @@ def _write(
 def _count_finished(
     left: list[shards.Shard], bar: progress.Progress
 ) -> list[shards.Shard]:
-    """Add what is newly finished to the progress; return the shards still missing."""
+    """Add newly finished shards to the progress; return those still missing."""
     there = set(left[0].path.parent.iterdir()) if left else set()
     for shard in left:
         if shard.path in there:
@@ -145,8 +143,8 @@ def _drive(
         if arguments.thread is not None and arguments.thread.name == "run_worker":
             os.killpg(0, signal.SIGKILL)
 
-    # In a group of its own, with its workers: an interrupt from the keyboard goes
-    # to the parent alone, and they can all be ended at once.
+    # In a separate group with its workers: an interrupt from the keyboard reaches the
+    # parent alone, and all of them can be ended at once.
     os.setpgrp()
     signal.signal(signal.SIGTERM, stop)
     shards.end_with_parent(signal.SIGTERM)
@@ -208,7 +206,7 @@ class _WriteShard(beam.DoFn):
     ) -> Iterator[tuple[str, int, int, dict[str, str]]]:
         """Write one shard unless it is there; return its number, count and skips."""
         shard = self._shards[number]
-        # Beam may give a worker what another has done but could not tell.
+        # Beam may repeat a shard whose worker wrote it but could not report it.
         if not (
             shard.path.exists() and shards.num_records(shard.path) == shard.num_examples
         ):
@@ -219,7 +217,7 @@ class _WriteShard(beam.DoFn):
 def _write_report(
     results: list[tuple[str, int, int, dict[str, str]]], path: str
 ) -> None:
-    """Leave the skipped files of all workers to the launching process."""
+    """Report the skipped files of all workers to the launching process."""
     skipped = {}
     for *_, found in results:
         skipped |= found

@@ -14,7 +14,7 @@ _builder = None  # The builder of a worker process.
 
 
 def executor(num_processes: int | None = None) -> shards.Executor:
-    """Return what writes shards in processes, one for each core by default."""
+    """Make an executor that writes shards in processes, by default one per core."""
     return functools.partial(_write, num_processes=num_processes or os.cpu_count() or 1)
 
 
@@ -46,7 +46,7 @@ def _write(
 
 
 def _start_worker(make_builder: shards.MakeBuilder) -> None:
-    """Give a worker process one thread of the CPU and a builder of its own."""
+    """Give a worker process one CPU thread and its own builder."""
     global _builder
     shards.end_with_parent(signal.SIGKILL)
     shards.use_one_thread()

@@ -1,4 +1,4 @@
-"""What every data set stores of a scene, as TFDS's features with their units."""
+"""TFDS features that every data set stores of a scene, with their units."""
 
 import functools
 
@@ -11,7 +11,7 @@ tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
 
 
 def signals(num_nodes: int, num_samples: int) -> dict[str, tfds.features.Tensor]:
-    """Return the features of what M nodes hear."""
+    """Make the features of the signals at M nodes."""
     return {
         "audio": tensor(
             shape=(num_nodes, num_samples),
@@ -27,7 +27,7 @@ def signals(num_nodes: int, num_samples: int) -> dict[str, tfds.features.Tensor]
 
 
 def geometry(num_nodes: int, num_sources: int) -> dict[str, tfds.features.Tensor]:
-    """Return the features of where M nodes and S sources are."""
+    """Make the features of the positions of M nodes and S sources."""
     positions = functools.partial(tensor, dtype=np.float32)
     return {
         "node_positions": positions(
@@ -41,6 +41,6 @@ def geometry(num_nodes: int, num_sources: int) -> dict[str, tfds.features.Tensor
 
 
 def index() -> dict[str, tfds.features.Tensor]:
-    """Return the feature of which example it is."""
+    """Make the feature of an example's number."""
     doc = files.INDEX_DOC
     return {"index": tensor(shape=(), dtype=np.int32, doc=doc)}

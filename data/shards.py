@@ -1,12 +1,11 @@
-"""Prepare a data set shard by shard, resumably, atomically.
+"""Prepare a data set shard by shard; a stopped build resumes.
 
-Finished shards lie in a folder whose name ends in `.incomplete` until all are
-there and counted; then the metadata is written and the folder renamed, so that
-a data set is either whole or not there. A stopped build goes on where it was. The
-sums of all files are the last that is written.
+Shards are written to a folder whose name ends in `.incomplete`. When all are complete,
+the metadata and then the checksums of all files are written, and the folder is renamed:
+a data set is either whole or absent.
 
-Who writes the shards is open: `pool` does it in processes of this machine,
-`beam_pipeline` wherever Apache Beam runs. Both give an executor to `prepare`.
+An executor writes the shards: that of `pool` in processes of this machine, that of
+`beam_pipeline` wherever Apache Beam runs.
 """
 
 import ctypes
@@ -45,7 +44,7 @@ class PrepareError(errors.InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One file of a data set and what belongs into it."""
+    """One file of a data set, and its examples."""
 
     split: str
     index: int
@@ -54,31 +53,31 @@ class Shard:
 
 
 # Makes a builder, here and in every worker. The builder has `size_of_split`,
-# `shard(split, index)`, which yields `shard_range(builder, split, index)`,
+# `shard(split, index)`, which yields the examples of `shard_range(builder, split, index)`,
 # `write_beside(folder)`, `expected_bytes` and `skipped`; its configuration has
 # `examples_per_shard`.
 MakeBuilder = Callable[[], tfds.core.ShardBasedBuilder]
 
-# Writes the shards it is given, adds their examples to the progress, and returns
-# the files of the corpus that were skipped. It may fail with some shards written.
+# Writes the given shards, adds their examples to the progress, and returns the files of
+# the corpus that were skipped. It may fail after it has written some shards.
 Executor = Callable[[MakeBuilder, list[Shard], progress.Progress], dict[str, str]]
 
 
 def num_shards(builder) -> dict[str, int]:
-    """Return the number of files of each split of a builder's data set."""
+    """Count the files of each split of a builder's data set."""
     per_shard = builder.builder_config.examples_per_shard
     return {split: -(-n // per_shard) for split, n in builder.size_of_split.items()}
 
 
 def shard_range(builder, split: str, shard: int) -> range:
-    """Return the indices of the examples in one file."""
+    """List the indices of the examples in one file."""
     per_shard = builder.builder_config.examples_per_shard
     first = shard * per_shard
     return range(first, min(first + per_shard, builder.size_of_split[split]))
 
 
 def iterators(builder) -> dict[str, list[Callable]]:
-    """Return one generator a shard by split, as TFDS's own way to build wants them."""
+    """Make one generator per shard, by split, for `tfds build`."""
     return {
         split: [functools.partial(builder.shard, split, s) for s in range(count)]
         for split, count in num_shards(builder).items()
@@ -86,13 +85,16 @@ def iterators(builder) -> dict[str, list[Callable]]:
 
 
 def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
-    """Build a data set unless it is there; return its folder.
+    """Build a data set unless it exists.
 
-    Where another process builds the same, this one waits, and finds it done.
+    If another process builds the same one, wait until it is done.
 
     Args:
         make_builder: Makes the builder; it is sent to the workers.
         executor: Writes the missing shards: `pool.executor()`, for example.
+
+    Returns:
+        The data set's folder.
 
     Raises:
         PrepareError: If the disk is too small, the folder holds something else, or
@@ -109,11 +111,11 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
         work.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PrepareError(
-            f"{str(work.parent)!r} cannot be made: {error.strerror}; choose another "
+            f"{str(work.parent)!r} cannot be created: {error.strerror}; choose another "
             "--config.data.dir"
         ) from None
     with locking.hold(work.with_suffix(".lock"), wait=True):
-        if _is_there(final):  # Of another process.
+        if _is_there(final):  # Another process has built it meanwhile.
             return final
         _open_work_folder(work, builder)
         shards = list_shards(builder, work)
@@ -130,33 +132,32 @@ def prepare(make_builder: MakeBuilder, executor: Executor) -> pathlib.Path:
 
 
 def _is_there(final: pathlib.Path) -> bool:
-    """Return whether a data set is there; raise if something else is."""
+    """Check whether a data set is there; refuse anything else there."""
     if files.is_prepared(final):
         return True
     if final.exists():
         raise PrepareError(
-            f"{str(final)!r} holds no whole data set; remove it and prepare it anew"
+            f"{str(final)!r} holds no whole data set; remove it and prepare it again"
         )
     return False
 
 
 def _aside(work: pathlib.Path) -> pathlib.Path:
-    """Return where the fingerprint is from when the folder is whole until it is named.
-
-    A data set and its sums are without it, and who is killed then goes on with it.
-    """
+    """Get the fingerprint's path while the whole folder waits to be renamed."""
+    # A data set and its checksums do not include the fingerprint, but a build killed
+    # just before the renaming needs it to resume.
     return work.with_suffix(f".{_FINGERPRINT}")
 
 
 def _open_work_folder(work: pathlib.Path, builder) -> None:
-    """Go on with an earlier try of the same build; refuse shards of another."""
+    """Resume an earlier attempt at the same build; refuse shards of another."""
     marker = work / _FINGERPRINT
     if work.exists() and not _belongs_to(builder, work, _aside(work)):
         if any(not path.name.endswith(".part") for path in work.glob("*-of-*")):
             raise PrepareError(
-                f"{str(work)!r} holds an unfinished build of other content: other "
-                "speech, noise or settings, or made by other versions; give the same "
-                "to go on with it, remove it, or choose another --config.data.dir"
+                f"{str(work)!r} holds an unfinished build from other speech, noise, "
+                "settings or versions; give the same to resume it, remove it, or choose "
+                "another --config.data.dir"
             )
         shutil.rmtree(work)
     work.mkdir(exist_ok=True)
@@ -164,7 +165,7 @@ def _open_work_folder(work: pathlib.Path, builder) -> None:
 
 
 def check_folder(builder, work: pathlib.Path) -> None:
-    """Refuse to write where not this builder's content is being built.
+    """Check that a folder is that of this builder's build.
 
     Raises:
         PrepareError: If a worker sees another folder than the launching process, has
@@ -173,12 +174,12 @@ def check_folder(builder, work: pathlib.Path) -> None:
     if not _belongs_to(builder, work):
         raise PrepareError(
             f"on {platform.node()}, {str(work)!r} is not the folder of a build of the "
-            "same content: all workers need the same storage, speech and versions"
+            "same content; give all workers the same storage, speech and versions"
         )
 
 
 def _belongs_to(builder, work: pathlib.Path, *others: pathlib.Path) -> bool:
-    """Return whether a folder has the fingerprint of a builder, or else another file."""
+    """Check whether a folder, or else another file, has a builder's fingerprint."""
     for marker in (work / _FINGERPRINT, *others):
         if marker.exists():
             return marker.read_text() == _fingerprint(builder)
@@ -212,7 +213,7 @@ def _template(builder, folder: pathlib.Path, split: str):
 
 
 def list_shards(builder, work: pathlib.Path) -> list[Shard]:
-    """Return all shards of a builder's data set, as files of a folder."""
+    """List all shards of a builder's data set, as files of a folder."""
     shards = []
     for split, count in num_shards(builder).items():
         template = _template(builder, work, split)
@@ -241,7 +242,7 @@ def _check_disk(work: pathlib.Path, builder, share: float) -> None:
 
 
 def _write_missing(make_builder, executor: Executor, missing, shards) -> None:
-    """Have the missing shards written, and tell of the files that were skipped."""
+    """Let the executor write the missing shards; log the files it skipped."""
     total = sum(shard.num_examples for shard in shards)
     done = total - sum(shard.num_examples for shard in missing)
     with progress.Progress("Preparing", total, "examples", done=done) as bar:
@@ -252,9 +253,9 @@ def _write_missing(make_builder, executor: Executor, missing, shards) -> None:
 
 
 def use_one_thread() -> None:
-    """Give this process, a worker, one thread of the CPU, whatever else is there.
+    """Give this process, a worker, one CPU thread and no accelerator.
 
-    To be called before JAX computes anything.
+    Call it before JAX computes anything.
     """
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} "
@@ -266,10 +267,8 @@ def use_one_thread() -> None:
 
 
 def end_with_parent(signal_number: int) -> None:
-    """Have this process signaled when its parent dies, where the system can.
-
-    Whoever kills the parent must not leave writers behind its lock.
-    """
+    """Signal this process when its parent dies, on systems that can."""
+    # Otherwise a killed parent would release its lock while its workers still write.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
 
@@ -287,14 +286,14 @@ def write_shard(builder, shard: Shard) -> None:
         writer = array_record_module.ArrayRecordWriter(str(partial), "group_size:1")
         for _, example in builder.shard(shard.split, shard.index):
             message = serializer.get_tf_example(features.encode_example(example))
-            # Otherwise the order of the features would differ from process to process.
+            # Otherwise the order of the features would differ between processes.
             writer.write(message.SerializeToString(deterministic=True))
         writer.close()
         check_folder(builder, shard.path.parent)
 
 
 def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:
-    """Count what was written, then write TFDS's description of it."""
+    """Count the written examples, then write TFDS's metadata and the checksums."""
     infos = []
     for split in builder.size_of_split:
         mine = [shard for shard in shards if shard.split == split]
@@ -327,11 +326,11 @@ def _write_metadata(builder, work: pathlib.Path, shards: list[Shard]) -> None:
 
 
 def num_records(path: pathlib.Path) -> int | None:
-    """Return the number of examples in a shard's file; None if it is damaged."""
+    """Count the examples in a shard's file; None if it is damaged."""
     reader = array_record_module.ArrayRecordReader(str(path))
     count = reader.num_records()
     try:
         reader.close()
-    except RuntimeError:  # The count was of nothing.
+    except RuntimeError:  # A damaged file: the count means nothing.
         return None
     return count

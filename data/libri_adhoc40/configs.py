@@ -1,4 +1,4 @@
-"""The data sets of Libri-adhoc40: names, what feeds their splits, what they hold."""
+"""The data sets of Libri-adhoc40: their names, splits, sizes and features."""
 
 import collections
 import dataclasses
@@ -24,12 +24,12 @@ _SAID_BY = {
 
 @dataclasses.dataclass(kw_only=True)
 class LibriAdhoc40Config(tfds.core.BuilderConfig):
-    """How many examples of how many sources, from which parts.
+    """Sizes and splits of a data set from Libri-adhoc40.
 
     Attributes:
-        num_sources: Sources S of an example, each at a position of its own.
-        parts: The part of the corpus that feeds each split.
-        sizes: Examples in train, validation and test, where there are so many
+        num_sources: Sources S of an example, each at another position.
+        parts: The part of the corpus that each split is taken from.
+        sizes: Examples in train, validation and test, if there are so many
             utterances; a split of none is left out.
         num_nodes: Nodes M of an example, of 40.
         num_samples: Samples N of an example, at 16 kHz.
@@ -47,13 +47,13 @@ class LibriAdhoc40Config(tfds.core.BuilderConfig):
 
     @property
     def size_of_split(self) -> dict[str, int]:
-        """Number of examples that are wanted, by split."""
+        """Intended number of examples, by split."""
         sizes = zip(SPLITS, self.sizes, strict=True)
         return {split: size for split, size in sizes if size}
 
     @property
     def needed_parts(self) -> tuple[str, ...]:
-        """The parts of the corpus that must be there."""
+        """The parts of the corpus that are needed."""
         return tuple(dict.fromkeys(self.parts.values()))
 
     @property
@@ -64,10 +64,10 @@ class LibriAdhoc40Config(tfds.core.BuilderConfig):
         return libri_adhoc40.part(self.parts["train"]).floor_positions
 
     def talkers(self, split: str) -> frozenset[str]:
-        """Return who may speak in a split.
+        """List the talkers of a split.
 
-        Where one part feeds two splits, every fifth talker of each position, by
-        number, is the validation split's, whoever of them was recorded.
+        If one part feeds two splits, every fifth talker of each position, by number,
+        belongs to the validation split, whether recorded or not.
         """
         part = libri_adhoc40.part(self.parts[split])
         everyone = frozenset(part.position_of)
@@ -81,7 +81,7 @@ class LibriAdhoc40Config(tfds.core.BuilderConfig):
 
 
 def features(config: LibriAdhoc40Config) -> tfds.features.FeaturesDict:
-    """Return what an example holds."""
+    """Make the features of an example."""
     numbers = functools.partial(scene_features.tensor, dtype=np.int32)
     M, S = config.num_nodes, config.num_sources
     own = {
@@ -119,7 +119,7 @@ def _config(num_sources: int, ending: str, **facts) -> LibriAdhoc40Config:
     )
 
 
-# Those of one number of sources have the same test split.
+# Data sets with one number of sources have the same test split.
 CONFIGS = [
     _config(num_sources, ending, parts=parts, sizes=sizes)
     for num_sources in (1, 2)

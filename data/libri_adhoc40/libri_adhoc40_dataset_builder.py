@@ -9,8 +9,8 @@ In this folder and with the extra `tfds`, which brings TensorFlow:
 
     tfds build --config=ad_r1_test --file_format=array_record --manual_dir=FOLDER
 
-Validation and test examples have 30 nodes, as training ones have; which of those a
-network hears in training is drawn anew each time it does.
+Examples of all splits have 30 nodes; in training, a network may be given other ones of
+them each time.
 """
 
 import functools
@@ -78,7 +78,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
         Args:
             material: The recordings; by default those in `manual_dir`.
-            **kwargs: What TFDS's builders take.
+            **kwargs: Arguments of TFDS's builders.
 
         Raises:
             ArchiveError: If there are none for a split, or at too few positions.
@@ -100,11 +100,11 @@ class Builder(tfds.core.ShardBasedBuilder):
         )
 
     def _origin(self) -> dict:
-        """Return what the content depends on, for the stored metadata."""
+        """Describe all that the content depends on, for the stored metadata."""
         config, corpus = self.builder_config, {}
         if self._material and config.parts["test"] in self._material.utterances:
             corpus = self._material.summary()
-            # Of data sets with the same test split, whatever else they have.
+            # The same for all data sets with the same test split.
             test = self._material.fingerprint([config.parts["test"]])
             corpus["test_fingerprint"] = test
         return {
@@ -122,7 +122,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         }
 
     def _shard_iterators_per_split(self, dl_manager):
-        """Return one generator a shard; TFDS's own way to build."""
+        """Make one generator per shard, for `tfds build`."""
         if self._material is None:
             self._material = libri_adhoc40_files.open_material(
                 dl_manager.manual_dir, self.builder_config.needed_parts
@@ -134,12 +134,12 @@ class Builder(tfds.core.ShardBasedBuilder):
         return shards.iterators(self)
 
     def _check(self) -> None:
-        """Raise unless every split has something to be made of."""
+        """Check that there are recordings for every split."""
         config, material = self.builder_config, self._material
         if missing := set(config.needed_parts) - material.utterances.keys():
             raise libri_adhoc40_files.ArchiveError(
                 f"{config.name} needs the part {min(missing)!r} of Libri-adhoc40, and "
-                f"{', '.join(material.utterances)} were opened of {material.name!r}; "
+                f"{material.name!r} was opened with {', '.join(material.utterances)}; "
                 f"open {', '.join(config.needed_parts)}"
             )
         for split in config.size_of_split:
@@ -150,7 +150,7 @@ class Builder(tfds.core.ShardBasedBuilder):
                     f"split {split!r} of {config.name} has utterances at "
                     f"{len(positions)} positions and needs {config.num_sources}: "
                     f"put more talkers of adhoc40-{config.parts[split]} into "
-                    f"{str(material.folder)!r}, of {talkers} and so on"
+                    f"{str(material.folder)!r}, from {talkers} and so on"
                 )
 
     @functools.cached_property
@@ -163,7 +163,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         for split, part in config.parts.items():
             talkers = config.talkers(split)
             mine = [u for u in self._material.utterances[part] if u.talker in talkers]
-            # Four numbers, so that this stream is none of an example's.
+            # Four numbers, so that this stream differs from that of any example.
             rng = np.random.default_rng(
                 [config.seed, configs.SPLITS.index(split), 0, 1]
             )
@@ -172,7 +172,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     @property
     def size_of_split(self) -> dict[str, int]:
-        """Number of examples by split; until recordings are opened, those wanted.
+        """Number of examples by split; before recordings are opened, the intended one.
 
         Each utterance is the first source of at most one example.
         """
@@ -185,7 +185,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         }
 
     def shortfall(self) -> list[str]:
-        """Return a sentence for everything there is less of than there should be."""
+        """Describe each part and split that is smaller than it should be."""
         config, sizes = self.builder_config, self.size_of_split
         return self._material.shortfall() + [
             f"split {split!r} of {config.name} has {sizes[split]:,} examples, not "
@@ -196,7 +196,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Nothing: what cannot be used is an error."""
+        """Nothing: an unusable file is an error."""
         return {}
 
     @property
@@ -207,7 +207,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return sum(self.size_of_split.values()) * samples * 2
 
     def write_beside(self, folder: pathlib.Path) -> None:
-        """Write nothing: all there is, is in the shards."""
+        """Write nothing: the shards hold everything."""
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
         """Yield the examples of one shard with their indices.
@@ -219,7 +219,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             yield index, self._example(split, index)
 
     def _example(self, split: str, index: int) -> dict:
-        """Return an example.
+        """Make an example.
 
         The paper does not say how it mixes two sources. We draw the second from the
         other positions of the split, hence of another talker, and its mean power over
@@ -264,7 +264,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         utterances: list[libri_adhoc40_files.RecordedUtterance],
         rng: np.random.Generator,
     ) -> libri_adhoc40_files.RecordedUtterance:
-        """Draw an utterance of a split from another position than some others."""
+        """Draw an utterance of a split from another position than the given ones."""
         taken = {u.position for u in utterances}
         free = [u for u in self._first_sources[split] if u.position not in taken]
         return free[rng.integers(len(free))]
@@ -283,13 +283,13 @@ class Builder(tfds.core.ShardBasedBuilder):
             starts = signals_lib.active_starts(signals, num_samples)
         except signals_lib.CorpusError as error:
             raise libri_adhoc40_files.ArchiveError(
-                f"{str(self._material.folder / utterance.file('*'))!r}: between its "
-                f"head and its tail it is {error}; remove that utterance"
+                f"{str(self._material.folder / utterance.file('*'))!r} is {error} "
+                "between its head and its tail; remove that utterance"
             ) from None
         start = int(starts[rng.integers(len(starts))])
         return signals[:, start : start + num_samples], first + start
 
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:
-    """Return the random stream of one example, whatever is built before it."""
+    """Seed the random stream of one example, whatever is built before it."""
     return np.random.default_rng([seed, configs.SPLITS.index(split), index])

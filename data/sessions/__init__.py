@@ -1,1 +1,1 @@
-"""Recordings of one's own."""
+"""A user's own recordings."""

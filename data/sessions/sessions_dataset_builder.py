@@ -1,9 +1,9 @@
-"""TFDS builder of data sets from one's own recordings: `uld_jax.audio.sessions`.
+"""TFDS builder of data sets from a user's own recordings: `uld_jax.audio.sessions`.
 
     uld_jax prepare --config=experiments/own.py \
         --config.data.name=sessions/my_lab:1.0.0 --config.data.recordings=my_lab
 
-An example is a window of a recording whose talkers' positions are known. Example k of a
+An example is a window of a recording with known positions of its talkers. Example k of a
 split depends on the recordings alone.
 """
 
@@ -29,15 +29,15 @@ which somebody speaks. Audio and geometry are stored.
 
 @dataclasses.dataclass(kw_only=True)
 class SessionConfig(tfds.core.BuilderConfig):
-    """A data set from a session, under a name of one's own.
+    """A data set from a session, under a name that the user chooses.
 
     Attributes:
         num_samples: Samples N of an example, at 16 kHz.
         examples_per_shard: Examples in one file.
-        seed: Nothing is drawn; stored as that of every data set is.
-        num_nodes: Nodes M of the session, and
-        num_sources: talkers S of an example; needed where TFDS opens the session in
-            its manual folder, since it asks for shapes before.
+        seed: Stored as in every data set; nothing is drawn.
+        num_nodes: Nodes M of the session; needed only for `tfds build`, which asks for
+            shapes before it opens the session.
+        num_sources: Talkers S of an example; the same.
     """
 
     num_samples: int = sessions.NUM_SAMPLES
@@ -52,7 +52,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Windows end to end, of all nodes."}  # noqa: RUF012
-    BUILDER_CONFIGS = ()  # Each session has a `SessionConfig` of its own.
+    BUILDER_CONFIGS = ()  # Each session has its own `SessionConfig`.
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Put room.csv, nodes.csv, recordings.csv and the recordings into the manual "
         "folder: docs/own_recordings.md."
@@ -69,8 +69,8 @@ class Builder(tfds.core.ShardBasedBuilder):
 
         Args:
             config: Its name is the data set's.
-            session: What was recorded, `listed`; by default that in `manual_dir`.
-            **kwargs: What TFDS's builders take.
+            session: The session, `listed`; by default that in `manual_dir`.
+            **kwargs: Arguments of TFDS's builders.
 
         Raises:
             ValueError: If the session is not listed, or has other shapes than the
@@ -80,7 +80,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         self._held: tuple[sessions.Recording, np.ndarray] | None = None
         if session is None and None in (config.num_nodes, config.num_sources):
             raise ValueError(
-                "no session, whose shapes must be known; give session=sessions."
+                "the shapes of the session are unknown; give session=sessions."
                 "open_session(FOLDER).listed(), or num_nodes and num_sources of "
                 "SessionConfig"
             )
@@ -124,7 +124,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         }
 
     def _origin(self) -> dict:
-        """Return what the content depends on, for the stored metadata."""
+        """Describe all that the content depends on, for the stored metadata."""
         origin = {
             "seed": self.builder_config.seed,
             "sample_rate": signals.SAMPLE_RATE,
@@ -139,16 +139,16 @@ class Builder(tfds.core.ShardBasedBuilder):
         return origin
 
     def _training_positions(self) -> list[list[float]]:
-        """Return the positions [(x, y)] of the training sources, to a centimeter."""
+        """List the positions [(x, y)] of the training sources, to a centimeter."""
         positions = {
             (round(float(x), 2), round(float(y), 2))
             for recording in self._session.labeled("train")
             for x, y, _ in recording.source_positions
         }
-        return [list(place) for place in sorted(positions)]
+        return [list(position) for position in sorted(positions)]
 
     def _shard_iterators_per_split(self, dl_manager):
-        """Return one generator a shard; TFDS's own way to build."""
+        """Make one generator per shard, for `tfds build`."""
         if self._session is None:
             config = self.builder_config
             opened = sessions.open_session(
@@ -168,12 +168,12 @@ class Builder(tfds.core.ShardBasedBuilder):
         return {split: size for split, size in sizes.items() if size}
 
     def shortfall(self) -> list[str]:
-        """Return a sentence if recordings are left out."""
+        """Describe the recordings that are left out, if there are any."""
         return self._session.shortfall()
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Nothing: what cannot be used is an error."""
+        """Nothing: an unusable file is an error."""
         return {}
 
     @property
@@ -184,7 +184,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return sum(self.size_of_split.values()) * samples * 2
 
     def write_beside(self, folder: pathlib.Path) -> None:
-        """Write nothing: all there is, is in the shards."""
+        """Write nothing: the shards hold everything."""
 
     def shard(self, split: str, shard: int) -> Iterator[tuple[int, dict]]:
         """Yield the examples of one shard with their indices.
@@ -212,9 +212,9 @@ class Builder(tfds.core.ShardBasedBuilder):
             )
 
     def _load(self, recording: sessions.Recording) -> np.ndarray:
-        """Return a recording's signals; those read last are kept."""
+        """Load a recording's signals; keep those loaded last."""
         if self._held is None or self._held[0] is not recording:
-            self._held = None  # Before the next is read, for memory.
+            self._held = None  # Free the memory before the next is read.
             self._held = recording, self._session.load(recording)
         return self._held[1]
 
@@ -231,7 +231,7 @@ def _no_warning() -> Iterator[None]:
 
 
 def _check(session: sessions.Session, config: SessionConfig) -> None:
-    """Raise unless a session is listed and has the configuration's shapes."""
+    """Check that a session is listed and has the configuration's shapes."""
     if session.starts is None:
         raise ValueError("the session's examples are not listed; give session.listed()")
     shapes = {
@@ -243,5 +243,5 @@ def _check(session: sessions.Session, config: SessionConfig) -> None:
         if (wanted := getattr(config, name)) not in (None, have):
             raise sessions.SessionError(
                 f"{name} of {config.name!r} is {wanted}, and session "
-                f"{str(session.folder)!r} has {have}; give SessionConfig that"
+                f"{str(session.folder)!r} has {have}; set it in SessionConfig"
             )

@@ -1,4 +1,4 @@
-"""The simulated data sets: what each is called, how large it is, and its recipe."""
+"""The simulated data sets: their names, sizes and recipes."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ ENGINES = ("jax", "pyroomacoustics")
 LATE_FIELDS = {"train": "thinned", "validation": "full", "test": "full"}
 ALL_THINNED = dict.fromkeys(PART_OF_SPLIT, "thinned")
 
-# Of one example of one source by one core, by late field, engine or form.
+# Time of one core for one source of one example, by late field, engine or form.
 _SECONDS = {
     "anechoic": {"thinned": 1 / 400, "full": 1 / 400, "compact": 1 / 400},
     "reverberant": {
@@ -32,15 +32,15 @@ _SECONDS = {
 
 @dataclasses.dataclass(kw_only=True)
 class SimulatedConfig(tfds.core.BuilderConfig):
-    """How many examples of which recipe.
+    """Sizes and recipe of a simulated data set.
 
     Attributes:
         sizes: Examples in train, validation and test; a split of none is left out.
-        recipe: What is drawn and how it sounds.
+        recipe: How examples are drawn and rendered.
         late_fields: Late field of reverberant rooms by split.
-        compact: Whether dry speech is stored in place of audio.
-        speech: "builtin" for built-in speech; empty for a corpus that the command
-            names, or `--manual_dir`.
+        compact: Store dry speech instead of rendered audio.
+        speech: "builtin" for built-in speech; empty for a corpus given by the command,
+            or by `--manual_dir`.
         examples_per_shard: Examples in one file.
         seed: Seed of every random stream.
     """
@@ -70,7 +70,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         return sum(self.sizes) * samples * 2
 
     def core_seconds(self, engine: str) -> float:
-        """Return about how long one core of 2023 takes to make it by an engine."""
+        """Estimate the seconds that one core of 2023 takes to build it."""
         seconds = _SECONDS[self.recipe.kind]
         return sum(
             size
@@ -84,14 +84,14 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         )
 
     def late_fields_by(self, engine: str) -> dict[str, str]:
-        """Return the late field by split; pyroomacoustics takes every image."""
+        """Get the late field by split; pyroomacoustics takes every image."""
         return {
             split: self.late_fields[split] if engine == "jax" else "full"
             for split in self.size_of_split
         }
 
     def held_out(self) -> "SimulatedConfig":
-        """Return the configuration of the validation and test splits alone."""
+        """Make the configuration of the validation and test splits alone."""
         return dataclasses.replace(
             self,
             name=self.name + dataset_names.FORM_SUFFIXES["held_out"],
@@ -100,7 +100,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         )
 
     def compact_form(self) -> "SimulatedConfig":
-        """Return the configuration of the same examples with dry speech."""
+        """Make the configuration of the same examples with dry speech."""
         return dataclasses.replace(
             self,
             name=self.name + dataset_names.FORM_SUFFIXES["compact"],
@@ -117,9 +117,9 @@ _SAID_BY = {
 
 
 def _twins() -> list[SimulatedConfig]:
-    """Return the twins of the room of Libri-adhoc40, at every size.
+    """List the twins of Libri-adhoc40's room, at every size.
 
-    Those of one size and number of sources have the same test split.
+    Twins of one size and number of sources have the same test split.
     """
     small = {"num_nodes": 4, "num_samples": 8000}
     sizes = {

@@ -1,4 +1,4 @@
-"""The same reverberant scenes rendered by pyroomacoustics, as a reference.
+"""Render reverberant scenes with pyroomacoustics, as a reference.
 
 It takes about a hundred times as long as `uld_jax.simulation.rendering`.
 """
@@ -21,7 +21,7 @@ def render(
     dry: np.ndarray,
     noise: np.ndarray,
 ) -> np.ndarray:
-    """Return what the nodes hear, as `Recipe.render` does, with every image.
+    """Render the signals at the nodes, as `Recipe.render` does, with every image.
 
     Args:
         recipe: A reverberant recipe.
@@ -37,7 +37,7 @@ def render(
     sections = scipy.signal.butter(
         2, highpass, "high", fs=constants.SAMPLE_RATE, output="sos"
     )
-    # The filter rings on both sides of a signal that begins and ends at once.
+    # The filter rings on both sides of a signal with abrupt ends.
     dry, noise = (
         scipy.signal.sosfiltfilt(
             sections, np.pad(signals, [(0, 0)] * (signals.ndim - 1) + [(_RING,) * 2])
@@ -53,7 +53,7 @@ def render(
 
 
 def _render_one(recipe, example, dry, noise):
-    """Return the signals [M, N] of one example."""
+    """Render the signals [M, N] of one example."""
     paths_of = responses(example.scene)
     first = (
         _RING
@@ -72,7 +72,7 @@ def _render_one(recipe, example, dry, noise):
 
 
 def responses(scene: scenes.Scene) -> list[np.ndarray]:
-    """Return the responses [M, R] of each source, and of the noise if any at last.
+    """Compute the responses [M, R] of each source, and last that of any noise.
 
     Time zero is at sample 40, and the high-pass of pyroomacoustics is off.
     """
@@ -90,7 +90,7 @@ def responses(scene: scenes.Scene) -> list[np.ndarray]:
     if scene.noise_position is not None:
         room.add_source(scene.noise_position)
     room.add_microphone_array(scene.node_positions.T)
-    # Its own high-pass at 10 Hz is left out; ours comes before the room.
+    # Without its own high-pass at 10 Hz, because ours comes before the room.
     before = pyroomacoustics.constants.get("rir_hpf_enable")
     pyroomacoustics.constants.set("rir_hpf_enable", False)
     try:

@@ -1,8 +1,8 @@
 """TFDS builder of the simulated data sets (Sec. 3.1).
 
-Audio and geometry are stored; labels and features are made in training, so one
-data set serves every label scheme and resolution. Example k of a split depends
-on the seed, the split and k alone, whatever was built before it and wherever.
+Audio and geometry are stored; labels and features are computed in training, so one data
+set serves every label scheme and resolution. Example k of a split depends on the seed,
+the split and k alone, not on what was built before it or where.
 
     uld_jax prepare --config=experiments/l1.py
 
@@ -10,13 +10,13 @@ or, in this folder and with the extra `tfds`, which brings TensorFlow:
 
     tfds build --config=l1 --file_format=array_record --manual_dir=LIBRISPEECH
 
-Reverberant rooms are rendered by `uld_jax.simulation.rendering`: training examples with the
-thinned late field, validation and test with every image (the reduced sets: thinned,
-too), all with sums whose bits do not depend on their order. The engine
-"pyroomacoustics" renders the same scenes.
+Reverberant rooms are rendered by `uld_jax.simulation.rendering`, with sums whose bits do
+not depend on their order: training examples with the thinned late field, validation and
+test with every image (the reduced sets: thinned, too). The engine "pyroomacoustics"
+renders the same scenes.
 
-Each data set has a compact twin that stores the dry speech of the same examples in
-place of their audio: `uld_jax.datasets.compact` renders it to the same audio.
+Each data set has a compact form that stores the dry speech of the same examples instead
+of their audio; `uld_jax.datasets.compact` renders it to the same audio.
 """
 
 import dataclasses
@@ -92,17 +92,17 @@ class Builder(tfds.core.ShardBasedBuilder):
 
         Args:
             corpus: The speech; by default the configuration's.
-            noise: The noise, for a recipe that has some; by default the built-in.
-            noise_field: How the noise comes to the nodes, one of `rooms.NOISES`.
-            engine: What renders reverberant rooms, one of `ENGINES`.
-            **kwargs: What TFDS's builders take.
+            noise: The noise, for a noisy recipe; by default the built-in.
+            noise_field: Where the noise comes from, one of `rooms.NOISES`.
+            engine: The renderer of reverberant rooms, one of `ENGINES`.
+            **kwargs: Arguments of TFDS's builders.
 
         Raises:
             ValueError: If the engine is unknown, or cannot make such noise.
         """
         if engine == "pyroomacoustics" and noise_field != "point":
             raise ValueError(
-                f"pyroomacoustics has no {noise_field} noise here; use jax"
+                f"engine 'pyroomacoustics' has no {noise_field} noise; use 'jax'"
             )
         if engine not in ENGINES:
             raise ValueError(f"engine is {engine!r}; there are {', '.join(ENGINES)}")
@@ -114,7 +114,7 @@ class Builder(tfds.core.ShardBasedBuilder):
 
     @property
     def recipe(self) -> recipes.Recipe:
-        """What is drawn and how it sounds."""
+        """How examples are drawn and rendered."""
         return dataclasses.replace(self.builder_config.recipe, noise=self._noise_field)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -174,7 +174,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         )
 
     def _origin(self) -> dict:
-        """Return what the content depends on, for the stored metadata."""
+        """Describe all that the content depends on, for the stored metadata."""
         config = self.builder_config
         origin = {
             "seed": config.seed,
@@ -186,7 +186,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         if config.recipe.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:
-            # How the noise comes to the nodes is seen when it is rendered.
+            # The noise field is chosen later, when the examples are rendered.
             recipe = dataclasses.asdict(config.recipe)
             del recipe["noise"]
             return origin | {"law": recipe, "late_fields": config.late_fields_by("jax")}
@@ -201,7 +201,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         }
 
     def _shard_iterators_per_split(self, dl_manager):
-        """Return one generator a shard; TFDS's own way to build."""
+        """Make one generator per shard, for `tfds build`."""
         if self._corpus is None:
             speech = self.builder_config.speech or dl_manager.manual_dir
             self._corpus = corpora.open_speech(
@@ -231,7 +231,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         return self.builder_config.expected_bytes + noise_bytes
 
     def write_beside(self, folder: pathlib.Path) -> None:
-        """Write what belongs beside the shards: the noises of a compact data set."""
+        """Write the noises of a compact data set beside its shards."""
         for split, name in self._noise_files.items():
             if not (path := pathlib.Path(folder) / name).exists():
                 compact.write_noises(path, self._recordings(split))
@@ -250,7 +250,7 @@ class Builder(tfds.core.ShardBasedBuilder):
         """Yield the examples of one shard with their indices.
 
         Raises:
-            dry_signals.CorpusError: If the corpus has no usable speech.
+            signals.CorpusError: If the corpus has no usable speech.
         """
         indices = iter(shards.shard_range(self, split, shard))
         batch_size = _RENDER_BATCH[self.builder_config.recipe.kind]
@@ -296,10 +296,10 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _rendered(
         self, split: str, indices: list[int], drawn: list[recipes.Drawn]
     ) -> list[dict]:
-        """Return the audio of examples, and its gain."""
+        """Render the audio of examples, and its gain."""
         filling = []
         if self._engine == "jax":
-            # Batches have one size, so that one compilation serves them all.
+            # All batches have one size, so that they share one compilation.
             filling = drawn[-1:] * (_RENDER_BATCH[self.recipe.kind] - len(drawn))
         signals = self._signals(split, drawn + filling)
         for index, signal in zip(indices, signals, strict=False):
@@ -309,9 +309,9 @@ class Builder(tfds.core.ShardBasedBuilder):
         return [{"audio": audio[k], "gain": gain[k]} for k in range(len(drawn))]
 
     def _signals(self, split: str, drawn: list[recipes.Drawn]) -> np.ndarray:
-        """Return what the nodes hear, [B, M, N].
+        """Render the signals at the nodes, [B, M, N].
 
-        Rooms are rendered from signals of 16 bits, which the compact form stores.
+        Reverberant rooms are rendered from 16-bit signals, as the compact form stores.
         """
         recipe, noise = self.recipe, None
         if recipe.noisy:
@@ -334,18 +334,18 @@ class Builder(tfds.core.ShardBasedBuilder):
 
 
 def _speech(example: recipes.Drawn) -> np.ndarray:
-    """Return dry speech [S, D] in 16 bits."""
+    """Convert dry speech [S, D] to 16 bits."""
     return np.stack(
         [signals_lib.to_int16(excerpt.samples) for excerpt in example.speech]
     )
 
 
 def _noise(example: recipes.Drawn) -> np.ndarray:
-    """Return noise [D] in 16 bits, cut from a recording that is so stored."""
+    """Convert noise [D] to 16 bits, as cut from its recording in 16 bits."""
     peak = float(np.abs(signals_lib.load(example.noise.utterance)).max())
     return signals_lib.to_int16(example.noise.samples, peak)
 
 
 def example_rng(seed: int, split: str, index: int) -> np.random.Generator:
-    """Return the random stream of one example, whatever is built before it."""
+    """Seed the random stream of one example, whatever is built before it."""
     return np.random.default_rng([seed, list(PART_OF_SPLIT).index(split), index])

@@ -323,8 +323,8 @@ def test_material_without_a_part_is_refused(folders):
     material = libri_adhoc40_files.open_material(folders["nested"], ("test",))
     with pytest.raises(
         libri_adhoc40_files.ArchiveError,
-        match="ad_r1_dev needs the part 'dev' of Libri-adhoc40, and test were opened of "
-        "'corpus'; open dev, test",
+        match="ad_r1_dev needs the part 'dev' of Libri-adhoc40, and 'corpus' was "
+        "opened with test; open dev, test",
     ):
         real.Builder(config="ad_r1_dev", data_dir="unused", material=material)
 
@@ -342,7 +342,7 @@ def test_an_utterance_of_silence_is_reported(folders, tmp_path):
     builder = factory(folder, "ad_r1_test")()
     with pytest.raises(
         libri_adhoc40_files.ArchiveError,
-        match=r"0000-ch-\*.wav': between its head and its tail it is silent; remove",
+        match=r"0000-ch-\*.wav' is silent between its head and its tail; remove",
     ):
         list(builder.shard("test", 0))
 

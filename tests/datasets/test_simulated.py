@@ -228,7 +228,7 @@ def test_shards_of_another_build_are_kept_and_refused(tiny_path, tmp_path):
     build = json.loads((work / "build.json").read_text())
     build["origin"]["seed"] = 1
     (work / "build.json").write_text(json.dumps(build))
-    with pytest.raises(shards.PrepareError, match="unfinished build of other content"):
+    with pytest.raises(shards.PrepareError, match="unfinished build from other speech"):
         shards.prepare(make_builder, copy_from(tiny_path))
     assert list(work.glob("*-of-*"))
     for path in work.glob("*-of-*"):
