@@ -403,7 +403,8 @@ def test_a_session_without_any_places_makes_no_data_set(folder):
 def test_the_example_of_the_page_is_a_session(tmp_path):
     """With the tables it shows, and the files it names."""
     text = PAGE.read_text()
-    shown = dict(re.findall(r"`(\w+\.csv)` .+(?:\n.+)*\n\n((?:    .+\n)+)", text))
+    table = r"`((?:room|nodes|recordings)\.csv)` .+(?:\n.+)*\n\n((?:    .+\n)+)"
+    shown = dict(re.findall(table, text))
     assert set(shown) == {"room.csv", "nodes.csv", "recordings.csv"}
     for name, lines in shown.items():
         (tmp_path / name).write_text(re.sub("(?m)^    ", "", lines))

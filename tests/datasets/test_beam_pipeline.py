@@ -96,7 +96,9 @@ def test_the_death_of_a_worker_is_noticed(tmp_path):
 
 
 def test_the_mode_that_loses_records_is_refused():
-    with pytest.raises(shards.PrepareError, match="multi_threading silently loses records"):
+    with pytest.raises(
+        shards.PrepareError, match="multi_threading silently loses records"
+    ):
         beam_pipeline.executor("--direct_running_mode=multi_threading")
 
 

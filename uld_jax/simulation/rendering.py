@@ -142,7 +142,7 @@ def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
         return (positions.astype(np.float64) - middle).astype(np.float32)
 
     point = noise is not None and settings.noise == "point"
-    arguments = (
+    per_room = (
         walls,
         centered(rooms.node_positions),
         centered(rooms.source_positions),
@@ -151,9 +151,9 @@ def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
         dry,
         noise,
         keys,
-        _copies(sizes.images) if settings.late == "full" else None,
     )
-    return arguments, sizes
+    copies = _copies(sizes.images) if settings.late == "full" else None
+    return (per_room, copies), sizes
 
 
 @functools.lru_cache(maxsize=2)
@@ -165,52 +165,27 @@ def _copies(chunk: int) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "sizes"))
-def _render(
-    walls,
-    nodes,
-    sources,
-    noise_source,
-    snr_db,
-    dry,
-    noise,
-    keys,
-    copies,
-    *,
-    settings: RenderSettings,
-    sizes: _Sizes,
-) -> Rendered:
+def _render(per_room, copies, *, settings: RenderSettings, sizes: _Sizes) -> Rendered:
     """Render group by group of rooms."""
-    per_room = (walls, nodes, sources, noise_source, snr_db, dry, noise, keys)
-    num_rooms, at_once = len(nodes), sizes.rooms
+    num_rooms, at_once = len(per_room[-1]), sizes.rooms
     rows = jnp.minimum(jnp.arange(-(-num_rooms // at_once) * at_once), num_rooms - 1)
     groups = jax.tree.map(
         lambda array: array[rows].reshape(-1, at_once, *array.shape[1:]), per_room
     )
     rendered = jax.lax.map(
-        lambda group: _render_group(*group, copies, settings, sizes.images), groups
+        lambda group: _render_group(group, copies, settings, sizes.images), groups
     )
     return jax.tree.map(
         lambda array: array.reshape(-1, *array.shape[2:])[:num_rooms], rendered
     )
 
 
-def _render_group(
-    walls,
-    nodes,
-    sources,
-    noise_source,
-    snr_db,
-    dry,
-    noise,
-    keys,
-    copies,
-    settings: RenderSettings,
-    chunk: int,
-) -> Rendered:
+def _render_group(group, copies, settings: RenderSettings, chunk: int) -> Rendered:
     """Render b rooms together, `chunk` images at once.
 
-    Every array has a leading axis b.
+    Every array of the group has a leading axis b.
     """
+    walls, nodes, sources, noise_source, snr_db, dry, noise, keys = group
     num_fft, first = settings.num_fft, nonuniform_fft.LEAD + settings.before
     segment = slice(first, first + settings.num_samples)
     source_keys, noise_keys = jnp.moveaxis(
