@@ -161,10 +161,10 @@ def of_data(base: pathlib.Path, flips: int, seed: int) -> dict[str, Counter]:
         path = base / "damaged" / "1.0.0"
         shutil.copytree(whole, path)
         flip(path, random.Random(f"{seed} {number}"))
-        theirs = outcome(functools.partial(by_tfds, path), expected)
-        counts["TFDS and ArrayRecord"][theirs] += 1
-        ours = outcome(functools.partial(by_us, path), expected, errors.InputError)
-        counts["uld_jax"][ours] += 1
+        found = outcome(functools.partial(by_tfds, path), expected)
+        counts["TFDS and ArrayRecord"][found] += 1
+        found = outcome(functools.partial(by_us, path), expected, errors.InputError)
+        counts["uld_jax"][found] += 1
         shutil.rmtree(path)
     return counts
 

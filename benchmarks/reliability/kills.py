@@ -28,7 +28,7 @@ _KILL, _COUNTS = "KILL_AT", "WRITE_COUNTS_TO"
 
 
 def flags_of(folder: pathlib.Path, fresh: bool) -> list[str]:
-    """Return the flags of a tiny run whose data and work lie in a folder."""
+    """List the flags of a tiny run with its data and work in a folder."""
     flags = [
         f"--workdir={folder / 'run'}",
         f"--config.data.dir={folder / 'data'}",
@@ -239,7 +239,7 @@ def main() -> None:
 def _lives(
     base: pathlib.Path, fresh: bool, arguments, phases: list[str]
 ) -> list[tuple[str, bool, int]]:
-    """Return for each run its table row, whether all is the same, and its kills."""
+    """Kill and resume runs; return their table rows, equality and number of kills."""
     kind = "Ad-2, fresh rooms" if fresh else "L-1, prepared"
     unbroken = base / f"unbroken_{fresh}"
     unbroken.mkdir()

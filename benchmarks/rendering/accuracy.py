@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
-    """Return the differences of one room, with either late field."""
+    """Compare one room with pyroomacoustics, with either late field."""
     settings = rooms_lib.RenderSettings(
         num_samples=1600, before=0, responses=True, response_length=34_000
     )
@@ -69,10 +69,10 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
         )
         for late in ("full", "thinned")
     )
-    (theirs,) = pyroomacoustics_engine.responses(scene)
+    (expected,) = pyroomacoustics_engine.responses(scene)
     exact = np.zeros_like(full)
-    length = min(theirs.shape[1], full.shape[1])
-    exact[:, :length] = theirs[:, :length]
+    length = min(expected.shape[1], full.shape[1])
+    exact[:, :length] = expected[:, :length]
 
     distance = np.linalg.norm(scene.node_positions - scene.source_positions, axis=-1)
     onset = np.round(
@@ -86,18 +86,18 @@ def _compare(number: int, scene: scenes.Scene) -> dict[str, float]:
     sections = scipy.signal.butter(
         2, 80, "high", fs=constants.SAMPLE_RATE, output="sos"
     )
-    heard, reference = (scipy.signal.sosfiltfilt(sections, r) for r in (thinned, exact))
+    ours, reference = (scipy.signal.sosfiltfilt(sections, r) for r in (thinned, exact))
 
     def decibels(actual, wanted):
         return 10 * np.log10(((actual - wanted) ** 2).sum() / (wanted**2).sum())
 
     def rms(measure):
-        error = measure(heard, onset) - measure(reference, onset)
+        error = measure(ours, onset) - measure(reference, onset)
         return float(np.sqrt((error**2).mean()))
 
-    decays = [measures.energy_decay(r) for r in (heard, reference)]
+    decays = [measures.energy_decay(r) for r in (ours, reference)]
     deviation = np.where(decays[1] > -30, np.abs(decays[0] - decays[1]), 0)
-    times = [measures.reverberation_time(r).mean() for r in (heard, reference)]
+    times = [measures.reverberation_time(r).mean() for r in (ours, reference)]
     return {
         "T60 s": float(scene.t60),
         "room m": " x ".join(f"{side:.1f}" for side in scene.room_size[:2]),

@@ -82,7 +82,7 @@ def _one(rooms, dry, noise, keys, number):
 
 
 def _seconds(function, repeats: int = 1) -> float:
-    """Return the shortest processor time of a function, in seconds."""
+    """Measure the shortest processor time of a function, in seconds."""
     times = []
     for _ in range(repeats):
         started = time.process_time()
@@ -140,20 +140,21 @@ def _against_pyroomacoustics(options) -> list:
         taken = {
             kind: _seconds(functools.partial(ours, kind, number)) for kind in kinds
         }
-        mine = np.asarray(ours("responses", number).responses[0, 0])
-        theirs = np.zeros_like(mine)
-        length = min(mine.shape[1], response.shape[1])
-        theirs[:, :length] = response[:, :length]
+        actual = np.asarray(ours("responses", number).responses[0, 0])
+        expected = np.zeros_like(actual)
+        length = min(actual.shape[1], response.shape[1])
+        expected[:, :length] = response[:, :length]
         order = int(rooms_lib.compute_walls(rooms, kinds["full"]).order[number])
         rows.append(
             {
                 "t60": float(rooms.t60[number]),
                 "images": image_source.num_images(order),
-                "theirs": build,
+                "pyroomacoustics": build,
                 "convolution": convolve,
                 **taken,
                 "error": float(
-                    10 * np.log10(((mine - theirs) ** 2).sum() / (theirs**2).sum())
+                    10
+                    * np.log10(((actual - expected) ** 2).sum() / (expected**2).sum())
                 ),
             }
         )
@@ -169,17 +170,17 @@ def _against_pyroomacoustics(options) -> list:
         {
             "T60 s": f"{part[0]['t60']:.2f} - {part[-1]['t60']:.2f}",
             "images": f"{mean(part, 'images'):,.0f}",
-            "pyroomacoustics responses s": mean(part, "theirs"),
+            "pyroomacoustics responses s": mean(part, "pyroomacoustics"),
             "full responses s": mean(part, "responses"),
-            "ratio": mean(part, "theirs") / mean(part, "responses"),
+            "ratio": mean(part, "pyroomacoustics") / mean(part, "responses"),
             "error dB (worst)": max(row["error"] for row in part),
-            "pyroomacoustics to signals s": mean(part, "theirs")
+            "pyroomacoustics to signals s": mean(part, "pyroomacoustics")
             + mean(part, "convolution"),
             "full to signals s": mean(part, "full"),
             "thinned to signals s": mean(part, "thinned"),
-            "full ratio": (mean(part, "theirs") + mean(part, "convolution"))
+            "full ratio": (mean(part, "pyroomacoustics") + mean(part, "convolution"))
             / mean(part, "full"),
-            "thinned ratio": (mean(part, "theirs") + mean(part, "convolution"))
+            "thinned ratio": (mean(part, "pyroomacoustics") + mean(part, "convolution"))
             / mean(part, "thinned"),
         }
         for part in parts
@@ -273,7 +274,7 @@ def _device(options) -> list:
 
 
 def _wall(function, repeats: int) -> float:
-    """Return the mean time of a function after its first call, in seconds."""
+    """Measure the mean time of a function after its first call, in seconds."""
     function().block_until_ready()
     started = time.monotonic()
     for _ in range(repeats):
@@ -382,7 +383,7 @@ def _throughput(options, bandwidth: float) -> tuple:
 
 
 def _memory(rooms, dry, keys, settings, noise) -> int:
-    """Return the memory of the compiled program in bytes."""
+    """Add up the memory of the compiled program, in bytes."""
     from uld_jax.simulation import rendering as rendering_lib
 
     arguments, sizes = rendering_lib._arguments(rooms, dry, keys, settings, noise)
@@ -404,7 +405,7 @@ def _signals(rooms, keys, settings, dry, noise):
 
 
 def _bytes_moved(settings, num_nodes: int = 30) -> float:
-    """Return the fewest bytes that a thinned field must move."""
+    """Count the fewest bytes that a thinned field must move."""
     from uld_jax.simulation import rooms
 
     grid = 2 * settings.num_fft * 4

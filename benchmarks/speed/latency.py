@@ -3,8 +3,8 @@
     python -m benchmarks.speed.latency
     python -m benchmarks.speed.latency --small --seconds=5
 
-Each localizer runs in a process of its own, so that start, first call and memory can be
-told apart. It gets signals (int16, as data are stored) and node positions, one utterance
+Each localizer runs in a process of its own, to measure start, first call and memory
+separately. It gets signals (int16, as data are stored) and node positions, one utterance
 at a time. A network with random parameters is saved as a run, then loaded and called as
 `locate` does, and once more "in groups", as validation and tests do: they compute groups
 of sixteen examples even for a single one. `--small` leaves out the full-size network.
@@ -183,7 +183,7 @@ def _example(rng) -> dict:
 
 
 def _most_memory() -> int:
-    """Return the peak memory of this process in bytes."""
+    """Read the peak memory of this process, in bytes."""
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return 1024 * int(line.split()[1])

@@ -108,7 +108,7 @@ def _check(what: str, chosen: Collection[str], known: Collection[str]) -> None:
 
 
 def _compare(name: str, size: str, precision: str, seconds: float) -> list[dict]:
-    """Return the rows of one network in one precision."""
+    """Compare one network in one precision; return its rows."""
     from benchmarks.speed.pytorch import equality, networks, training, weights
 
     check_devices(jax.default_backend(), training.device().type)
@@ -155,15 +155,15 @@ def _repeat(function: Callable, times: int) -> None:
         function()
 
 
-def check_devices(ours: str, theirs: str) -> None:
+def check_devices(jax_backend: str, torch_device: str) -> None:
     """Refuse to compare a CPU with a GPU.
 
     Raises:
         RaceError: If only one of the two backends is "cpu".
     """
-    if (ours == "cpu") != (theirs == "cpu"):
+    if (jax_backend == "cpu") != (torch_device == "cpu"):
         raise RaceError(
-            f"JAX runs on {ours}, PyTorch on {theirs}: install both for the GPU "
+            f"JAX runs on {jax_backend}, PyTorch on {torch_device}: install both for the GPU "
             "(pip install '.[gpu,race]' with PyTorch's build for CUDA), or set "
             "JAX_PLATFORMS=cpu and CUDA_VISIBLE_DEVICES= (empty)"
         )

@@ -35,6 +35,7 @@ COMMANDS = {
     "report": "Draw the figures of finished runs, on a page with the tables.",
 }
 _MAIN_FLAGS = 5  # Listed first in a command's help.
+_HELP = {"-h", "--help", "-help", "--helpfull", "--helpshort"}
 _WIDTH = 88
 _BAD_FLAG = (flags.Error, AttributeError, KeyError, TypeError, ValueError)
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
-    if name in ("help", "-h", "--help", "-help", "--helpfull", "--helpshort"):
+    if name == "help" or name in _HELP:
         print(_overview())
         return
     if name == "--version":
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name not in COMMANDS:
         _exit(f"error: no command {name!r}; {_nearest(name)}", errors.EXIT_BAD_INPUT)
     command = importlib.import_module(f"uld_jax.cli.{name}")
-    if {"-h", "--help", "-help", "--helpfull", "--helpshort"} & set(words):
+    if _HELP & set(words):
         print(_help(name, command))
         return
     _run(name, command, words[1:])

@@ -77,7 +77,7 @@ def differences(
 
 
 def _in_torch(batch: dict, network: torch.nn.Module, resolution: int) -> dict:
-    """Return logits and loss of a batch, and leave its gradients in the network."""
+    """Compute logits and loss of a batch; leave its gradients in the network."""
     device = next(network.parameters()).device
     batch = {key: torch.from_numpy(v).to(device) for key, v in batch.items()}
     nodes, targets = (

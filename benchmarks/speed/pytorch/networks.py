@@ -38,9 +38,9 @@ def spectra(audio: Tensor) -> tuple[Tensor, Tensor]:
     return parts.unflatten(0, audio.shape[:2]).unbind(-1)
 
 
-def codes(places: Tensor, room_size: Tensor, resolution: int) -> Tensor:
+def codes(positions: Tensor, room_size: Tensor, resolution: int) -> Tensor:
     """Encode positions [B, P, 3] in rooms [B, 3] by ULD, flat [B, P, E]."""
-    chi = places[..., :2] * resolution / room_size[:, None, :2]
+    chi = positions[..., :2] * resolution / room_size[:, None, :2]
     points = torch.arange(resolution + 1, device=chi.device)
     x, y = F.relu(1 - (points - chi[..., None]).abs()).unbind(-2)
     return (y[..., :, None] * x[..., None, :]).flatten(-2)

@@ -10,12 +10,12 @@ from benchmarks.speed.pytorch import networks
 
 
 def device() -> torch.device:
-    """Return the device to train on: the GPU, if PyTorch finds one."""
+    """Choose the device to train on: the GPU, if PyTorch finds one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_name() -> str:
-    """Return the device's name."""
+    """Look up the device's name."""
     where = device()
     return "cpu" if where.type == "cpu" else torch.cuda.get_device_name(where)
 
@@ -42,7 +42,7 @@ def make_step(
     bfloat16: bool,
     compiled: bool,
 ) -> Callable[[int], float]:
-    """Return a function that runs a number of training steps and waits for them.
+    """Make a function that runs a number of training steps and waits for them.
 
     The batch stays on the device, signals as int16, and nothing is fetched before the
     last step. The update is PyTorch's fused AdamW. The FFT is not compiled: it is a
@@ -65,14 +65,14 @@ def make_step(
     optimizer = torch.optim.AdamW(
         network.parameters(), learning_rate, weight_decay=weight_decay, fused=True
     )
-    places = {key: torch.from_numpy(array).to(where) for key, array in batch.items()}
-    audio = places.pop("audio")
+    arrays = {key: torch.from_numpy(array).to(where) for key, array in batch.items()}
+    audio = arrays.pop("audio")
 
-    def loss_of(real: Tensor, imaginary: Tensor, places: dict) -> Tensor:
-        room, codes = places["room_size"], None
+    def loss_of(real: Tensor, imaginary: Tensor, arrays: dict) -> Tensor:
+        room, codes = arrays["room_size"], None
         if network.uses_codes:
-            codes = networks.codes(places["node_positions"], room, resolution)
-        targets = networks.codes(places["source_positions"], room, resolution)
+            codes = networks.codes(arrays["node_positions"], room, resolution)
+        targets = networks.codes(arrays["source_positions"], room, resolution)
         with torch.autocast(where.type, torch.bfloat16, enabled=bfloat16):
             logits = network(real, imaginary, codes)
         return networks.mean_loss(logits, targets)
@@ -86,7 +86,7 @@ def make_step(
     def run(steps: int) -> float:
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(*networks.spectra(audio), places)
+            loss = loss_of(*networks.spectra(audio), arrays)
             loss.backward()
             optimizer.step()
         return loss.item()

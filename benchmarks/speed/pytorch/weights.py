@@ -70,8 +70,8 @@ def _leaves(tree: dict) -> Iterator[np.ndarray]:
 
 def _channels_first(rows: np.ndarray, channels: int) -> np.ndarray:
     """Reorder rows from position-major, channels within, to channel-major."""
-    places = len(rows) // channels
-    turned = rows.reshape(places, channels, *rows.shape[1:]).swapaxes(0, 1)
+    num_positions = len(rows) // channels
+    turned = rows.reshape(num_positions, channels, *rows.shape[1:]).swapaxes(0, 1)
     return turned.reshape(rows.shape)
 
 
