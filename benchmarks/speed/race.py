@@ -34,9 +34,10 @@ _TURN_SECONDS = 1.5
 _FEWEST_TURNS = 5
 _EQUALITY_EXAMPLES = 2
 NOTE = (
-    "One training step, by turns in one process; the median over turns, of ratios with "
-    "the quartiles. CPU ms are processor time of all threads. All keep freed memory "
-    "(docs/speed.md), and PyTorch's threads wait asleep (OMP_WAIT_POLICY=passive)."
+    "One training step, in turns in one process: medians over turns, for ratios with "
+    "quartiles. CPU ms is processor time of all threads. All keep freed memory "
+    "(docs/speed.md), and PyTorch's threads sleep while they wait "
+    "(OMP_WAIT_POLICY=passive)."
 )
 
 
