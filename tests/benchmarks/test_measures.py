@@ -7,14 +7,14 @@ RATE = 16_000
 
 
 def decaying_noise(t60, seconds, seed=0, num_responses=1):
-    """Return Gaussian noise whose energy falls by 60 dB in T60."""
+    """Make Gaussian noise whose energy falls by 60 dB in T60."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
     return rng.normal(size=(num_responses, len(time))) * 10 ** (-3 * time / t60)
 
 
 def smooth_decay(t60, seconds):
-    """Return a response whose squares are exactly exponential, signs aside."""
+    """Make a response whose squares are exactly exponential, signs aside."""
     time = np.arange(int(seconds * RATE))
     return (-1.0) ** time * 10 ** (-3 * time / RATE / t60)
 

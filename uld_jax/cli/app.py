@@ -27,7 +27,7 @@ COMMANDS = {
     "sweep": "Train a network for each label, resolution and seed.",
     "prepare": "Prepare the data set of an experiment.",
     "baseline": "Test a localization method that needs no training.",
-    "robustness": "Test finished runs with bad clocks, places, noise, few nodes.",
+    "robustness": "Test finished runs with bad clocks and positions, noise, few nodes.",
     "locate": "Localize talkers in a folder of recordings.",
     "share": "Write a network's weights and card for others to use.",
     "verify": "Check runs, weights and data sets for damage.",
@@ -87,7 +87,7 @@ def _overview() -> str:
 
 
 def _help(name: str, command: ModuleType) -> str:
-    """Return a command's description and flags, the most important flags first."""
+    """Compose a command's help: description and flags, the most important first."""
     text = (command.__doc__ or "").strip()
     known: Sequence[Flag] = command.FLAGS
     paths = " PATH..." if command.TAKES_PATHS else ""
@@ -177,7 +177,7 @@ def _call(command: ModuleType, paths: list[str]) -> None:
 
 
 def _find_experiments(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with --config naming an existing file."""
+    """Replace names of experiments in --config by the paths of their files."""
     found, follows = [], False
     for argument in arguments:
         flag, equals, value = argument.partition("=")
@@ -191,7 +191,7 @@ def _find_experiments(arguments: Sequence[str]) -> list[str]:
 
 
 def _experiment(name: str) -> str:
-    """Return the path of an experiment that exists, or end the command."""
+    """Find the path of an experiment; end the command if there is none."""
     if experiments.is_missing(name):
         known = ", ".join(experiments.installed())
         _exit(
@@ -219,7 +219,7 @@ def _exit_bad_flag(
 
 
 def _misspelled(arguments: Sequence[str], text: str) -> str | None:
-    """Return the setting's flag of whose name an error gives the last part alone."""
+    """Find the flag of a setting that an error names by its last part alone."""
     key = re.match(r"[\"']*(\w+)[\"']", text)
     named = {argument.partition("=")[0] for argument in arguments}
     found = [

@@ -138,8 +138,8 @@ def bins(
     """
     count = min(most, len(values) // fewest)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, count + 1)))
-    places = np.searchsorted(edges[1:-1], values, side="right")
-    found = [np.flatnonzero(places == place) for place in range(len(edges) - 1)]
+    chosen = np.searchsorted(edges[1:-1], values, side="right")
+    found = [np.flatnonzero(chosen == number) for number in range(len(edges) - 1)]
     return [members for members in found if len(members) >= fewest]
 
 
@@ -246,7 +246,7 @@ def plot_conditions(
 
 
 def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, float]]:
-    """Return values of a condition with the MAE there, the normal one included.
+    """Pair the values of a condition with the MAE there, the normal one included.
 
     The normal one has all nodes, no offset and no error; its SNR is no single number.
     """

@@ -238,7 +238,7 @@ def group(runs: list[dict]) -> list[RunGroup]:
             settings[variants.TRAINED_AT] = trained_at
         before = run.get("init")  # A baseline has none.
         if before and before["kind"]:
-            settings[variants.BEGUN_KIND] = before["kind"]
+            settings[variants.INIT_KIND] = before["kind"]
         members = found[Data.of(run), json.dumps(settings, sort_keys=True)]
         for other in members:
             if other["settings"].get("seed") == seed:
@@ -252,18 +252,18 @@ def group(runs: list[dict]) -> list[RunGroup]:
         for (data, settings), members in found.items()
     ]
     groups.sort(key=lambda one: (one.data, json.dumps(one.settings, sort_keys=True)))
-    order = {method: place for place, method in enumerate(titles.LOOKS)}
+    order = {method: index for index, method in enumerate(titles.LOOKS)}
     named = []
     for members in by_data(groups).values():
         networks = _name_variants([one for one in members if one.scheme])
-        places = {variant: place for place, variant in enumerate(by_variant(networks))}
+        ranks = {variant: index for index, variant in enumerate(by_variant(networks))}
         named += sorted(
             networks,
             key=lambda one: (
                 order.get(one.method, len(order)),
                 one.method,
                 one.resolution,
-                places[one.variant],
+                ranks[one.variant],
             ),
         )
         for method in dict.fromkeys(one.method for one in members if not one.scheme):

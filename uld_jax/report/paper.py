@@ -92,7 +92,7 @@ TABLE_4_2 = Printed(  # On Ad-r2.
     },
 )
 
-# By the beginning of a data set's name: the table on such data and its values.
+# By the start of a data set's name: the table on such data and its values.
 _TWIN = "Table 4 in a simulated twin of its room"
 _TABLES = (
     ("simulated/l1", ("Table 1", None)),

@@ -32,7 +32,7 @@ def styles(members: list[RunGroup]) -> Styles:
 
     Color and marker show the method, line and filling the kind of training.
     """
-    places = {v: place for place, v in enumerate(groups.by_variant(members))}
+    ranks = {v: index for index, v in enumerate(groups.by_variant(members))}
     unknown = sorted({one.method for one in members} - titles.LOOKS.keys())
     found = {}
     for one in members:
@@ -40,12 +40,12 @@ def styles(members: list[RunGroup]) -> Styles:
             _, color, marker = titles.LOOKS[one.method]
         else:
             color, marker = _SPARE[unknown.index(one.method) % len(_SPARE)]
-        place = places[one.variant] % len(_LINES) if one.scheme else 0
+        rank = ranks[one.variant] % len(_LINES) if one.scheme else 0
         found[one.method, one.variant] = {
             "color": color,
             "marker": marker,
-            "linestyle": _LINES[place] if one.scheme else _BASELINE_LINE,
-            "fillstyle": _FILLS[place],
+            "linestyle": _LINES[rank] if one.scheme else _BASELINE_LINE,
+            "fillstyle": _FILLS[rank],
         }
     return found
 

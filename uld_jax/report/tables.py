@@ -90,7 +90,7 @@ def _table_1(members: list[RunGroup]) -> Table:
 
 
 def _table_1_values(one: RunGroup) -> tuple[float, float] | None:
-    """Return the paper's ACC and MAE of a label in Table 1; None for other groups."""
+    """Look up the paper's ACC and MAE of a label in Table 1; None for other groups."""
     if one.data.table != "Table 1":
         return None
     if one.settings.get("label.outputs_per_axis") != paper.TABLE_1_OUTPUTS:
@@ -99,7 +99,7 @@ def _table_1_values(one: RunGroup) -> tuple[float, float] | None:
 
 
 def _printed_mae(one: RunGroup) -> float | None:
-    """Return the paper's MAE of a label at one I in Tables 2 to 4."""
+    """Look up the paper's MAE of a label at one I in Tables 2 to 4."""
     maes = one.data.printed.mae.get(one.scheme) if one.data.printed else None
     if maes is None or one.resolution not in paper.RESOLUTIONS:
         return None

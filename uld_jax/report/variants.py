@@ -2,9 +2,9 @@
 
 import json
 
-BEGUN_FROM = "init.data"
+INIT_DATA = "init.data"
 EPOCHS = "train.epochs"
-BEGUN_KIND = "init.kind"  # Hash of how that network was trained.
+INIT_KIND = "init.kind"  # Hash of how that network was trained.
 TRAINED_AT = "data.trained_at"  # From the name of the data set.
 # Irrelevant where nothing is trained.
 OF_TRAINING = frozenset(
@@ -55,7 +55,7 @@ def choose_base(kinds: dict[str, int]) -> dict:
 
 
 def changed(own: dict, other: dict) -> set[str]:
-    """Return the keys whose values differ, as far as they matter."""
+    """Find the keys whose values differ, as far as they matter."""
     missing = object()
     tested_alone = 0 in (own.get(EPOCHS), other.get(EPOCHS))
     ignored = OF_TRAINING if tested_alone else frozenset()
@@ -70,16 +70,14 @@ def differences(own: dict, others: list[dict]) -> str:
     """Describe how settings differ from others."""
     words = []
     for key in sorted(set().union(*(changed(own, other) for other in others))):
-        if key == BEGUN_FROM:
-            begun = own.get(key)
-            words.append("from scratch" if begun is None else f"started from {begun}")
-        elif key == BEGUN_KIND:
-            if own.get(key) and all(
-                o.get(BEGUN_FROM) == own[BEGUN_FROM] for o in others
-            ):
+        if key == INIT_DATA:
+            data = own.get(key)
+            words.append("from scratch" if data is None else f"started from {data}")
+        elif key == INIT_KIND:
+            if own.get(key) and all(o.get(INIT_DATA) == own[INIT_DATA] for o in others):
                 words.append(f"by the pre-training {own[key]}")
         elif key == EPOCHS and own[key] and not _trained_otherwise(own, others):
-            words.append("trained" if own.get(BEGUN_FROM) is None else "fine-tuned")
+            words.append("trained" if own.get(INIT_DATA) is None else "fine-tuned")
         elif key == TRAINED_AT:
             words += [f"trained at {own[key]}"] if own.get(key) else []
         elif key not in own:
