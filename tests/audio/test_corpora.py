@@ -41,7 +41,7 @@ def test_a_talker_in_two_splits_is_refused(folder):
         corpora.open_speech(folder)
 
 
-def test_a_missing_folder_is_told(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(signals.CorpusError, match="nowhere' does not exist"):
         corpora.open_speech(tmp_path / "nowhere")
     with pytest.raises(signals.CorpusError, match="it has no folders"):
@@ -62,7 +62,7 @@ def test_bad_files_are_skipped_with_a_reason(folder):
     assert len(corpus.utterances["train"]) == 1
 
 
-def test_what_only_shows_in_the_signal_is_drawn_anew(folder):
+def test_what_only_shows_in_the_signal_is_drawn_again(folder):
     train = folder / "train"
     write(train / "11-d.wav", np.zeros(RATE))
     write(train / "11-e.wav", np.full(RATE, np.nan), subtype="FLOAT")
@@ -146,7 +146,7 @@ def test_a_rare_second_talker_is_found(folder):
     assert not corpus.skipped
 
 
-def test_too_few_talkers_are_told(folder):
+def test_too_few_talkers_are_refused(folder):
     corpus = corpora.open_speech(folder)
     rng = np.random.default_rng(0)
     with pytest.raises(signals.CorpusError, match=r"'dev' of .* has 1 talkers, too f"):
@@ -183,7 +183,7 @@ def test_noise_goes_on_as_long_as_it_is_wanted(tmp_path, length):
     assert len(firsts) > 0.85 * len(range(0, starts, 160))
 
 
-def test_noise_is_heard_in_the_segment_and_not_in_its_margins_alone(tmp_path):
+def test_noise_sounds_in_the_segment_and_not_in_its_margins_alone(tmp_path):
     """ESC-10 fills up its pieces with zeros."""
     signal = np.zeros(16_000)
     signal[:1000] = np.random.default_rng(0).normal(size=1000)
@@ -196,7 +196,7 @@ def test_noise_is_heard_in_the_segment_and_not_in_its_margins_alone(tmp_path):
     assert len(set(starts)) >= 4
 
 
-def test_silent_noise_is_drawn_anew(tmp_path):
+def test_silent_noise_is_drawn_again(tmp_path):
     for split in corpora.PARTS:
         write(tmp_path / split / "rain.wav", tone())
         write(tmp_path / split / "silence.wav", np.zeros(RATE))

@@ -153,7 +153,7 @@ def test_files_of_other_names_are_left_alone(corpus):
     assert libri_adhoc40_files.open_material(corpus, ("test",)).summary() == whole
 
 
-def test_missing_talkers_are_told_not_refused(folders):
+def test_missing_talkers_are_reported_not_refused(folders):
     material = libri_adhoc40_files.open_material(folders["flat"], ("train", "test"))
     assert material.shortfall() == [
         "adhoc40-train has 10 of its 251 talkers; missing: 27, 40, 87, 89, 118 and others",
@@ -371,7 +371,7 @@ def test_a_folder_without_the_training_part_says_what_can_be_done(corpus):
         (np.full(48_000, 0.1, np.float32), "is silent"),
     ],
 )
-def test_a_channel_that_recorded_nothing_is_told_when_read(corpus, signal, reason):
+def test_a_channel_that_recorded_nothing_is_refused_when_read(corpus, signal, reason):
     made_adhoc40.replace(file(corpus, 5), signal, subtype="FLOAT")
     material = libri_adhoc40_files.open_material(corpus, ("test",))
     utterance = material.utterances["test"][0]

@@ -191,15 +191,15 @@ REFUSED_TABLES = {
 def test_a_table_that_cannot_be_right_is_refused(folder, case):
     table, old, new, message = REFUSED_TABLES[case]
     replace(folder / table, old, new)
-    with pytest.raises(session_tables.SessionError) as told:
+    with pytest.raises(session_tables.SessionError) as raised:
         open_session(folder)
-    assert re.search(message, str(told.value)), told.value
-    assert str(folder / table) in str(told.value)
-    assert "\n" not in str(told.value)
-    assert isinstance(told.value, errors.InputError)
+    assert re.search(message, str(raised.value)), raised.value
+    assert str(folder / table) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert isinstance(raised.value, errors.InputError)
 
 
-def test_semicolons_are_told(folder):
+def test_semicolons_are_refused(folder):
     (folder / "room.csv").write_text("x;y;z\n6,2;4,8;2,7\n")
     with pytest.raises(
         sessions.SessionError, match="first line, 'x;y;z'; write x,y,z, with commas"
@@ -238,20 +238,20 @@ def test_all_tables_are_read_before_any_is_refused(folder):
     replace(folder / "nodes.csv", "2.25", "-3")  # Of a room that is not known.
     replace(folder / "nodes.csv", "lamp", "door")
     replace(folder / "recordings.csv", "validation", "dev")
-    with pytest.raises(sessions.SessionError) as told:
+    with pytest.raises(sessions.SessionError) as raised:
         open_session(folder)
-    first, *lines = str(told.value).splitlines()
+    first, *lines = str(raised.value).splitlines()
     assert first == f"3 problems in {str(folder)!r}:"
     for line, words in zip(lines, ("'two'", "'door': appears", "'dev'"), strict=True):
         assert words in line
 
 
-def test_the_first_five_problems_are_told(folder):
+def test_the_first_five_problems_are_listed(folder):
     rows = "".join(f"{k},9,9,9\n" for k in range(7))
     (folder / "nodes.csv").write_text("node,x,y,z\n" + rows)
-    with pytest.raises(sessions.SessionError, match="7 problems in") as told:
+    with pytest.raises(sessions.SessionError, match="7 problems in") as raised:
         open_session(folder)
-    lines = str(told.value).splitlines()
+    lines = str(raised.value).splitlines()
     assert len(lines) == 7
     assert "node '4'" in lines[5]
     assert lines[6].strip() == "and 2 more"
@@ -263,11 +263,11 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(sessions.SessionError, match=r"'.*file' is a file; give"):
         open_session(tmp_path / "file")
-    with pytest.raises(sessions.SessionError) as told:
+    with pytest.raises(sessions.SessionError) as raised:
         open_session(tmp_path)
     for line in (
         "room.csv' is missing; add it, with the first line x,y,z",
         "nodes.csv' is missing; add it, with the first line node,x,y,z",
         "recordings.csv' is missing; add it, with the first line recording,split,x,y,z",
     ):
-        assert line in str(told.value)
+        assert line in str(raised.value)

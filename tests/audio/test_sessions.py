@@ -131,9 +131,9 @@ def test_another_rate_is_resampled_without_aliases(folder):
     signals = session.load(session.recordings[0])
     assert signals.shape == (3, RATE)
     middle = slice(2000, -2000)
-    for factor, heard in zip((1.0, -1.0, 0.5), signals, strict=True):
+    for factor, received in zip((1.0, -1.0, 0.5), signals, strict=True):
         wanted = factor * tone(1.0, RATE, 1000.0)[middle]
-        np.testing.assert_allclose(heard[middle], wanted, atol=2e-3)
+        np.testing.assert_allclose(received[middle], wanted, atol=2e-3)
 
 
 def test_two_talkers_have_columns_of_their_own(folder):
@@ -222,7 +222,7 @@ def test_the_fingerprint_is_that_of_names_and_sizes_of_files(folders):
 
 
 def spoiled(path, change, rate=RATE):
-    """Write a file of the first recording anew, its samples [M, N] changed."""
+    """Write a file of the first recording again, its samples [M, N] changed."""
     signals = made_sessions.samples("one").astype(float) / 32_768
     write(path, change(signals).T, rate, subtype="FLOAT")
 
@@ -255,10 +255,10 @@ def with_value(value, share=1.0):
 )
 def test_a_file_that_cannot_be_right_is_refused(folder, change, rate, message):
     spoiled(folder / "one.wav", change, rate)
-    with pytest.raises(sessions.SessionError) as told:
+    with pytest.raises(sessions.SessionError) as raised:
         open_session(folder)
-    assert re.search(message, str(told.value)), told.value
-    assert "recordings.csv', line 2, recording 'one.wav': " in str(told.value)
+    assert re.search(message, str(raised.value)), raised.value
+    assert "recordings.csv', line 2, recording 'one.wav': " in str(raised.value)
 
 
 def test_rates_that_differ_are_refused(folder):
@@ -275,10 +275,10 @@ def test_rates_that_differ_are_refused(folder):
 def test_a_file_that_cannot_be_read_is_refused(folder):
     (folder / "one.wav").write_bytes(b"RIFF")
     (folder / "three.wav").write_bytes(b"")
-    with pytest.raises(sessions.SessionError, match="2 problems") as told:
+    with pytest.raises(sessions.SessionError, match="2 problems") as raised:
         open_session(folder)
-    assert "line 2, recording 'one.wav': " in str(told.value)
-    assert "three.wav' is unreadable" in str(told.value)
+    assert "line 2, recording 'one.wav': " in str(raised.value)
+    assert "three.wav' is unreadable" in str(raised.value)
 
 
 def test_a_file_that_is_not_whole_is_refused(folder):
@@ -328,9 +328,9 @@ REFUSED_FILES = {
 def test_files_of_nodes_that_cannot_be_right_are_refused(folders, case):
     spoil, message = REFUSED_FILES[case]
     spoil(folders / "one")
-    with pytest.raises(sessions.SessionError, match=message) as told:
+    with pytest.raises(sessions.SessionError, match=message) as raised:
         open_session(folders)
-    assert "recordings.csv', line 2, recording 'one': " in str(told.value)
+    assert "recordings.csv', line 2, recording 'one': " in str(raised.value)
 
 
 def test_unknown_nodes_are_refused_among_beginnings(written, tmp_path):

@@ -100,7 +100,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
         signals_lib.read_recording(path, 400, 200)
 
 
-def test_what_cannot_be_right_is_told_with_the_node():
+def test_what_cannot_be_right_is_refused_with_the_node():
     signals_lib.check_recording(noise(), ["a", "b", "c"], "it")
     for wrong, reason in (
         (np.nan, "NaN or infinity"),

@@ -54,8 +54,8 @@ def test_every_node_hears_the_exact_delay_and_level(source):
     nodes, signal = scenes.l1_nodes(), Tones(0)
     actual = np.asarray(render([signal], [source], nodes))
     expected = analytic(signal, np.array(source), nodes)
-    for heard, exact in zip(actual, expected, strict=True):
-        assert decibels(heard, exact) < -99
+    for received, exact in zip(actual, expected, strict=True):
+        assert decibels(received, exact) < -99
 
 
 def test_sources_add_up():

@@ -73,7 +73,7 @@ def test_an_ad_hoc_example_is_the_rendered_room():
         example, scene=dataclasses.replace(example.scene, t60=0.2, snr_db=200.0)
     )
     dry, noise = signals_of([quiet])
-    heard = np.asarray(SMALL.render([quiet], dry, noise, late="full"))
+    received = np.asarray(SMALL.render([quiet], dry, noise, late="full"))
     before = SMALL.margins[0]
     settings = SMALL.settings("full", deterministic=False)
     rooms = rooms_lib.Rooms.of([quiet.scene])
@@ -81,7 +81,7 @@ def test_an_ad_hoc_example_is_the_rendered_room():
     scaled = (dry * gain[None, :, None]).astype(np.float32)
     keys = recipes.keys([example.seed])
     expected = np.asarray(rendering.render(rooms, scaled, keys, settings).signals)
-    np.testing.assert_allclose(heard, expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(received, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_the_noise_is_as_loud_as_the_scene_says():
@@ -117,13 +117,13 @@ def test_chosen_nodes_hear_what_they_hear_among_all():
         SMALL.batch([quiet, example], dry, noise, nodes=n, deterministic=True)
         for n in (None, nodes)
     )
-    every, heard = np.asarray(every["audio"])[:, [2, 0]], np.asarray(some["audio"])
-    np.testing.assert_array_equal(heard[0], every[0])
-    noise_of_all, noise_of_some = (pair[1] - pair[0] for pair in (every, heard))
+    every, received = np.asarray(every["audio"])[:, [2, 0]], np.asarray(some["audio"])
+    np.testing.assert_array_equal(received[0], every[0])
+    noise_of_all, noise_of_some = (pair[1] - pair[0] for pair in (every, received))
     gain = (noise_of_some * noise_of_all).sum() / (noise_of_all**2).sum()
     assert abs(gain - 1) > 1e-3
     assert decibels(noise_of_some, gain * noise_of_all) < -40
-    snr_db = 10 * np.log10((heard[0] ** 2).mean() / (noise_of_some**2).mean())
+    snr_db = 10 * np.log10((received[0] ** 2).mean() / (noise_of_some**2).mean())
     assert snr_db == pytest.approx(example.scene.snr_db, abs=0.02)
 
 

@@ -1,4 +1,4 @@
-"""Rendered batches: the same in any order, and what they hear, against SciPy."""
+"""Rendered batches: the same in any order, and their signals, against SciPy."""
 
 import dataclasses
 
@@ -151,13 +151,13 @@ def received_noise(kind, rooms, settings, noise):
 def test_noise_from_a_point_is_a_source_there():
     rooms = small_batch(1)._replace(t60=np.zeros(1))
     noise = noise_like(rooms, SHORT, 1)[:, 0]
-    heard = received_noise("point", rooms, SHORT, noise)
+    received = received_noise("point", rooms, SHORT, noise)
     there = rooms._replace(source_positions=rooms.noise_position[:, None])
     exact = np.asarray(
         rendering.render(there, noise[:, None], keys_of(1), SHORT).signals, float
     )
-    exact *= np.sqrt((heard**2).mean() / (exact**2).mean())
-    assert decibels(heard, exact) < -70
+    exact *= np.sqrt((received**2).mean() / (exact**2).mean())
+    assert decibels(received, exact) < -70
 
 
 def test_diffuse_noise_is_coherent_as_theory_says_and_independent_is_not(monkeypatch):

@@ -182,8 +182,8 @@ def test_the_thinned_field_sounds_as_the_full_one(acceptance):
     assert np.abs(ratio - 1).max() < 0.06
     assert abs(ratio.mean() - 1) < 0.015
     decays = [measures.energy_decay(part) for part in (full, thinned)]
-    heard = decays[0] > -30
-    deviation = np.where(heard, np.abs(decays[1] - decays[0]), 0).max(axis=-1)
+    received = decays[0] > -30
+    deviation = np.where(received, np.abs(decays[1] - decays[0]), 0).max(axis=-1)
     assert deviation.mean(axis=1).max() < 1.5
 
 

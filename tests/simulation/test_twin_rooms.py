@@ -100,7 +100,7 @@ def test_anywhere_is_the_whole_floor():
     assert np.abs(share - expected).max() < 0.06  # Kolmogorov-Smirnov, 0.1 %.
 
 
-def test_positions_that_are_trained_at_are_told():
+def test_positions_that_are_trained_at_are_listed():
     for rooms, places in (
         ("twin", TRAIN_PLACES),
         ("twin_dev", DEV_PLACES),
