@@ -148,9 +148,9 @@ class Builder(tfds.core.ShardBasedBuilder):
                 talkers = ", ".join(sorted(config.talkers(split), key=int)[:5])
                 raise libri_adhoc40_files.ArchiveError(
                     f"split {split!r} of {config.name} has utterances at "
-                    f"{len(positions)} positions and needs {config.num_sources}: "
-                    f"put more talkers of adhoc40-{config.parts[split]} into "
-                    f"{str(material.folder)!r}, from {talkers} and so on"
+                    f"{len(positions)} positions and needs {config.num_sources}; "
+                    f"add more talkers of adhoc40-{config.parts[split]} to "
+                    f"{str(material.folder)!r}, such as {talkers}"
                 )
 
     @functools.cached_property

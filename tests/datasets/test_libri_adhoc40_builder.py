@@ -300,8 +300,8 @@ def without(material, part, names):
         (
             "ad_r1_dev",
             {"6319", "5338", "2803", "1919"},
-            "split 'validation' of ad_r1_dev has utterances at 0 positions and needs 1: "
-            r"put more talkers of adhoc40-dev into '.*corpus', of 1919, 2086, 2803",
+            "split 'validation' of ad_r1_dev has utterances at 0 positions and needs 1; "
+            r"add more talkers of adhoc40-dev to '.*corpus', such as 1919, 2086, 2803",
         ),
         (
             "ad_r2_dev",
