@@ -1,17 +1,15 @@
-"""From batches to positions, and from positions to metrics and robustness.
+"""Predict positions, score them, and test networks and methods on data sets.
 
-- `baseline`: Test a method that needs no training, as if it were a run.
-- `conditions`: The conditions of the robustness test: names, values and titles,
-  without JAX.
-- `evaluate`: A split and a network's parameters to metrics and predictions (Sec. 3.4).
+- `baseline`: Test a method that needs no training as if it were a run.
+- `conditions`: Names, values and titles of the robustness test's conditions, without JAX.
+- `evaluate`: Evaluate networks and methods on a split: metrics and predictions (Sec. 3.4).
 - `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
 - `predict`: Predict positions with networks and with methods that need no training.
-- `robustness`: Finished runs, networks and baselines alike, under worse conditions.
+- `robustness`: Test finished runs under worse conditions, networks and methods alike.
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
-- `seen_positions`: What a method makes of sources at the few places of a room, seen in
-  training or not.
-- `verify`: Tell whether runs and prepared data sets are intact, down to the last bit.
+- `seen_positions`: Scores at the few source positions of one room, seen in training or not.
+- `verify`: Verify that runs, shared weights and data sets are intact, to the last bit.
 """
 
 import lazy_loader
