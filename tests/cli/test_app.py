@@ -73,6 +73,8 @@ def test_the_help_of_methods_names_all_of_them(capsys):
             "scheme",
         ),
         (["train", "ad1"], "pass --config=ad1"),
+        (["train", ""], "unknown argument ''"),
+        (["verify", ""], "holds no run"),
         (
             ["train", "--config=ad7", "--workdir=x"],
             "no experiment 'ad7'; there are ad1",

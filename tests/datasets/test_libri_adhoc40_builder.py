@@ -44,7 +44,7 @@ def folders(tmp_path_factory):
 
 
 def factory(folder, name, data_dir="unused"):
-    """Return what makes a builder."""
+    """Make a factory of the builder."""
     return functools.partial(
         real.Builder,
         config=name,

@@ -99,7 +99,7 @@ def test_a_data_set_of_an_unknown_builder_is_used_as_it_is(rooms_dir, tmp_path):
 
 @pytest.fixture
 def own(tiny_path, tmp_path):
-    """Return what makes settings of a data set whose builder nobody knows.
+    """Make a function that makes settings of a data set without a known builder.
 
     It changes one of its files of JSON, as if the data set had been prepared so.
     """

@@ -173,7 +173,7 @@ def factory(cls, data_dir, **changes):
 
 
 def copy_from(tiny_path, at_most=9):
-    """Return what writes shards quickly, from a data set that is there, or fails."""
+    """Make an executor that copies shards of an existing data set, or fails."""
 
     def write(make_builder, missing, bar):
         for shard in missing[:at_most]:
@@ -322,7 +322,7 @@ def test_a_second_build_waits_and_finds_the_work_done(tiny_path, tmp_path, monke
 
 
 class Killed(BaseException):
-    """What nothing here catches, as it catches no SIGKILL."""
+    """An exception that no code catches, like SIGKILL."""
 
 
 @pytest.mark.parametrize(

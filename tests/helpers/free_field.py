@@ -13,7 +13,7 @@ def random_places(rng, room, number, height):
 
 
 def free_field(rng, sources, nodes, num_samples, levels=None):
-    """Return what nodes [M, 3] hear of white noise from sources [S, 3]: [M, N].
+    """Simulate signals [M, N] at nodes [M, 3] of white noise from sources [S, 3].
 
     Nothing reflects; delays are exact, amplitudes 1 / r. Levels are gains.
     """

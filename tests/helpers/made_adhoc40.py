@@ -48,9 +48,9 @@ _PAUSE = {"61-70968-0000": 3.0}  # Seconds before the talker says anything.
 
 @functools.cache
 def recording(name):
-    """Return what 40 nodes record of an utterance, [40, N] in 16 bits.
+    """Make 16-bit recordings [40, N] of an utterance.
 
-    Each its own level, delay and offset.
+    Each node has its own level, delay and offset.
     """
     num_samples = int(SECONDS.get(name, 3.0) * audio_files.RATE)
     voice = np.random.default_rng(zlib.crc32(name.encode())).normal(size=num_samples)
@@ -85,7 +85,7 @@ def write(folder, layout, parts=tuple(UTTERANCES)):
 
 
 def copy(source, target):
-    """Copy a folder without its bytes: whoever changes a file replaces it."""
+    """Copy a folder by hard links; tests replace files and never write into them."""
     shutil.copytree(source, target, copy_function=os.link)
     return target
 

@@ -143,7 +143,7 @@ def rooms(n=80, num_sources=1, off=0.3, seed=0):
 
 
 def conditions(mae=0.1, examples=80, num_nodes=30):
-    """Return what `uld_jax.evaluation.robustness` writes, with a MAE that is told by the value."""
+    """Make the content of `conditions.json`, with a MAE that depends on the value."""
     values = {
         "none": [0.0],
         "clock_offset": [0.0005, 0.05],

@@ -31,7 +31,7 @@ LAYOUTS = {
 
 
 def samples(name):
-    """Return what the nodes recorded [M, N] in 16 bits, with a mean that is not zero."""
+    """Make 16-bit recordings [M, N] of the nodes, with a nonzero mean."""
     rng = np.random.default_rng(list(name.encode()))
     levels = 0.1 * 10 ** (np.array(LEVELS_DB) / 20)
     levels = np.append(np.repeat(levels, NUM_SAMPLES), [0.1] * (NUM_SAMPLES // 2))

@@ -1,4 +1,4 @@
-"""What test_devices.py has done in a process with eight virtual devices of the CPU.
+"""Computations of test_devices.py in a process with eight virtual CPU devices.
 
     XLA_FLAGS=--xla_force_host_platform_device_count=8 python on_eight_devices.py WHAT OUT ...
 

@@ -31,7 +31,7 @@ def on_eight(what, *paths):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """Return what training and evaluation gave on 1, 2, 4 and 8 devices."""
+    """Train and evaluate on 1, 2, 4 and 8 devices; return losses and metrics."""
     out = tmp_path_factory.mktemp("devices") / "told.npz"
     on_eight("losses_and_metrics", out)
     return dict(np.load(out, allow_pickle=False))

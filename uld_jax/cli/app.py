@@ -121,7 +121,7 @@ def _describe(flag: Flag) -> str:
 
 def _run(name: str, command: ModuleType, words: list[str]) -> None:
     """Run a command with parsed flags; exit by its outcome."""
-    _refuse_paths(name, command, [word for word in words[:1] if word[0] != "-"])
+    _refuse_paths(name, command, [w for w in words[:1] if not w.startswith("-")])
     for flag in command.FLAGS:
         if flag.name != "config":
             flag.define()

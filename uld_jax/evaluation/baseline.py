@@ -64,8 +64,7 @@ def test_method(
         progress.log(f"{folder}: this run is {record['status']} already")
         return record
     # Hours of preparation should not end with this error.
-    if num_sources := prepare_lib.planned_sources(config):
-        predict.method_predictor(method, num_sources)
+    predict.method_predictor(method, prepare_lib.planned_sources(config) or 1)
     prepare_lib.ensure_prepared(config, allowed=prepare, splits=("test",))
     data = loader.RunData(config, splits=("test",))
     step = evaluate.method_step(method, data.num_sources)

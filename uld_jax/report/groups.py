@@ -207,8 +207,8 @@ def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[RunGroup], list[str]
         The groups of the finished runs, and the folders of the others.
 
     Raises:
-        FileNotFoundError, errors.InputError: As `records.read` and `group`, or if no run is
-            finished.
+        FileNotFoundError, errors.InputError: As `records.read_records` and `group`, or
+            if no run is finished.
     """
     ended, others = records.read_finished(paths, ("done", "diverged"))
     return group(ended), others
