@@ -91,7 +91,7 @@ def test_what_is_intact_is_good_and_left_as_it_is(folder, capsys):
     code, lines, _ = run(capsys, folder, folder / "runs" / "one")
     assert code == 0
     assert lines == [
-        f"{data_set(folder)}: good (80 examples; all files by their sums)",
+        f"{data_set(folder)}: good (80 examples; checksums of all files match)",
         f"{folder / 'runs' / 'one'}: good (2 checkpoints)",
         f"{folder / 'runs' / 'other'}: good (2 checkpoints)",
     ]
@@ -145,7 +145,7 @@ def test_padding_is_compared_though_no_record_is_in_it(folder, capsys):
     code, lines, _ = run(capsys, path)
     assert code == 0
     assert lines == [
-        f"{path}: good (80 examples; no sums, as it was prepared by an early uld_jax)"
+        f"{path}: good (80 examples; no checksums: prepared by an early uld_jax)"
     ]
 
 

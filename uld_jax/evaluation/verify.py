@@ -77,9 +77,9 @@ def _verify_weights(path: pathlib.Path) -> Findings:
 
 
 def _verify_data(path: pathlib.Path) -> Findings:
-    lines, how = [], "no sums, as it was prepared by an early uld_jax"
+    lines, how = [], "no checksums: prepared by an early uld_jax"
     if (path / checksums.FILE_NAME).exists():
-        lines, how = _compare_sums(path), "all files by their sums"
+        lines, how = _compare_sums(path), "checksums of all files match"
     try:
         splits = files.describe(path)["sizes"]
     except files.DatasetError as error:
@@ -99,7 +99,7 @@ def _compare_sums(path: pathlib.Path) -> list[str]:
     """List the files of a data set that differ from what was written."""
     lines = []
     total = sum(file.stat().st_size for file in path.iterdir()) // 10**6
-    with progress.Progress(f"Summing {path}", total, "MB") as bar:
+    with progress.Progress(f"Reading {path}", total, "MB") as bar:
         for size, found in files.damages(path):
             lines += found
             bar.update(size // 10**6)
