@@ -65,7 +65,7 @@ def test_the_help_of_methods_names_all_of_them(capsys):
     ("words", "message"),
     [
         (["trian"], "error: no command 'trian'; did you mean 'train'?"),
-        (["xyz"], "error: no command 'xyz'; There are train, sweep"),
+        (["xyz"], "error: no command 'xyz'; there are train, sweep"),
         (["--config=ad1"], "error: no command '--config=ad1'"),
         (["train", "--workdri=x"], "Did you mean: workdir"),
         (
@@ -79,7 +79,7 @@ def test_the_help_of_methods_names_all_of_them(capsys):
             ["train", "--config=ad7", "--workdir=x"],
             "no experiment 'ad7'; there are ad1",
         ),
-        (["train", "--config=ad1"], "--workdir must have a value"),
+        (["train", "--config=ad1"], "--workdir is required"),
         (["train", "--config=ad1:huge", "--workdir=x"], "no size 'huge'"),
         (["tables"], "name at least one folder"),
         (["tables", "results", "--only=papers"], "no kind 'papers'; there are paper"),

@@ -27,7 +27,7 @@ COMMANDS = {
     "sweep": "Train a network for each label, resolution and seed.",
     "prepare": "Prepare the data set of an experiment.",
     "baseline": "Test a localization method that needs no training.",
-    "robustness": "Test finished runs with bad clocks and positions, noise, few nodes.",
+    "robustness": "Test finished runs with clock and position errors, noise, few nodes.",
     "locate": "Localize talkers in a folder of recordings.",
     "share": "Write a network's weights and card for others to use.",
     "verify": "Check runs, weights and data sets for damage.",
@@ -65,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, COMMANDS, n=1)
-    question = f"did you mean {near[0]!r}? " if near else ""
-    return f"{question}There are {', '.join(COMMANDS)}"
+    question = f"did you mean {near[0]!r}? There" if near else "there"
+    return f"{question} are {', '.join(COMMANDS)}; see uld_jax --help"
 
 
 def _overview() -> str:
@@ -98,9 +98,8 @@ def _help(name: str, command: ModuleType) -> str:
     if any(flag.name == "config" for flag in known):
         parts += [
             "",
-            f"Experiments: {', '.join(experiments.installed())}. All settings and "
-            "their defaults:",
-            "uld_jax/config.py.",
+            f"Experiments: {', '.join(experiments.installed())}. All settings: "
+            "docs/reference.md.",
         ]
     return "\n".join(parts)
 
@@ -212,7 +211,9 @@ def _exit_bad_flag(
     text = str(error.args[0] if len(error.args) == 1 else error)
     if "Traceback" in text:  # Of an error in an experiment's file.
         text = text.strip().splitlines()[-1].partition(": ")[2] or text
-    text = " ".join(text.split())
+    text = " ".join(text.split()).replace(" ?", "?")
+    if missing := re.match(r"flag --(\w+)=None: .* other than None", text):
+        text = f"--{missing[1]} is required"
     if flag := _misspelled(arguments, text):
         text = f"{flag}: {text}"
     _exit(f"error: {text}; see uld_jax {command} --help", errors.EXIT_BAD_INPUT)

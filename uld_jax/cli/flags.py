@@ -64,7 +64,7 @@ def _define_config() -> None:
 CONFIG = Flag(
     "config",
     "string",
-    "Experiment, by name or path, with a size where it has several: l1, ad1:reduced, "
+    "Experiment (l1 if not given), by name or path, with a size after a colon: l1, ad1:reduced, "
     "experiments/ad2.py. Each setting is a flag: --config.train.learning_rate=3e-4.",
 )
 WORKDIR = Flag("workdir", "string", "Folder of the run.", required=True)

@@ -252,10 +252,11 @@ def restore_network(
             )
         )
     except (TypeError, ValueError) as error:
+        made_by = run.get("versions", {}).get("uld-jax")
         raise NetworkError(
-            f"the network in {folder!r} cannot be built by uld_jax "
-            f"{uld_jax.__version__}: {error}; it was made by "
-            f"{run.get('versions', {}).get('uld-jax')}"
+            f"the network in {folder!r} cannot be built: {error}; this is uld_jax "
+            f"{uld_jax.__version__}, the network was trained with {made_by}, with the "
+            "schemes and networks that its experiment may have added"
         ) from None
     graph, *parts = nnx.split(model, nnx.Param, ...)
     like = dict(zip(_ITEMS, map(nnx.to_pure_dict, parts), strict=True))

@@ -184,6 +184,8 @@ def stopping_together() -> Iterator[None]:
     except stopping.Stopped:
         broadcast(None)  # Wait for process 0, which saves the state.
         raise
+    except errors.InputError:  # Bad input, even if its message names a connection.
+        raise
     except (jax.errors.JaxRuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         if not is_one_of_many() or not re.search(_LOST, reason):

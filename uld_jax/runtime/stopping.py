@@ -4,6 +4,8 @@ import math
 import signal
 import time
 
+from uld_jax.runtime import progress
+
 
 class Stopped(Exception):
     """The end of an unfinished run whose state is saved."""
@@ -25,6 +27,9 @@ class StopFlag:
     def __enter__(self):
         def record(number, _):
             self._signal = signal.Signals(number).name
+            progress.log(
+                f"{self._signal}: stopping after this step; once more quits at once"
+            )
             self._restore()
 
         self._old = {}

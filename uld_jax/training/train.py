@@ -31,6 +31,9 @@ def train_and_evaluate(
     All devices are used, including those of the processes that `distributed.join` has
     joined. Only the first process needs the folder.
 
+    A script calls this below `if __name__ == "__main__":`, because the worker processes
+    that prepare a missing data set import the script again.
+
     >>> import uld_jax
     >>> config = uld_jax.load_config("ad1:tiny", **{"train.epochs": 1})
     >>> record = uld_jax.train_and_evaluate(config, "runs/tiny")  # doctest: +SKIP
