@@ -200,7 +200,7 @@ def test_two_runs_in_one_folder_are_refused(tiny_data_dir, tmp_path):
     config = tiny_config(tiny_data_dir)
     with (
         RunFolder(tmp_path).lock(),
-        pytest.raises(errors.LockedError, match="another process is at work"),
+        pytest.raises(errors.LockedError, match="another process works in"),
     ):
         train.train_and_evaluate(config, tmp_path)
 

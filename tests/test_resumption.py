@@ -211,7 +211,7 @@ def test_the_time_limit_saves_and_the_sweep_resumes(tiny_data_dir, tmp_path):
     stopped = run("-m", "uld_jax.cli", "sweep", *flags, "--minutes=0.0001", check=False)
     assert stopped.returncode == 75
     assert "the same command resumes" in stopped.stderr
-    # A run that another process is at work on is left to it.
+    # A run in which another process works is left to it.
     with locking.hold(tmp_path / "one_hot_I6_seed0" / "lock"):
         half = run("-m", "uld_jax.cli", "sweep", *flags)
         main = (
@@ -220,7 +220,7 @@ def test_the_time_limit_saves_and_the_sweep_resumes(tiny_data_dir, tmp_path):
         )
         locked = run("-m", "uld_jax.cli", "train", *main, check=False)
     assert "1 of 2 runs are still at work elsewhere: one_hot_I6_seed0" in half.stdout
-    assert "another process is at work" in locked.stderr
+    assert "another process works in" in locked.stderr
     assert locked.returncode == 3
     whole = run("-m", "uld_jax.cli", "sweep", *flags)
     assert "heat_map_I6_seed0: done already" in whole.stdout
