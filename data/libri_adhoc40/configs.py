@@ -15,7 +15,7 @@ from uld_jax_data import scene_features
 SPLITS = ("train", "validation", "test")
 _DEV = dataset_names.TRAINED_AT_SUFFIXES["dev"]
 _NOWHERE = dataset_names.TRAINED_AT_SUFFIXES["nowhere"]
-_SAID_BY = {
+_DESCRIPTIONS = {
     "": "from the parts train, dev and test",
     _DEV: "trained on most talkers of the part dev, tested on the part test",
     _NOWHERE: "from the part test alone",
@@ -113,7 +113,7 @@ def features(config: LibriAdhoc40Config) -> tfds.features.FeaturesDict:
 def _config(num_sources: int, ending: str, **facts) -> LibriAdhoc40Config:
     return LibriAdhoc40Config(
         name=f"ad_r{num_sources}{ending}",
-        description=f"Ad-r{num_sources}, {_SAID_BY[ending]}.",
+        description=f"Ad-r{num_sources}, {_DESCRIPTIONS[ending]}.",
         num_sources=num_sources,
         **facts,
     )

@@ -109,7 +109,7 @@ class SimulatedConfig(tfds.core.BuilderConfig):
         )
 
 
-_SAID_BY = {
+_DESCRIPTIONS = {
     "twin": "trained at the loudspeakers of its training layout",
     "twin_dev": "trained at the dev positions, by other talkers",
     "twin_anywhere": "trained at any places",
@@ -138,7 +138,7 @@ def _twins() -> list[SimulatedConfig]:
             name=f"twin_r{num_sources}{size}{ending}",
             description=(
                 f"Ad-r{num_sources} in a simulated room like the real one, "
-                f"{_SAID_BY[rooms]}."
+                f"{_DESCRIPTIONS[rooms]}."
             ),
             recipe=dataclasses.replace(
                 recipes.TWIN1,

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
@@ -45,6 +46,22 @@ def test_a_room_is_the_same_in_a_batch_of_any_size(
         some_of(rooms, rows), dry[rows], keys[rows], settings, noise[rows]
     )
     np.testing.assert_array_equal(apart.signals, together[rows])
+
+
+def test_lists_numpy_and_jax_arrays_give_the_same():
+    rooms, keys = small_batch(1), keys_of(1)
+    dry, noise = noise_like(rooms, SHORT), noise_like(rooms, SHORT, 1)[:, 0]
+    # JAX arrays are float32; so are all here, for equal bits.
+    rooms = rooms._replace(
+        **{name: np.float32(value) for name, value in rooms._asdict().items()}
+    )
+    expected = rendering.render(rooms, dry, keys, SHORT, noise).signals
+    for convert in (lambda array: np.asarray(array).tolist(), jnp.asarray):
+        converted = rooms_lib.Rooms(*map(convert, rooms))
+        signals = rendering.render(
+            converted, convert(dry), keys, SHORT, convert(noise)
+        ).signals
+        np.testing.assert_array_equal(signals, expected)
 
 
 def test_int32_gives_the_same_bits_in_whatever_order_images_are_added(monkeypatch):

@@ -96,17 +96,22 @@ def render(
             on top of a node, not finite, or beyond what the settings allow.
         absorption.AcousticsError: If no absorption gives a room's T60.
 
-    >>> rooms = Rooms(
+    >>> import jax
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> rooms = uld_jax.Rooms(
     ...     size=[[6.0, 4.5, 3.0]],
     ...     t60=[0.2],
     ...     node_positions=[[[1.0, 1.0, 0.9], [5.0, 1.0, 0.9], [3.0, 4.0, 0.9]]],
     ...     source_positions=[[[2.0, 3.0, 1.5]]],
     ... )
-    >>> settings = RenderSettings(num_samples=1600, before=0, response_length=4000)
+    >>> settings = uld_jax.RenderSettings(
+    ...     num_samples=1600, before=0, response_length=4000
+    ... )
     >>> click = np.zeros((1, 1, 1600))
     >>> click[..., 0] = 1.0
     >>> keys = jax.random.split(jax.random.key(0), 1)
-    >>> render(rooms, click, keys, settings).signals.shape
+    >>> uld_jax.render(rooms, click, keys, settings).signals.shape
     (1, 3, 1600)
     """
     arguments, sizes = _arguments(rooms, dry, keys, settings, noise)

@@ -60,7 +60,8 @@ class RenderSettings:
     Raises:
         RenderingError: If a value is out of its range.
 
-    >>> RenderSettings(num_samples=16_000, before=4_000).num_dry
+    >>> import uld_jax
+    >>> uld_jax.RenderSettings(num_samples=16_000, before=4_000).num_dry
     20000
     """
 
@@ -124,7 +125,8 @@ class Rooms(NamedTuple):
         snr_db: [B], power of all speech over that of the noise, means over the nodes
             and the segment, in dB; needed with noise.
 
-    >>> rooms = Rooms(
+    >>> import uld_jax
+    >>> rooms = uld_jax.Rooms(
     ...     size=[[6.0, 4.5, 3.0]],
     ...     t60=[0.5],
     ...     node_positions=[[[1.0, 1.0, 0.9], [5.0, 4.0, 0.9]]],
