@@ -275,7 +275,7 @@ def test_a_network_that_this_version_does_not_know_is_told(runs, changed):
     other = run | {"settings": run["settings"] | {"model": model}}
     with pytest.raises(
         loading.NetworkError,
-        match=r"cannot be built by uld_jax .* made by 0\.0\.7",
+        match=r"cannot be built: .*this is uld_jax .* trained with 0\.0\.7",
     ):
         loading.restore_network(other, 8, 1)
 
