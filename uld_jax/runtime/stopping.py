@@ -1,10 +1,12 @@
 """Stop a run between two steps, after a signal or when its time is up."""
 
+import contextlib
 import math
+import os
 import signal
 import time
 
-from uld_jax.runtime import progress
+_STDERR = 2  # The file descriptor.
 
 
 class Stopped(Exception):
@@ -27,10 +29,14 @@ class StopFlag:
     def __enter__(self):
         def record(number, _):
             self._signal = signal.Signals(number).name
-            progress.log(
-                f"{self._signal}: stopping after this step; once more quits at once"
-            )
             self._restore()
+            # Not by `print`: the signal may have interrupted a write to the same
+            # stream, and Python refuses to enter it again.
+            with contextlib.suppress(OSError):
+                os.write(
+                    _STDERR,
+                    f"{self._signal}: stopping; once more quits at once\n".encode(),
+                )
 
         self._old = {}
         for number in (signal.SIGINT, signal.SIGTERM):
