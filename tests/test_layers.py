@@ -70,7 +70,7 @@ MODULES = sorted(
 
 
 def imports(name):
-    """Return what a module imports from the package, and from other libraries.
+    """List the imports of a module from the package, and its other libraries.
 
     Of the package: pairs of a dotted module below it and the name taken from there.
     """

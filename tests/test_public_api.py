@@ -1,4 +1,4 @@
-"""What `import uld_jax` gives: a table of contents whose every entry is documented."""
+"""The public API of `import uld_jax`: every entry is documented and runs."""
 
 import ast
 import doctest

@@ -1,10 +1,9 @@
 """The command `uld_jax`: help, misspellings, and what help may load."""
 
 import importlib
-import subprocess
-import sys
 
 import pytest
+import whole_runs
 
 from uld_jax.cli import app
 from uld_jax.localization import methods
@@ -12,13 +11,8 @@ from uld_jax.localization import methods
 SCREEN = 40  # Lines.
 
 
-def run(*words):
-    return subprocess.run(
-        [sys.executable, "-m", "uld_jax.cli", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(*words, **options):
+    return whole_runs.run("-m", "uld_jax.cli", *words, check=False, **options)
 
 
 def test_without_words_or_with_help_all_commands_are_listed(capsys):
@@ -47,9 +41,7 @@ def test_help_needs_no_jax_and_exits_with_0():
     code = "import sys; from uld_jax.cli import app; app.main(['train', '--help']); "
     code += "print(sorted({'jax', 'flax', 'numpy', 'ml_collections'} & "
     code += "sys.modules.keys()), file=sys.stderr)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    result = whole_runs.run("-c", code)
     assert result.stderr.strip() == "[]"
     assert "--config.train.learning_rate=3e-4" in " ".join(result.stdout.split())
 
@@ -88,13 +80,7 @@ def test_the_help_of_methods_names_all_of_them(capsys):
     ],
 )
 def test_what_is_misspelled_ends_with_the_nearest_and_code_2(words, message, tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "uld_jax.cli", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
+    result = run(*words, cwd=tmp_path)
     assert result.returncode == 2, result.stderr
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -106,10 +92,5 @@ def test_the_version_is_printed():
 
 
 def test_main_is_the_command_train():
-    result = subprocess.run(
-        [sys.executable, "-m", "uld_jax.main", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = whole_runs.run("-m", "uld_jax.main", "--help")
     assert result.stdout == run("train", "--help").stdout

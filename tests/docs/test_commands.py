@@ -12,6 +12,7 @@ import sys
 
 import pytest
 from conftest import ROOT
+from whole_runs import run
 
 from uld_jax.cli import app
 from uld_jax.runtime import experiments
@@ -189,14 +190,7 @@ def test_quick_commands_run(words, copy):
         for word in words[1:]
         for path in (sorted(copy.glob(word)) if "*" in word else [copy])
     ]
-    result = subprocess.run(
-        [sys.executable, "-m", "uld_jax.cli", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=copy,
-    )
-    assert result.returncode == 0, result.stderr
+    run("-m", "uld_jax.cli", *words, cwd=copy)
 
 
 def test_pages_show_commands_at_all():

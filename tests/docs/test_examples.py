@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "docs" / "examples"
 
 @pytest.fixture
 def load(monkeypatch):
-    """Return what imports an example; what it registers is gone after the test."""
+    """Import examples; their entries in the tables are gone after the test."""
     for module, name in (
         (build, "NETWORKS"),
         (schemes, "SCHEMES"),

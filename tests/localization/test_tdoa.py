@@ -37,7 +37,7 @@ def geometry(seed):
 
 
 def evidence(nodes, differences, weights):
-    """Return what the package's functions take."""
+    """Make the arguments of the package's functions."""
     floats = (jnp.asarray(v, jnp.float32) for v in (nodes, differences, weights))
     nodes, differences, weights = floats
     return nodes, 2, differences, weights, scenes.SOURCE_HEIGHT

@@ -121,17 +121,12 @@ def _describe(flag: Flag) -> str:
 def _run(name: str, command: ModuleType, words: list[str]) -> None:
     """Run a command with parsed flags; exit by its outcome."""
     _refuse_paths(name, command, [w for w in words[:1] if not w.startswith("-")])
-    for flag in command.FLAGS:
-        if flag.name != "config":
-            flag.define()
 
     def parse(arguments):
         found = [arguments[0], *_find_experiments(arguments[1:])]
         try:
-            # Its default is parsed when it is defined.
             for flag in command.FLAGS:
-                if flag.name == "config":
-                    flag.define()
+                flag.define()  # The default of --config is parsed here.
             return flags.FLAGS(found)
         except _BAD_FLAG as error:
             _exit_bad_flag(name, error, arguments)

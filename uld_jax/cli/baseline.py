@@ -5,6 +5,7 @@ r"""Test a localization method that needs no training, as if it were a run.
 Its record and predictions lie beside those of networks, in the same tables.
 """
 
+import dataclasses
 import pathlib
 
 from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR, Flag
@@ -13,7 +14,7 @@ from uld_jax.runtime import progress
 METHOD = Flag("method", "string", "Method: srp_phat or tdoa_ls.")
 FLAGS = (
     CONFIG,
-    Flag(METHOD.name, METHOD.kind, METHOD.help, required=True),
+    dataclasses.replace(METHOD, required=True),
     WORKDIR,
     PREPARE,
 )

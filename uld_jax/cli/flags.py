@@ -64,8 +64,8 @@ def _define_config() -> None:
 CONFIG = Flag(
     "config",
     "string",
-    "Experiment (l1 if not given), by name or path, with a size after a colon: l1, ad1:reduced, "
-    "experiments/ad2.py. Each setting is a flag: --config.train.learning_rate=3e-4.",
+    "Experiment (l1 if not given), by name or path, with a size after a colon: l1, "
+    "ad1:reduced, experiments/ad2.py. Each setting is a flag: --config.train.learning_rate=3e-4.",
 )
 WORKDIR = Flag("workdir", "string", "Folder of the run.", required=True)
 WORKDIR_OF_RUNS = Flag("workdir", "string", "Folder of the runs.", required=True)

@@ -77,10 +77,8 @@ def find_builder(name: str) -> DatasetBuilder:
         return builders[name]
     from uld_jax_data.sessions import sessions_dataset_builder
 
-    cls, parsed = (
-        sessions_dataset_builder.Builder,
-        dataset_names.DatasetName.parse(name),
-    )
+    cls = sessions_dataset_builder.Builder
+    parsed = dataset_names.DatasetName.parse(name)
     if parsed.builder == _SESSIONS and parsed.version == str(cls.VERSION):
         config = sessions_dataset_builder.SessionConfig(name=parsed.config)
         return DatasetBuilder(_SESSIONS, cls, config)

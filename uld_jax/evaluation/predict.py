@@ -37,14 +37,13 @@ def distributions(
     """Compute the predicted planes [B, S, K, K] of a batch, rows y, for figures."""
     devices = devices or devices_lib.one()
 
-    def planes(params, statistics, batch):
+    def predict(params, statistics, batch):
         outputs = loading.compute_outputs(
             graph, label, params, statistics, batch, devices.by_rows
         )
-        plane = jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))
-        return plane(outputs)
+        return loading.planes(label, outputs)
 
-    return np.asarray(devices.jit(planes)(params, statistics, batch))
+    return np.asarray(devices.jit(predict)(params, statistics, batch))
 
 
 def network_predictor(run: dict, num_nodes: int, num_sources: int) -> Predictor:

@@ -100,8 +100,7 @@ class Network:
 
         def predict(params, statistics, batch):
             outputs = compute_outputs(graph, label, params, statistics, batch)
-            plane = jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))
-            return decode(label, outputs, batch), plane(outputs)
+            return decode(label, outputs, batch), planes(label, outputs)
 
         self._predict = jax.jit(predict)
 
@@ -160,8 +159,8 @@ def _check(batch: dict[str, np.ndarray]) -> None:
     for name, shape in expected.items():
         if batch[name].shape != shape:
             raise NetworkError(
-                f"{_ARGUMENTS.get(name, name)} has shape {batch[name].shape}; with these signals it must "
-                f"be {shape}"
+                f"{_ARGUMENTS.get(name, name)} has shape {batch[name].shape}; with "
+                f"these signals it must be {shape}"
             )
     present = np.ones((size, num_nodes), bool) if mask is None else mask
     for name in ("audio", "node_positions"):
@@ -298,6 +297,13 @@ def decode(
     """Decode a network's outputs for a batch to positions in meters."""
     sources = jax.vmap(label.decode, (0, None))
     return jax.vmap(sources)(outputs, batch["room_size"][:, :2])
+
+
+def planes(
+    label: schemes.Label, outputs: Float[Array, "B S D"]
+) -> Float[Array, "B S K K"]:
+    """Compute the distributions over the plan that a network's outputs mean, rows y."""
+    return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(outputs)
 
 
 def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
