@@ -16,7 +16,7 @@ def get_config() -> config_lib.ConfigDict:
     config = l1.get_config("reduced")
     config.data.name = "simulated/l1_demo:1.0.0"
     config.data.speech = corpora.BUILTIN
-    config.train.epochs = 12
+    config.train.epochs = 8
     config.train.batch_size = 64
     return config
 

@@ -132,7 +132,7 @@ def test_resolved_settings_can_be_copied_changed_and_resolved_again():
 @pytest.mark.parametrize(
     ("experiment", "overrides", "message"),
     [
-        ("ad7", {}, "no experiment 'ad7'; there are ad1, ad2,"),
+        ("ad7", {}, "no experiment 'ad7'; there are ad1, ad1_multilateration, ad2,"),
         ("no/where.py", {}, "no experiment 'no/where.py'"),
         ("ad1:large", {}, "ad1:large: no size 'large'"),
         ("l1:reduced:tiny", {}, "no size 'reduced:tiny'"),

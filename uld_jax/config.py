@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ml_collections import config_dict
 
 from uld_jax.labels import schemes
-from uld_jax.networks import build, spec
+from uld_jax.networks import build, spec, step_shapes
 from uld_jax.runtime import errors, experiments
 from uld_jax.simulation import rooms
 
@@ -63,6 +63,18 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # offsets in seconds, and of their positions along x and y in meters.
                 "clock_offset": 0.0,
                 "position_error": 0.0,
+                # Of their gains in dB, and of a smooth coloring of their bands in dB,
+                # for networks that get levels.
+                "gain_error": 0.0,
+                "coloring": 0.0,
+                # Draw these four for each example, with the above as the largest.
+                "drawn_errors": False,
+                # Measure what a network needs of the signals once, and keep it on disk;
+                # for networks that need levels and correlations alone.
+                "keep_evidence": True,
+                # Of each training example: renderings to keep besides its own, of SNR
+                # -10 to 20 dB.
+                "noisier_copies": 0,
             },
             "label": {
                 "scheme": "uld",
@@ -104,6 +116,14 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "plateau_patience": 3,
                 "stop_patience": 10,
                 "weight_decay": 0.01,
+                # Largest norm of the gradient. Unset: any.
+                "clip_norm": config_dict.placeholder(float),
+                # Steps over which the learning rate rises from zero.
+                "warmup_steps": 0,
+                # Shapes of steps, drawn each time: nodes x examples, or nodes x
+                # examples x times a finer grid than the label's, as in
+                # "30x8 5x32x4". Empty: all nodes or nodes_in_training, batch_size.
+                "step_shapes": "",
                 # Several sources: loss of each example's best permutation (PIT).
                 "permutation_invariant": True,
                 # Within an epoch, save the state every so many steps.
@@ -126,6 +146,9 @@ _RANGES = (
     ("data.nodes_in_training", 1, _LARGEST),
     ("data.clock_offset", 0.0, 1.0),
     ("data.position_error", 0.0, 100.0),
+    ("data.gain_error", 0.0, 100.0),
+    ("data.coloring", 0.0, 100.0),
+    ("data.noisier_copies", 0, 100),
     ("train.epochs", 0, _LARGEST),
     ("train.batch_size", 1, _LARGEST),
     ("train.evaluation_batch_size", 1, _LARGEST),
@@ -135,7 +158,15 @@ _RANGES = (
     ("train.plateau_patience", 1, _LARGEST),
     ("train.stop_patience", 1, _LARGEST),
     ("train.weight_decay", 0.0, 1e3),
+    ("train.clip_norm", 1e-12, 1e12),
+    ("train.warmup_steps", 0, _LARGEST),
     ("train.checkpoint_steps", 1, _LARGEST),
+)
+
+# Settings of the data that apply in training alone.
+_OF_TRAINING = (
+    *("nodes_in_training", "clock_offset", "position_error", "gain_error"),
+    *("coloring", "drawn_errors", "noisier_copies"),
 )
 
 _CHOICES = (
@@ -282,7 +313,27 @@ def _check_ranges(config: ConfigDict) -> None:
 def _check_combinations(config: ConfigDict) -> None:
     """Check settings that can be used, but not together."""
     data, model = config.data, config.model
-    any_nodes = build.get_spec(model.name).any_nodes
+    network = build.get_spec(model.name)
+    any_nodes = network.any_nodes
+    for key, value in (
+        ("data.coloring", data.coloring),
+        ("data.noisier_copies", data.noisier_copies),
+        ("train.step_shapes", config.train.step_shapes),
+    ):
+        if value and network.measure is None:
+            raise ConfigError(
+                f"--config.{key} is {value!r}; network {model.name!r} has no use for "
+                "it: it is for those that get levels and correlations"
+            )
+    try:
+        step_shapes.parse(config.train.step_shapes)
+    except ValueError as error:
+        raise ConfigError(f"--config.{error}") from None
+    if data.noisier_copies and (data.source != "compact" or not data.keep_evidence):
+        raise ConfigError(
+            f"--config.data.noisier_copies is {data.noisier_copies}; it needs "
+            "--config.data.source=compact and --config.data.keep_evidence"
+        )
     if data.nodes_in_training is not None and not any_nodes:
         raise ConfigError(
             f"--config.data.nodes_in_training is {data.nodes_in_training}; network "
@@ -306,6 +357,7 @@ _TYPES = {
     float: "a number",
     str: "text",
     tuple: "three texts, as in ('train', 'dev', 'test')",
+    "numbers": "numbers, as in (0.95, 1.6)",
 }
 
 
@@ -321,11 +373,18 @@ def _check_types(given: ConfigDict, known: ConfigDict, flag: str = "--config") -
             if not isinstance(value, ConfigDict):
                 raise ConfigError(f"{here} is {value!r}; it must hold settings")
             _check_types(value, known[key], here)
-        elif not _is_of_type(value, kind) and not value is known[key] is None:
+            continue
+        if kind is tuple and not isinstance(known[key][0], str):
+            kind = "numbers"
+        if not _is_of_type(value, kind) and not value is known[key] is None:
             raise ConfigError(f"{here} is {value!r}; it must be {_TYPES[kind]}")
 
 
-def _is_of_type(value: object, kind: type) -> bool:
+def _is_of_type(value: object, kind: type | str) -> bool:
+    if kind == "numbers":
+        return isinstance(value, tuple | list) and all(
+            isinstance(one, int | float) for one in value
+        )
     if kind is tuple:
         return isinstance(value, tuple | list) and [*map(type, value)] == 3 * [str]
     if isinstance(value, bool) or kind is bool:
@@ -345,8 +404,9 @@ def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
     """
     config = copy(config)
     shared = default()
-    for key in ("nodes_in_training", "clock_offset", "position_error"):
+    for key in _OF_TRAINING:
         config.data[key] = shared.data[key]
+    config.train.step_shapes = ""
     config.train.batch_size = 1  # A small training split does not matter here.
     config.data.update(data)
     return resolve(config)

@@ -33,7 +33,7 @@ def test_what_cannot_be_built_is_refused():
 def test_every_network_has_default_settings(name):
     settings = config.to_dict(config.default(name).model) | {"width": 16}
     model = build.for_label(settings, LABEL, 8, 1, seed=0)
-    found = build.describe(model, 8, 9, LABEL.num_outputs)
+    found = build.describe(model, LABEL, 8, 4096)
     state = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     assert found["parts"].keys() == state.keys()
     assert found["parameters"] == sum(found["parts"].values())
@@ -49,7 +49,7 @@ def test_the_operations_of_a_layer_are_those_of_its_matrices():
     }
     few, many = (
         build.describe(
-            build.for_label(settings, LABEL, 4, 1, seed=0), M, 10, LABEL.num_outputs
+            build.for_label(settings, LABEL, 4, 1, seed=0), LABEL, M, 9 * 256
         )["flops"]
         for M in (10, 20)
     )

@@ -4,11 +4,20 @@
 - `absorption`: Absorption of walls for a reverberation time (Sabine).
 - `stft`: Short-time spectra of the signals of all nodes: network inputs (Sec. 3.3).
 - `correlations`: Generalized cross-correlations of nodes with phase transform.
+- `envelopes`: Envelopes of the correlations of all pairs, as bytes.
+- `levels`: Statistics of each node's levels in mel bands.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["absorption", "constants", "correlations", "stft"],
+    submodules=[
+        "absorption",
+        "constants",
+        "correlations",
+        "envelopes",
+        "levels",
+        "stft",
+    ],
 )

@@ -4,8 +4,9 @@
 - `splits`: one split, example by example; the fields of a batch.
 - `pipeline`: the `Source` of batches; prepared data on the device or on disk; orders.
 - `compact`: compact data sets, rendered batch by batch.
+- `kept`: what a network needs of the signals, measured once and kept on disk.
 - `on_the_fly`: new rooms for every training step.
-- `perturbations`: fewer nodes, clocks that are off, wrong positions.
+- `perturbations`: fewer nodes, wrong clocks, positions and gains.
 - `prepare`: prepare the data set of an experiment, where it is missing.
 - `origin`: checks that a prepared data set is made of what the settings ask for.
 - `sources`: open data as the settings ask for.

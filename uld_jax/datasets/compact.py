@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 import uld_jax
 from uld_jax.audio import signals
@@ -183,6 +184,8 @@ class CompactData:
         as_drawn = nodes is None and changes == pipeline.Changes(late=self._late)
         read = self._read(order, first_step)
         for step, (rows, stored) in enumerate(read, first_step):
+            if changes.snr_db is not None:
+                stored = stored | {"snr_db": _snr_db(changes.snr_db, order[step])}
             if as_drawn and rows is not None and self._is_kept[rows].all():
                 fields = {key: stored[key] for key in splits.FIELDS[1:]}
                 yield {"audio": self._take(self._kept, rows)} | fields
@@ -211,9 +214,6 @@ class CompactData:
 
     def _render(self, rows, stored, nodes, changes) -> Batch:
         recipe = self._recipe
-        if changes.snr_db is not None:
-            snr_db = np.full_like(stored["snr_db"], changes.snr_db)
-            stored = stored | {"snr_db": snr_db}
         examples = [
             {key: values[row] for key, values in stored.items()}
             for row in range(len(stored["room_size"]))
@@ -244,6 +244,13 @@ class CompactData:
             self._kept = jnp.zeros(shape, audio.dtype)
         self._kept = self._put(self._kept, rows, audio)
         self._is_kept[rows] = True
+
+
+def _snr_db(snr_db, indices: np.ndarray) -> Float[np.ndarray, " B"]:
+    """Give the SNR of each example of a batch, from one value or a function."""
+    if callable(snr_db):
+        snr_db = [snr_db(int(index)) for index in indices]
+    return np.full(len(indices), snr_db, np.float32)
 
 
 def open_split(path: pathlib.Path, name: str) -> splits.Split:

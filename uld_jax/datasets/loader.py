@@ -1,12 +1,14 @@
 """The data of a run: what it trains, validates and tests on."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
 
 import numpy as np
 
-from uld_jax.datasets import perturbations, pipeline, sources
+from uld_jax.datasets import kept, perturbations, pipeline, sources
 from uld_jax.datasets.splits import Batch
+from uld_jax.networks import build, step_shapes
 from uld_jax.runtime import devices as devices_lib
 
 _SPLITS = ("train", "validation", "test")
@@ -50,7 +52,11 @@ class RunData:
             config.data.nodes_in_training,
             config.data.clock_offset,
             config.data.position_error,
+            config.data.gain_error,
+            config.data.coloring,
+            config.data.drawn_errors,
         )
+        self._shapes = step_shapes.parse(config.train.step_shapes)
         self._rooms = self._train = None
         on_the_fly = config.data.source == "fresh"
         self._splits = {
@@ -62,6 +68,7 @@ class RunData:
         self.num_nodes, self.num_sources = test.num_nodes, test.num_sources
         self.num_samples = test.num_samples
         self._perturbation.check(self.num_nodes)
+        self._check_shapes()
         self.origin = sources.describe(config)
         self.held_out = {}
         self.steps_per_epoch = 0
@@ -85,12 +92,62 @@ class RunData:
             name: sources.open_data(self._config, split, here)
             for name, split in self._splits.items()
         }
+        if self._measure:
+            opened = {
+                name: self._keep(name, parts, here) for name, parts in opened.items()
+            }
         if self._rooms:
             opened["train"] = [self._rooms.on(device) for device in here]
         self._train = opened.pop("train", None)
         self.held_out = {
             name: ShardedData(parts, self._devices) for name, parts in opened.items()
         }
+
+    @property
+    def _measure(self):
+        """The function that measures the evidence to keep; None if none is kept."""
+        if not self._config.data.keep_evidence:
+            return None
+        return build.get_spec(self._config.model.name).measure
+
+    def _keep(self, name: str, parts: list, devices) -> list[kept.KeptData]:
+        """Open the kept evidence of a split for each of some devices."""
+        data = kept.open_kept(
+            parts[0],
+            self._splits[name],
+            self._measure,
+            self._config.data.dir,
+            sources.describe(self._config),
+            self._copies(name),
+        )
+        return [data.on(device) for device in devices]
+
+    def _copies(self, split: str) -> int:
+        wanted = split == "train" and self._measure is not None
+        return self._config.data.noisier_copies if wanted else 0
+
+    def shape(self, step: int) -> step_shapes.StepShape | None:
+        """Draw the shape of a training step, by its number; None if all are alike."""
+        if not self._shapes:
+            return None
+        return step_shapes.draw(self._shapes, self._config.seed, step)
+
+    def _check_shapes(self) -> None:
+        """Raise unless the data and the batch have enough for each step's shape.
+
+        Raises:
+            perturbations.PerturbationError: With both numbers.
+        """
+        for shape in self._shapes:
+            for what, value, most in (
+                ("nodes", shape.num_nodes, self.num_nodes),
+                ("examples", shape.num_examples, self._config.train.batch_size),
+            ):
+                if value > most:
+                    raise perturbations.PerturbationError(
+                        f"--config.train.step_shapes has steps of {value} {what}; there "
+                        f"are {most}"
+                    )
 
     def geometry(self, split: str) -> Batch:
         """Load the positions and room sizes of a split, with T60 and SNR if any."""
@@ -100,13 +157,14 @@ class RunData:
         batch_size, seed = self._config.train.batch_size, self._config.seed
         if self._rooms:
             return pipeline.endless_order(len(self._rooms), batch_size, epoch=epoch)
-        size = len(self._splits["train"])
+        size = len(self._splits["train"]) * (1 + self._copies("train"))
         return pipeline.epoch_order(size, batch_size, seed=seed, epoch=epoch)
 
     def example_ids(self, epoch: int, step: int) -> list:
         """Identify the examples of a training batch, to report or reproduce them.
 
-        By their indices in the training split; on the fly, by their random streams.
+        By their indices in the training split; on the fly, by their random streams. A
+        step of a smaller shape leaves the last of them out.
         """
         numbers = np.asarray(self._order(epoch)[step]).tolist()
         if not self._rooms:
@@ -131,18 +189,34 @@ class RunData:
 
         @functools.lru_cache(maxsize=1)  # Once for the nodes, once for the rest.
         def draws(step: int) -> perturbations.Draws:
-            streams = [(self._config.seed, start + step, row) for row in rows]
-            return perturbation.draw(streams, self.num_nodes)
+            shape = self.shape(start + step)
+            used = rows
+            if shape:
+                used = _share(rows, shape.num_examples / self._config.train.batch_size)
+            some = perturbation
+            if shape:
+                some = dataclasses.replace(some, num_nodes=shape.num_nodes)
+            streams = [(self._config.seed, start + step, row) for row in used]
+            return some.draw(streams, self.num_nodes)
 
         def nodes(step: int) -> np.ndarray:
             return draws(step).nodes
 
         order = pipeline.rows_of(self._order(epoch), rows)
-        fewer = nodes if perturbation.num_nodes is not None else None
+        if self._shapes:
+            order = order.map_with_index(
+                lambda step, indices: indices[: len(draws(step).nodes)]
+            )
+        fewer = nodes if perturbation.num_nodes is not None or self._shapes else None
         for step, batch in enumerate(data.batches(order, first, nodes=fewer), first):
             if perturbation:
                 batch = perturbations.apply(perturbation, batch, draws(step))
             yield batch
+
+
+def _share(rows: range, part: float) -> range:
+    """Take the first rows of a device, as many as its share of a smaller step."""
+    return rows[: max(1, round(len(rows) * part))]
 
 
 class ShardedData:

@@ -1,4 +1,4 @@
-"""Perturbations of the nodes: fewer of them, clocks that are off, wrong positions.
+"""Perturbations of the nodes: fewer, with clocks, positions, gains or bands that are off.
 
 In training, the network receives a random half of the nodes (Sec. 3.3). The other
 perturbations are ours, for training and for tests of robustness.
@@ -14,11 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from uld_jax.acoustics import constants
+from uld_jax.acoustics import constants, levels
 from uld_jax.datasets.splits import Batch
+from uld_jax.networks import evidence
 from uld_jax.runtime import errors
 
 _STREAM = 6  # Random stream; `on_the_fly` has those before.
+# Where spreads are drawn: the share of examples that have any error of a kind.
+_SHARES = {"clock": 0.6, "position": 0.5, "gain": 0.5, "coloring": 0.5}
+_LEAST_CLOCK = 1 / 500  # Of the largest spread of clocks; log-uniform in between.
+_RIPPLES = 4  # Cosines over the bands, of which a smooth coloring is made.
 
 
 class PerturbationError(errors.InputError):
@@ -30,14 +35,16 @@ class Draws(NamedTuple):
 
     Attributes:
         nodes: Nodes that are kept, [B, k], all different, in ascending order.
-        shifts: Delay of each one's signal in samples, [B, k].
+        delays: Delay of each one's signal in samples, [B, k].
         position_errors: What is added to its position on the plan, [B, k, 2] in
             meters.
+        gains_db: What is added to its levels in each mel band, [B, k, 24] in dB.
     """
 
     nodes: np.ndarray
-    shifts: np.ndarray
+    delays: np.ndarray
     position_errors: np.ndarray
+    gains_db: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,19 +53,28 @@ class Perturbation:
 
     Attributes:
         num_nodes: Nodes that are kept, drawn for each example; None for all.
-        clock_offset: Standard deviation of each node's clock, in seconds, rounded
-            to whole samples. Signals are shifted in a circle, so that no silence at
-            an end gives the offset away.
+        clock_offset: Standard deviation of each node's clock, in seconds. Signals are
+            shifted by whole samples in a circle, so that no silence at an end gives
+            the offset away; evidence that was kept is shifted by fractions.
         position_error: Standard deviation of a node's believed position, along x and
             y, in meters. Believed positions stay in the room.
+        gain_error: Standard deviation of a node's gain, in dB.
+        coloring: Standard deviation of a node's gain in each band beyond that, smooth
+            over the bands, in dB; for networks with evidence of levels alone.
+        drawn: Whether each example draws spreads of its own, with those above as the
+            largest: none in part of the examples, else log-uniform from a five
+            hundredth for clocks, and uniform from zero for the others.
     """
 
     num_nodes: int | None = None
     clock_offset: float = 0.0
     position_error: float = 0.0
+    gain_error: float = 0.0
+    coloring: float = 0.0
+    drawn: bool = False
 
     def __bool__(self) -> bool:
-        return self != Perturbation()
+        return self != Perturbation(drawn=self.drawn)
 
     def check(self, num_nodes: int) -> None:
         """Raise if data has fewer nodes than are to be kept.
@@ -88,55 +104,91 @@ class Perturbation:
         rng = np.random.default_rng([seed, _STREAM, *numbers])
         # For all nodes, so that a node's draw does not depend on how many are kept.
         order = rng.permutation(num_nodes)
-        offsets = rng.normal(size=num_nodes) * self.clock_offset
-        position_errors = rng.normal(size=(num_nodes, 2)) * self.position_error
+        offsets = rng.normal(size=num_nodes)
+        position_errors = rng.normal(size=(num_nodes, 2))
+        gains = rng.normal(size=(num_nodes, 1))
+        ripples = rng.normal(size=(num_nodes, _RIPPLES))
+        clock, position, gain, coloring = self._spreads(rng)
         if self.num_nodes is None:
             nodes = np.arange(num_nodes)
         else:
             nodes = np.sort(order[: self.num_nodes])
+        bands = coloring * ripples @ _ripples()
         return Draws(
             nodes.astype(np.int32),
-            np.round(offsets * constants.SAMPLE_RATE).astype(np.int32)[nodes],
-            position_errors.astype(np.float32)[nodes],
+            (offsets * clock * constants.SAMPLE_RATE).astype(np.float32)[nodes],
+            (position_errors * position).astype(np.float32)[nodes],
+            (gains * gain + bands).astype(np.float32)[nodes],
         )
+
+    def _spreads(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw an example's spreads of clocks, positions, gains and colorings."""
+        largest = np.array(
+            [self.clock_offset, self.position_error, self.gain_error, self.coloring]
+        )
+        if not self.drawn:
+            return largest
+        happens = rng.uniform(size=4) < list(_SHARES.values())
+        sizes = rng.uniform(size=4)
+        sizes[0] = _LEAST_CLOCK ** sizes[0]
+        return largest * happens * sizes
+
+
+@functools.cache
+def _ripples() -> np.ndarray:
+    """Make smooth curves [4, 24] over the bands, of unit mean square in all."""
+    bands = (np.arange(levels.NUM_BANDS) + 0.5) / levels.NUM_BANDS
+    waves = np.cos(np.pi * np.arange(1, _RIPPLES + 1)[:, None] * bands)
+    return np.sqrt(2 / _RIPPLES) * waves
 
 
 def apply(perturbation: Perturbation, batch: Batch, draws: Draws) -> Batch:
-    """Shift the signals of a batch's nodes and move their believed positions.
+    """Disturb a batch's nodes: signals, or the evidence in them, and positions.
 
     Args:
         perturbation: The distribution.
         batch: A batch of the nodes drawn, and no others.
         draws: What was drawn for it.
     """
-    audio, positions = _disturb(
-        batch["audio"],
-        batch["node_positions"],
-        batch["room_size"],
-        draws.shifts,
-        draws.position_errors,
-        late=perturbation.clock_offset > 0,
-        misplaced=perturbation.position_error > 0,
-    )
-    return batch | {"audio": audio, "node_positions": positions}
+    changed = {}
+    if perturbation.position_error > 0:
+        changed["node_positions"] = _move(
+            batch["node_positions"], batch["room_size"], draws.position_errors
+        )
+    has_gains = perturbation.gain_error > 0 or perturbation.coloring > 0
+    if "envelopes" in batch:
+        if perturbation.clock_offset > 0:
+            changed[evidence.CLOCK_OFFSETS] = jnp.asarray(draws.delays)
+        if has_gains:
+            changed[evidence.GAINS] = jnp.asarray(draws.gains_db)
+        return batch | changed
+    audio = batch["audio"]
+    if perturbation.clock_offset > 0:
+        audio = _roll(audio, np.round(draws.delays).astype(np.int32))
+    if has_gains:
+        common = draws.gains_db.mean(axis=-1)
+        audio = _amplify(audio, common)
+        if perturbation.coloring > 0:
+            changed[evidence.GAINS] = jnp.asarray(draws.gains_db - common[..., None])
+    return batch | changed | {"audio": audio}
 
 
-@functools.partial(jax.jit, static_argnames=("late", "misplaced"))
-def _disturb(
-    audio: Array,
+@jax.jit
+def _roll(audio: Array, shifts: Int[Array, "B k"]) -> Array:
+    return jax.vmap(jax.vmap(jnp.roll))(audio, shifts)
+
+
+@jax.jit
+def _amplify(audio: Array, gains_db: Float[Array, "B k"]) -> Float[Array, "B k N"]:
+    return audio * 10 ** (gains_db[..., None] / 20)
+
+
+@jax.jit
+def _move(
     node_positions: Float[Array, "B k 3"],
     room_size: Float[Array, "B 3"],
-    shifts: Int[Array, "B k"],
     position_errors: Float[Array, "B k 2"],
-    *,
-    late: bool,
-    misplaced: bool,
-) -> tuple[Array, Float[Array, "B k 3"]]:
-    if late:
-        roll = jax.vmap(jax.vmap(jnp.roll))
-        audio = roll(audio, shifts)
-    if misplaced:
-        plan = node_positions[..., :2] + position_errors
-        plan = jnp.clip(plan, 0.0, room_size[:, None, :2])
-        node_positions = jnp.concatenate([plan, node_positions[..., 2:]], axis=-1)
-    return audio, node_positions
+) -> Float[Array, "B k 3"]:
+    plan = node_positions[..., :2] + position_errors
+    plan = jnp.clip(plan, 0.0, room_size[:, None, :2])
+    return jnp.concatenate([plan, node_positions[..., 2:]], axis=-1)

@@ -30,11 +30,12 @@ class Changes:
     """How to render examples otherwise than they were drawn.
 
     Attributes:
-        snr_db: SNR of all examples, in dB; None for each one's own.
+        snr_db: SNR of all examples, in dB, or a function of an example's index; None
+            for each one's own.
         late: Late field, one of `rooms.LATE_FIELDS`; None for the split's own.
     """
 
-    snr_db: float | None = None
+    snr_db: float | Callable[[int], float] | None = None
     late: str | None = None
 
 

@@ -101,7 +101,7 @@ def _in_groups(function: Callable, batch: dict) -> dict:
     """Compute a function of a batch for a few rows at a time."""
     # Always the same number of rows, so that an example's last bits do not depend on
     # the size of its batch. The last row fills up the last group.
-    num_rows = len(batch["audio"])
+    num_rows = len(batch["room_size"])
     num_groups = max(-(-num_rows // _AT_ONCE), _LEAST_GROUPS)
     rows = np.minimum(np.arange(num_groups * _AT_ONCE), num_rows - 1)
     groups = jax.tree.map(
@@ -142,7 +142,7 @@ def evaluate_all(
             found = jax.device_get([step(batch) for step in steps])
             for scores, one in zip(parts, found, strict=True):
                 scores.append(one)
-            bar.update(min(len(batch["audio"]), bar.left))
+            bar.update(min(len(batch["room_size"]), bar.left))
     return [_summarize(scores, num_examples, title) for scores in parts]
 
 

@@ -1,6 +1,7 @@
 """Labels of positions on a grid: codes and decoders (Eqs. 1-5), losses, schemes.
 
 - `codes`: Label codes of a position on the floor plan, and their decoders.
+- `expectations`: What a posterior over the room means to each kind of label.
 - `losses`: Losses of one source: soft cross entropy and those of the baselines.
 - `schemes`: The four label schemes in one table, and `Label`: one at a resolution.
 - `titles`: Printed names and plot looks of schemes and methods: plain data.
@@ -10,7 +11,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["codes", "losses", "schemes", "titles"],
+    submodules=["codes", "expectations", "losses", "schemes", "titles"],
     submod_attrs={
         "codes": [
             "decode_cells",

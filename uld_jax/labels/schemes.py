@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from uld_jax.labels import codes, losses
+from uld_jax.labels import codes, expectations, losses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Scheme:
         extra_points: K - I: 1 where grid points are labeled, 0 where cells are.
         soft: Whether the loss is a cross entropy, whose minimum is the entropy of the
             target.
+        expect: (log posterior, resolution) to the logits of the expected code, as in
+            `expectations`; None if a posterior does not say what the code is.
     """
 
     encode: Callable
@@ -41,6 +43,7 @@ class Scheme:
     channels: int = 1
     extra_points: int = 0
     soft: bool = False
+    expect: Callable | None = None
 
 
 def softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
@@ -55,12 +58,14 @@ SCHEMES = {
         loss=losses.cross_entropy,
         decode=codes.decode_cells,
         soft=True,
+        expect=expectations.expected_one_hot,
     ),
     "heat_map": Scheme(
         encode=codes.encode_heat_map,
         activation=jax.nn.sigmoid,
         loss=losses.squared_error,
         decode=codes.decode_cells,
+        expect=expectations.expected_heat_map,
     ),
     "refined_grid": Scheme(
         encode=codes.encode_refined_grid,
@@ -68,6 +73,7 @@ SCHEMES = {
         loss=losses.refined_grid,
         decode=codes.decode_refined_grid,
         channels=3,
+        expect=expectations.expected_refined_grid,
     ),
     "uld": Scheme(
         encode=codes.encode_uld,
@@ -76,6 +82,7 @@ SCHEMES = {
         decode=codes.decode_wad,
         extra_points=1,
         soft=True,
+        expect=expectations.expected_uld,
     ),
 }
 
@@ -91,6 +98,7 @@ def get_scheme(name: str) -> Scheme:
     return SCHEMES[name]
 
 
+@jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Label:
     """A scheme at one resolution I: target, loss and decoder of a network's output.
@@ -193,6 +201,35 @@ class Label:
             ValueError: If a side of the room is not positive (not checked inside `jit`).
         """
         return self._scheme.decode(self.scores(logits), room_size)
+
+    def posterior_resolution(self, least: int) -> int:
+        """Compute the resolution F of a posterior that gives this label's code.
+
+        The least multiple of I that has at least so many cells. Labels of cells need
+        two grid points a cell, one of them in its middle.
+
+        Args:
+            least: Least resolution of the posterior.
+        """
+        times = max(-(-least // self.resolution), 1 + (self._scheme.extra_points == 0))
+        return times * self.resolution
+
+    def expect(self, log_posterior: Float[Array, "F F"]) -> Float[Array, " D"]:
+        """Compute the logits [D] of the code that a posterior expects.
+
+        Args:
+            log_posterior: Log masses at the grid points of a resolution that is a
+                multiple of this label's, rows y and columns x; need not be normalized.
+
+        Raises:
+            ValueError: If the label has no expectation.
+        """
+        if self._scheme.expect is None:
+            raise ValueError(
+                f"label.scheme is {self.scheme!r}, which has no expectation: choose "
+                "another network, or add `expect` to its entry in `schemes`"
+            )
+        return self._scheme.expect(log_posterior, self.resolution).ravel()
 
     def plane(self, code: Float[Array, "*code"]) -> Float[Array, "K K"]:
         """Select the channel of a code that is a map of the room, rows y."""

@@ -4,6 +4,9 @@
 - `spec`: What a network states about itself: settings, ranges, what it can do.
 - `encoder_decoder`: The network of L-1, for arrays at known positions.
 - `ad_hoc`: The network of Ad-1 and Ad-2, for any number of scattered nodes.
+- `multilateration`: The network of votes, for any nodes, any grid and any clocks.
+- `evidence`: What that network gets of a batch: levels and correlations.
+- `step_shapes`: How many nodes and examples its training steps have.
 - `front_ends`: Spectral features, and the layer that takes them.
 - `layers`: Linear layers, convolutions, LSTMs and dropout that both networks use.
 - `objective`: Network inputs, targets and losses of a batch.
@@ -13,5 +16,14 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["ad_hoc", "build", "encoder_decoder", "objective", "spec"],
+    submodules=[
+        "ad_hoc",
+        "build",
+        "encoder_decoder",
+        "evidence",
+        "multilateration",
+        "objective",
+        "spec",
+        "step_shapes",
+    ],
 )

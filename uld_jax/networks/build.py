@@ -2,7 +2,8 @@
 
 Every network is called with the features [B, M, T, 2F], the position codes of the nodes
 [B, M, E], a mask [B, M] that is True where a node is present, or None, and, in training,
-random streams for its dropout. It returns the logits [B, S, E] of S sources, E = C K K
+random streams for its dropout. One that needs other inputs has a static method `inputs`
+(`objective.inputs_of`), whose results it is called with instead. It returns the logits [B, S, E] of S sources, E = C K K
 outputs each. To add one, write its class and `SPEC` and list it in `NETWORKS`;
 docs/extending.md shows an example.
 """
@@ -14,12 +15,14 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from uld_jax.acoustics import stft
 from uld_jax.labels import schemes
-from uld_jax.networks import ad_hoc, encoder_decoder
+from uld_jax.networks import ad_hoc, encoder_decoder, multilateration, objective
 from uld_jax.networks.spec import NetworkSpec
 
-NETWORKS = {spec.name: spec for spec in (encoder_decoder.SPEC, ad_hoc.SPEC)}
+NETWORKS = {
+    spec.name: spec
+    for spec in (encoder_decoder.SPEC, ad_hoc.SPEC, multilateration.SPEC)
+}
 
 
 def get_spec(name: str) -> NetworkSpec:
@@ -65,15 +68,15 @@ def for_label(
 
 
 def describe(
-    model: nnx.Module, num_nodes: int, num_frames: int, code_length: int
+    model: nnx.Module, label: schemes.Label, num_nodes: int, num_samples: int
 ) -> dict:
     """Count a network's parameters by part, and the operations of a forward pass.
 
     Args:
         model: The network.
+        label: Scheme and resolution of its outputs.
         num_nodes: Nodes M of an example.
-        num_frames: Frames T.
-        code_length: Length of a node's position code.
+        num_samples: Samples N of a signal.
 
     Returns:
         `parameters`, their total number; `parts`, the numbers by part; `flops`, the
@@ -85,15 +88,18 @@ def describe(
         for name, part in nnx.to_pure_dict(params).items()
     }
 
-    def forward(params, features, codes):
+    def forward(params, inputs):
         network = nnx.merge(graph, params, rest)
         network.eval()
-        return network(features, codes)
+        return network(*inputs)
 
-    shapes = ((1, num_nodes, num_frames, 2 * stft.NUM_BINS),)
-    shapes += ((1, num_nodes, code_length),)
-    inputs = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-    cost = jax.jit(forward).lower(params, *inputs).cost_analysis() or {}
+    shapes = {"audio": (1, num_nodes, num_samples), "room_size": (1, 3)}
+    shapes["node_positions"] = (1, num_nodes, 3)
+    batch = {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()
+    }
+    inputs = jax.eval_shape(lambda one: objective.inputs_of(model, label, one), batch)
+    cost = jax.jit(forward).lower(params, inputs).cost_analysis() or {}
     return {
         "parameters": sum(parts.values()),
         "parts": parts,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from uld_jax.acoustics import stft
@@ -11,6 +12,25 @@ from uld_jax.labels import losses as losses_lib
 from uld_jax.labels import schemes
 
 Batch = dict[str, Array]
+
+
+def inputs_of(
+    model: nnx.Module,
+    label: schemes.Label,
+    batch: Batch,
+    by_rows: Callable = lambda function: function,
+) -> tuple:
+    """Compute the arguments of a network's call: its own inputs, or `network_inputs`.
+
+    Args:
+        model: The network; its class may have a static method `inputs`, which takes
+            the other arguments.
+        label: Scheme and resolution.
+        batch: A batch. Values of absent nodes do not matter, NaN included.
+        by_rows: `devices.Devices.by_rows`, where rows are on several devices.
+    """
+    compute = getattr(type(model), "inputs", network_inputs)
+    return compute(label, batch, by_rows)
 
 
 def network_inputs(

@@ -27,6 +27,9 @@ class NetworkSpec:
         any_nodes: Whether it takes any number of nodes, and a mask of them. Others are
             built for the number of nodes in the data.
         max_sources: Largest number of sources it can find; None for no limit.
+        measure: Computes from a batch what the network needs of its signals, apart from
+            the label, so that it can be kept: see `evidence.measure`. None if the
+            network needs the signals themselves.
         ranges: Smallest and largest value of settings that are numbers.
         choices: Known values of settings that are names.
         rule: Raises ValueError if the settings do not agree with each other, or with
@@ -39,6 +42,7 @@ class NetworkSpec:
     label_parts: frozenset[str] = frozenset()
     any_nodes: bool = False
     max_sources: int | None = None
+    measure: Callable[[dict], dict] | None = None
     ranges: Mapping[str, tuple[int | float, int | float]] = dataclasses.field(
         default_factory=dict
     )

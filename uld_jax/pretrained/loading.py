@@ -284,11 +284,11 @@ def compute_outputs(
         params: Parameters.
         statistics: Running means.
         batch: A batch.
-        by_rows: See `objective.network_inputs`.
+        by_rows: See `objective.inputs_of`.
     """
     model = nnx.merge(graph, params, statistics)
     model.eval()
-    return model(*objective.network_inputs(label, batch, by_rows))
+    return model(*objective.inputs_of(model, label, batch, by_rows))
 
 
 def decode(

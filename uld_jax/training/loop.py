@@ -36,8 +36,10 @@ class Training:
         self._on_cpu = jax.default_backend() == "cpu"
         invariant = run.config.train.permutation_invariant
         network = run.graph, run.label
-        self._train_step = step_lib.make_train_step(
-            run.graph, run.optimizer, run.label, run.config.seed, invariant, run.devices
+        self._make_train_step = functools.cache(
+            lambda label: step_lib.make_train_step(
+                run.graph, run.optimizer, label, run.config.seed, invariant, run.devices
+            )
         )
         self._eval_step = evaluate.make_eval_step(*network, invariant, run.devices)
         self._distributions = functools.partial(
@@ -95,7 +97,8 @@ class Training:
     def _step(self, batch, number: int) -> step_lib.TrainState:
         """Do one training step; note its batch if --debug_nans ends it."""
         try:
-            state = self._train_step(self._run.state, batch)
+            train_step = self._make_train_step(self._run.label_of_step(number))
+            state = train_step(self._run.state, batch)
             if self._on_cpu:
                 # The next batch must not be rendered meanwhile: `jax_setup.configure`.
                 jax.block_until_ready(state)

@@ -7,13 +7,37 @@ import jax.numpy as jnp
 import optax
 
 
-def adamw(learning_rate: float, weight_decay: float) -> optax.GradientTransformation:
+def adamw(
+    learning_rate: float,
+    weight_decay: float,
+    clip_norm: float | None = None,
+    warmup_steps: int = 0,
+) -> optax.GradientTransformation:
     """Make AdamW with the learning rate in its state, to be changed between epochs.
 
     The paper does not say what weight decay it uses; we take PyTorch's default of
     0.01, applied to all parameters as there.
+
+    Args:
+        learning_rate: Learning rate.
+        weight_decay: Weight decay.
+        clip_norm: Largest norm of the whole gradient; None for any.
+        warmup_steps: Steps over which the rate rises to its value, linearly.
     """
-    return optax.inject_hyperparams(optax.adamw)(
+    if clip_norm is None and not warmup_steps:
+        make = optax.adamw
+    else:
+
+        def make(learning_rate, weight_decay):
+            parts = [optax.adamw(learning_rate, weight_decay=weight_decay)]
+            if clip_norm is not None:
+                parts = [optax.clip_by_global_norm(clip_norm), *parts]
+            if warmup_steps:
+                rise = optax.linear_schedule(1 / warmup_steps, 1.0, warmup_steps - 1)
+                parts.append(optax.scale_by_schedule(rise))
+            return optax.chain(*parts)
+
+    return optax.inject_hyperparams(make)(
         learning_rate=learning_rate, weight_decay=weight_decay
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import jax
 
 from uld_jax import config as config_lib
-from uld_jax.acoustics import stft
 from uld_jax.datasets import loader, pipeline
 from uld_jax.evaluation import evaluate, seen_positions
 from uld_jax.labels import schemes
@@ -57,16 +56,15 @@ class Run:
         except ValueError as error:
             raise config_lib.ConfigError(f"--config.{error}") from None
         self.network = build.describe(
-            model,
-            self.data.num_nodes,
-            stft.num_frames(self.data.num_samples),
-            self.label.num_outputs,
+            model, self.label, self.data.num_nodes, self.data.num_samples
         )
         rules = config.train
         self.init, self._rate = None, rules.learning_rate
         if config.init.folder is not None:
             self._rate = rules.fine_tuning_rate
-        self.optimizer = optimizer.adamw(self._rate, rules.weight_decay)
+        self.optimizer = optimizer.adamw(
+            self._rate, rules.weight_decay, rules.clip_norm, rules.warmup_steps
+        )
         self.graph, self.state = step_lib.init_state(model, self.optimizer)
         if config.init.folder is not None:
             items, self.init = initialization.load(config, self._network_items())
@@ -91,6 +89,14 @@ class Run:
         rules = self.config.train
         is_stopped = self.history.plateau.stops(rules.stop_patience)
         return self.history.epoch >= rules.epochs or is_stopped
+
+    def label_of_step(self, number: int) -> schemes.Label:
+        """Give the label of a training step, which may have a finer grid."""
+        shape = self.data.shape(number)
+        if shape is None or shape.times_finer == 1:
+            return self.label
+        resolution = shape.times_finer * self.label.resolution
+        return schemes.Label(self.label.scheme, resolution)
 
     def resume(self, saved: checkpoints.Checkpoints | None) -> None:
         """Resume from the last checkpoint, if there is one.

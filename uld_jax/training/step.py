@@ -103,7 +103,8 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: objective.Batch) -> TrainState:
         dropout_key = jax.random.fold_in(jax.random.key(seed), state.step)
-        inputs = objective.network_inputs(label, batch, devices.by_rows)
+        network = nnx.merge(graph, state.params, state.statistics)
+        inputs = objective.inputs_of(network, label, batch, devices.by_rows)
 
         def mean_loss(params):
             model = nnx.merge(graph, params, state.statistics)

@@ -1,0 +1,128 @@
+"""Envelopes of the cross-correlations of all pairs of nodes, small enough to keep.
+
+An envelope says how likely each difference of distances is. Unlike the correlation
+itself it varies slowly with the lag, so that a coarse grid of the room can read it.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+from jaxtyping import Array, Bool, Float, Real, UInt8
+
+from uld_jax.acoustics import constants, correlations
+
+WHITENING = 0.7
+BAND = (150.0, 7000.0)  # Hz.
+LARGEST_LAG = 960  # Samples at 16 kHz on either side: 60 ms, 20.6 m.
+STEP = 2  # Samples between two lags that are kept.
+NUM_LAGS = 2 * LARGEST_LAG // STEP + 1
+# Steps of the stored bytes per unit of the natural logarithm, 0.18 dB each in power.
+# They reach from 1/200 to 200 times the mean.
+STEPS_PER_NEPER = 24.0
+_ZERO = 128
+# Neighboring bins of a cross-spectrum are summed to one, so that this many samples of
+# lags stay apart: 250 ms on either side.
+_CIRCLE = 8000
+
+
+def least_samples() -> int:
+    """Compute the least number of samples whose correlations cover all lags."""
+    return LARGEST_LAG + 1
+
+
+def pair_envelopes(
+    signals: Real[Array, "M N"], mask: Bool[Array, " M"] | None = None
+) -> UInt8[Array, "Q 961"]:
+    """Compute the envelopes of the correlations of all pairs, in bytes.
+
+    Of the whole signals, whitened to a power of 0.7 within 150 to 7,000 Hz: noise at
+    all frequencies counts less than with the phase transform. The one-sided spectrum
+    makes the correlation analytic; its magnitude is the envelope. Each is divided by
+    its mean over the lags. Entry L // 2 + k is the envelope at 2 k samples, by which
+    a sound reaches the first node later than the second, in the order of
+    `correlations.node_pairs`. Read them with `to_log`.
+
+    Of signals of half a second or longer, neighboring bins are summed before the inverse
+    transform, four at 2 s, which makes it as much shorter. The envelope is multiplied by
+    a sinc that is 0.98 at the largest lag, and lags beyond 250 ms fold back, damped.
+
+    Args:
+        signals: Signals of the nodes, floats or integers, of any level.
+        mask: True where a node is present; None for all. Pairs with absent or silent
+            nodes have a flat envelope.
+
+    Raises:
+        ValueError: If the signals are shorter than the largest lag.
+    """
+    num_nodes, num_samples = signals.shape
+    if num_samples < least_samples():
+        raise ValueError(
+            f"signals have {num_samples} samples; correlations up to 60 ms need at "
+            f"least {least_samples()}"
+        )
+    mask = jnp.ones(num_nodes, bool) if mask is None else mask
+    # Long enough that wanted lags do not wrap around.
+    group = max(1, (num_samples + LARGEST_LAG) // _CIRCLE)
+    length = scipy.fft.next_fast_len(
+        math.ceil((num_samples + LARGEST_LAG) / (2 * group))
+    )
+    num_fft = 2 * group * length
+    spectra = correlations.whiten(
+        signals.astype(jnp.float32), mask, num_fft, WHITENING
+    )[:, : group * length]
+    bins = np.arange(group * length) * constants.SAMPLE_RATE / num_fft
+    in_band = (bins >= BAND[0]) & (bins <= BAND[1])
+    spectra = jnp.where(in_band, spectra, 0.0).reshape(num_nodes, length, group)
+    one, other = correlations.node_pairs(num_nodes)
+    cross = (spectra[one] * spectra[other].conj()).sum(axis=-1)
+    # Bins up to half the sample rate alone: a lag lasts two samples.
+    analytic = jnp.fft.ifft(cross, axis=-1)
+    around = LARGEST_LAG // STEP
+    middle = jnp.concatenate([analytic[:, -around:], analytic[:, : around + 1]], axis=1)
+    return _to_bytes(jnp.abs(middle))
+
+
+def _to_bytes(envelopes: Float[Array, "Q L"]) -> UInt8[Array, "Q L"]:
+    mean = envelopes.mean(axis=1, keepdims=True)
+    relative = jnp.where(mean > 0, envelopes / jnp.where(mean > 0, mean, 1.0), 1.0)
+    steps = jnp.round(STEPS_PER_NEPER * jnp.log(jnp.maximum(relative, 1e-6))) + _ZERO
+    return jnp.clip(steps, 0, 255).astype(jnp.uint8)
+
+
+def from_bytes(stored: UInt8[Array, "*Q L"]) -> Float[Array, "*Q L"]:
+    """Restore envelopes relative to their mean over the lags."""
+    table = jnp.exp((jnp.arange(256) - _ZERO) / STEPS_PER_NEPER)
+    return table[stored]
+
+
+def blur(
+    envelopes: Float[Array, "*Q L"], sigma: float, step: int
+) -> Float[Array, "*Q K"]:
+    """Blur envelopes by a Gaussian and keep every few lags, the middle one among them.
+
+    Beyond the ends they are continued by their last value.
+
+    Args:
+        envelopes: Values at L equidistant lags, L odd.
+        sigma: Standard deviation of the Gaussian, in lags.
+        step: Distance of the lags kept, in lags; K = 2 (L // 2 // step) + 1.
+    """
+    reach = math.ceil(3 * sigma)
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    half = envelopes.shape[-1] // 2
+    kept = half // step
+    padding = [(0, 0)] * (envelopes.ndim - 1) + [(reach, reach)]
+    padded = jnp.pad(envelopes, padding, mode="edge")
+    first = half - kept * step
+    length = 2 * kept * step + 1
+    return sum(
+        float(tap)
+        * jax.lax.slice_in_dim(
+            padded, first + shift, first + shift + length, step, axis=-1
+        )
+        for shift, tap in enumerate(taps)
+    )

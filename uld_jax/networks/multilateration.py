@@ -1,0 +1,410 @@
+r"""Learned multilateration: every node votes for a ring, every pair for a hyperbola.
+
+The log posterior of the talker's position g is a sum of what the nodes and the pairs of
+nodes say:
+
+    rings(g)      = sum_m sum_k a_mk phi_k(log |g - p_m|)
+    hyperbolas(g) = mean_mn W2 gelu(W1 e_mn(g) + U h_m + U h_n + v peak_mn)
+    e_mn(g)       = log envelope_mn((|g - p_m| - |g - p_n|) / c - (o_m - o_n))
+    score(g)      = rings(g) + MLP(hyperbolas(g) over the grid, rings(g), context)
+
+p_m is the position of node m, h_m a vector of its level statistics, a_mk its
+log-likelihood of a distance, phi_k one of 24 Gaussians in the logarithm of the distance;
+envelope_mn is that of the pair's cross-correlation, blurred by 3, 10 and 30 samples, and
+o_m by how much training makes the clock of node m late. The MLP sees each vote relative to its mean over
+the grid, in units of its deviation, and the largest of these: whether the pairs agree,
+that is, whether their clocks can be believed.
+
+Distances are in three dimensions. A talker's unknown height is summed over. Positions
+enter by distances alone, so that the answer turns and mirrors with the room, and the
+grid may be any: a network that was trained on one is evaluated on others.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from uld_jax.acoustics import correlations, envelopes, levels
+from uld_jax.labels import schemes
+from uld_jax.networks import evidence as evidence_lib
+from uld_jax.networks import spec as spec_lib
+
+# Gaussians of the envelopes in lags of two samples, and the lags kept: 3, 10, 30 samples.
+_BLURS = ((1.5, 2), (5.0, 4), (15.0, 12))
+_RINGS = 24
+_DISTANCES = (0.1, 20.0)  # Meters, of the first and the last ring.
+_LEVEL_SCALE = 8.0  # dB.
+_CONTEXT = 32
+_HEAD = 32
+# Pairs times grid points that are computed at once.
+_AT_ONCE = 2**21
+ABLATIONS = ("nothing", "rings", "hyperbolas", "pair_votes", "context")
+
+
+class _Votes(NamedTuple):
+    """Votes of nodes and pairs for some points."""
+
+    rings: Float[Array, "B P"]
+    pairs: Float[Array, "B P V"]
+
+
+class _Said(NamedTuple):
+    """Parts of the votes that are the same at all points."""
+
+    rings: Float[Array, "B M 24"]
+    pairs: Float[Array, "B Q W"]
+    context: Float[Array, "B C"]
+
+
+def ring_basis(distances: Float[Array, "*P"]) -> Float[Array, "*P 24"]:
+    """Compute 24 Gaussians of equal width in the logarithm of a distance in meters."""
+    low, high = map(math.log, _DISTANCES)
+    spacing = (high - low) / (_RINGS - 1)
+    centers = low + spacing * jnp.arange(_RINGS)
+    logs = jnp.log(jnp.maximum(distances, _DISTANCES[0]))
+    return jnp.exp(-0.5 * ((logs[..., None] - centers) / spacing) ** 2)
+
+
+class _Head(nnx.Module):
+    """From the votes at a point, as they stand out over the grid, to a score."""
+
+    def __init__(self, num_inputs: int, *, rngs: nnx.Rngs):
+        self.first = nnx.Linear(num_inputs, _HEAD, rngs=rngs)
+        self.second = nnx.Linear(_HEAD, 1, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "*P D"]) -> Float[Array, "*P"]:
+        return self.second(nnx.gelu(self.first(x)))[..., 0]
+
+
+class Multilateration(nnx.Module):
+    """Network of votes: levels, correlations and positions in meters to logits.
+
+    The first source is near the likeliest point, and the second one elsewhere: from
+    what a single posterior would say, each has rings of its own around that point.
+
+    Args:
+        num_nodes: Not used: the network takes any number of nodes, in any order.
+        num_sources: Sources S, one or two.
+        outputs_per_axis: Not used: the label of each call decides.
+        num_channels: Not used, likewise.
+        width: Width of a node's vector.
+        pair_width: Hidden units of a pair's vote.
+        num_votes: Numbers of a pair's vote.
+        cells: Least cells per axis of the grid on which votes are counted. A label of
+            fewer gets its code from the posterior there, by `Label.expect`.
+        source_heights: Heights of talkers in meters, summed over as equally likely.
+        without: What is left out, one of `ABLATIONS`, to show what it is worth. Without
+            "pair_votes", envelopes are averaged over the pairs first.
+        dtype: Type of the computation of nodes; points are always float32.
+        rngs: Random streams of the parameters.
+    """
+
+    inputs = staticmethod(
+        lambda label, batch, by_rows=lambda function: function: (
+            label,
+            evidence_lib.collect(batch, by_rows),
+        )
+    )
+
+    def __init__(
+        self,
+        *,
+        num_nodes: int,
+        num_sources: int,
+        outputs_per_axis: int,
+        num_channels: int,
+        width: int,
+        pair_width: int,
+        num_votes: int,
+        cells: int,
+        source_heights: Sequence[float],
+        without: str,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.cells, self.source_heights = cells, tuple(source_heights)
+        self.without, self.num_sources = without, num_sources
+        layer = {"dtype": jnp.dtype(dtype), "rngs": rngs}
+        self.node_first = nnx.Linear(levels.NUM_STATISTICS, 2 * width, **layer)
+        self.node_second = nnx.Linear(2 * width, width, **layer)
+        self.context = nnx.Linear(width + 2, _CONTEXT, **layer)
+        self.mix_first = nnx.Linear(width + _CONTEXT + 1, 2 * width, **layer)
+        self.mix_second = nnx.Linear(2 * width, width, **layer)
+        self.rings = nnx.Linear(width, _RINGS, **layer)
+        self.pair_of_node = nnx.Linear(width, pair_width, **layer)
+        self.pair_of_peak = nnx.Linear(1, pair_width, use_bias=False, **layer)
+        self.pair_first = nnx.Linear(len(_BLURS), pair_width, rngs=rngs)
+        self.pair_second = nnx.Linear(pair_width, num_votes, rngs=rngs)
+        num_inputs = 3 * num_votes + 1 + _CONTEXT
+        self.head = _Head(num_inputs, rngs=rngs)
+        if num_sources > 1:
+            self.heads = nnx.List(
+                [_Head(num_inputs + _RINGS + 1, rngs=rngs) for _ in range(num_sources)]
+            )
+            # The first begins near the likeliest point, the second away from it.
+            near = np.exp(-0.5 * (np.arange(_RINGS) / 8) ** 2)
+            self.around = nnx.Param(
+                jnp.asarray(np.stack([3.0 * near, -3.0 * near]), jnp.float32)
+            )
+
+    def __call__(
+        self,
+        label: schemes.Label,
+        evidence: evidence_lib.Evidence,
+        rngs: nnx.Rngs | None = None,
+    ) -> Float[Array, "B S D"]:
+        """Compute the logits of a label, of any resolution."""
+        fine = label.posterior_resolution(self.cells)
+        posteriors = self.log_posteriors(evidence, fine)
+        return jax.vmap(jax.vmap(label.expect))(posteriors)
+
+    def log_posteriors(
+        self, evidence: evidence_lib.Evidence, resolution: int
+    ) -> Float[Array, "B S F F"]:
+        """Compute log posteriors of the sources at grid points, not normalized.
+
+        Args:
+            evidence: Of a batch.
+            resolution: Cells per axis, F - 1; rows y, columns x.
+        """
+        points = grid_points(evidence.room_size, resolution, self.source_heights)
+        scores = self._scores(evidence, points)
+        B, S, _ = scores.shape
+        scores = scores.reshape(B, S, len(self.source_heights), -1)
+        summed = jax.nn.logsumexp(scores, axis=2)
+        return summed.reshape(B, S, resolution + 1, resolution + 1)
+
+    def scores_at(
+        self,
+        evidence: evidence_lib.Evidence,
+        points: Float[Array, "B P 3"],
+        resolution: int = 16,
+    ) -> Float[Array, "B S P"]:
+        """Compute the scores of any points, in meters.
+
+        Votes are seen relative to those on a grid, so that a point's score does not
+        depend on the other points.
+
+        Args:
+            evidence: Of a batch.
+            points: The points.
+            resolution: Cells per axis of the grid.
+        """
+        grid = grid_points(evidence.room_size, resolution, self.source_heights)
+        both = self._scores(evidence, jnp.concatenate([grid, points], 1), grid.shape[1])
+        return both[:, :, grid.shape[1] :]
+
+    def _scores(self, evidence, points, num_grid: int | None = None):
+        """Compute the scores [B, S, P]; the first `num_grid` points are the grid."""
+        said, tables = self._said(evidence)
+        votes = self._count(evidence, said, tables, points)
+        features = self._stand_out(votes, said.context, num_grid)
+        scores = self.head(features)
+        if self.without != "rings":
+            scores = votes.rings + scores
+        if self.num_sources == 1:
+            return scores[:, None]
+        return self._separate(scores, features, points, num_grid)
+
+    def _said(self, evidence):
+        """Compute the parts of the votes that are the same at all points."""
+        mask = evidence.mask[..., None].astype(jnp.float32)
+        count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+        x = evidence.levels.reshape(*evidence.levels.shape[:2], -1)
+        x = (x - (mask * x).sum(axis=1, keepdims=True) / count) / _LEVEL_SCALE
+        tables = [
+            jnp.log(jnp.maximum(blurred, 1e-3))
+            for blurred in _blurred(evidence.envelopes)
+        ]
+        one, other = correlations.node_pairs(mask.shape[1])
+        pairs = (mask[:, one] * mask[:, other])[..., 0]
+        peaks = pairs * tables[0].max(axis=-1)
+        node_peaks = jnp.zeros(mask.shape[:2])
+        node_peaks = node_peaks.at[:, one].add(peaks).at[:, other].add(peaks)
+        node_peaks = node_peaks[..., None] / jnp.maximum(count - 1, 1.0)
+        h = self.node_second(nnx.gelu(self.node_first(x)))
+        mean = (mask * jnp.tanh(h)).sum(axis=1) / count[:, 0]
+        about = [mean, jnp.log(count[:, 0]), _mean(peaks, pairs)[:, None]]
+        context = nnx.gelu(self.context(jnp.concatenate(about, axis=-1)))
+        if self.without == "context":
+            context = jnp.zeros_like(context)
+        repeated = jnp.broadcast_to(context[:, None], (*h.shape[:2], _CONTEXT))
+        mixed = jnp.concatenate([h, repeated, node_peaks], axis=-1)
+        h = h + self.mix_second(nnx.gelu(self.mix_first(mixed)))
+        own = self.pair_of_node(h)
+        said = own[:, one] + own[:, other] + self.pair_of_peak(peaks[..., None])
+        f32 = jnp.float32
+        return (
+            _Said((mask * self.rings(h)).astype(f32), said.astype(f32), context),
+            tables,
+        )
+
+    def _count(self, evidence, said: _Said, tables, points) -> _Votes:
+        """Count the votes for all points, some at a time."""
+        B, P, _ = points.shape
+        num_pairs = max(evidence.envelopes.shape[1], 1)
+        size = max(1, min(P, _AT_ONCE // (B * num_pairs)))
+        num_chunks = -(-P // size)
+        size = -(-P // num_chunks)
+        padded = jnp.pad(
+            points, ((0, 0), (0, num_chunks * size - P), (0, 0)), mode="edge"
+        )
+        chunks = padded.reshape(B, num_chunks, size, 3).swapaxes(0, 1)
+        count = jax.checkpoint(
+            functools.partial(self._count_some, evidence, said, tables)
+        )
+        if num_chunks == 1:
+            return count(chunks[0])
+        votes = jax.lax.map(count, chunks)
+        return jax.tree.map(
+            lambda part: part.swapaxes(0, 1).reshape(B, -1, *part.shape[3:])[:, :P],
+            votes,
+        )
+
+    def _count_some(self, evidence, said: _Said, tables, points) -> _Votes:
+        offset = points[:, None] - evidence.node_positions[:, :, None]
+        distances = jnp.sqrt((offset**2).sum(axis=-1))  # [B, M, P]
+        rings = jnp.einsum("bmpk,bmk->bp", ring_basis(distances), said.rings)
+        num_votes = self.pair_second.out_features
+        if self.without == "hyperbolas":
+            return _Votes(rings, jnp.zeros((*rings.shape, num_votes)))
+        delays = correlations.SAMPLES_PER_METER * distances
+        # A late node's peaks are at larger lags than the kept ones.
+        delays = delays - evidence.clock_offsets[..., None]
+        one, other = correlations.node_pairs(delays.shape[1])
+        lags = delays[:, one] - delays[:, other]  # [B, Q, P]
+        seen = [
+            _read(table, lags / (envelopes.STEP * step))
+            for table, (_, step) in zip(tables, _BLURS, strict=True)
+        ]
+        weights = (evidence.mask[:, one] & evidence.mask[:, other]).astype(jnp.float32)
+        weights /= jnp.maximum(weights.sum(axis=1, keepdims=True), 1.0)
+        if self.without == "pair_votes":
+            seen = [(weights[..., None] * x).sum(1, keepdims=True) for x in seen]
+            mean = (weights[..., None] * said.pairs).sum(1, keepdims=True)
+            said, weights = said._replace(pairs=mean), jnp.ones((len(rings), 1))
+        kernel, bias = self.pair_first.kernel[...], self.pair_first.bias[...]
+        hidden = (said.pairs + bias)[..., None]  # [B, Q, W, 1]
+        for x, row in zip(seen, kernel, strict=True):
+            hidden = hidden + x[:, :, None] * row[:, None]
+        mean = (weights[..., None, None] * nnx.gelu(hidden)).sum(axis=1)
+        return _Votes(rings, self.pair_second(mean.swapaxes(1, 2)))
+
+    def _stand_out(self, votes: _Votes, context, num_grid: int | None):
+        """Describe how votes stand out over the grid: [B, P, D]."""
+        grid = votes.pairs[:, :num_grid]
+        mean = grid.mean(axis=1, keepdims=True)
+        deviation = jnp.sqrt(grid.var(axis=1, keepdims=True) + 1e-6)
+        relative = votes.pairs - mean
+        scaled = relative / deviation
+        largest = scaled[:, :num_grid].max(axis=1, keepdims=True)
+        rings = votes.rings - votes.rings[:, :num_grid].mean(axis=1, keepdims=True)
+        if self.without == "rings":
+            rings = jnp.zeros_like(rings)
+        repeated = [jnp.broadcast_to(largest, scaled.shape)]
+        repeated += [jnp.broadcast_to(context[:, None], (*rings.shape, _CONTEXT))]
+        parts = [relative, scaled, rings[..., None] / 4, *repeated]
+        return jnp.concatenate(parts, axis=-1)
+
+    def _separate(self, scores, features, points, num_grid: int | None):
+        """Share the scores of one posterior between the sources: [B, S, P]."""
+        likeliest = jnp.argmax(scores[:, :num_grid], axis=1)
+        peak = jnp.take_along_axis(points, likeliest[:, None, None], axis=1)
+        apart = jnp.sqrt(((points - peak)[..., :2] ** 2).sum(axis=-1))
+        rings = ring_basis(apart)
+        own = (scores - scores[:, :num_grid].max(axis=1, keepdims=True))[..., None]
+        inputs = jnp.concatenate([features, rings, own / 8], axis=-1)
+        return jnp.stack(
+            [
+                scores + head(inputs) + (rings * around).sum(axis=-1)
+                for head, around in zip(self.heads, self.around[...], strict=True)
+            ],
+            axis=1,
+        )
+
+
+def grid_points(
+    room_size: Float[Array, "B 3"], resolution: int, heights: tuple[float, ...]
+) -> Float[Array, "B P 3"]:
+    """Compute grid points in meters, at all heights: height by height, row by row."""
+    axis = jnp.arange(resolution + 1) / resolution
+    y, x = jnp.meshgrid(axis, axis, indexing="ij")
+    plan = jnp.stack([x.ravel(), y.ravel()], axis=-1)
+    plan = jnp.tile(plan, (len(heights), 1)) * room_size[:, None, :2]
+    z = jnp.repeat(jnp.asarray(heights, jnp.float32), axis.size**2)
+    z = jnp.broadcast_to(z[:, None], (*plan.shape[:2], 1))
+    return jnp.concatenate([plan, z], axis=-1)
+
+
+def _blurred(stored):
+    """Blur envelopes three times, each at its own distance of lags."""
+    linear = envelopes.from_bytes(stored)
+    return [envelopes.blur(linear, sigma, step) for sigma, step in _BLURS]
+
+
+def _read(table: Float[Array, "B Q K"], lags: Float[Array, "B Q P"]):
+    """Interpolate tables linearly at lags from their middle; their mean beyond the ends."""
+    last = table.shape[-1] - 1
+    place = lags + last // 2
+    inside = (place >= 0) & (place <= last)
+    place = jnp.clip(place, 0.0, last)
+    left = jnp.minimum(place.astype(jnp.int32), last - 1)
+    low = jnp.take_along_axis(table, left, axis=-1, mode="promise_in_bounds")
+    high = jnp.take_along_axis(table, left + 1, axis=-1, mode="promise_in_bounds")
+    value = low + (place - left) * (high - low)
+    return jnp.where(inside, value, table.mean(axis=-1, keepdims=True))
+
+
+def _mean(values: Float[Array, "B Q"], weights: Float[Array, "B Q"]):
+    return (weights * values).sum(axis=1) / jnp.maximum(weights.sum(axis=1), 1.0)
+
+
+def _check_heights(settings: Mapping[str, Any], num_nodes: int | None) -> None:
+    heights = settings["source_heights"]
+    if not heights or not all(0 <= height <= 100 for height in heights):
+        raise ValueError(
+            f"model.source_heights is {heights}; give one or more heights in meters, "
+            "as in (0.95,)"
+        )
+    if num_nodes is not None and num_nodes < 3:
+        raise ValueError(
+            f"model.name is 'multilateration', which needs at least 3 nodes, not "
+            f"{num_nodes}"
+        )
+
+
+SPEC = spec_lib.NetworkSpec(
+    name="multilateration",
+    network=Multilateration,
+    settings={
+        # Of a node's vector, of a pair's hidden units, and of its vote.
+        "width": 64,
+        "pair_width": 16,
+        "num_votes": 8,
+        # Least cells per axis of the grid on which votes are counted.
+        "cells": 16,
+        # Talkers' heights in meters, equally likely.
+        "source_heights": (0.95,),
+        # What is left out in an ablation: see `multilateration.ABLATIONS`.
+        "without": "nothing",
+    },
+    any_nodes=True,
+    max_sources=2,
+    measure=evidence_lib.measure,
+    ranges={
+        "width": (1, spec_lib.LARGEST),
+        "pair_width": (1, spec_lib.LARGEST),
+        "num_votes": (1, spec_lib.LARGEST),
+        "cells": (1, 1000),
+    },
+    choices={"without": ABLATIONS},
+    rule=_check_heights,
+)
