@@ -20,6 +20,7 @@ from .evaluation.metrics import accuracy as accuracy
 from .evaluation.metrics import best_permutation as best_permutation
 from .evaluation.metrics import distances as distances
 from .evaluation.metrics import error_statistics as error_statistics
+from .evaluation.metrics import highest_density_region as highest_density_region
 from .evaluation.metrics import mae as mae
 from .evaluation.metrics import quantization_error as quantization_error
 from .labels.codes import decode_cells as decode_cells

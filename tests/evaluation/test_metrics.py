@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uld_jax.evaluation import metrics
+from uld_jax.evaluation import metrics, score
+from uld_jax.labels import schemes
 from uld_jax.simulation import scenes
 
 
@@ -92,3 +93,26 @@ def test_the_best_permutation_undoes_a_shuffle():
     true = jnp.array([[0.0, 0.0], [1.0, 3.0], [4.0, 2.0]])
     order = metrics.best_permutation(true[jnp.array([2, 0, 1])], true)
     np.testing.assert_array_equal(true[jnp.array([2, 0, 1])][order], true)
+
+
+def test_the_region_is_the_smallest_that_holds_the_share():
+    rng = np.random.default_rng(0)
+    for share in (0.5, 0.9):
+        values = rng.exponential(size=(7, 7)) ** 3
+        values /= values.sum()
+        inside = np.asarray(metrics.highest_density_region(values, share))
+        assert values[inside].sum() >= share
+        assert values[inside].sum() - values[inside].min() < share
+        assert values[inside].min() >= values[~inside].max()
+
+
+def test_coverage_is_the_share_of_the_true_code_inside():
+    label = schemes.Label("uld", 4)
+    room = jnp.array([8.0, 4.0])
+    target = label.encode([3.0, 1.5], room)  # Four points: 0.25, 0.25, 0.25, 0.25.
+    predicted = (
+        jnp.zeros((5, 5)).at[1, 1].set(0.6).at[1, 2].set(0.35).at[4, 4].set(0.05)
+    )
+    found = score.score_region(predicted, target, room)
+    np.testing.assert_allclose(found["coverage"], target[1, 1] + target[1, 2])
+    np.testing.assert_allclose(found["area"], 2 / 25 * 32, rtol=1e-6)

@@ -176,7 +176,9 @@ def test_conditions_fit_the_recipe_and_the_nodes(data):
     bare = copy.copy(data)
     bare.origin, bare.num_nodes = silent, 8
     names = {c.name for c in robustness.all_conditions(bare)}
-    assert names == {"none", "clock_offset", "position_error", "num_nodes"}
+    assert names == {
+        *("none", "clock_offset", "position_error", "gain_error", "num_nodes")
+    }
 
 
 def test_what_is_random_in_a_condition_depends_on_the_example_alone(data):

@@ -159,7 +159,13 @@ def test_baselines_alone_have_the_limit_and_the_paper():
 
 def test_curves_of_conditions_begin_with_all_nodes_and_no_offset():
     found = groups.Conditions(
-        {("none", 0.0): 1.0, ("num_nodes", 5.0): 3.0, ("clock_offset", 0.01): 2.0},
+        {
+            "mae": {
+                ("none", 0.0): 1.0,
+                ("num_nodes", 5.0): 3.0,
+                ("clock_offset", 0.01): 2.0,
+            }
+        },
         9,
         30,
     )
@@ -167,7 +173,9 @@ def test_curves_of_conditions_begin_with_all_nodes_and_no_offset():
     assert curve("num_nodes", found) == [(5.0, 3.0), (30, 1.0)]
     assert curve("clock_offset", found) == [(0.0, 1.0), (0.01, 2.0)]
     assert curve("position_error", found) == []
-    noisy = groups.Conditions({("none", 0.0): 1.0, ("snr_db", 0.0): 2.0}, 9, 30)
+    noisy = groups.Conditions(
+        {"mae": {("none", 0.0): 1.0, ("snr_db", 0.0): 2.0}}, 9, 30
+    )
     assert curve("snr_db", noisy) == [(0.0, 2.0)]
 
 

@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "best_permutation",
             "distances",
             "error_statistics",
+            "highest_density_region",
             "mae",
             "quantization_error",
         ],

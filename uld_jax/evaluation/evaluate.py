@@ -26,8 +26,8 @@ class Evaluation:
     """Metrics and predictions on a split of n examples.
 
     Attributes:
-        metrics: Error statistics; of a network also ACC, cell accuracy and quantization
-            error.
+        metrics: Error statistics; of a network also ACC, cell accuracy, quantization
+            error, and coverage and mean area of 90 % regions, if its label has any.
         positions: True positions [n, S, 2] in meters.
         predicted: Predicted positions [n, S, 2], in the best permutation.
         loss: Mean loss; None for a method, which has none.
@@ -160,8 +160,11 @@ def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
         return Evaluation(metrics, **results)
     means = {
         key: float(results.pop(key).mean(dtype=np.float64))
-        for key in ("loss", "kl", "quantization_error")
+        for key in ("loss", "kl", "quantization_error", "coverage", "area")
+        if key in results
     }
+    for key in metrics_lib.REGION.keys() & means.keys():
+        metrics[metrics_lib.REGION[key]] = means.pop(key)
     metrics |= {
         "accuracy": metrics_lib.accuracy(results["correct"]),
         "cell_accuracy": metrics_lib.accuracy(results["cell_correct"]),

@@ -4,12 +4,14 @@ import itertools
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from uld_jax.labels import codes
 
 ERROR_STATISTICS = ("mae", "median", "rmse", "p90")  # Keys of `error_statistics`.
+# Results for the regions that hold 90 % of a distribution: their names in records.
+REGION = {"coverage": "coverage_90", "area": "area_90"}
 
 
 def distances(predicted: ArrayLike, positions: ArrayLike) -> Float[Array, "..."]:
@@ -80,6 +82,30 @@ def error_statistics(errors: ArrayLike) -> dict[str, float]:
         "rmse": float(np.sqrt(np.mean(values**2))),
         "p90": float(np.percentile(values, 90)),
     }
+
+
+def highest_density_region(
+    distribution: ArrayLike, share: float = 0.9
+) -> Bool[Array, "..."]:
+    """Find the fewest cells or grid points that hold a share of a distribution.
+
+    Args:
+        distribution: Non-negative entries that sum to one, of any shape.
+        share: Share to hold, from 0 to 1.
+
+    Returns:
+        Whether each entry is in the region, of the same shape.
+
+    >>> import uld_jax
+    >>> uld_jax.highest_density_region([[0.5, 0.3], [0.15, 0.05]]).tolist()
+    [[True, True], [True, False]]
+    """
+    distribution = jnp.asarray(distribution)
+    flat = distribution.ravel()
+    order = jnp.argsort(-flat)
+    before = jnp.cumsum(flat[order]) - flat[order]
+    inside = jnp.zeros(flat.shape, bool).at[order].set(before < share)
+    return inside.reshape(distribution.shape)
 
 
 def quantization_error(

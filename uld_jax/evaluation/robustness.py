@@ -16,6 +16,7 @@ from uld_jax.storage import atomic, environment, records
 from uld_jax.storage.dataset_names import DatasetName
 from uld_jax.storage.run_folder import RunFolder
 
+_NOTED = (*metrics.ERROR_STATISTICS, "accuracy", *metrics.REGION.values())
 _SEED = 2**31  # Of the perturbations; the seeds of runs are smaller.
 
 
@@ -36,7 +37,7 @@ class Condition:
         """The perturbation of the nodes."""
         if self.name == "num_nodes":
             return perturbations.Perturbation(num_nodes=int(self.value))
-        if self.name in ("clock_offset", "position_error"):
+        if self.name in ("clock_offset", "position_error", "gain_error"):
             return perturbations.Perturbation(**{self.name: self.value})
         return perturbations.Perturbation()
 
@@ -186,9 +187,7 @@ def test_runs(
             )
             for index, result in zip(missing, results, strict=True):
                 values = {
-                    key: result.metrics[key]
-                    for key in (*metrics.ERROR_STATISTICS, "accuracy")
-                    if key in result.metrics
+                    key: result.metrics[key] for key in _NOTED if key in result.metrics
                 }
                 facts = dataclasses.asdict(condition) | values
                 notes[index]["conditions"].append(facts)

@@ -35,6 +35,23 @@ def score_positions(
     }
 
 
+def score_region(
+    distribution: Float[Array, "K K"],
+    target: Float[Array, "K K"],
+    room_size: Float[Array, "2"],
+) -> dict[str, Array]:
+    """Score the region that holds 90 % of a predicted distribution.
+
+    Returns:
+        `coverage`, the share of the target code inside; `area` in square meters.
+    """
+    inside = metrics.highest_density_region(distribution)
+    return {
+        "coverage": (inside * target).sum(),
+        "area": inside.mean() * room_size.prod(),
+    }
+
+
 def score_method(
     predicted: Float[Array, "B S 2"], positions: Float[Array, "B S 2"]
 ) -> dict[str, Array]:
@@ -66,15 +83,20 @@ def score_network(
 
     Returns:
         As `score_method` and `score_positions`, and `correct`, whether each source's
-        class was found, [B, S]; the `loss` and the `kl` above its floor, [B].
+        class was found, [B, S]; the `loss` and the `kl` above its floor, [B]; for
+        labels that are distributions also `score_region`'s results, [B, S].
     """
     loss, kl = objective.losses(label, outputs, batch, permutation_invariant)
 
     def one_example(predicted, outputs, target, positions, room_size):
         order = metrics.best_permutation(predicted, positions)
-        predicted, outputs = predicted[order], outputs[order]
-        classes = jax.vmap(label.classify)(jax.vmap(label.scores)(outputs))
+        predicted, scores = predicted[order], jax.vmap(label.scores)(outputs[order])
+        classes = jax.vmap(label.classify)(scores)
+        regions = {}
+        if label.is_distribution:
+            regions = jax.vmap(score_region, (0, 0, None))(scores, target, room_size)
         return {
+            **regions,
             "predicted": predicted,
             "positions": positions,
             **score_positions(predicted, positions, room_size, label.resolution),

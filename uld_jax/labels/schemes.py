@@ -136,6 +136,11 @@ class Label:
         return SCHEMES[self.scheme]
 
     @property
+    def is_distribution(self) -> bool:
+        """Whether scores are probabilities over the room, which sum to one."""
+        return self._scheme.soft
+
+    @property
     def outputs_per_axis(self) -> int:
         """Outputs K per axis: I + 1 grid points for ULD, I cells otherwise."""
         return self.resolution + self._scheme.extra_points

@@ -208,7 +208,7 @@ def plot_conditions(
     Returns:
         The figure; None where there is no such condition.
     """
-    tested = {name for _, found in lines for name, _ in found.mae}
+    tested = {name for _, found in lines for name, _ in found.values["mae"]}
     names = [name for name in _CONDITIONS if name in tested]
     if not names:
         return None
@@ -250,10 +250,11 @@ def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, fl
 
     The normal one has all nodes, no offset and no error; its SNR is no single number.
     """
-    points = {value: mae for (kind, value), mae in found.mae.items() if kind == name}
+    maes = found.values["mae"]
+    points = {value: mae for (kind, value), mae in maes.items() if kind == name}
     plain = {"num_nodes": found.num_nodes, "clock_offset": 0.0, "position_error": 0.0}
-    if points and name in plain and ("none", 0.0) in found.mae:
-        points[float(plain[name])] = found.mae["none", 0.0]
+    if points and name in plain and ("none", 0.0) in maes:
+        points[float(plain[name])] = maes["none", 0.0]
     return sorted(points.items())
 
 

@@ -19,6 +19,9 @@ from uld_jax.storage.dataset_names import DatasetName
 # Settings of the test data; they do not change how a network is trained.
 SETTINGS = ("data.name", "data.noise_field", "data.engine")
 
+# Results under worse conditions that tables show.
+CONDITION_METRICS = ("mae", "median", "coverage_90")
+
 # By `DatasetName.trained_at`.
 _TRAINED_AT = {
     "train": "the training positions",
@@ -71,12 +74,13 @@ class Conditions(NamedTuple):
     """Results of a group under worse conditions.
 
     Attributes:
-        mae: MAE, mean over the runs, by name and value of the condition.
+        values: "mae", "median" and "coverage_90", each as the mean over the runs by name
+            and value of the condition.
         examples: Number of test examples.
         num_nodes: Number of their nodes.
     """
 
-    mae: dict[tuple[str, float], float]
+    values: dict[str, dict[tuple[str, float], float]]
     examples: int
     num_nodes: int
 
@@ -177,11 +181,13 @@ class RunGroup:
         found = [one for one in found if one and one["conditions"]]
         if not found:
             return None
-        values = collections.defaultdict(list)
+        values = {name: collections.defaultdict(list) for name in CONDITION_METRICS}
         for one in found:
             for condition in one["conditions"]:
                 key = condition["name"], float(condition["value"])
-                values[key].append(condition["mae"])
+                for name in CONDITION_METRICS:
+                    if name in condition:
+                        values[name][key].append(condition[name])
         sizes = {one["examples"] for one in found}
         if len(sizes) > 1:
             folders = ", ".join(run["folder"] for run in self.converged)
@@ -191,9 +197,12 @@ class RunGroup:
             )
         return Conditions(
             {
-                key: statistics.mean(maes)
-                for key, maes in values.items()
-                if len(maes) == len(found)
+                name: {
+                    key: statistics.mean(each)
+                    for key, each in of_metric.items()
+                    if len(each) == len(found)
+                }
+                for name, of_metric in values.items()
             },
             sizes.pop(),
             found[0]["data"]["law"]["num_nodes"],
