@@ -157,7 +157,7 @@ def test_exact_distances_and_delays_give_the_exact_position(votes, height):
     said = multilateration._Said(
         jnp.asarray(rings, jnp.float32), jnp.full((1, len(stored[0]), 16), 20.0), None
     )
-    tables = [jnp.log(one) for one in multilateration._blurred(stored)]
+    tables = multilateration.log_envelopes(stored)
     found = model._count(known, said, tables, points)
     score = found.rings if votes == "rings" else found.pairs[..., 0]
     peak = points[0, int(jnp.argmax(score[0]))]
@@ -197,6 +197,17 @@ def test_any_point_has_the_score_of_the_grid_there(model, batch):
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("offsets", [0.0, 3000.0])
+def test_many_points_read_the_same_votes(model, batch, monkeypatch, offsets):
+    """Pair by pair or point by point, lags beyond the envelopes included."""
+    known = collect(batch)
+    known = known._replace(clock_offsets=jnp.full((1, M), offsets).at[0, 0].set(0.0))
+    few = model.log_posteriors(known, 8)
+    monkeypatch.setattr(multilateration, "_MANY_POINTS", 1)
+    many = model.log_posteriors(known, 8)
+    np.testing.assert_allclose(many, few, rtol=1e-4, atol=1e-4)
 
 
 def test_grid_points_computed_in_parts_are_the_same(model, batch, monkeypatch):

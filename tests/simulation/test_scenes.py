@@ -173,3 +173,41 @@ def test_an_adhoc_scene_follows_from_its_stream():
     # Pinned, as data sets are made of it.
     assert one.t60 == np.float32(0.34415961271963375)
     np.testing.assert_allclose(one.source_positions[0, 0], 3.1403418, rtol=1e-7)
+
+
+def test_any_session_has_rooms_heights_and_noise_of_every_kind():
+    drawn = [scenes.draw_any(np.random.default_rng(seed), 2) for seed in range(200)]
+    sizes = np.stack([scene.room_size for scene in drawn])
+    for axis, (least, most) in enumerate(
+        [scenes.ANY_SIDES, scenes.ANY_SIDES, scenes.ANY_HEIGHTS]
+    ):
+        assert (sizes[:, axis] >= least).all()
+        assert (sizes[:, axis] <= most).all()
+        assert np.ptp(sizes[:, axis]) > 0.9 * (most - least)
+    assert (sizes.prod(axis=1) <= scenes.ANY_VOLUME * 1.001).all()
+    snr_db = np.array([scene.snr_db for scene in drawn])
+    assert snr_db.min() < -8
+    assert snr_db.max() > 28
+    for scene in drawn:
+        points = np.concatenate(
+            [
+                *(scene.node_positions, scene.source_positions),
+                scene.noise_position[None],
+            ]
+        )
+        assert (points >= 0).all()
+        assert (points <= scene.room_size).all()
+        apart = scene.source_positions[:, None] - scene.node_positions
+        assert np.linalg.norm(apart, axis=-1).min() >= 0.1
+    nodes = np.concatenate([scene.node_positions[:, 2] for scene in drawn])
+    assert nodes.min() < 0.5
+    assert nodes.max() > 2.1
+    heights = np.concatenate([scene.source_positions[:, 2] for scene in drawn])
+    np.testing.assert_allclose(heights.mean(), np.mean(scenes.ANY_SOURCE_HEIGHTS), 0.05)
+
+
+def test_any_session_is_rendered_by_a_thinned_late_field():
+    drawn = [scenes.draw_any(np.random.default_rng(seed), 1) for seed in range(100)]
+    settings = recipes.ANY.settings("thinned", deterministic=True)
+    walls = rooms.compute_walls(rooms.Rooms.of(drawn), settings)
+    assert np.isfinite(walls.exact_radius).all()

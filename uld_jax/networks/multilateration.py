@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, UInt8
 
 from uld_jax.acoustics import correlations, envelopes, levels
 from uld_jax.labels import schemes
@@ -38,14 +38,17 @@ from uld_jax.networks import evidence as evidence_lib
 from uld_jax.networks import spec as spec_lib
 
 # Gaussians of the envelopes in lags of two samples, and the lags kept: 3, 10, 30 samples.
-_BLURS = ((1.5, 2), (5.0, 4), (15.0, 12))
+_BLURS = ((1.5, 1), (5.0, 2), (15.0, 6))
 _RINGS = 24
 _DISTANCES = (0.1, 20.0)  # Meters, of the first and the last ring.
 _LEVEL_SCALE = 8.0  # dB.
 _CONTEXT = 32
 _HEAD = 32
-# Pairs times grid points that are computed at once.
-_AT_ONCE = 2**21
+# Pairs, or nodes and rings, times points that are computed at once.
+_AT_ONCE = 2**22
+# From so many points on, pairs vote for all lags first, and each point reads the votes
+# of its lags: a grid of 64 x 64 cells takes a thirtieth of the time.
+_MANY_POINTS = 1500
 ABLATIONS = ("nothing", "rings", "hyperbolas", "pair_votes", "context")
 
 
@@ -220,13 +223,10 @@ class Multilateration(nnx.Module):
         count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
         x = evidence.levels.reshape(*evidence.levels.shape[:2], -1)
         x = (x - (mask * x).sum(axis=1, keepdims=True) / count) / _LEVEL_SCALE
-        tables = [
-            jnp.log(jnp.maximum(blurred, 1e-3))
-            for blurred in _blurred(evidence.envelopes)
-        ]
+        tables = log_envelopes(evidence.envelopes)
         one, other = correlations.node_pairs(mask.shape[1])
         pairs = (mask[:, one] * mask[:, other])[..., 0]
-        peaks = pairs * tables[0].max(axis=-1)
+        peaks = pairs * tables[0][..., :-1].max(axis=-1)
         node_peaks = jnp.zeros(mask.shape[:2])
         node_peaks = node_peaks.at[:, one].add(peaks).at[:, other].add(peaks)
         node_peaks = node_peaks[..., None] / jnp.maximum(count - 1, 1.0)
@@ -250,26 +250,28 @@ class Multilateration(nnx.Module):
     def _count(self, evidence, said: _Said, tables, points) -> _Votes:
         """Count the votes for all points, some at a time."""
         B, P, _ = points.shape
-        num_pairs = max(evidence.envelopes.shape[1], 1)
-        size = max(1, min(P, _AT_ONCE // (B * num_pairs)))
-        num_chunks = -(-P // size)
+        many = P >= _MANY_POINTS and self.without != "pair_votes"
+        count = functools.partial(self._count_some, evidence, said, tables, many)
+        if many:
+            numbers = evidence.mask.shape[1] * _RINGS
+        else:
+            numbers = max(evidence.envelopes.shape[1], 1)
+            count = jax.checkpoint(count)
+        num_chunks = -(-P // max(1, _AT_ONCE // (B * numbers)))
+        if num_chunks == 1:
+            return count(points)
         size = -(-P // num_chunks)
         padded = jnp.pad(
             points, ((0, 0), (0, num_chunks * size - P), (0, 0)), mode="edge"
         )
         chunks = padded.reshape(B, num_chunks, size, 3).swapaxes(0, 1)
-        count = jax.checkpoint(
-            functools.partial(self._count_some, evidence, said, tables)
-        )
-        if num_chunks == 1:
-            return count(chunks[0])
         votes = jax.lax.map(count, chunks)
         return jax.tree.map(
             lambda part: part.swapaxes(0, 1).reshape(B, -1, *part.shape[3:])[:, :P],
             votes,
         )
 
-    def _count_some(self, evidence, said: _Said, tables, points) -> _Votes:
+    def _count_some(self, evidence, said: _Said, tables, many: bool, points) -> _Votes:
         offset = points[:, None] - evidence.node_positions[:, :, None]
         distances = jnp.sqrt((offset**2).sum(axis=-1))  # [B, M, P]
         rings = jnp.einsum("bmpk,bmk->bp", ring_basis(distances), said.rings)
@@ -280,23 +282,57 @@ class Multilateration(nnx.Module):
         # A late node's peaks are at larger lags than the kept ones.
         delays = delays - evidence.clock_offsets[..., None]
         one, other = correlations.node_pairs(delays.shape[1])
-        lags = delays[:, one] - delays[:, other]  # [B, Q, P]
-        seen = [
-            _read(table, lags / (envelopes.STEP * step))
-            for table, (_, step) in zip(tables, _BLURS, strict=True)
-        ]
         weights = (evidence.mask[:, one] & evidence.mask[:, other]).astype(jnp.float32)
         weights /= jnp.maximum(weights.sum(axis=1, keepdims=True), 1.0)
+        if many:
+            mean = self._mean_of_tables(said, tables, delays, weights)
+        else:
+            mean = self._mean_of_points(said, tables, delays, weights)
+        return _Votes(rings, self.pair_second(mean))
+
+    def _mean_of_points(self, said: _Said, tables, delays, weights):
+        """Average the hidden units over the pairs, point by point: [B, P, W]."""
+        one, other = correlations.node_pairs(delays.shape[1])
+        lags = _nearest(delays[:, one] - delays[:, other])
+        seen = [
+            jnp.take_along_axis(table, lags, axis=-1, mode="promise_in_bounds")
+            for table in tables
+        ]
+        pairs = said.pairs
         if self.without == "pair_votes":
             seen = [(weights[..., None] * x).sum(1, keepdims=True) for x in seen]
-            mean = (weights[..., None] * said.pairs).sum(1, keepdims=True)
-            said, weights = said._replace(pairs=mean), jnp.ones((len(rings), 1))
+            pairs = (weights[..., None] * pairs).sum(1, keepdims=True)
+            weights = jnp.ones((len(pairs), 1))
         kernel, bias = self.pair_first.kernel[...], self.pair_first.bias[...]
-        hidden = (said.pairs + bias)[..., None]  # [B, Q, W, 1]
+        hidden = (pairs + bias)[..., None]  # [B, Q, W, 1]
         for x, row in zip(seen, kernel, strict=True):
             hidden = hidden + x[:, :, None] * row[:, None]
         mean = (weights[..., None, None] * nnx.gelu(hidden)).sum(axis=1)
-        return _Votes(rings, self.pair_second(mean.swapaxes(1, 2)))
+        return mean.swapaxes(1, 2)
+
+    def _mean_of_tables(self, said: _Said, tables, delays, weights):
+        """Average the hidden units over the pairs, pair by pair: [B, P, W]."""
+        one, other = correlations.node_pairs(delays.shape[1])
+        kernel, bias = self.pair_first.kernel[...], self.pair_first.bias[...]
+
+        @jax.checkpoint
+        def add(total, pair):
+            m, n, own, weight, *envelopes_of_pair = pair
+            hidden = (own + bias)[:, None]  # [B, L, W]
+            for x, row in zip(envelopes_of_pair, kernel, strict=True):
+                hidden = hidden + x[..., None] * row
+            votes = weight[:, None, None] * nnx.gelu(hidden)
+            lags = _nearest(delays[:, m] - delays[:, n])
+            read = jnp.take_along_axis(
+                votes, lags[..., None], axis=1, mode="promise_in_bounds"
+            )
+            return total + read, None
+
+        start = jnp.zeros((*delays.shape[::2], len(bias)))
+        by_pair = (said.pairs, weights, *tables)
+        by_pair = [array.swapaxes(0, 1) for array in by_pair]
+        total, _ = jax.lax.scan(add, start, (one, other, *by_pair))
+        return total
 
     def _stand_out(self, votes: _Votes, context, num_grid: int | None):
         """Describe how votes stand out over the grid: [B, P, D]."""
@@ -344,23 +380,36 @@ def grid_points(
     return jnp.concatenate([plan, z], axis=-1)
 
 
-def _blurred(stored):
-    """Blur envelopes three times, each at its own distance of lags."""
+def log_envelopes(stored: UInt8[Array, "B Q L"]) -> list[Float[Array, "B Q L+1"]]:
+    """Compute the logarithms of envelopes, blurred three times, at all lags.
+
+    The last entry of each is the mean over its lags: what lies beyond is not known.
+    """
     linear = envelopes.from_bytes(stored)
-    return [envelopes.blur(linear, sigma, step) for sigma, step in _BLURS]
+    tables = []
+    for sigma, step in _BLURS:
+        blurred = jnp.log(jnp.maximum(envelopes.blur(linear, sigma, step), 1e-3))
+        table = _spread(blurred, step, stored.shape[-1])
+        mean = table.mean(axis=-1, keepdims=True)
+        tables.append(jnp.concatenate([table, mean], axis=-1))
+    return tables
 
 
-def _read(table: Float[Array, "B Q K"], lags: Float[Array, "B Q P"]):
-    """Interpolate tables linearly at lags from their middle; their mean beyond the ends."""
-    last = table.shape[-1] - 1
-    place = lags + last // 2
-    inside = (place >= 0) & (place <= last)
-    place = jnp.clip(place, 0.0, last)
-    left = jnp.minimum(place.astype(jnp.int32), last - 1)
-    low = jnp.take_along_axis(table, left, axis=-1, mode="promise_in_bounds")
-    high = jnp.take_along_axis(table, left + 1, axis=-1, mode="promise_in_bounds")
-    value = low + (place - left) * (high - low)
-    return jnp.where(inside, value, table.mean(axis=-1, keepdims=True))
+def _spread(values: Float[Array, "B Q K"], step: int, length: int):
+    """Interpolate every few lags to all of them, linearly."""
+    place = np.arange(length) / step - length // 2 / step + values.shape[-1] // 2
+    place = np.clip(place, 0, values.shape[-1] - 1)
+    left = np.minimum(place.astype(int), values.shape[-1] - 2)
+    share = (place - left).astype(np.float32)
+    return values[..., left] * (1 - share) + values[..., left + 1] * share
+
+
+def _nearest(lags: Float[Array, "*Q P"]) -> Int[Array, "*Q P"]:
+    """Find the entries of tables at lags in samples; the last one beyond the ends."""
+    middle = envelopes.NUM_LAGS // 2
+    place = jnp.round(lags / envelopes.STEP).astype(jnp.int32) + middle
+    inside = (place >= 0) & (place < envelopes.NUM_LAGS)
+    return jnp.where(inside, place, envelopes.NUM_LAGS)
 
 
 def _mean(values: Float[Array, "B Q"], weights: Float[Array, "B Q"]):

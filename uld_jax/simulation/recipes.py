@@ -77,7 +77,8 @@ class Recipe:
         num_nodes: Nodes M.
         num_samples: Samples N of a segment, at 16 kHz.
         noise: Reverberant: where the noise comes from, one of `rooms.NOISES`.
-        rooms: Reverberant: "random" (Ad-1, Ad-2), or one of `scenes.TWINS`.
+        rooms: Reverberant: "random" (Ad-1, Ad-2), "any" (any session), or one of
+            `scenes.TWINS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -123,6 +124,8 @@ class Recipe:
             return scenes.draw_twin(
                 rng, self.rooms, part, self.num_sources, num_nodes=self.num_nodes
             )
+        if self.rooms == "any":
+            return scenes.draw_any(rng, self.num_sources, num_nodes=self.num_nodes)
         return scenes.draw_adhoc(
             rng,
             self.num_sources,
@@ -347,4 +350,5 @@ def _direct_paths(batch: Sequence[scenes.Scene]) -> anechoic.DirectPaths:
 L1 = Recipe("anechoic", 1, 2 * scenes.L1_NODES_PER_ARRAY, 2560)
 AD1 = Recipe("reverberant", 1, scenes.ADHOC_NODES, 32_000)
 AD2 = dataclasses.replace(AD1, num_sources=2)
+ANY = dataclasses.replace(AD1, rooms="any")
 TWIN1 = dataclasses.replace(AD1, rooms="twin")

@@ -26,6 +26,15 @@ LEVEL_RANGE_DB = 2.5  # Of a second talker against the first.
 TRAIN_SNR_DB = (0.0, 50.0)
 TEST_SNR_DB = (10.0, 20.0)  # Also of validation.
 
+# Any session.
+ANY_SIDES = (3.0, 12.0)
+ANY_HEIGHTS = (2.3, 4.5)
+ANY_VOLUME = 300.0  # Largest, in cubic meters: a thinned late field has its bounds.
+ANY_NODE_HEIGHTS = (0.4, 2.3)
+ANY_SOURCE_HEIGHTS = (0.8, 1.9)
+ANY_SNR_DB = (-10.0, 30.0)
+_LEAST_DISTANCE = 0.1  # From a source to a node.
+
 TWIN_SNR_DB = (30.0, 50.0)
 # By part: the layout of the nodes and the positions of the sources, each taken from a
 # part of Libri-adhoc40; sources may also be anywhere on the floor.
@@ -176,6 +185,48 @@ def draw_adhoc(
         noise_position=positions[-1],
         snr_db=snr_db,
     )
+
+
+def draw_any(
+    rng: np.random.Generator, num_sources: int, *, num_nodes: int = ADHOC_NODES
+) -> Scene:
+    """Draw a scene of any session: rooms, heights and noise of every kind.
+
+    As `draw_adhoc`, with other sides and heights. The noise may be at any height of
+    nodes or talkers. Nodes are at least 0.1 m from a source.
+
+    Args:
+        rng: The scene's random stream.
+        num_sources: Number of sources S.
+        num_nodes: Number of nodes M.
+
+    Raises:
+        SceneError: As `draw_adhoc`.
+    """
+    size = np.full(3, np.inf)
+    while size.prod() > ANY_VOLUME:
+        size[:2] = rng.uniform(*ANY_SIDES, size=2)
+        size[2] = rng.uniform(*ANY_HEIGHTS)
+    while True:
+        scene = draw_adhoc(rng, num_sources, ANY_SNR_DB, num_nodes=num_nodes)
+        scale = np.array([*size[:2] / scene.room_size[:2], 1.0])
+        nodes, sources = scene.node_positions * scale, scene.source_positions * scale
+        noise = scene.noise_position * scale
+        # Nodes may stand just below a low ceiling.
+        highest = size[2] - 0.1
+        nodes[:, 2] = rng.uniform(*ANY_NODE_HEIGHTS, size=num_nodes).clip(max=highest)
+        sources[:, 2] = rng.uniform(*ANY_SOURCE_HEIGHTS, size=num_sources)
+        noise[2] = min(rng.uniform(*ANY_NODE_HEIGHTS), highest)
+        loud = np.concatenate([sources, noise[None]])
+        apart = np.linalg.norm(loud[:, None] - nodes, axis=-1)
+        if apart.min() >= _LEAST_DISTANCE:
+            return dataclasses.replace(
+                scene,
+                room_size=size,
+                node_positions=nodes,
+                source_positions=sources,
+                noise_position=noise,
+            )
 
 
 def draw_twin(
