@@ -53,9 +53,9 @@ def configure(config: config_lib.ConfigDict, size: str) -> config_lib.ConfigDict
     config.train.clip_norm = 1.0
     config.train.schedule = "cosine"
     config.train.batch_size = 32
-    config.train.epochs = 10
+    config.train.epochs = 15
     # Few nodes want a fine grid, and can afford it.
-    config.train.step_shapes = "30x8 20x12 12x16 8x24x2 5x32x2"
+    config.train.step_shapes = "30x8 30x4x2 20x12 20x4x4 12x16x2 8x24x4 5x32x4"
     if size == "tiny":
         config.data.noisier_copies = 0
         config.train.batch_size = 2

@@ -31,7 +31,12 @@ def expected_envelope(one, other):
     analytic = scipy.signal.hilbert(cross)
     lags = np.arange(-envelopes.LARGEST_LAG, envelopes.LARGEST_LAG + 1, envelopes.STEP)
     envelope = np.abs(analytic[lags])
-    return envelope / envelope.mean()
+    return blurred(envelope / envelope.mean(), 1.5)
+
+
+def blurred(values, sigma):
+    radius = int(np.ceil(3 * sigma))
+    return scipy.ndimage.gaussian_filter1d(values, sigma, mode="nearest", radius=radius)
 
 
 def delayed_pair(lag, num_samples=16_000):
@@ -45,7 +50,7 @@ def delayed_pair(lag, num_samples=16_000):
 def test_envelopes_are_those_of_scipy(num_samples):
     signals = RNG.normal(size=(3, num_samples)).cumsum(axis=1)  # Not white.
     signals[1] += np.roll(signals[0], 40)
-    found = np.asarray(envelopes.from_bytes(pair_envelopes(signals)))
+    found = np.exp(np.asarray(envelopes.to_log(pair_envelopes(signals))[0]))
     for row, (m, n) in enumerate(zip(*correlations.node_pairs(3), strict=True)):
         expected = expected_envelope(signals[m], signals[n])
         ratios = np.log(found[row] / expected)[expected > 0.3]
@@ -56,9 +61,13 @@ def test_envelopes_are_those_of_scipy(num_samples):
 
 @pytest.mark.parametrize("lag", [-700, -1, 0, 30, 960])
 def test_the_peak_is_where_the_first_node_is_later(lag):
-    found = np.asarray(pair_envelopes(delayed_pair(lag)))[0]
-    peak = (np.argmax(found) - envelopes.NUM_LAGS // 2) * envelopes.STEP
-    assert abs(peak - lag) <= 1
+    for table in envelopes.to_log(pair_envelopes(delayed_pair(lag))):
+        found = np.asarray(table)[0]
+        peaks = np.flatnonzero(found > found.max() - 0.05)  # A byte is 0.04.
+        peak = (peaks.mean() - envelopes.NUM_LAGS // 2) * envelopes.STEP
+        assert abs(peak - lag) <= 14
+    found = np.asarray(envelopes.to_log(pair_envelopes(delayed_pair(lag)))[0])[0]
+    assert abs((np.argmax(found) - 480) * envelopes.STEP - lag) <= 2
 
 
 def test_level_does_not_matter_and_silence_is_flat():
@@ -67,16 +76,23 @@ def test_level_does_not_matter_and_silence_is_flat():
     steps = np.asarray(loud, int) - np.asarray(pair_envelopes(signals), int)
     assert np.abs(steps).max() <= 1
     silent = pair_envelopes(np.stack([signals[0], np.zeros(16_000)]))
-    assert np.unique(envelopes.from_bytes(silent)).tolist() == [1.0]
+    assert np.unique(np.stack(envelopes.to_log(silent))).tolist() == [0.0]
     absent = pair_envelopes(signals, jnp.array([True, False]))
-    assert np.unique(envelopes.from_bytes(absent)).tolist() == [1.0]
+    assert np.unique(np.stack(envelopes.to_log(absent))).tolist() == [0.0]
 
 
-def test_bytes_restore_values_to_two_percent():
-    stored = envelopes._to_bytes(jnp.geomspace(0.01, 10, 500)[None])
-    values = np.geomspace(0.01, 10, 500)
-    restored = np.asarray(envelopes.from_bytes(stored))[0]
-    np.testing.assert_allclose(restored, values / values.mean(), rtol=0.022)
+def test_bytes_restore_all_blurs_at_all_lags():
+    values = RNG.uniform(0.1, 3, envelopes.NUM_LAGS).cumsum() % 7 + 0.1
+    values /= values.mean()
+    stored = envelopes._to_bytes(jnp.asarray(values)[None])
+    assert stored.shape == (1, sum(envelopes.NUM_KEPT))
+    for table, (sigma, step) in zip(
+        envelopes.to_log(stored), envelopes.BLURS, strict=True
+    ):
+        logs = np.log(blurred(values, sigma))
+        kept = np.arange(0, envelopes.NUM_LAGS, step)
+        expected = np.interp(np.arange(envelopes.NUM_LAGS), kept, logs[kept])
+        np.testing.assert_allclose(table[0], expected, atol=0.022)
 
 
 @pytest.mark.parametrize(("sigma", "step"), [(1.5, 2), (5.0, 4), (15.0, 12)])

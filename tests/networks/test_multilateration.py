@@ -135,9 +135,8 @@ def exact(batch):
     one, other = correlations.node_pairs(nodes.shape[1])
     lags = (distances[:, one] - distances[:, other]) * correlations.SAMPLES_PER_METER
     kept = (np.arange(envelopes.NUM_LAGS) - envelopes.NUM_LAGS // 2) * envelopes.STEP
-    peaks = 1 + 20 * np.exp(-0.5 * ((kept - lags[..., None]) / 2) ** 2)
-    stored = jnp.round(envelopes.STEPS_PER_NEPER * jnp.log(peaks)) + 100
-    return rings, stored.astype(jnp.uint8)
+    peaks = np.exp(-0.5 * ((kept - lags[..., None]) / 2) ** 2)
+    return rings, envelopes._to_bytes(jnp.asarray(peaks[0], jnp.float32))[None]
 
 
 @pytest.mark.parametrize("votes", ["rings", "hyperbolas"])

@@ -1,6 +1,6 @@
 """Envelopes of the cross-correlations of all pairs of nodes, small enough to keep.
 
-An envelope says how likely each difference of distances is. Unlike the correlation
+An envelope shows how likely each difference of distances is. Unlike the correlation
 itself it varies slowly with the lag, so that a coarse grid of the room can read it.
 """
 
@@ -17,10 +17,14 @@ from uld_jax.acoustics import constants, correlations
 WHITENING = 0.7
 BAND = (150.0, 7000.0)  # Hz.
 LARGEST_LAG = 960  # Samples at 16 kHz on either side: 60 ms, 20.6 m.
-STEP = 2  # Samples between two lags that are kept.
+STEP = 2  # Samples between two lags.
 NUM_LAGS = 2 * LARGEST_LAG // STEP + 1
-# Steps of the stored bytes per unit of the natural logarithm, 0.18 dB each in power.
-# They reach from 1/200 to 200 times the mean.
+# Standard deviations of the Gaussians that envelopes are blurred by, in lags, and which
+# lags are kept: 3, 10 and 30 samples or 6, 21 and 64 cm.
+BLURS = ((1.5, 1), (5.0, 4), (15.0, 12))
+NUM_KEPT = tuple(2 * (NUM_LAGS // 2 // step) + 1 for _, step in BLURS)
+# Steps of the stored bytes per unit of the natural logarithm: they reach from 1/200 to
+# 200 times the mean, and round by 2 %.
 STEPS_PER_NEPER = 24.0
 _ZERO = 128
 # Neighboring bins of a cross-spectrum are summed to one, so that this many samples of
@@ -35,15 +39,16 @@ def least_samples() -> int:
 
 def pair_envelopes(
     signals: Real[Array, "M N"], mask: Bool[Array, " M"] | None = None
-) -> UInt8[Array, "Q 961"]:
-    """Compute the envelopes of the correlations of all pairs, in bytes.
+) -> UInt8[Array, "Q 1283"]:
+    """Compute the envelopes of the correlations of all pairs, blurred, in bytes.
 
     Of the whole signals, whitened to a power of 0.7 within 150 to 7,000 Hz: noise at
     all frequencies counts less than with the phase transform. The one-sided spectrum
     makes the correlation analytic; its magnitude is the envelope. Each is divided by
-    its mean over the lags. Entry L // 2 + k is the envelope at 2 k samples, by which
-    a sound reaches the first node later than the second, in the order of
-    `correlations.node_pairs`. Read them with `to_log`.
+    its mean over the lags and blurred three times (`BLURS`). The bytes are logarithms,
+    one blur after the other, in the order of `correlations.node_pairs`. Entry
+    L // 2 + k of `to_log` is the envelope at 2 k samples, by which a sound reaches the
+    first node later than the second.
 
     Of signals of half a second or longer, neighboring bins are summed before the inverse
     transform, four at 2 s, which makes it as much shorter. The envelope is multiplied by
@@ -85,17 +90,34 @@ def pair_envelopes(
     return _to_bytes(jnp.abs(middle))
 
 
-def _to_bytes(envelopes: Float[Array, "Q L"]) -> UInt8[Array, "Q L"]:
+def _to_bytes(envelopes: Float[Array, "Q L"]) -> UInt8[Array, "Q _"]:
     mean = envelopes.mean(axis=1, keepdims=True)
     relative = jnp.where(mean > 0, envelopes / jnp.where(mean > 0, mean, 1.0), 1.0)
-    steps = jnp.round(STEPS_PER_NEPER * jnp.log(jnp.maximum(relative, 1e-6))) + _ZERO
+    blurred = [blur(relative, sigma, step) for sigma, step in BLURS]
+    logs = jnp.log(jnp.maximum(jnp.concatenate(blurred, axis=1), 1e-6))
+    steps = jnp.round(STEPS_PER_NEPER * logs) + _ZERO
     return jnp.clip(steps, 0, 255).astype(jnp.uint8)
 
 
-def from_bytes(stored: UInt8[Array, "*Q L"]) -> Float[Array, "*Q L"]:
-    """Restore envelopes relative to their mean over the lags."""
-    table = jnp.exp((jnp.arange(256) - _ZERO) / STEPS_PER_NEPER)
-    return table[stored]
+def to_log(stored: UInt8[Array, "*Q _"]) -> list[Float[Array, "*Q 961"]]:
+    """Restore the logarithms of envelopes for each blur, at all lags.
+
+    Relative to the mean over the lags. Between the lags that are kept, they are
+    interpolated linearly.
+    """
+    logs = (stored.astype(jnp.float32) - _ZERO) / STEPS_PER_NEPER
+    parts = jnp.split(logs, np.cumsum(NUM_KEPT)[:-1], axis=-1)
+    return [_spread(part, step) for part, (_, step) in zip(parts, BLURS, strict=True)]
+
+
+def _spread(values: Float[Array, "*Q K"], step: int) -> Float[Array, "*Q L"]:
+    """Interpolate every few lags to all of them, linearly."""
+    if step == 1:
+        return values
+    left, right = values[..., :-1, None], values[..., 1:, None]
+    between = left + (right - left) * (np.arange(step, dtype=np.float32) / step)
+    between = between.reshape(*values.shape[:-1], -1)
+    return jnp.concatenate([between, values[..., -1:]], axis=-1)
 
 
 def blur(

@@ -27,7 +27,7 @@ from uld_jax.runtime import progress
 from uld_jax.storage import atomic, locking
 
 FOLDER = "evidence"  # Beside the builders' folders.
-FORMAT = 1  # Changes with what is measured.
+FORMAT = 2  # Changes with what is measured.
 _EXAMPLES_PER_PART = 100
 _BATCH = 10  # Examples measured at once.
 _NOISIER_DB = (-10.0, 20.0)  # SNR of the noisier copies, uniform.

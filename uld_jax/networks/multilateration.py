@@ -37,8 +37,6 @@ from uld_jax.labels import schemes
 from uld_jax.networks import evidence as evidence_lib
 from uld_jax.networks import spec as spec_lib
 
-# Gaussians of the envelopes in lags of two samples, and the lags kept: 3, 10, 30 samples.
-_BLURS = ((1.5, 1), (5.0, 2), (15.0, 6))
 _RINGS = 24
 _DISTANCES = (0.1, 20.0)  # Meters, of the first and the last ring.
 _LEVEL_SCALE = 8.0  # dB.
@@ -47,8 +45,8 @@ _HEAD = 32
 # Pairs, or nodes and rings, times points that are computed at once.
 _AT_ONCE = 2**22
 # From so many points on, pairs vote for all lags first, and each point reads the votes
-# of its lags: a grid of 64 x 64 cells takes a thirtieth of the time.
-_MANY_POINTS = 1500
+# of its lags: 64 x 64 cells take a thirtieth of the time, and 16 x 16 a third.
+_MANY_POINTS = 200
 ABLATIONS = ("nothing", "rings", "hyperbolas", "pair_votes", "context")
 
 
@@ -144,7 +142,7 @@ class Multilateration(nnx.Module):
         self.rings = nnx.Linear(width, _RINGS, **layer)
         self.pair_of_node = nnx.Linear(width, pair_width, **layer)
         self.pair_of_peak = nnx.Linear(1, pair_width, use_bias=False, **layer)
-        self.pair_first = nnx.Linear(len(_BLURS), pair_width, rngs=rngs)
+        self.pair_first = nnx.Linear(len(envelopes.BLURS), pair_width, rngs=rngs)
         self.pair_second = nnx.Linear(pair_width, num_votes, rngs=rngs)
         num_inputs = 3 * num_votes + 1 + _CONTEXT
         self.head = _Head(num_inputs, rngs=rngs)
@@ -380,28 +378,15 @@ def grid_points(
     return jnp.concatenate([plan, z], axis=-1)
 
 
-def log_envelopes(stored: UInt8[Array, "B Q L"]) -> list[Float[Array, "B Q L+1"]]:
-    """Compute the logarithms of envelopes, blurred three times, at all lags.
+def log_envelopes(stored: UInt8[Array, "B Q _"]) -> list[Float[Array, "B Q 962"]]:
+    """Restore the logarithms of envelopes, blurred three times, at all lags.
 
     The last entry of each is the mean over its lags: what lies beyond is not known.
     """
-    linear = envelopes.from_bytes(stored)
-    tables = []
-    for sigma, step in _BLURS:
-        blurred = jnp.log(jnp.maximum(envelopes.blur(linear, sigma, step), 1e-3))
-        table = _spread(blurred, step, stored.shape[-1])
-        mean = table.mean(axis=-1, keepdims=True)
-        tables.append(jnp.concatenate([table, mean], axis=-1))
-    return tables
-
-
-def _spread(values: Float[Array, "B Q K"], step: int, length: int):
-    """Interpolate every few lags to all of them, linearly."""
-    place = np.arange(length) / step - length // 2 / step + values.shape[-1] // 2
-    place = np.clip(place, 0, values.shape[-1] - 1)
-    left = np.minimum(place.astype(int), values.shape[-1] - 2)
-    share = (place - left).astype(np.float32)
-    return values[..., left] * (1 - share) + values[..., left + 1] * share
+    return [
+        jnp.concatenate([table, table.mean(axis=-1, keepdims=True)], axis=-1)
+        for table in envelopes.to_log(stored)
+    ]
 
 
 def _nearest(lags: Float[Array, "*Q P"]) -> Int[Array, "*Q P"]:
