@@ -9,7 +9,7 @@ from uld_jax.networks import build
 from uld_jax.storage import atomic, checkpoints, records
 from uld_jax.training import optimizer
 from uld_jax.training import step as step_lib
-from uld_jax_experiments import own
+from uld_jax_experiments import ad1_multilateration, own
 
 MAE, BEST_MAE = 0.4321, 0.8765
 
@@ -18,6 +18,10 @@ def settings(name):
     """Return settings of a tiny network before they are resolved."""
     if name == "encoder_decoder":
         return tiny_settings("/datasets/of/mine")
+    if name == "multilateration":
+        config = ad1_multilateration.get_config("tiny")
+        config.update_from_flattened_dict({"model.width": 8, "label.resolution": 3})
+        return config
     config = own.get_config("tiny")
     tiny = {"model.frames_per_step": 12, "model.num_blocks": 1}
     tiny |= {"model.num_temporal_blocks": 0, "label.resolution": 3}

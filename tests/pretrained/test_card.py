@@ -69,7 +69,8 @@ def test_the_arrays_are_those_of_the_best_epoch_bit_for_bit(runs, name):
         "/".join(str(entry.key) for entry in path): np.asarray(leaf)
         for path, leaf in step_lib.jax.tree.leaves_with_path(items)
     }
-    assert any(re.search(r"/\d+/", key) for key in expected)  # Whole numbers as keys.
+    if name != "multilateration":  # Whole numbers as keys.
+        assert any(re.search(r"/\d+/", key) for key in expected)
     for folder in runs[name]:
         found = arrays_of(folder)
         assert found.keys() == expected.keys()

@@ -11,7 +11,7 @@ from uld_jax.pretrained import card, loading, weights
 from uld_jax.simulation import recipes
 
 
-@pytest.fixture(scope="module", params=["encoder_decoder", "adhoc"])
+@pytest.fixture(scope="module", params=["encoder_decoder", "adhoc", "multilateration"])
 def run(request, tmp_path_factory):
     """Return the folder of a finished run."""
     folder = tmp_path_factory.mktemp("run") / request.param
@@ -25,7 +25,7 @@ def network(run):
 
 @pytest.fixture(scope="module")
 def batch():
-    """Return a batch whose signals are long enough for both networks."""
+    """Return a batch whose signals are long enough for all networks."""
     rng = np.random.default_rng(2)
     audio = (3000 * rng.normal(size=(3, 8, 4000))).astype(np.int16)
     return batch_of(rng) | {"audio": audio}
@@ -104,7 +104,7 @@ def test_absent_nodes_have_no_influence(network, batch):
     ("name", "change", "message"),
     [
         ("audio", lambda a: a[0, 0], r"signals has shape \(4000,\)"),
-        ("audio", lambda a: a[..., :256], "too short for the STFT"),
+        ("audio", lambda a: a[..., :256], r"too short for the STFT|at least 961"),
         (
             "audio",
             lambda a: np.full(a.shape, np.nan),
@@ -114,6 +114,7 @@ def test_absent_nodes_have_no_influence(network, batch):
         ("node_positions", lambda a: a * np.inf, "node_positions has values"),
         ("room_size", lambda a: a[0], r"room_size has shape \(3,\)"),
         ("room_size", lambda a: -a, "sides must be above 0"),
+        ("room_size", lambda a: a / 2, r"recording 0: position .* is not inside"),
     ],
 )
 def test_bad_input_is_refused(network, batch, name, change, message):
@@ -123,11 +124,21 @@ def test_bad_input_is_refused(network, batch, name, change, message):
 
 def test_a_network_of_fixed_nodes_refuses_others(network, batch):
     fewer = batch | {name: batch[name][:, :5] for name in ("audio", "node_positions")}
-    if network.record["settings"]["model"]["name"] == "adhoc":
+    if network.record["settings"]["model"]["name"] != "encoder_decoder":
         assert call(network, fewer).positions.shape == (3, 1, 2)
         return
     with pytest.raises(loading.NetworkError, match="5 nodes given; this network has 8"):
         call(network, fewer)
+
+
+def test_votes_need_nodes_at_three_positions(network, batch):
+    if network.record["settings"]["model"]["name"] != "multilateration":
+        assert network._least_nodes == 1
+        return
+    nodes = np.repeat(batch["node_positions"][:, :1], 8, axis=1)
+    nodes[:, 0] = batch["node_positions"][:, 1]
+    with pytest.raises(loading.NetworkError, match=r"at 2 positions; .* at least 3"):
+        call(network, batch | {"node_positions": nodes})
 
 
 def test_the_recipe_that_is_not_stored_is_that_of_l1():

@@ -90,6 +90,25 @@ def test_variants_say_what_differs_from_most_runs():
     assert next(iter(groups.by_variant(found))) == "base"
 
 
+def test_networks_are_compared_with_others_of_their_kind():
+    def votes(**settings):
+        one = room_record("uld", resolution=16)
+        one["settings"]["model"] = {"name": "multilateration"} | settings
+        one["settings"]["train"]["batch_size"] = 8
+        return one
+
+    runs = [room_record("uld", resolution=i) for i in (4, 16)]
+    found = groups.group([*runs, votes(without="nothing"), votes(without="rings")])
+    assert [(one.resolution, one.variant) for one in found] == [
+        (4, ""),
+        (16, ""),
+        (16, "multilateration, model.without nothing"),
+        (16, "multilateration, model.without rings"),
+    ]
+    (alone,) = groups.group([votes()])
+    assert alone.variant == ""
+
+
 def test_of_as_many_runs_the_base_is_what_is_most_like_the_others():
     def run(front_end, grid_init):
         one = room_record("uld")

@@ -82,6 +82,13 @@ def network(session: sessions.Session, run: dict) -> predict.Predictor:
             f"{str(session.folder)!r} has {len(session.nodes)}; give a run of a network "
             f"for any number of nodes: {', '.join(flexible)}"
         )
+    least = build.get_spec(name).least_nodes
+    count = len(np.unique(session.node_positions, axis=0))
+    if count < least:
+        raise predict.PredictorError(
+            f"the network in {run['folder']!r} needs nodes at {least} positions or more "
+            f"and {str(session.folder)!r} has nodes at {count}"
+        )
     return predict.network_predictor(run, num_nodes, num_sources)
 
 

@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 
+import jax
+
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
 from uld_jax.networks import build
@@ -179,9 +181,10 @@ def test_runs(
             if not missing:
                 continue
             title = conditions.title(condition.name, condition.value)
+            tested = batches(data.held_out["test"], order, condition, data.num_nodes)
             results = evaluate.evaluate_all(
                 [steps[index] for index in missing],
-                batches(data.held_out["test"], order, condition, data.num_nodes),
+                _measured(tested, [runs[index] for index in missing]),
                 num_examples,
                 f"[{number}/{len(wanted)}] {title}",
             )
@@ -192,6 +195,17 @@ def test_runs(
                 facts = dataclasses.asdict(condition) | values
                 notes[index]["conditions"].append(facts)
                 atomic.write_json(folders[index].conditions, notes[index])
+
+
+def _measured(tested: Iterator[dict], runs: list[dict]) -> Iterator[dict]:
+    """Add to batches the evidence that networks need, once for all of them."""
+    names = {run["settings"]["model"]["name"] for run in runs if "method" not in run}
+    found = {build.NETWORKS[name].measure for name in names} - {None}
+    functions = [jax.jit(measure) for measure in found]
+    for batch in tested:
+        for measure in functions:
+            batch = batch | measure(batch)
+        yield batch
 
 
 def _read_note(run: dict, data: loader.RunData, num_examples: int) -> dict:

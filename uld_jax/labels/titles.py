@@ -1,4 +1,4 @@
-"""Names and plot looks of label schemes and localization methods: plain data.
+"""Names and plot looks of schemes, methods and networks: plain data.
 
 Tables and figures list them in this order. The colors are those of Okabe and Ito, which
 color-blind readers can tell apart; the markers differ too.
@@ -32,6 +32,8 @@ METHODS = {
     "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
 }
 LOOKS = SCHEMES | METHODS
+# Networks beyond the paper's.
+NETWORKS = {"multilateration": "multilateration"}
 
 
 def title(name: str) -> str:

@@ -36,6 +36,12 @@ def get_spec(name: str) -> NetworkSpec:
     return NETWORKS[name]
 
 
+def spec_of(model: nnx.Module) -> NetworkSpec | None:
+    """Find the specification of a network by its class; None if it is not listed."""
+    found = [spec for spec in NETWORKS.values() if type(model) is spec.network]
+    return found[0] if found else None
+
+
 def for_label(
     settings: Mapping[str, Any],
     label: schemes.Label,

@@ -408,11 +408,6 @@ def _check_heights(settings: Mapping[str, Any], num_nodes: int | None) -> None:
             f"model.source_heights is {heights}; give one or more heights in meters, "
             "as in (0.95,)"
         )
-    if num_nodes is not None and num_nodes < 3:
-        raise ValueError(
-            f"model.name is 'multilateration', which needs at least 3 nodes, not "
-            f"{num_nodes}"
-        )
 
 
 SPEC = spec_lib.NetworkSpec(
@@ -431,6 +426,7 @@ SPEC = spec_lib.NetworkSpec(
         "without": "nothing",
     },
     any_nodes=True,
+    least_nodes=3,
     max_sources=2,
     measure=evidence_lib.measure,
     ranges={

@@ -26,6 +26,7 @@ class NetworkSpec:
             points, so that they are worthless for another label.
         any_nodes: Whether it takes any number of nodes, and a mask of them. Others are
             built for the number of nodes in the data.
+        least_nodes: Nodes at different positions that it needs.
         max_sources: Largest number of sources it can find; None for no limit.
         measure: Computes from a batch what the network needs of its signals, apart from
             the label, so that it can be kept: see `evidence.measure`. None if the
@@ -41,6 +42,7 @@ class NetworkSpec:
     settings: Mapping[str, Any]
     label_parts: frozenset[str] = frozenset()
     any_nodes: bool = False
+    least_nodes: int = 1
     max_sources: int | None = None
     measure: Callable[[dict], dict] | None = None
     ranges: Mapping[str, tuple[int | float, int | float]] = dataclasses.field(
@@ -90,5 +92,10 @@ class NetworkSpec:
         ):
             raise ValueError(
                 f"model.name is {self.name!r}, which cannot find {num_sources} sources"
+            )
+        if num_nodes is not None and num_nodes < self.least_nodes:
+            raise ValueError(
+                f"model.name is {self.name!r}, which needs at least {self.least_nodes} "
+                f"nodes, not {num_nodes}"
             )
         self.rule(settings, num_nodes)

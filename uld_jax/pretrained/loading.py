@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 import uld_jax
-from uld_jax.labels import schemes
+from uld_jax.labels import codes, schemes
 from uld_jax.networks import build, objective
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors, jax_setup
@@ -95,6 +95,8 @@ class Network:
     ):
         self.record, self.label = record or {}, label
         self.num_nodes, self.num_sources = num_nodes, num_sources
+        spec = build.spec_of(model)
+        self._least_nodes = spec.least_nodes if spec else 1
         graph, *parts = nnx.split(model, nnx.Param, ...)
         self._arrays = tuple(map(nnx.to_pure_dict, parts))
 
@@ -126,7 +128,8 @@ class Network:
 
         Raises:
             NetworkError: If shapes do not agree, the network needs another number of
-                nodes, signals are too short, or a value is not finite.
+                nodes or nodes at different positions, a node is outside the room,
+                signals are too short, or a value is not finite.
         """
         batch = {
             "audio": np.asarray(signals),
@@ -139,6 +142,7 @@ class Network:
         if single:
             batch = {name: array[None] for name, array in batch.items()}
         _check(batch)
+        _check_nodes(batch, self._least_nodes)
         if batch["audio"].dtype.kind == "f":
             batch["audio"] = batch["audio"].astype(np.float32)
         try:
@@ -172,6 +176,25 @@ def _check(batch: dict[str, np.ndarray]) -> None:
         raise NetworkError(
             f"room_size is {batch['room_size'].tolist()}; sides must be above 0"
         )
+
+
+def _check_nodes(batch: dict[str, np.ndarray], least_nodes: int) -> None:
+    """Raise unless nodes are in their rooms, and enough of them at different positions."""
+    positions, sides = batch["node_positions"], batch["room_size"]
+    mask = batch.get("node_mask", np.ones(positions.shape[:2], bool))
+    for index, (present, points) in enumerate(zip(mask, positions, strict=True)):
+        try:
+            codes.check_positions(points[present], sides[index])
+        except ValueError as error:
+            raise NetworkError(
+                f"node_positions of recording {index}: {error}"
+            ) from None
+        count = len(np.unique(points[present], axis=0))
+        if count < least_nodes:
+            raise NetworkError(
+                f"recording {index} has nodes at {count} positions; this network needs "
+                f"at least {least_nodes}"
+            )
 
 
 def load_network(folder: str | pathlib.Path) -> Network:

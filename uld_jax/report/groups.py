@@ -369,7 +369,34 @@ def _num_runs(groups: list[RunGroup]) -> int:
 
 
 def _name_variants(groups: list[RunGroup]) -> list[RunGroup]:
-    """Name what distinguishes groups from one another, the label aside."""
+    """Name what distinguishes groups from one another, the label aside.
+
+    Networks are compared with others of the same kind. Where there are several kinds,
+    the paper's needs no name, and the names of others begin with their kind's.
+    """
+    kinds = collections.defaultdict(list)
+    for one in groups:
+        kinds[one.settings.get("model.name")].append(one)
+
+    def rank(kind):
+        return kind not in titles.NETWORKS, _num_runs(kinds[kind])
+
+    first = max(kinds, key=rank, default=None)
+    named = {}
+    for kind, members in kinds.items():
+        for one in _name_variants_of_kind(members):
+            if kind != first:
+                title = titles.NETWORKS.get(kind, kind)
+                detailed = [title, *filter(None, [one.details])]
+                details = variant = ", ".join(detailed)
+                if one.variant == "base":
+                    variant = title
+                one = dataclasses.replace(one, variant=variant, details=details)
+            named[one.data, json.dumps(one.settings, sort_keys=True)] = one
+    return [named[one.data, json.dumps(one.settings, sort_keys=True)] for one in groups]
+
+
+def _name_variants_of_kind(groups: list[RunGroup]) -> list[RunGroup]:
     settings = [
         {key: value for key, value in one.settings.items() if key[:6] != "label."}
         for one in groups
