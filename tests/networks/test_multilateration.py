@@ -175,6 +175,20 @@ def test_a_coarse_code_is_a_projection_of_the_fine_posterior(batch):
         )
 
 
+def test_the_votes_of_a_picture_are_those_that_are_counted(model, batch):
+    known = collect(batch)
+    rings, hyperbolas = model.votes(known, 8)
+    assert hyperbolas.shape == (1, M * (M - 1) // 2, 9, 9)
+    points = multilateration.grid_points(known.room_size, 8, (0.95,))
+    said, tables = model._said(known)
+    counted = model._count(known, said, tables, points).rings
+    np.testing.assert_allclose(rings.sum(axis=1).ravel(), counted[0], atol=1e-4)
+    peak = np.unravel_index(np.argmax(hyperbolas.mean(axis=1)[0]), (9, 9))
+    place = np.array(peak)[::-1] / 8 * ROOM[:2]  # Near: this scene has no echoes.
+    miss = np.linalg.norm(place - batch["source_positions"][0, 0, :2])
+    assert miss < 0.75
+
+
 @pytest.mark.parametrize("resolution", [1, 3, 40])
 @pytest.mark.parametrize("scheme", schemes.SCHEMES)
 def test_any_label_at_any_resolution(model, batch, scheme, resolution):

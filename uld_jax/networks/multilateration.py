@@ -203,6 +203,34 @@ class Multilateration(nnx.Module):
         both = self._scores(evidence, jnp.concatenate([grid, points], 1), grid.shape[1])
         return both[:, :, grid.shape[1] :]
 
+    def votes(
+        self, evidence: evidence_lib.Evidence, resolution: int
+    ) -> tuple[Float[Array, "B M F F"], Float[Array, "B Q F F"]]:
+        """Compute the ring of each node and the hyperbola of each pair, for pictures.
+
+        Args:
+            evidence: Of a batch.
+            resolution: Cells per axis, F - 1; rows y, columns x.
+
+        Returns:
+            Each node's log-likelihood of its distance, and each pair's least blurred
+            log envelope, at the first of the talker's heights.
+        """
+        points = grid_points(evidence.room_size, resolution, self.source_heights[:1])
+        said, tables = self._said(evidence)
+        distances = _distances(evidence, points)
+        rings = jnp.einsum("bmpk,bmk->bmp", ring_basis(distances), said.rings)
+        one, other = correlations.node_pairs(distances.shape[1])
+        delays = correlations.SAMPLES_PER_METER * distances
+        delays -= evidence.clock_offsets[..., None]
+        lags = _nearest(delays[:, one] - delays[:, other])
+        hyperbolas = jnp.take_along_axis(tables[0], lags, axis=-1)
+        shape = (resolution + 1, resolution + 1)
+        return (
+            rings.reshape(*rings.shape[:2], *shape),
+            hyperbolas.reshape(*hyperbolas.shape[:2], *shape),
+        )
+
     def _scores(self, evidence, points, num_grid: int | None = None):
         """Compute the scores [B, S, P]; the first `num_grid` points are the grid."""
         said, tables = self._said(evidence)
@@ -270,8 +298,7 @@ class Multilateration(nnx.Module):
         )
 
     def _count_some(self, evidence, said: _Said, tables, many: bool, points) -> _Votes:
-        offset = points[:, None] - evidence.node_positions[:, :, None]
-        distances = jnp.sqrt((offset**2).sum(axis=-1))  # [B, M, P]
+        distances = _distances(evidence, points)
         rings = jnp.einsum("bmpk,bmk->bp", ring_basis(distances), said.rings)
         num_votes = self.pair_second.out_features
         if self.without == "hyperbolas":
@@ -376,6 +403,11 @@ def grid_points(
     z = jnp.repeat(jnp.asarray(heights, jnp.float32), axis.size**2)
     z = jnp.broadcast_to(z[:, None], (*plan.shape[:2], 1))
     return jnp.concatenate([plan, z], axis=-1)
+
+
+def _distances(evidence, points: Float[Array, "B P 3"]) -> Float[Array, "B M P"]:
+    offset = points[:, None] - evidence.node_positions[:, :, None]
+    return jnp.sqrt((offset**2).sum(axis=-1))
 
 
 def log_envelopes(stored: UInt8[Array, "B Q _"]) -> list[Float[Array, "B Q 962"]]:
