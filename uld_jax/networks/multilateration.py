@@ -11,9 +11,9 @@ nodes say:
 p_m is the position of node m, h_m a vector of its level statistics, a_mk its
 log-likelihood of a distance, phi_k one of 24 Gaussians in the logarithm of the distance;
 envelope_mn is that of the pair's cross-correlation, blurred by 3, 10 and 30 samples, and
-o_m by how much training makes the clock of node m late. The MLP sees each vote relative to its mean over
-the grid, in units of its deviation, and the largest of these: whether the pairs agree,
-that is, whether their clocks can be believed.
+o_m by how much training makes the clock of node m late. The MLP sees each vote relative
+to its mean over the grid, in units of its deviation, and the largest of these: whether
+the pairs agree, that is, whether their clocks can be believed.
 
 Distances are in three dimensions. A talker's unknown height is summed over. Positions
 enter by distances alone, so that the answer turns and mirrors with the room, and the
@@ -22,7 +22,7 @@ grid may be any: a network that was trained on one is evaluated on others.
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -108,13 +108,6 @@ class Multilateration(nnx.Module):
         rngs: Random streams of the parameters.
     """
 
-    inputs = staticmethod(
-        lambda label, batch, by_rows=lambda function: function: (
-            label,
-            evidence_lib.collect(batch, by_rows),
-        )
-    )
-
     def __init__(
         self,
         *,
@@ -155,6 +148,15 @@ class Multilateration(nnx.Module):
             self.around = nnx.Param(
                 jnp.asarray(np.stack([3.0 * near, -3.0 * near]), jnp.float32)
             )
+
+    @staticmethod
+    def inputs(
+        label: schemes.Label,
+        batch: dict[str, Array],
+        by_rows: Callable = lambda function: function,
+    ) -> tuple[schemes.Label, evidence_lib.Evidence]:
+        """Collect the arguments of a call from a batch: see `objective.inputs_of`."""
+        return label, evidence_lib.collect(batch, by_rows)
 
     def __call__(
         self,
@@ -253,6 +255,8 @@ class Multilateration(nnx.Module):
         one, other = correlations.node_pairs(mask.shape[1])
         pairs = (mask[:, one] * mask[:, other])[..., 0]
         peaks = pairs * tables[0][..., :-1].max(axis=-1)
+        if self.without == "hyperbolas":
+            peaks = jnp.zeros_like(peaks)
         node_peaks = jnp.zeros(mask.shape[:2])
         node_peaks = node_peaks.at[:, one].add(peaks).at[:, other].add(peaks)
         node_peaks = node_peaks[..., None] / jnp.maximum(count - 1, 1.0)
