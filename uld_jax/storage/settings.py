@@ -16,6 +16,7 @@ _FREE_TO_CHANGE = frozenset(
         "data.on_device",
         "data.prefetch_batches",
         "data.read_threads",
+        "data.keep_evidence",
         "train.checkpoint_steps",
         "train.evaluation_batch_size",
     }
