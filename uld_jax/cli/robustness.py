@@ -35,7 +35,7 @@ def main(values, _) -> None:
     for run in runs:
         robustness.check_data_set(run, config)
     prepare.ensure_prepared(config, allowed=values.prepare)
-    data = loader.RunData(config, splits=("test",))
+    data = loader.RunData(config, splits=("test",), signals=True)
     data.load()
     size = len(data.held_out["test"])
     robustness.test_runs(runs, data, min(values.examples or size, size))

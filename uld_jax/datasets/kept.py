@@ -1,4 +1,4 @@
-"""Evidence of a split, measured once and kept on disk: `pipeline.Source`.
+"""Evidence of a split, kept on disk or measured batch by batch.
 
 What a network of votes needs of the signals (`NetworkSpec.measure`) depends neither on
 the label nor on the run. It takes longer to render and measure than to train on, so it
@@ -99,6 +99,43 @@ class KeptData:
             ]
         )
         return jax.device_put(batch, self._device)
+
+
+class MeasuredData:
+    """Evidence of a source, measured batch by batch: a `pipeline.Source`.
+
+    All nodes are rendered, so that examples are those of `KeptData`, bit for bit.
+
+    Args:
+        source: Signals.
+        measure: The network's, from its specification, jitted.
+    """
+
+    def __init__(self, source: pipeline.Source, measure: Measure):
+        self._source, self._measure = source, measure
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+        """Iterate over the batches of an order: see `pipeline.Source`."""
+        source = self._source.batches(order, first_step, changes=changes)
+        for step, batch in enumerate(source, first_step):
+            found = self._measure(batch)
+            batch = jax.device_put({k: v for k, v in batch.items() if k != "audio"})
+            batch = found | batch
+            yield pipeline.finished(_pick(batch, nodes(step)) if nodes else batch)
+
+
+def _pick(batch: Batch, nodes: np.ndarray) -> Batch:
+    """Keep the evidence of some nodes and of their pairs."""
+    num_nodes = batch["levels"].shape[1]
+    pairs = np.stack([pair_numbers(num_nodes, some) for some in nodes])
+    rows = np.arange(len(nodes))[:, None]
+    picked = {
+        key: batch[key][rows, nodes] for key in ("node_positions", "levels", "active")
+    }
+    return batch | picked | {"envelopes": batch["envelopes"][rows, pairs]}
 
 
 def pair_numbers(num_nodes: int, nodes: np.ndarray) -> np.ndarray:

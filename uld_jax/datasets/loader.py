@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
+import jax
 import numpy as np
 
 from uld_jax.datasets import kept, perturbations, pipeline, sources
@@ -26,6 +27,8 @@ class RunData:
         config: Settings, as `config.resolve` returns them.
         splits: Splits that are needed, the test split among them.
         devices: Devices that share each batch; by default one device.
+        signals: Whether batches have signals, even if the network of the settings needs
+            only what is measured in them.
 
     Attributes:
         origin: Where the data comes from, for the record.
@@ -46,6 +49,7 @@ class RunData:
         config,
         splits: tuple[str, ...] = _SPLITS,
         devices: devices_lib.Devices | None = None,
+        signals: bool = False,
     ):
         self._config, self._devices = config, devices or devices_lib.one()
         self._perturbation = perturbations.Perturbation(
@@ -57,6 +61,9 @@ class RunData:
             config.data.drawn_errors,
         )
         self._shapes = step_shapes.parse(config.train.step_shapes)
+        self._measure = None
+        if not signals:
+            self._measure = build.get_spec(config.model.name).measure
         self._rooms = self._train = None
         on_the_fly = config.data.source == "fresh"
         self._splits = {
@@ -92,39 +99,35 @@ class RunData:
             name: sources.open_data(self._config, split, here)
             for name, split in self._splits.items()
         }
-        if self._measure:
-            opened = {
-                name: self._keep(name, parts, here) for name, parts in opened.items()
-            }
         if self._rooms:
             opened["train"] = [self._rooms.on(device) for device in here]
+        if self._measure:
+            opened = {
+                name: self._measured(name, parts, here)
+                for name, parts in opened.items()
+            }
         self._train = opened.pop("train", None)
         self.held_out = {
             name: ShardedData(parts, self._devices) for name, parts in opened.items()
         }
 
-    @property
-    def _measure(self):
-        """The function that measures the evidence to keep; None if none is kept."""
-        if not self._config.data.keep_evidence:
-            return None
-        return build.get_spec(self._config.model.name).measure
-
-    def _keep(self, name: str, parts: list, devices) -> list[kept.KeptData]:
-        """Open the kept evidence of a split for each of some devices."""
+    def _measured(self, split: str, parts: list, devices) -> list[pipeline.Source]:
+        """Open what the network needs of a split, for each of some devices."""
+        if not (self._config.data.keep_evidence and split in self._splits):
+            measure = jax.jit(self._measure)
+            return [kept.MeasuredData(part, measure) for part in parts]
         data = kept.open_kept(
             parts[0],
-            self._splits[name],
+            self._splits[split],
             self._measure,
             self._config.data.dir,
             sources.describe(self._config),
-            self._copies(name),
+            self._copies(split),
         )
         return [data.on(device) for device in devices]
 
     def _copies(self, split: str) -> int:
-        wanted = split == "train" and self._measure is not None
-        return self._config.data.noisier_copies if wanted else 0
+        return self._config.data.noisier_copies if split == "train" else 0
 
     def shape(self, step: int) -> step_shapes.StepShape | None:
         """Draw the shape of a training step, by its number; None if all are alike."""

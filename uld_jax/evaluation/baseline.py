@@ -66,7 +66,7 @@ def test_method(
     # Hours of preparation should not end with this error.
     predict.method_predictor(method, prepare_lib.planned_sources(config) or 1)
     prepare_lib.ensure_prepared(config, allowed=prepare, splits=("test",))
-    data = loader.RunData(config, splits=("test",))
+    data = loader.RunData(config, splits=("test",), signals=True)
     step = evaluate.method_step(method, data.num_sources)
     data.load()
     test = data.held_out["test"]
