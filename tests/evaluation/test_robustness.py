@@ -91,6 +91,19 @@ def test_an_interrupted_test_resumes(run, data, note):
     path.write_text(json.dumps(note))
 
 
+def test_some_conditions_can_be_chosen(run, data, note):
+    path = pathlib.Path(run["folder"]) / "conditions.json"
+    path.unlink()
+    robustness.test_runs([run], data, 2, batch_size=2, only=["gain_error"])
+    found = json.loads(path.read_text())["conditions"]
+    assert [(c["name"], c["value"]) for c in found] == [("none", 0), ("gain_error", 3)]
+    assert 0 <= found[1]["coverage_90"] <= 1
+    path.write_text(json.dumps(note))
+    assert robustness.check_names(["snr_db"]) == ["snr_db"]
+    with pytest.raises(predict.PredictorError, match="no condition 'clocks'; there"):
+        robustness.check_names(["clocks"])
+
+
 def test_conditions_of_other_examples_are_kept_and_refused(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
     with pytest.raises(predict.PredictorError, match="pass --examples=2 to resume"):

@@ -79,7 +79,7 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            f"Experiments (--config=NAME): {', '.join(experiments.installed())}",
+            _experiments(" (--config=NAME)"),
             "",
             "uld_jax COMMAND --help lists a command's flags.",
         ]
@@ -98,10 +98,16 @@ def _help(name: str, command: ModuleType) -> str:
     if any(flag.name == "config" for flag in known):
         parts += [
             "",
-            f"Experiments: {', '.join(experiments.installed())}. All settings: "
-            "docs/reference.md.",
+            _experiments(),
+            "All settings: docs/reference.md.",
         ]
     return "\n".join(parts)
+
+
+def _experiments(how: str = "") -> str:
+    """List the installed experiments, in lines that fit a screen."""
+    text = f"Experiments{how}: {', '.join(experiments.installed())}"
+    return textwrap.fill(text, _WIDTH, subsequent_indent="  ")
 
 
 def _describe(flag: Flag) -> str:

@@ -16,6 +16,9 @@ FLAGS = (
     CONFIG,
     WORKDIR_OF_RUNS,
     Flag("examples", "integer", "Test examples to use; by default all.", least=1),
+    Flag(
+        "conditions", "list", "Which to test, as in clock_offset,snr_db; all if empty."
+    ),
     PREPARE,
 )
 TAKES_PATHS = False
@@ -30,6 +33,7 @@ def main(values, _) -> None:
     from uld_jax.storage import records
 
     jax_setup.configure()
+    only = robustness.check_names(values.conditions or [])
     config = config_lib.resolve_for_testing(values.config, source="compact")
     runs, _ = records.read_finished([pathlib.Path(values.workdir).expanduser()])
     for run in runs:
@@ -38,5 +42,5 @@ def main(values, _) -> None:
     data = loader.RunData(config, splits=("test",), signals=True)
     data.load()
     size = len(data.held_out["test"])
-    robustness.test_runs(runs, data, min(values.examples or size, size))
+    robustness.test_runs(runs, data, min(values.examples or size, size), only=only)
     progress.log(f"{len(runs)} runs have their {records.CONDITIONS_FILE}")

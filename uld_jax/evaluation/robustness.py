@@ -6,7 +6,7 @@ one condition at a time, on the test split of a compact data set.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 
@@ -65,6 +65,20 @@ def all_conditions(data: loader.RunData) -> list[Condition]:
         for value in kind.values
         if name not in impossible and (name != "num_nodes" or value < data.num_nodes)
     ]
+
+
+def check_names(names: Sequence[str]) -> Sequence[str]:
+    """Raise unless all names are those of conditions; return them.
+
+    Raises:
+        PredictorError: With the first that is not.
+    """
+    for name in names:
+        if name not in conditions.CONDITIONS:
+            raise predict.PredictorError(
+                f"no condition {name!r}; there are {', '.join(conditions.CONDITIONS)}"
+            )
+    return names
 
 
 def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]:
@@ -144,7 +158,11 @@ def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
 
 
 def test_runs(
-    runs: list[dict], data: loader.RunData, num_examples: int, batch_size: int = 8
+    runs: list[dict],
+    data: loader.RunData,
+    num_examples: int,
+    batch_size: int = 8,
+    only: Sequence[str] = (),
 ) -> None:
     """Test runs under all conditions, and write the results beside their records.
 
@@ -156,6 +174,7 @@ def test_runs(
         data: Compact data with a test split, loaded.
         num_examples: How many of its examples to take.
         batch_size: Examples handled at once.
+        only: Names of the conditions to test besides the split as it is; all if empty.
 
     Raises:
         PredictorError: If a network does not fit the data, or a run was tested on
@@ -171,7 +190,11 @@ def test_runs(
         notes = [_read_note(run, data, num_examples) for run in runs]
         steps = [_make_step(run, data) for run in runs]
         order = pipeline.in_order(num_examples, min(batch_size, num_examples))
-        wanted = all_conditions(data)
+        wanted = [
+            condition
+            for condition in all_conditions(data)
+            if not only or condition.name in (conditions.NONE, *only)
+        ]
         for number, condition in enumerate(wanted, start=1):
             missing = [
                 index
