@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Rebuild results/multilateration, its table and its picture on a small machine: hours on
-# two cores, 5 GB of disk. Run it again to resume; finished runs are skipped.
+# Rebuild results/multilateration, its tables and its picture on a small machine: hours on
+# two cores, 20 GB of disk. Run it again to resume; finished runs are skipped.
 #   results/multilateration.sh SPEECH NOISE [RUNS]         # RUNS: runs/multilateration
-# The variables DATASETS (datasets), SEEDS (0 1 2) and PYTHON (.venv/bin/python) change the
-# defaults.
+# The variables DATASETS (datasets), SEEDS (0 1 2), PARTS (ad1 ad2 any ablations) and PYTHON
+# (.venv/bin/python) change the defaults.
 set -euo pipefail
 speech=$(realpath "${1:?name the folder of speech}")
 noise=$(realpath "${2:?name the folder of noise}")
@@ -13,25 +13,55 @@ runs=${runs:-runs/multilateration}
 data=(--config.data.speech="$speech" --config.data.noise="$noise"
   --config.data.dir="${DATASETS:-datasets}")
 python=${PYTHON:-.venv/bin/python}
+parts=" ${PARTS:-ad1 ad2 any ablations} "
 
 run() { "$python" -m uld_jax.cli "$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
 
-# Trained at I = 16, and tested at I = 64, where no network is trained with 30 nodes.
-for seed in ${SEEDS:-0 1 2}; do
-  folder=$runs/ad1/uld_I16_seed$seed
-  run train ad1_multilateration --config.seed="$seed" --workdir="$folder"
-  run train ad1_multilateration --config.seed="$seed" --config.label.resolution=64 \
-    --config.train.epochs=0 --init_from="$folder" --workdir="$runs/ad1/uld_I64_seed$seed"
-done
-run robustness ad1_multilateration --workdir="$runs/ad1"
+# Train at I = 16, and test the same network at I = 64.
+both_grids() {  # EXPERIMENT FOLDER SEED [FLAGS]
+  local coarse=$2/uld_I16_seed$3 fine=$2/uld_I64_seed$3
+  run train "$1" --config.seed="$3" --workdir="$coarse" "${@:4}"
+  run train "$1" --config.seed="$3" --config.label.resolution=64 --config.train.epochs=0 \
+    --init_from="$coarse" --workdir="$fine"
+}
 
-for folder in "$runs"/ad1/*/; do
-  kept=results/multilateration/ad1/$(basename "$folder")
+for seed in ${SEEDS:-0 1 2}; do
+  [[ $parts != *" ad1 "* ]] || both_grids ad1_multilateration "$runs/ad1" "$seed"
+  # Two talkers start from the network of one.
+  [[ $parts != *" ad2 "* ]] || both_grids ad2_multilateration "$runs/ad2" "$seed" \
+    --init_from="$runs/ad1/uld_I16_seed$seed" --init_partial
+  [[ $parts != *" any "* ]] || both_grids any_session "$runs/any" "$seed"
+  [[ $parts = *" ablations "* ]] || continue
+  for part in rings hyperbolas pair_votes context; do
+    run train ad1_multilateration --config.seed="$seed" --config.model.without="$part" \
+      --workdir="$runs/ablations/without_${part}_seed$seed"
+  done
+  run train ad1_multilateration --config.seed="$seed" \
+    --config.train.step_shapes="30x8 20x12 12x16 8x24 5x32" \
+    --workdir="$runs/ablations/one_grid_seed$seed"
+  run train ad1_multilateration --config.seed="$seed" --config.data.noisier_copies=0 \
+    --config.data.clock_offset=0 --config.data.position_error=0 \
+    --config.data.gain_error=0 --config.data.coloring=0 --config.train.epochs=30 \
+    --workdir="$runs/ablations/no_errors_seed$seed"
+  for scheme in one_hot heat_map refined_grid; do
+    run train ad1_multilateration --config.seed="$seed" --config.label.scheme="$scheme" \
+      --workdir="$runs/ablations/${scheme}_seed$seed"
+  done
+done
+[[ $parts != *" ad1 "* ]] || run robustness ad1_multilateration --workdir="$runs/ad1"
+[[ $parts != *" ad2 "* ]] || run robustness ad2_multilateration --workdir="$runs/ad2"
+[[ $parts != *" any "* ]] || run robustness any_session --workdir="$runs/any"
+[[ $parts != *" ablations "* ]] || run robustness ad1_multilateration \
+  --conditions=clock_offset --workdir="$runs/ablations"
+
+for folder in "$runs"/*/*/; do
+  kept=results/multilateration/${folder#"$runs"/}
   mkdir -p "$kept"
   for file in record.json predictions.npz conditions.json; do
     [ ! -e "$folder/$file" ] || cp "$folder/$file" "$kept"
   done
 done
-"$python" -m uld_jax.cli tables results/multilateration results/ad1/srp_phat \
-  --only=paper,conditions --update=docs/multilateration.md --mark=conditions
+page=docs/multilateration.md
+"$python" -m uld_jax.cli tables results/multilateration/ad1 results/ad1/srp_phat \
+  --only=conditions --update=$page --mark=conditions
 "$python" docs/multilateration.py "$runs/ad1/uld_I16_seed0" docs/multilateration.png
