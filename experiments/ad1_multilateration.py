@@ -2,7 +2,7 @@ r"""Ad-1 by learned multilateration: every node votes for a ring, every pair for
 
     uld_jax train --config=ad1_multilateration --workdir=runs/ad1_multilateration
     uld_jax train --config=ad1_multilateration:reduced --workdir=runs/ad1_votes
-    uld_jax sweep --config=ad1_multilateration:reduced --workdir=runs/ad1_votes \
+    uld_jax sweep --config=ad1_multilateration:reduced --workdir=runs/ad1_labels \
         --resolution=4,16 --scheme=uld,one_hot --seed=0,1,2
 
 The data are Ad-1's in compact form, so its test examples are those of `ad1.py`. The

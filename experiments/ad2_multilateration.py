@@ -4,8 +4,8 @@ r"""Ad-2 by learned multilateration: two talkers, one posterior for each.
     uld_jax train --config=ad2_multilateration:reduced --init_from=runs/ad1_multilateration \
         --init_partial --workdir=runs/ad2_multilateration
 
-The second command starts from the network of one talker: what nodes and pairs say is the
-same. See `ad1_multilateration.py`.
+The second command starts from the network of one talker, with the same votes of nodes and
+pairs. See `ad1_multilateration.py`.
 """
 
 from uld_jax import config as config_lib
@@ -20,4 +20,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     Args:
         size: "full", "reduced" or "tiny", as of `ad1_multilateration.py`.
     """
-    return ad1_multilateration.configure(ad2.get_config(size), size)
+    config = ad1_multilateration.configure(ad2.get_config(size), size)
+    # From the network of one talker, the parts of two are new.
+    config.train.fine_tuning_rate = config.train.learning_rate
+    return config

@@ -63,8 +63,8 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # offsets in seconds, and of their positions along x and y in meters.
                 "clock_offset": 0.0,
                 "position_error": 0.0,
-                # Of their gains in dB, and of a smooth coloring of their bands in dB,
-                # for networks that get levels.
+                # Of their gains in dB; and of a smooth coloring of their bands in dB,
+                # for networks that get levels alone.
                 "gain_error": 0.0,
                 "coloring": 0.0,
                 # Draw these four for each example, with the above as the largest.
@@ -326,13 +326,26 @@ def _check_combinations(config: ConfigDict) -> None:
                 "it: it is for those that get levels and correlations"
             )
     try:
-        step_shapes.parse(config.train.step_shapes)
+        shapes = step_shapes.parse(config.train.step_shapes)
     except ValueError as error:
         raise ConfigError(f"--config.{error}") from None
+    if shapes and data.nodes_in_training is not None:
+        raise ConfigError(
+            f"--config.data.nodes_in_training is {data.nodes_in_training}; "
+            f"--config.train.step_shapes says how many nodes a step has: leave one unset"
+        )
+    numbers = [shape.num_nodes for shape in shapes]
+    numbers += [data.nodes_in_training] * (data.nodes_in_training is not None)
+    if numbers and min(numbers) < network.least_nodes:
+        raise ConfigError(
+            f"training would use {min(numbers)} nodes; network {model.name!r} needs at "
+            f"least {network.least_nodes}: change --config.train.step_shapes or "
+            "--config.data.nodes_in_training"
+        )
     if data.noisier_copies and (data.source != "compact" or not data.keep_evidence):
         raise ConfigError(
             f"--config.data.noisier_copies is {data.noisier_copies}; it needs "
-            "--config.data.source=compact and --config.data.keep_evidence"
+            "--config.data.source=compact and --config.data.keep_evidence; or set it to 0"
         )
     if data.nodes_in_training is not None and not any_nodes:
         raise ConfigError(

@@ -1,6 +1,7 @@
 """Evidence that is kept: the same bits as measured ones, measured once."""
 
 import collections
+import pathlib
 import types
 
 import jax
@@ -23,7 +24,8 @@ FACTS = {"name": "simulated/mine:1.0.0"}
 
 class Split(splits.Split):
     def __init__(self):
-        self.name, self.num_nodes = "train", M
+        self.name, self.num_nodes, self.num_samples = "train", M, N
+        self.path = pathlib.Path("nowhere")
 
     def __len__(self):
         return NUM
@@ -63,7 +65,9 @@ def small_parts(monkeypatch):
 
 def open_kept(folder, source=None, copies=0, facts=FACTS):
     source = source or Source()
-    return kept.open_kept(source, Split(), evidence.measure, folder, facts, copies)
+    return kept.open_kept(
+        lambda: source, Split(), evidence.measure, folder, facts, copies
+    )
 
 
 def measured(rows):
@@ -168,7 +172,7 @@ def test_a_full_disk_is_reported_before_the_work(tmp_path, monkeypatch):
 
 def test_kept_evidence_cannot_be_rendered_otherwise(tmp_path):
     data = open_kept(tmp_path)
-    with pytest.raises(files.DatasetError, match="only compact data"):
+    with pytest.raises(files.DatasetError, match="cannot be rendered otherwise"):
         data.batches(
             pipeline.in_order(2, 2), changes=pipeline.Changes(snr_db=0.0)
         ).__next__()

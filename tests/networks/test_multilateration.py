@@ -117,6 +117,26 @@ def test_a_late_clock_is_a_shift_of_its_envelopes(model, batch):
     assert np.abs(late - shifted).max() < 0.25 * np.abs(late - as_it_is).max()
 
 
+def test_very_late_clocks_hide_peaks_in_kept_evidence_as_in_signals(model, batch):
+    """Later than the lags that envelopes have: only background is left."""
+    delays = jnp.zeros((1, M)).at[0, 2].set(1500.0)
+    known = collect(batch)
+    shared, tables = model._share(known._replace(clock_offsets=delays))
+    found = multilateration._peaks(tables[0], delays)
+    audio = np.stack(
+        [np.roll(x, int(d)) for x, d in zip(batch["audio"][0], delays[0], strict=True)]
+    )
+    late = collect(batch | {"audio": audio[None]})
+    expected = envelopes.to_log(late.envelopes)[0].max(axis=-1)
+    one, other = correlations.node_pairs(M)
+    hidden = (one == 2) | (other == 2)
+    peaks = multilateration._peaks(tables[0], jnp.zeros((1, M)))
+    assert (found[0, hidden] < peaks[0, hidden] - 0.5).all()
+    np.testing.assert_array_equal(found[0, ~hidden], peaks[0, ~hidden])
+    assert np.abs(found - expected)[0, hidden].mean() < 0.6
+    assert np.isfinite(np.asarray(shared.pairs)).all()
+
+
 def test_a_gain_moves_the_levels_of_kept_evidence_as_of_signals(model, batch):
     gains = np.array([[6.0, 0, -3, 0, 1]], np.float32)
     louder = batch | {"audio": batch["audio"] * 10 ** (gains[..., None] / 20)}
@@ -153,11 +173,11 @@ def test_exact_distances_and_delays_give_the_exact_position(votes, height):
     # Hidden units far above zero, where a GELU is the identity.
     model.pair_first.kernel[...] = jnp.ones_like(model.pair_first.kernel[...])
     model.pair_second.kernel[...] = jnp.ones_like(model.pair_second.kernel[...])
-    said = multilateration._Said(
+    shared = multilateration._Shared(
         jnp.asarray(rings, jnp.float32), jnp.full((1, len(stored[0]), 16), 20.0), None
     )
     tables = multilateration.log_envelopes(stored)
-    found = model._count(known, said, tables, points)
+    found = model._count(known, shared, tables, points)
     score = found.rings if votes == "rings" else found.pairs[..., 0]
     peak = points[0, int(jnp.argmax(score[0]))]
     np.testing.assert_allclose(peak, batch["source_positions"][0, 0], atol=1e-5)
@@ -180,8 +200,8 @@ def test_the_votes_of_a_picture_are_those_that_are_counted(model, batch):
     rings, hyperbolas = model.votes(known, 8)
     assert hyperbolas.shape == (1, M * (M - 1) // 2, 9, 9)
     points = multilateration.grid_points(known.room_size, 8, (0.95,))
-    said, tables = model._said(known)
-    counted = model._count(known, said, tables, points).rings
+    shared, tables = model._share(known)
+    counted = model._count(known, shared, tables, points).rings
     np.testing.assert_allclose(rings.sum(axis=1).ravel(), counted[0], atol=1e-4)
     peak = np.unravel_index(np.argmax(hyperbolas.mean(axis=1)[0]), (9, 9))
     place = np.array(peak)[::-1] / 8 * ROOM[:2]  # Near: this scene has no echoes.
@@ -282,7 +302,10 @@ def test_what_is_left_out_has_no_influence(batch, without):
     if without in part:
         unused = jax.tree.leaves(grads[part[without]])
         assert all((np.asarray(leaf) == 0).all() for leaf in unused)
-    else:
+    else:  # Logarithms are averaged: as if all pairs had the same envelope there.
+        whole = nnx.merge(graph, params, rest)
+        whole.without = "nothing"
+        assert np.abs(posterior(model, batch) - posterior(whole, batch)).max() > 1e-3
         assert np.abs(grads["pair_first"]["kernel"]).max() > 0
 
 

@@ -85,3 +85,26 @@ def test_a_new_rate_acts_without_a_new_compilation():
     second, _ = update(optimizer.with_learning_rate(state, 1e-4))
     np.testing.assert_allclose(second["w"] / first["w"], 0.1, rtol=1e-3)
     assert len(traces) == 1
+
+
+def test_the_gradient_is_clipped_and_the_rate_rises():
+    """Against AdamW in NumPy, of the clipped gradient and a tenth of the rate a step."""
+    rate, decay, grad = 0.1, 0.01, np.array([3.0, 4.0])
+    tx = optimizer.adamw(rate, decay, clip_norm=1.0, warmup_steps=10)
+    params = jnp.array([1.0, -2.0])
+    state = tx.init(params)
+    expected, first, second = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    for step in range(1, 14):
+        updates, state = tx.update(jnp.asarray(grad), state, params)
+        params = params + updates
+        first = 0.9 * first + 0.1 * grad / 5
+        second = 0.999 * second + 0.001 * (grad / 5) ** 2
+        direction = (
+            first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        )
+        now = rate * min(1.0, step / 10)
+        expected = expected - now * (direction + decay * expected)
+        np.testing.assert_allclose(params, expected, rtol=1e-4)
+    state = optimizer.with_learning_rate(state, 0.0)
+    updates, _ = tx.update(jnp.asarray(grad), state, params)
+    np.testing.assert_array_equal(updates, 0.0)

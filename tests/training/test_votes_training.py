@@ -10,7 +10,7 @@ from uld_jax import config as config_lib
 from uld_jax.datasets import kept, loader, prepare
 from uld_jax.runtime import stopping
 from uld_jax.storage import checkpoints, integrity
-from uld_jax.training import train
+from uld_jax.training import initialization, train
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +39,12 @@ def finish(workdir, config, seconds=None):
 
 @pytest.fixture(scope="module")
 def unbroken(data_dir, tmp_path_factory):
-    return finish(tmp_path_factory.mktemp("run"), settings(data_dir))
+    folder = tmp_path_factory.mktemp("run")
+    return *finish(folder, settings(data_dir)), folder
 
 
 def test_the_record_has_the_regions(unbroken):
-    record, arrays = unbroken
+    record, arrays, _ = unbroken
     test = record["test"]
     assert 0 <= test["coverage_90"] <= 1
     assert 0 < test["area_90"] < 100
@@ -94,6 +95,32 @@ def test_methods_and_worse_conditions_get_signals(data_dir):
     assert batch["audio"].shape == (2, 4, 8000)
 
 
+def test_a_trained_network_is_tested_at_another_resolution(
+    unbroken, data_dir, tmp_path
+):
+    """And for another label: no parameter belongs to one."""
+    for changes in ({"label.resolution": 40}, {"label.scheme": "one_hot"}):
+        config = config_lib.copy(settings(data_dir, **changes))
+        config.train.epochs = 0
+        config = initialization.settle(config, str(unbroken[2]))
+        record, arrays = finish(tmp_path / next(iter(changes)), config)
+        jax.tree.map(np.testing.assert_array_equal, arrays, unbroken[1])
+        assert record["best_epoch"] == 0
+        assert record["test"] != unbroken[0]["test"]
+
+
+def test_fresh_rooms_are_measured_step_by_step(data_dir):
+    changes = {"data.source": "fresh", "data.epoch_examples": 4}
+    config = settings(data_dir, **changes, **{"data.speech_hours": 0.01})
+    prepare.ensure_prepared(config, processes=1)
+    data = loader.RunData(config)
+    data.load()
+    for step, batch in enumerate(data.training_batches(0, 0)):
+        shape = data.shape(step)
+        assert batch["levels"].shape[:2] == (shape.num_examples, shape.num_nodes)
+        assert "audio" not in batch
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -111,6 +138,16 @@ def test_shapes_that_do_not_fit_are_refused(data_dir, key, value, message):
     [
         ("ad1:tiny", {"train.step_shapes": "4x1"}, "step_shapes is '4x1'; network"),
         ("ad1:tiny", {"data.coloring": 1.0}, "coloring is 1.0; network 'adhoc'"),
+        (
+            "ad1_multilateration:tiny",
+            {"train.step_shapes": "4x1 2x1"},
+            "would use 2 nodes; network .* needs at least 3",
+        ),
+        (
+            "ad1_multilateration:tiny",
+            {"data.nodes_in_training": 3},
+            "nodes_in_training is 3; --config.train.step_shapes says",
+        ),
         ("ad1_multilateration:tiny", {"train.step_shapes": "4y1"}, "has '4y1'; give"),
         (
             "ad1_multilateration:tiny",

@@ -50,7 +50,7 @@ def pair_envelopes(
     L // 2 + k of `to_log` is the envelope at 2 k samples, by which a sound reaches the
     first node later than the second.
 
-    Of signals of half a second or longer, neighboring bins are summed before the inverse
+    Of signals of a second or longer, neighboring bins are summed before the inverse
     transform, four at 2 s, which makes it as much shorter. The envelope is multiplied by
     a sinc that is 0.98 at the largest lag, and lags beyond 250 ms fold back, damped.
 

@@ -9,11 +9,10 @@ that is damaged is measured again. Kept and measured evidence are the same, bit 
 import dataclasses
 import hashlib
 import json
-import math
 import pathlib
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -22,13 +21,12 @@ import numpy as np
 from uld_jax.acoustics import correlations
 from uld_jax.datasets import files, pipeline, splits
 from uld_jax.datasets.splits import Batch
-from uld_jax.networks import evidence
 from uld_jax.runtime import progress
-from uld_jax.storage import atomic, locking
+from uld_jax.storage import atomic, checksums, locking
 
 FOLDER = "evidence"  # Beside the builders' folders.
 FORMAT = 2  # Changes with what is measured.
-_EXAMPLES_PER_PART = 100
+_EXAMPLES_PER_PART = 400  # Each part is an open file.
 _BATCH = 10  # Examples measured at once.
 _NOISIER_DB = (-10.0, 20.0)  # SNR of the noisier copies, uniform.
 _STREAM = 8  # Random stream of their SNR.
@@ -67,7 +65,10 @@ class KeptData:
 
     def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `pipeline.Source`."""
-        pipeline.refuse(changes)
+        if changes is not None:
+            raise files.DatasetError(
+                f"{changes}: kept evidence cannot be rendered otherwise; open signals"
+            )
         for step in range(first_step, len(order)):
             rows = np.asarray(order[step])
             yield self._batch(rows, nodes(step) if nodes else None)
@@ -82,60 +83,66 @@ class KeptData:
             self._parts[number][place]
             for number, place in zip(numbers, places, strict=True)
         ]
+        num_nodes = batch["node_positions"].shape[1]
         if nodes is None:
-            nodes = np.arange(batch["node_positions"].shape[1])[None]
-            nodes = np.repeat(nodes, len(rows), axis=0)
+            nodes = np.repeat(np.arange(num_nodes)[None], len(rows), axis=0)
         batch["node_positions"] = np.take_along_axis(
             batch["node_positions"], nodes[..., None], axis=1
         )
-        for field in ("levels", "active"):
+        for field in self._parts[0].dtype.names:
             batch[field] = np.stack(
-                [one[field][some] for one, some in zip(examples, nodes, strict=True)]
+                [
+                    one[field][_chosen(field, num_nodes, some)]
+                    for one, some in zip(examples, nodes, strict=True)
+                ]
             )
-        batch["envelopes"] = np.stack(
-            [
-                one["envelopes"][pair_numbers(len(one["active"]), some)]
-                for one, some in zip(examples, nodes, strict=True)
-            ]
-        )
         return jax.device_put(batch, self._device)
 
 
 class MeasuredData:
     """Evidence of a source, measured batch by batch: a `pipeline.Source`.
 
-    All nodes are rendered, so that examples are those of `KeptData`, bit for bit.
-
     Args:
         source: Signals.
         measure: The network's, from its specification, jitted.
+        whole: Whether to render all nodes before some are chosen. Examples are then
+            those of `KeptData`, bit for bit.
     """
 
-    def __init__(self, source: pipeline.Source, measure: Measure):
-        self._source, self._measure = source, measure
+    def __init__(self, source: pipeline.Source, measure: Measure, whole: bool = True):
+        self._source, self._measure, self._whole = source, measure, whole
 
     def __len__(self) -> int:
         return len(self._source)
 
     def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `pipeline.Source`."""
-        source = self._source.batches(order, first_step, changes=changes)
+        first = None if self._whole else nodes
+        source = self._source.batches(order, first_step, nodes=first, changes=changes)
+        nodes = nodes if self._whole else None
         for step, batch in enumerate(source, first_step):
             found = self._measure(batch)
             batch = jax.device_put({k: v for k, v in batch.items() if k != "audio"})
             batch = found | batch
-            yield pipeline.finished(_pick(batch, nodes(step)) if nodes else batch)
+            if nodes:
+                batch = _pick(batch, found, nodes(step))
+            yield pipeline.finished(batch)
 
 
-def _pick(batch: Batch, nodes: np.ndarray) -> Batch:
+def _pick(batch: Batch, fields: Iterable[str], nodes: np.ndarray) -> Batch:
     """Keep the evidence of some nodes and of their pairs."""
-    num_nodes = batch["levels"].shape[1]
-    pairs = np.stack([pair_numbers(num_nodes, some) for some in nodes])
+    num_nodes = batch["node_positions"].shape[1]
     rows = np.arange(len(nodes))[:, None]
-    picked = {
-        key: batch[key][rows, nodes] for key in ("node_positions", "levels", "active")
-    }
-    return batch | picked | {"envelopes": batch["envelopes"][rows, pairs]}
+    picked = {}
+    for key in ("node_positions", *fields):
+        chosen = [_chosen(key, num_nodes, some) for some in nodes]
+        picked[key] = batch[key][rows, np.stack(chosen)]
+    return batch | picked
+
+
+def _chosen(field: str, num_nodes: int, nodes: np.ndarray) -> np.ndarray:
+    """Find the entries of a field that belong to some nodes, or to their pairs."""
+    return pair_numbers(num_nodes, nodes) if field == "envelopes" else nodes
 
 
 def pair_numbers(num_nodes: int, nodes: np.ndarray) -> np.ndarray:
@@ -145,7 +152,7 @@ def pair_numbers(num_nodes: int, nodes: np.ndarray) -> np.ndarray:
 
 
 def open_kept(
-    source: pipeline.Source,
+    open_signals: Callable[[], pipeline.Source],
     split: splits.Split,
     measure: Measure,
     data_dir: str | pathlib.Path,
@@ -155,7 +162,7 @@ def open_kept(
     """Open the kept evidence of a split; measure what is missing first.
 
     Args:
-        source: The split's signals.
+        open_signals: Opens the split's signals, where some have to be measured.
         split: The split.
         measure: The network's, from its specification.
         data_dir: Folder of data sets; evidence goes below it.
@@ -163,42 +170,65 @@ def open_kept(
         copies: Noisier renderings of each example to add, of SNR -10 to 20 dB.
 
     Raises:
-        files.DatasetError: If the disk is too small, or signals cannot be rendered with
-            more noise.
+        files.DatasetError: If the disk is too small, or a part cannot be read.
     """
-    facts = facts | {"format": FORMAT, "split": split.name, "noisier": _NOISIER_DB}
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    name = facts["name"].replace("/", "_").replace(":", "_")
-    folder = pathlib.Path(data_dir).expanduser() / FOLDER / f"{name}_{digest[:12]}"
-    geometry = split.geometry()
+    folder = _folder(data_dir, split, measure, facts)
     plan = [
         (copy, range(first, min(first + _EXAMPLES_PER_PART, len(split))))
         for copy in range(copies + 1)
         for first in range(0, len(split), _EXAMPLES_PER_PART)
     ]
     paths = [folder / f"{split.name}-{copy}-{rows.start}.npy" for copy, rows in plan]
-    missing = [number for number, path in enumerate(paths) if _open(path) is None]
-    if missing:
+    parts = [_open(path) for path in paths]
+    if any(part is None for part in parts):
         folder.mkdir(parents=True, exist_ok=True)
         with locking.hold(folder / ".lock", wait=True):
             # Another process may have measured them meanwhile.
-            missing = [number for number in missing if _open(paths[number]) is None]
-            jobs = [(*plan[number], paths[number]) for number in missing]
-            _measure_parts(source, split, jax.jit(measure), jobs)
-    parts = [_open(path) for path in paths]
-    if lost := [str(p) for p, part in zip(paths, parts, strict=True) if part is None]:
-        raise files.DatasetError(
-            f"{lost[0]!r} was written and is damaged: check the disk, then start again"
-        )
-    return KeptData(parts, geometry)
+            parts = [
+                part if part is not None else _open(path)
+                for path, part in zip(paths, parts, strict=True)
+            ]
+            jobs = [
+                (*one, path)
+                for one, path, part in zip(plan, paths, parts, strict=True)
+                if part is None
+            ]
+            if jobs:
+                _measure_parts(open_signals(), split, measure, jobs)
+    for number, path in enumerate(paths):
+        if parts[number] is None:
+            parts[number] = _open(path)
+        if parts[number] is None:
+            raise files.DatasetError(
+                f"{str(path)!r} was written and cannot be read as it was: check the disk"
+            )
+    return KeptData(parts, split.geometry())
+
+
+def _folder(
+    data_dir: str | pathlib.Path, split: splits.Split, measure: Measure, facts: dict
+) -> pathlib.Path:
+    """Name the folder of a split's evidence by all that its bits depend on."""
+    sums = split.path / checksums.FILE_NAME
+    facts = facts | {
+        "format": FORMAT,
+        "split": split.name,
+        "noisier": _NOISIER_DB,
+        "measure": f"{measure.__module__}.{measure.__qualname__}",
+        "sums": hashlib.sha256(sums.read_bytes()).hexdigest() if sums.exists() else "",
+        "backend": jax.default_backend(),
+        "jax": jax.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    name = facts["name"].replace("/", "_").replace(":", "_")
+    return pathlib.Path(data_dir).expanduser() / FOLDER / f"{name}_{digest[:12]}"
 
 
 def _measure_parts(source, split: splits.Split, measure: Measure, jobs: list) -> None:
     """Measure parts of a split and write each when it is done."""
-    if not jobs:
-        return
+    layout = _layout(measure, split)
     total = sum(len(rows) for _, rows, _ in jobs)
-    size = total * _dtype(split.num_nodes).itemsize
+    size = total * layout.itemsize
     folder = jobs[0][2].parent
     if shutil.disk_usage(folder).free < size:
         raise files.DatasetError(
@@ -206,15 +236,17 @@ def _measure_parts(source, split: splits.Split, measure: Measure, jobs: list) ->
             f"{str(folder)!r}: choose another --config.data.dir, or pass "
             "--config.data.keep_evidence=False"
         )
-    title = f"Measuring evidence of {split.name}, {size / 1e9:.2f} GB in {folder}"
+    progress.log(f"Keeping evidence of {split.name}, {size / 1e9:.2f} GB, in {folder}")
+    measure = jax.jit(measure)
+    title = f"Measuring evidence of {split.name}"
     with progress.Progress(title, total, "examples") as bar:
         for copy, rows, path in jobs:
-            part = np.empty(len(rows), _dtype(split.num_nodes))
+            part = np.empty(len(rows), layout)
             done = 0
             for batch in _batches(source, rows, copy):
                 found = jax.device_get(measure(batch))
-                count = min(len(found["active"]), len(rows) - done)
-                for field in evidence.FIELDS:
+                count = min(len(batch["room_size"]), len(rows) - done)
+                for field in layout.names:
                     part[field][done : done + count] = found[field][:count]
                 done += count
                 bar.update(count)
@@ -246,17 +278,17 @@ class NoisierSnr:
         return rng.uniform(*_NOISIER_DB)
 
 
-def _dtype(num_nodes: int) -> np.dtype:
-    """Give the layout of an example's evidence."""
-    shapes = jax.eval_shape(
-        evidence.measure,
-        {"audio": jax.ShapeDtypeStruct((1, num_nodes, 16_000), np.float32)},
+def _layout(measure: Measure, split: splits.Split) -> np.dtype:
+    """Describe an example's evidence as a record of NumPy."""
+    signals = (1, split.num_nodes, split.num_samples)
+    batch = {"audio": jax.ShapeDtypeStruct(signals, np.float32)}
+    shapes = jax.eval_shape(measure, batch)
+    return np.dtype(
+        [
+            (key, np.dtype(shape.dtype), shape.shape[1:])
+            for key, shape in sorted(shapes.items())
+        ]
     )
-    fields = [
-        (key, np.dtype(shapes[key].dtype), shapes[key].shape[1:])
-        for key in evidence.FIELDS
-    ]
-    return np.dtype(fields)
 
 
 def _write(path: pathlib.Path, part: np.ndarray) -> None:
@@ -282,8 +314,3 @@ def _sum(path: pathlib.Path) -> int:
         while block := file.read(2**24):
             total = zlib.crc32(block, total)
     return total
-
-
-def size_in_bytes(num_examples: int, num_nodes: int) -> int:
-    """Compute the size of the evidence of so many examples."""
-    return math.prod((num_examples, _dtype(num_nodes).itemsize))

@@ -2,12 +2,13 @@
 
 import dataclasses
 import functools
+import statistics
 from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from uld_jax.datasets import kept, perturbations, pipeline, sources
+from uld_jax.datasets import kept, perturbations, pipeline, sources, splits
 from uld_jax.datasets.splits import Batch
 from uld_jax.networks import build, step_shapes
 from uld_jax.runtime import devices as devices_lib
@@ -75,7 +76,7 @@ class RunData:
         self.num_nodes, self.num_sources = test.num_nodes, test.num_sources
         self.num_samples = test.num_samples
         self._perturbation.check(self.num_nodes)
-        self._check_shapes()
+        self._check_steps(trained="train" in splits)
         self.origin = sources.describe(config)
         self.held_out = {}
         self.steps_per_epoch = 0
@@ -92,39 +93,46 @@ class RunData:
         Raises:
             files.DatasetError: If it does not fit, or is damaged.
         """
-        here = self._devices.here
-        if self._config.data.on_device:
+        keeps = self._measure is not None and self._config.data.keep_evidence
+        if self._config.data.on_device and not keeps:
             pipeline.check_fits(self._splits.values())
         opened = {
-            name: sources.open_data(self._config, split, here)
+            name: self._keep(split) if keeps else self._open(split)
             for name, split in self._splits.items()
         }
         if self._rooms:
-            opened["train"] = [self._rooms.on(device) for device in here]
-        if self._measure:
-            opened = {
-                name: self._measured(name, parts, here)
-                for name, parts in opened.items()
-            }
+            rooms = [self._rooms.on(device) for device in self._devices.here]
+            opened["train"] = self._measured(rooms, whole=False)
         self._train = opened.pop("train", None)
         self.held_out = {
             name: ShardedData(parts, self._devices) for name, parts in opened.items()
         }
 
-    def _measured(self, split: str, parts: list, devices) -> list[pipeline.Source]:
-        """Open what the network needs of a split, for each of some devices."""
-        if not (self._config.data.keep_evidence and split in self._splits):
-            measure = jax.jit(self._measure)
-            return [kept.MeasuredData(part, measure) for part in parts]
+    def _open(self, split: splits.Split) -> list[pipeline.Source]:
+        """Open a split for each of this process's devices."""
+        here = self._devices.here
+        return self._measured(sources.open_data(self._config, split, here), whole=True)
+
+    def _measured(
+        self, parts: list[pipeline.Source], whole: bool
+    ) -> list[pipeline.Source]:
+        """Measure what the network needs of signals, if it does not need them."""
+        if not self._measure:
+            return parts
+        measure = jax.jit(self._measure)
+        return [kept.MeasuredData(part, measure, whole) for part in parts]
+
+    def _keep(self, split: splits.Split) -> list[kept.KeptData]:
+        """Open the kept evidence of a split for each of this process's devices."""
         data = kept.open_kept(
-            parts[0],
-            self._splits[split],
+            lambda: sources.open_data(self._config, split, [None])[0],
+            split,
             self._measure,
             self._config.data.dir,
             sources.describe(self._config),
-            self._copies(split),
+            self._copies(split.name),
         )
-        return [data.on(device) for device in devices]
+        return [data.on(device) for device in self._devices.here]
 
     def _copies(self, split: str) -> int:
         return self._config.data.noisier_copies if split == "train" else 0
@@ -135,11 +143,11 @@ class RunData:
             return None
         return step_shapes.draw(self._shapes, self._config.seed, step)
 
-    def _check_shapes(self) -> None:
-        """Raise unless the data and the batch have enough for each step's shape.
+    def _check_steps(self, trained: bool) -> None:
+        """Raise unless data and batch have enough for each step, and noise to raise.
 
         Raises:
-            perturbations.PerturbationError: With both numbers.
+            perturbations.PerturbationError: With the setting to change.
         """
         for shape in self._shapes:
             for what, value, most in (
@@ -151,6 +159,13 @@ class RunData:
                         f"--config.train.step_shapes has steps of {value} {what}; there "
                         f"are {most}"
                     )
+        noisy = "snr_db" in self._splits["test"].geometry_fields
+        if trained and self._config.data.noisier_copies and not noisy:
+            raise perturbations.PerturbationError(
+                f"--config.data.noisier_copies is "
+                f"{self._config.data.noisier_copies}; this data set has no noise: set it "
+                "to 0"
+            )
 
     def geometry(self, split: str) -> Batch:
         """Load the positions and room sizes of a split, with T60 and SNR if any."""
@@ -162,6 +177,12 @@ class RunData:
             return pipeline.endless_order(len(self._rooms), batch_size, epoch=epoch)
         size = len(self._splits["train"]) * (1 + self._copies("train"))
         return pipeline.epoch_order(size, batch_size, seed=seed, epoch=epoch)
+
+    @property
+    def examples_per_step(self) -> float:
+        """Examples of a training step; the mean over its shapes."""
+        sizes = [shape.num_examples for shape in self._shapes]
+        return float(statistics.mean(sizes or [self._config.train.batch_size]))
 
     def example_ids(self, epoch: int, step: int) -> list:
         """Identify the examples of a training batch, to report or reproduce them.
@@ -177,49 +198,42 @@ class RunData:
 
     def training_batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield the training batches of an epoch, from a step on, perturbed."""
-        rows = self._devices.rows(self._config.train.batch_size)
         parts = [
-            self._training_part(data, mine, epoch, first)
-            for data, mine in zip(self._train, rows, strict=True)
+            self._training_part(data, number, epoch, first)
+            for number, data in enumerate(self._train)
         ]
         yield from map(self._devices.assemble, zip(*parts, strict=True))
 
     def _training_part(
-        self, data: pipeline.Source, rows: range, epoch: int, first: int
+        self, data: pipeline.Source, device: int, epoch: int, first: int
     ) -> Iterator[Batch]:
-        """Yield some rows of the training batches, those of one device."""
+        """Yield the rows of the training batches that belong to one device."""
         perturbation, start = self._perturbation, epoch * self.steps_per_epoch
+
+        def rows(step: int) -> range:
+            shape = self.shape(start + step)
+            size = shape.num_examples if shape else self._config.train.batch_size
+            return self._devices.rows(size)[device]
 
         @functools.lru_cache(maxsize=1)  # Once for the nodes, once for the rest.
         def draws(step: int) -> perturbations.Draws:
-            shape = self.shape(start + step)
-            used = rows
-            if shape:
-                used = _share(rows, shape.num_examples / self._config.train.batch_size)
             some = perturbation
-            if shape:
+            if shape := self.shape(start + step):
                 some = dataclasses.replace(some, num_nodes=shape.num_nodes)
-            streams = [(self._config.seed, start + step, row) for row in used]
+            streams = [(self._config.seed, start + step, row) for row in rows(step)]
             return some.draw(streams, self.num_nodes)
 
         def nodes(step: int) -> np.ndarray:
             return draws(step).nodes
 
-        order = pipeline.rows_of(self._order(epoch), rows)
-        if self._shapes:
-            order = order.map_with_index(
-                lambda step, indices: indices[: len(draws(step).nodes)]
-            )
+        order = self._order(epoch).map_with_index(
+            lambda step, indices: indices[rows(step).start : rows(step).stop]
+        )
         fewer = nodes if perturbation.num_nodes is not None or self._shapes else None
         for step, batch in enumerate(data.batches(order, first, nodes=fewer), first):
             if perturbation:
                 batch = perturbations.apply(perturbation, batch, draws(step))
             yield batch
-
-
-def _share(rows: range, part: float) -> range:
-    """Take the first rows of a device, as many as its share of a smaller step."""
-    return rows[: max(1, round(len(rows) * part))]
 
 
 class ShardedData:

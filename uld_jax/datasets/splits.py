@@ -85,8 +85,12 @@ class Split:
         Raises:
             files.DatasetError: As `load`.
         """
-        fields = FIELDS[1:] + tuple(f for f in _ROOM_FIELDS if f in self._features)
-        return Split(self.path, self.name, fields).load()
+        return Split(self.path, self.name, self.geometry_fields).load()
+
+    @property
+    def geometry_fields(self) -> tuple[str, ...]:
+        """Names of the fields of `geometry`."""
+        return FIELDS[1:] + tuple(f for f in _ROOM_FIELDS if f in self._features)
 
     def load(self) -> Batch:
         """Load all examples, stacked by field; texts are an array of objects.

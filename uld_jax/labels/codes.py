@@ -348,8 +348,7 @@ def check_positions(positions: ArrayLike, room_size: ArrayLike) -> None:
         first = tuple(bad[0])
         raise ValueError(
             f"position {points[first].tolist()} m is not inside the room of "
-            f"{sides[first].tolist()} m ({', '.join('xyz'[: len(sides[first])])}); "
-            "positions run from 0 to the far wall"
+            f"{sides[first].tolist()} m (x, y); positions run from 0 to the far wall"
         )
 
 

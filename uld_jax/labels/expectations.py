@@ -83,7 +83,8 @@ def _project(
     """Sum the posterior's masses with weights along both axes."""
     masses = jax.nn.softmax(log_posterior.ravel()).reshape(log_posterior.shape)
     exact = jax.lax.Precision.HIGHEST
-    product = jnp.matmul(rows, jnp.matmul(masses, columns.T, precision=exact))
+    product = jnp.matmul(masses, columns.T, precision=exact)
+    product = jnp.matmul(rows, product, precision=exact)
     return product + _LEAST
 
 

@@ -211,7 +211,7 @@ class Label:
         """Compute the resolution F of a posterior that gives this label's code.
 
         The least multiple of I that has at least so many cells. Labels of cells need
-        two grid points a cell, one of them in its middle.
+        two intervals a cell, so that a point can lie inside.
 
         Args:
             least: Least resolution of the posterior.

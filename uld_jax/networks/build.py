@@ -86,7 +86,8 @@ def describe(
 
     Returns:
         `parameters`, their total number; `parts`, the numbers by part; `flops`, the
-        floating-point operations for one example, as XLA counts them, or None.
+        floating-point operations for one example, as XLA counts them; None if it does
+        not, or if there are loops.
     """
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     parts = {
@@ -105,7 +106,10 @@ def describe(
         name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()
     }
     inputs = jax.eval_shape(lambda one: objective.inputs_of(model, label, one), batch)
-    cost = jax.jit(forward).lower(params, inputs).cost_analysis() or {}
+    lowered = jax.jit(forward).lower(params, inputs)
+    # XLA counts the body of a loop once, however often it runs.
+    has_loop = "stablehlo.while" in lowered.as_text()
+    cost = {} if has_loop else lowered.cost_analysis() or {}
     return {
         "parameters": sum(parts.values()),
         "parts": parts,

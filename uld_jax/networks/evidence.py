@@ -1,9 +1,9 @@
 """Evidence of a recording for multilateration: levels of nodes, envelopes of pairs.
 
-It depends on the signals alone, not on the label or the network, and is a tenth of
-their size, so a data set's can be kept (`datasets.kept`). What goes wrong with nodes can
-be done to it afterwards: a clock that is off shifts the envelopes of its pairs, a gain
-raises its levels.
+It depends on the signals alone, not on the label or the network, and is smaller (30 % of
+them for 30 nodes and 2 s), so a data set's can be kept (`datasets.kept`). Errors of nodes
+can be added to it: a late clock shifts the envelopes of its pairs, a gain raises its
+levels.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,10 @@ def measure(
 
     def measure_rows(audio, active):
         # One scene after the other: correlations of 435 pairs take 60 MB each.
-        return jax.lax.map(_measure_scene, (audio, active))
+        # A single scene would compile to no loop, and to other last bits.
+        scenes = jnp.minimum(jnp.arange(max(2, len(audio))), len(audio) - 1)
+        found = jax.lax.map(_measure_scene, (audio[scenes], active[scenes]))
+        return jax.tree.map(lambda array: array[: len(audio)], found)
 
     levels, envelopes = by_rows(measure_rows)(audio, active)
     return {"levels": levels, "envelopes": envelopes, "active": active}

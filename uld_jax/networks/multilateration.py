@@ -1,7 +1,7 @@
 r"""Learned multilateration: every node votes for a ring, every pair for a hyperbola.
 
-The log posterior of the talker's position g is a sum of what the nodes and the pairs of
-nodes say:
+The log posterior of the talker's position g is a sum of votes of the nodes and of the
+pairs of nodes:
 
     rings(g)      = sum_m sum_k a_mk phi_k(log |g - p_m|)
     hyperbolas(g) = mean_mn W2 gelu(W1 e_mn(g) + U h_m + U h_n + v peak_mn)
@@ -20,7 +20,6 @@ enter by distances alone, so that the answer turns and mirrors with the room, an
 grid may be any: a network that was trained on one is evaluated on others.
 """
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -42,7 +41,7 @@ _DISTANCES = (0.1, 20.0)  # Meters, of the first and the last ring.
 _LEVEL_SCALE = 8.0  # dB.
 _CONTEXT = 32
 _HEAD = 32
-# Pairs, or nodes and rings, times points that are computed at once.
+# Numbers of pairs or rings that are computed at once.
 _AT_ONCE = 2**22
 # From so many points on, pairs vote for all lags first, and each point reads the votes
 # of its lags: 64 x 64 cells take a thirtieth of the time, and 16 x 16 a third.
@@ -57,7 +56,7 @@ class _Votes(NamedTuple):
     pairs: Float[Array, "B P V"]
 
 
-class _Said(NamedTuple):
+class _Shared(NamedTuple):
     """Parts of the votes that are the same at all points."""
 
     rings: Float[Array, "B M 24"]
@@ -75,7 +74,7 @@ def ring_basis(distances: Float[Array, "*P"]) -> Float[Array, "*P 24"]:
 
 
 class _Head(nnx.Module):
-    """From the votes at a point, as they stand out over the grid, to a score."""
+    """Layers that score points by how their votes stand out over the grid."""
 
     def __init__(self, num_inputs: int, *, rngs: nnx.Rngs):
         self.first = nnx.Linear(num_inputs, _HEAD, rngs=rngs)
@@ -88,8 +87,8 @@ class _Head(nnx.Module):
 class Multilateration(nnx.Module):
     """Network of votes: levels, correlations and positions in meters to logits.
 
-    The first source is near the likeliest point, and the second one elsewhere: from
-    what a single posterior would say, each has rings of its own around that point.
+    With two sources, the first is near the likeliest point of a common posterior, and
+    the second elsewhere: each adds its own rings around that point.
 
     Args:
         num_nodes: Not used: the network takes any number of nodes, in any order.
@@ -219,9 +218,9 @@ class Multilateration(nnx.Module):
             log envelope, at the first of the talker's heights.
         """
         points = grid_points(evidence.room_size, resolution, self.source_heights[:1])
-        said, tables = self._said(evidence)
+        shared, tables = self._share(evidence)
         distances = _distances(evidence, points)
-        rings = jnp.einsum("bmpk,bmk->bmp", ring_basis(distances), said.rings)
+        rings = jnp.einsum("bmpk,bmk->bmp", ring_basis(distances), shared.rings)
         one, other = correlations.node_pairs(distances.shape[1])
         delays = correlations.SAMPLES_PER_METER * distances
         delays -= evidence.clock_offsets[..., None]
@@ -235,9 +234,9 @@ class Multilateration(nnx.Module):
 
     def _scores(self, evidence, points, num_grid: int | None = None):
         """Compute the scores [B, S, P]; the first `num_grid` points are the grid."""
-        said, tables = self._said(evidence)
-        votes = self._count(evidence, said, tables, points)
-        features = self._stand_out(votes, said.context, num_grid)
+        shared, tables = self._share(evidence)
+        votes = self._count(evidence, shared, tables, points)
+        features = self._stand_out(votes, shared.context, num_grid)
         scores = self.head(features)
         if self.without != "rings":
             scores = votes.rings + scores
@@ -245,7 +244,7 @@ class Multilateration(nnx.Module):
             return scores[:, None]
         return self._separate(scores, features, points, num_grid)
 
-    def _said(self, evidence):
+    def _share(self, evidence):
         """Compute the parts of the votes that are the same at all points."""
         mask = evidence.mask[..., None].astype(jnp.float32)
         count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
@@ -254,7 +253,7 @@ class Multilateration(nnx.Module):
         tables = log_envelopes(evidence.envelopes)
         one, other = correlations.node_pairs(mask.shape[1])
         pairs = (mask[:, one] * mask[:, other])[..., 0]
-        peaks = pairs * tables[0][..., :-1].max(axis=-1)
+        peaks = pairs * _peaks(tables[0], evidence.clock_offsets)
         if self.without == "hyperbolas":
             peaks = jnp.zeros_like(peaks)
         node_peaks = jnp.zeros(mask.shape[:2])
@@ -270,56 +269,50 @@ class Multilateration(nnx.Module):
         mixed = jnp.concatenate([h, repeated, node_peaks], axis=-1)
         h = h + self.mix_second(nnx.gelu(self.mix_first(mixed)))
         own = self.pair_of_node(h)
-        said = own[:, one] + own[:, other] + self.pair_of_peak(peaks[..., None])
+        own_pairs = own[:, one] + own[:, other] + self.pair_of_peak(peaks[..., None])
         f32 = jnp.float32
         return (
-            _Said((mask * self.rings(h)).astype(f32), said.astype(f32), context),
+            _Shared((mask * self.rings(h)).astype(f32), own_pairs.astype(f32), context),
             tables,
         )
 
-    def _count(self, evidence, said: _Said, tables, points) -> _Votes:
-        """Count the votes for all points, some at a time."""
-        B, P, _ = points.shape
-        many = P >= _MANY_POINTS and self.without != "pair_votes"
-        count = functools.partial(self._count_some, evidence, said, tables, many)
-        if many:
-            numbers = evidence.mask.shape[1] * _RINGS
-        else:
-            numbers = max(evidence.envelopes.shape[1], 1)
-            count = jax.checkpoint(count)
-        num_chunks = -(-P // max(1, _AT_ONCE // (B * numbers)))
-        if num_chunks == 1:
-            return count(points)
-        size = -(-P // num_chunks)
-        padded = jnp.pad(
-            points, ((0, 0), (0, num_chunks * size - P), (0, 0)), mode="edge"
+    def _count(self, evidence, shared: _Shared, tables, points) -> _Votes:
+        """Count the votes for all points."""
+        B, M = evidence.mask.shape
+        rings = _in_parts(
+            lambda some: jnp.einsum(
+                "bmpk,bmk->bp", ring_basis(_distances(evidence, some)), shared.rings
+            ),
+            points,
+            B * M * _RINGS,
         )
-        chunks = padded.reshape(B, num_chunks, size, 3).swapaxes(0, 1)
-        votes = jax.lax.map(count, chunks)
-        return jax.tree.map(
-            lambda part: part.swapaxes(0, 1).reshape(B, -1, *part.shape[3:])[:, :P],
-            votes,
-        )
-
-    def _count_some(self, evidence, said: _Said, tables, many: bool, points) -> _Votes:
-        distances = _distances(evidence, points)
-        rings = jnp.einsum("bmpk,bmk->bp", ring_basis(distances), said.rings)
-        num_votes = self.pair_second.out_features
         if self.without == "hyperbolas":
+            num_votes = self.pair_second.out_features
             return _Votes(rings, jnp.zeros((*rings.shape, num_votes)))
-        delays = correlations.SAMPLES_PER_METER * distances
-        # A late node's peaks are at larger lags than the kept ones.
-        delays = delays - evidence.clock_offsets[..., None]
-        one, other = correlations.node_pairs(delays.shape[1])
+        one, other = correlations.node_pairs(M)
         weights = (evidence.mask[:, one] & evidence.mask[:, other]).astype(jnp.float32)
         weights /= jnp.maximum(weights.sum(axis=1, keepdims=True), 1.0)
-        if many:
-            mean = self._mean_of_tables(said, tables, delays, weights)
+
+        def delays(some):
+            late = evidence.clock_offsets[..., None]
+            # A late node's peaks are at larger lags than the kept ones.
+            return correlations.SAMPLES_PER_METER * _distances(evidence, some) - late
+
+        if points.shape[1] >= _MANY_POINTS and self.without != "pair_votes":
+            mean = self._mean_of_tables(shared, tables, delays(points), weights)
         else:
-            mean = self._mean_of_points(said, tables, delays, weights)
+            mean = _in_parts(
+                jax.checkpoint(
+                    lambda some: self._mean_of_points(
+                        shared, tables, delays(some), weights
+                    )
+                ),
+                points,
+                B * max(len(one), 1),
+            )
         return _Votes(rings, self.pair_second(mean))
 
-    def _mean_of_points(self, said: _Said, tables, delays, weights):
+    def _mean_of_points(self, shared: _Shared, tables, delays, weights):
         """Average the hidden units over the pairs, point by point: [B, P, W]."""
         one, other = correlations.node_pairs(delays.shape[1])
         lags = _nearest(delays[:, one] - delays[:, other])
@@ -327,7 +320,7 @@ class Multilateration(nnx.Module):
             jnp.take_along_axis(table, lags, axis=-1, mode="promise_in_bounds")
             for table in tables
         ]
-        pairs = said.pairs
+        pairs = shared.pairs
         if self.without == "pair_votes":
             seen = [(weights[..., None] * x).sum(1, keepdims=True) for x in seen]
             pairs = (weights[..., None] * pairs).sum(1, keepdims=True)
@@ -339,7 +332,7 @@ class Multilateration(nnx.Module):
         mean = (weights[..., None, None] * nnx.gelu(hidden)).sum(axis=1)
         return mean.swapaxes(1, 2)
 
-    def _mean_of_tables(self, said: _Said, tables, delays, weights):
+    def _mean_of_tables(self, shared: _Shared, tables, delays, weights):
         """Average the hidden units over the pairs, pair by pair: [B, P, W]."""
         one, other = correlations.node_pairs(delays.shape[1])
         kernel, bias = self.pair_first.kernel[...], self.pair_first.bias[...]
@@ -358,7 +351,7 @@ class Multilateration(nnx.Module):
             return total + read, None
 
         start = jnp.zeros((*delays.shape[::2], len(bias)))
-        by_pair = (said.pairs, weights, *tables)
+        by_pair = (shared.pairs, weights, *tables)
         by_pair = [array.swapaxes(0, 1) for array in by_pair]
         total, _ = jax.lax.scan(add, start, (one, other, *by_pair))
         return total
@@ -409,6 +402,26 @@ def grid_points(
     return jnp.concatenate([plan, z], axis=-1)
 
 
+def _in_parts(function: Callable, points: Float[Array, "B P 3"], numbers: int):
+    """Compute a function of points [B, P, ...] for some of them at a time.
+
+    Args:
+        function: The function.
+        points: The points.
+        numbers: Numbers that it computes for each point.
+    """
+    B, P, _ = points.shape
+    num_parts = -(-P // max(1, _AT_ONCE // numbers))
+    if num_parts == 1:
+        return function(points)
+    size = -(-P // num_parts)
+    padding = ((0, 0), (0, num_parts * size - P), (0, 0))
+    padded = jnp.pad(points, padding, mode="edge")
+    parts = padded.reshape(B, num_parts, size, 3).swapaxes(0, 1)
+    found = jax.lax.map(function, parts).swapaxes(0, 1)
+    return found.reshape(B, -1, *found.shape[3:])[:, :P]
+
+
 def _distances(evidence, points: Float[Array, "B P 3"]) -> Float[Array, "B M P"]:
     offset = points[:, None] - evidence.node_positions[:, :, None]
     return jnp.sqrt((offset**2).sum(axis=-1))
@@ -431,6 +444,16 @@ def _nearest(lags: Float[Array, "*Q P"]) -> Int[Array, "*Q P"]:
     place = jnp.round(lags / envelopes.STEP).astype(jnp.int32) + middle
     inside = (place >= 0) & (place < envelopes.NUM_LAGS)
     return jnp.where(inside, place, envelopes.NUM_LAGS)
+
+
+def _peaks(table: Float[Array, "B Q 962"], clock_offsets: Float[Array, "B M"]):
+    """Find the highest entry of each pair that its clocks leave within the lags."""
+    one, other = correlations.node_pairs(clock_offsets.shape[1])
+    late = (clock_offsets[:, one] - clock_offsets[:, other]) / envelopes.STEP
+    lags = np.arange(envelopes.NUM_LAGS) - envelopes.NUM_LAGS // 2 + late[..., None]
+    seen = jnp.abs(lags) <= envelopes.NUM_LAGS // 2
+    # The mean, where none is left.
+    return jnp.where(seen, table[..., :-1], table[..., -1:]).max(axis=-1)
 
 
 def _mean(values: Float[Array, "B Q"], weights: Float[Array, "B Q"]):
@@ -461,6 +484,8 @@ SPEC = spec_lib.NetworkSpec(
         # What is left out in an ablation: see `multilateration.ABLATIONS`.
         "without": "nothing",
     },
+    any_label=True,
+    free_settings=frozenset({"cells", "source_heights"}),
     any_nodes=True,
     least_nodes=3,
     max_sources=2,

@@ -24,13 +24,15 @@ class NetworkSpec:
         settings: Its own settings with their defaults, for `config.default(name)`.
         label_parts: Attributes of the network whose parameters stand for cells or grid
             points, so that they are worthless for another label.
+        any_label: Whether its parameters are the same for all labels.
+        free_settings: Settings that no parameter depends on, besides dropout and type.
         any_nodes: Whether it takes any number of nodes, and a mask of them. Others are
             built for the number of nodes in the data.
         least_nodes: Nodes at different positions that it needs.
         max_sources: Largest number of sources it can find; None for no limit.
-        measure: Computes from a batch what the network needs of its signals, apart from
-            the label, so that it can be kept: see `evidence.measure`. None if the
-            network needs the signals themselves.
+        measure: Computes from a batch what the network needs of its signals, whatever
+            the label, so that it can be kept: see `evidence.measure`. Its fields are by
+            node, `envelopes` by pair of nodes. None if the network needs the signals.
         ranges: Smallest and largest value of settings that are numbers.
         choices: Known values of settings that are names.
         rule: Raises ValueError if the settings do not agree with each other, or with
@@ -41,6 +43,8 @@ class NetworkSpec:
     network: type[nnx.Module]
     settings: Mapping[str, Any]
     label_parts: frozenset[str] = frozenset()
+    any_label: bool = False
+    free_settings: frozenset[str] = frozenset()
     any_nodes: bool = False
     least_nodes: int = 1
     max_sources: int | None = None

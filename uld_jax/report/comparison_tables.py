@@ -129,7 +129,11 @@ def conditions(members: list[RunGroup]) -> list[Table]:
 _CONDITION_TITLES = {
     "mae": ("MAE in m", ".3f", 1),
     "median": ("Median error in m", ".3f", 1),
-    "coverage_90": ("Share of 90 % regions in % that hold the true code", ".1f", 100),
+    "coverage_90": (
+        "Mean share of the true code in the 90 % region, in %,",
+        ".1f",
+        100,
+    ),
 }
 
 
@@ -140,8 +144,8 @@ def _conditions_on(
     names = dict.fromkeys(key for _, found in tested for key in found.values[metric])
     caption = (
         f"**{title} under worse conditions on `{tested[0][0].data.name}`**: one at a "
-        f"time, {examples:,} test examples; clocks and positions are off by a normal "
-        "deviate of this size."
+        f"time, {examples:,} test examples; clocks, positions and gains are off by a "
+        "normal deviate of this size."
     )
     header = ["Method", "I", *(conditions_lib.title(*key) for key in names)]
     rows = [

@@ -89,16 +89,22 @@ def _saved(run: dict) -> dict[str, np.ndarray]:
 
 
 def _same_label(run: dict, config) -> bool:
+    """Check whether a run's parameters mean the same with the label of settings."""
+    if build.get_spec(config.model.name).any_label:
+        return True
     return run["settings"]["label"] == config_lib.to_dict(config.label)
 
 
 def _check_same_network(run: dict, config) -> None:
     """Check that a run has the label, network and number of sources of settings."""
+    spec = build.get_spec(config.model.name)
+    free = _FREE | {f"model.{key}" for key in spec.free_settings}
+    sections = ("model",) if spec.any_label else ("label", "model")
 
     def parts(settings, num_sources):
-        chosen = {key: settings[key] for key in ("label", "model")}
+        chosen = {key: settings[key] for key in sections}
         flat = settings_lib.identity(chosen) | {"number of sources": num_sources}
-        return {key: value for key, value in flat.items() if key not in _FREE}
+        return {key: value for key, value in flat.items() if key not in free}
 
     maker = prepare.builders_by_name().get(config.data.name)
     wanted = maker.num_sources if maker else None

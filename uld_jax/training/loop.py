@@ -79,7 +79,7 @@ class Training:
         title = f"Epoch {so_far.epoch + 1} of {rules.epochs}"
         started = time.monotonic() - so_far.epoch_seconds
         batches = run.data.training_batches(so_far.epoch, first)
-        size = rules.batch_size
+        size = round(run.data.examples_per_step)
         with progress.Progress(
             title, num_steps * size, "examples", done=first * size
         ) as bar:

@@ -92,7 +92,7 @@ class Reporter:
         self, status: str, test: dict | None = None, reason: str | None = None
     ) -> dict:
         run = self._run
-        examples = run.data.steps_per_epoch * run.config.train.batch_size
+        examples = round(run.data.steps_per_epoch * run.data.examples_per_step)
         record = {
             "status": status,
             "settings": settings_lib.without_paths(config_lib.to_dict(run.config)),

@@ -53,11 +53,11 @@ class Run:
                 self.data.num_sources,
                 config.seed,
             )
+            self.network = build.describe(
+                model, self.label, self.data.num_nodes, self.data.num_samples
+            )
         except ValueError as error:
             raise config_lib.ConfigError(f"--config.{error}") from None
-        self.network = build.describe(
-            model, self.label, self.data.num_nodes, self.data.num_samples
-        )
         rules = config.train
         self.init, self._rate = None, rules.learning_rate
         if config.init.folder is not None:

@@ -1,6 +1,7 @@
 """Training as a whole: check, prepare, lock the folder, train and test (Sec. 3.3)."""
 
 import contextlib
+import math
 import pathlib
 
 import jax
@@ -8,6 +9,7 @@ import jax
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader
 from uld_jax.datasets import prepare as prepare_lib
+from uld_jax.networks import step_shapes
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, jax_setup, profiling, progress, stopping
 from uld_jax.storage import checkpoints, run_folder
@@ -71,7 +73,7 @@ def train_and_evaluate(
         splits = loader.needed_splits(config)
         prepare_lib.ensure_prepared(config, allowed=prepare, splits=splits)
         # After preparation, whose processes need the accelerator's memory.
-        devices = devices_lib.Devices(config.train.batch_size)
+        devices = devices_lib.Devices(_divisible_size(config))
         devices.log()
         # The time limit counts from here: loading and compiling are part of it.
         stop_flag = stack.enter_context(stopping.StopFlag(seconds))
@@ -93,6 +95,13 @@ def train_and_evaluate(
         profiler = profiling.Profiler(folder.path / profiling.FOLDER if trace else None)
         with reporting.Reporter(run) as reporter, profiler:
             return loop.Training(run, reporter, profiler).complete()
+
+
+def _divisible_size(config) -> int:
+    """Compute a number of examples that devices which divide it can share at each step."""
+    shapes = step_shapes.parse(config.train.step_shapes)
+    sizes = [shape.num_examples for shape in shapes]
+    return math.gcd(config.train.batch_size, *sizes)
 
 
 def _shared_facts(run: run_lib.Run) -> dict:
