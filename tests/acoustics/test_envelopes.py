@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from uld_jax.acoustics import correlations, envelopes
 RNG = np.random.default_rng(0)
 
 
+compiled = jax.jit(envelopes.pair_envelopes)
+
+
 def pair_envelopes(signals, mask=None):
-    return envelopes.pair_envelopes(jnp.asarray(signals, jnp.float32), mask)
+    return compiled(jnp.asarray(signals, jnp.float32), mask)
 
 
 def expected_envelope(one, other):
@@ -84,7 +88,7 @@ def test_level_does_not_matter_and_silence_is_flat():
 def test_bytes_restore_all_blurs_at_all_lags():
     values = RNG.uniform(0.1, 3, envelopes.NUM_LAGS).cumsum() % 7 + 0.1
     values /= values.mean()
-    stored = envelopes._to_bytes(jnp.asarray(values)[None])
+    stored = jax.jit(envelopes._to_bytes)(jnp.asarray(values)[None])
     assert stored.shape == (1, sum(envelopes.NUM_KEPT))
     for table, (sigma, step) in zip(
         envelopes.to_log(stored), envelopes.BLURS, strict=True
@@ -103,7 +107,8 @@ def test_blur_is_scipys(sigma, step):
     )
     half = envelopes.NUM_LAGS // 2
     kept = np.arange(-(half // step), half // step + 1) * step + half
-    found = envelopes.blur(jnp.asarray(values), sigma, step)
+    blur = jax.jit(envelopes.blur, static_argnums=(1, 2))
+    found = blur(jnp.asarray(values), sigma, step)
     np.testing.assert_allclose(found, whole[:, kept], rtol=1e-5)
 
 

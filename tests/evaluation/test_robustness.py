@@ -11,7 +11,7 @@ import whole_runs
 
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader, pipeline, prepare
-from uld_jax.evaluation import predict, robustness
+from uld_jax.evaluation import conditions, predict, robustness
 from uld_jax.pretrained import loading
 from uld_jax.storage import records
 from uld_jax.training import train
@@ -54,6 +54,20 @@ def data(config):
     data = loader.RunData(config, splits=("test",))
     data.load()
     return data
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_values():
+    """Test two values of each condition at most: each may be compiled."""
+    fewer = {
+        name: kind._replace(values=kind.values[-2:])
+        for name, kind in conditions.CONDITIONS.items()
+    }
+    fewer["num_nodes"] = conditions.Kind("{:g} nodes", (5.0, 3.0))
+    fewer["snr_db"] = conditions.Kind("SNR {:g} dB", (-10.0,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conditions, "CONDITIONS", fewer)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +140,7 @@ def test_the_command_adds_missing_conditions(run, config, note):
         f"--config.data.dir={config.data.dir}",
         f"--workdir={run['folder']}",
         "--examples=2",
+        "--conditions=full_late_field",
         "--noprepare",
     )
     assert "1 runs have their conditions.json" in result.stdout

@@ -24,6 +24,13 @@ def build(num_sources=1, **changes):
     return model
 
 
+def compiled(model):
+    """Return the network's call as one program: operation by operation takes longer."""
+    graph, state = nnx.split(model)
+    call = jax.jit(lambda state, *inputs: nnx.merge(graph, state)(*inputs))
+    return lambda *inputs: call(state, *inputs)
+
+
 @pytest.fixture(scope="module")
 def inputs():
     rng = np.random.default_rng(0)
@@ -34,7 +41,7 @@ def inputs():
 
 @pytest.mark.parametrize("num_sources", [1, 2])
 def test_the_order_of_nodes_does_not_matter(inputs, num_sources):
-    model = build(num_sources)
+    model = compiled(build(num_sources))
     spectra, codes = inputs
     logits = model(spectra, codes)
     assert logits.shape == (2, num_sources, 9)
@@ -46,7 +53,7 @@ def test_the_order_of_nodes_does_not_matter(inputs, num_sources):
 
 
 def test_padded_and_masked_equals_unpadded(inputs):
-    model = build()
+    model = compiled(build())
     spectra, codes = inputs
     padding = ((0, 0), (0, 3), (0, 0))
     more_codes = jnp.pad(codes, padding, constant_values=7.0)
@@ -67,7 +74,8 @@ def test_padded_and_masked_equals_unpadded(inputs):
 
 def test_one_node_is_enough(inputs):
     spectra, codes = inputs
-    assert jnp.isfinite(build()(spectra[:, :1], codes[:, :1])).all()
+    logits = compiled(build())(spectra[:, :1], codes[:, :1])
+    assert jnp.isfinite(logits).all()
 
 
 def test_attention_is_that_of_the_equation():
@@ -181,10 +189,16 @@ def test_absent_nodes_get_no_gradient(inputs):
 
 def test_dropout_is_random_in_training_alone(inputs):
     model = build(dropout=0.5)
-    same = model(*inputs)
-    np.testing.assert_array_equal(model(*inputs), same)
+    call = compiled(model)
+    np.testing.assert_array_equal(call(*inputs), call(*inputs))
     model.train()
-    one, other = (model(*inputs, rngs=nnx.Rngs(dropout=seed)) for seed in (0, 1))
+    graph, state = nnx.split(model)
+
+    @jax.jit
+    def train(key):
+        return nnx.merge(graph, state)(*inputs, rngs=nnx.Rngs(dropout=key))
+
+    one, other = (train(jax.random.key(seed)) for seed in (0, 1))
     assert jnp.abs(one - other).max() > 1e-3
 
 
@@ -193,6 +207,6 @@ def test_bfloat16_computes_nearly_the_same_with_parameters_in_float32(inputs):
     assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(half, nnx.Param))} == {
         jnp.dtype("float32")
     }
-    exact, rounded = build(2)(*inputs), half(*inputs)
+    exact, rounded = compiled(build(2))(*inputs), compiled(half)(*inputs)
     assert rounded.dtype == jnp.float32
     assert 0 < jnp.abs(exact - rounded).max() < 0.1 * jnp.abs(exact).max()

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,17 +40,35 @@ def scene(num_nodes=M, num_samples=4000, heights=(0.9, 0.9)):
     }
 
 
+_collect = jax.jit(evidence.collect)
+_to_bytes = jax.jit(envelopes._to_bytes)
+
+
 def collect(batch):
-    return evidence.collect(jax.tree.map(jnp.asarray, batch))
+    return _collect(jax.tree.map(jnp.asarray, batch))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _call(graph, state, label, known):
+    return nnx.merge(graph, state)(label, known)
 
 
 def call(model, label, batch):
-    batch = jax.tree.map(jnp.asarray, batch)
-    return model(*objective.inputs_of(model, label, batch))
+    return _call(*nnx.split(model), label, collect(batch))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _log_posteriors(graph, state, resolution, known):
+    return nnx.merge(graph, state).log_posteriors(known, resolution)
+
+
+def log_posteriors(model, known, resolution=8):
+    """Compute log posteriors as one program: operation by operation takes longer."""
+    return _log_posteriors(*nnx.split(model), resolution, known)
 
 
 def posterior(model, batch, resolution=8):
-    logs = model.log_posteriors(collect(batch), resolution)
+    logs = log_posteriors(model, collect(batch), resolution)
     return np.asarray(jax.nn.log_softmax(logs.reshape(*logs.shape[:2], -1))).reshape(
         logs.shape
     )
@@ -156,7 +176,7 @@ def exact(batch):
     lags = (distances[:, one] - distances[:, other]) * correlations.SAMPLES_PER_METER
     kept = (np.arange(envelopes.NUM_LAGS) - envelopes.NUM_LAGS // 2) * envelopes.STEP
     peaks = np.exp(-0.5 * ((kept - lags[..., None]) / 2) ** 2)
-    return rings, envelopes._to_bytes(jnp.asarray(peaks[0], jnp.float32))[None]
+    return rings, _to_bytes(jnp.asarray(peaks[0], jnp.float32))[None]
 
 
 @pytest.mark.parametrize("votes", ["rings", "hyperbolas"])
@@ -186,7 +206,7 @@ def test_exact_distances_and_delays_give_the_exact_position(votes, height):
 def test_a_coarse_code_is_a_projection_of_the_fine_posterior(batch):
     model = make(cells=16)
     known = collect(batch)
-    fine = model.log_posteriors(known, 16)
+    fine = log_posteriors(model, known, 16)
     for label in (schemes.Label("uld", 4), schemes.Label("one_hot", 8)):
         logits = call(model, label, batch)
         assert logits.shape == (1, 1, label.num_outputs)
@@ -263,15 +283,16 @@ def test_gradients_are_finite(batch, trouble, num_sources):
         batch = batch | {"audio": np.zeros_like(batch["audio"])}
     batch = batch | {"source_positions": np.full((1, num_sources, 3), 0.95, "f4")}
     graph, params, rest = nnx.split(model, nnx.Param, ...)
+    known = collect(batch)
 
     def loss(params):
         network = nnx.merge(graph, params, rest)
-        logits = call(network, LABEL, batch)
+        logits = network(LABEL, known)
         return objective.losses(LABEL, logits, jax.tree.map(jnp.asarray, batch))[
             0
         ].mean()
 
-    value, grads = jax.value_and_grad(loss)(params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(params)
     assert np.isfinite(value)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
@@ -289,15 +310,16 @@ def test_two_sources_are_looked_for_in_two_places(batch):
 def test_what_is_left_out_has_no_influence(batch, without):
     model = make(without=without)
     graph, params, rest = nnx.split(model, nnx.Param, ...)
+    known = collect(batch)
 
     def sizes(params):
         network = nnx.merge(graph, params, rest)
-        logits = call(network, LABEL, batch)
+        logits = network(LABEL, known)
         return objective.losses(LABEL, logits, jax.tree.map(jnp.asarray, batch))[
             0
         ].mean()
 
-    grads = nnx.to_pure_dict(jax.grad(sizes)(params))
+    grads = nnx.to_pure_dict(jax.jit(jax.grad(sizes))(params))
     part = {"rings": "rings", "hyperbolas": "pair_first", "context": "context"}
     if without in part:
         unused = jax.tree.leaves(grads[part[without]])

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from uld_jax.acoustics import absorption as absorption_lib
-from uld_jax.simulation import scenes
+from uld_jax.simulation import recipes, rooms, scenes
 
 
 @pytest.fixture(scope="module")

@@ -363,7 +363,10 @@ class Multilateration(nnx.Module):
         deviation = jnp.sqrt(grid.var(axis=1, keepdims=True) + 1e-6)
         relative = votes.pairs - mean
         scaled = relative / deviation
-        largest = scaled[:, :num_grid].max(axis=1, keepdims=True)
+        # By its place: the gradient of a maximum is NaN where the compiler computes the
+        # values again, in other last bits, and finds none equal to it.
+        places = jnp.argmax(scaled[:, :num_grid], axis=1, keepdims=True)
+        largest = jnp.take_along_axis(scaled, places, axis=1)
         rings = votes.rings - votes.rings[:, :num_grid].mean(axis=1, keepdims=True)
         if self.without == "rings":
             rings = jnp.zeros_like(rings)
@@ -378,7 +381,8 @@ class Multilateration(nnx.Module):
         peak = jnp.take_along_axis(points, likeliest[:, None, None], axis=1)
         apart = jnp.sqrt(((points - peak)[..., :2] ** 2).sum(axis=-1))
         rings = ring_basis(apart)
-        own = (scores - scores[:, :num_grid].max(axis=1, keepdims=True))[..., None]
+        highest = jnp.take_along_axis(scores, likeliest[:, None], axis=1)
+        own = (scores - highest)[..., None]
         inputs = jnp.concatenate([features, rings, own / 8], axis=-1)
         return jnp.stack(
             [
