@@ -9,6 +9,7 @@ from uld_jax.labels import titles
 from uld_jax.report import groups, markdown, paper, tables
 
 SCATTERED = "docs/scattered_nodes.md"
+VOTES = "docs/multilateration.md"
 
 
 def made(runs):
@@ -241,6 +242,7 @@ def test_other_test_examples_are_refused():
         (["ad2"], SCATTERED, tables.KINDS),
         (["ad1_front_ends"], SCATTERED, ["training"]),
         (["twin_r1"], "docs/real_rooms.md", tables.KINDS),
+        (["multilateration/ad1", "ad1/srp_phat"], VOTES, ["conditions"]),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):
