@@ -13,10 +13,10 @@ nodes, noise. It is evaluated on any grid, as with
         --config.train.epochs=0 --init_from=runs/ad1_votes --workdir=runs/ad1_votes_I64
 """
 
-from collections.abc import Iterator
-
 from uld_jax import config as config_lib
 from uld_jax_experiments import ad1
+
+sweep = ad1.sweep
 
 
 def get_config(size: str = "full") -> config_lib.ConfigDict:
@@ -63,8 +63,3 @@ def configure(config: config_lib.ConfigDict, size: str) -> config_lib.ConfigDict
         config.train.step_shapes = "4x1 3x2x2"
         config.train.warmup_steps = 1
     return config
-
-
-def sweep() -> Iterator[dict[str, str | int]]:
-    """Yield the overrides for each cell of Table 2."""
-    yield from ad1.sweep()

@@ -332,7 +332,7 @@ def _check_combinations(config: ConfigDict) -> None:
     if shapes and data.nodes_in_training is not None:
         raise ConfigError(
             f"--config.data.nodes_in_training is {data.nodes_in_training}; "
-            f"--config.train.step_shapes says how many nodes a step has: leave one unset"
+            "--config.train.step_shapes says how many nodes a step has: leave one unset"
         )
     numbers = [shape.num_nodes for shape in shapes]
     numbers += [data.nodes_in_training] * (data.nodes_in_training is not None)

@@ -32,11 +32,6 @@ _ZERO = 128
 _CIRCLE = 8000
 
 
-def least_samples() -> int:
-    """Compute the least number of samples whose correlations cover all lags."""
-    return LARGEST_LAG + 1
-
-
 def pair_envelopes(
     signals: Real[Array, "M N"], mask: Bool[Array, " M"] | None = None
 ) -> UInt8[Array, "Q 1283"]:
@@ -63,10 +58,10 @@ def pair_envelopes(
         ValueError: If the signals are shorter than the largest lag.
     """
     num_nodes, num_samples = signals.shape
-    if num_samples < least_samples():
+    if num_samples <= LARGEST_LAG:
         raise ValueError(
             f"signals have {num_samples} samples; correlations up to 60 ms need at "
-            f"least {least_samples()}"
+            f"least {LARGEST_LAG + 1}"
         )
     mask = jnp.ones(num_nodes, bool) if mask is None else mask
     # Long enough that wanted lags do not wrap around.

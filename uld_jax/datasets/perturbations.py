@@ -166,10 +166,7 @@ def apply(perturbation: Perturbation, batch: Batch, draws: Draws) -> Batch:
     if perturbation.clock_offset > 0:
         audio = _roll(audio, np.round(draws.delays).astype(np.int32))
     if has_gains:
-        common = draws.gains_db.mean(axis=-1)
-        audio = _amplify(audio, common)
-        if perturbation.coloring > 0:
-            changed[evidence.GAINS] = jnp.asarray(draws.gains_db - common[..., None])
+        audio = _amplify(audio, draws.gains_db.mean(axis=-1))
     return batch | changed | {"audio": audio}
 
 

@@ -16,8 +16,6 @@ from jaxtyping import Array, Bool, Float, UInt8
 from uld_jax.acoustics import envelopes as envelopes_lib
 from uld_jax.acoustics import levels as levels_lib
 
-FIELDS = ("levels", "envelopes", "active")
-
 # Of a batch, besides the evidence, in training with perturbations.
 CLOCK_OFFSETS = "clock_offsets"  # [B, M], in samples; a late node's are positive.
 GAINS = "gains_db"  # [B, M, 24], in mel bands.

@@ -222,8 +222,7 @@ class Multilateration(nnx.Module):
         distances = _distances(evidence, points)
         rings = jnp.einsum("bmpk,bmk->bmp", ring_basis(distances), shared.rings)
         one, other = correlations.node_pairs(distances.shape[1])
-        delays = correlations.SAMPLES_PER_METER * distances
-        delays -= evidence.clock_offsets[..., None]
+        delays = _delays(evidence, points)
         lags = _nearest(delays[:, one] - delays[:, other])
         hyperbolas = jnp.take_along_axis(tables[0], lags, axis=-1)
         shape = (resolution + 1, resolution + 1)
@@ -293,18 +292,14 @@ class Multilateration(nnx.Module):
         weights = (evidence.mask[:, one] & evidence.mask[:, other]).astype(jnp.float32)
         weights /= jnp.maximum(weights.sum(axis=1, keepdims=True), 1.0)
 
-        def delays(some):
-            late = evidence.clock_offsets[..., None]
-            # A late node's peaks are at larger lags than the kept ones.
-            return correlations.SAMPLES_PER_METER * _distances(evidence, some) - late
-
         if points.shape[1] >= _MANY_POINTS and self.without != "pair_votes":
-            mean = self._mean_of_tables(shared, tables, delays(points), weights)
+            delays = _delays(evidence, points)
+            mean = self._mean_of_tables(shared, tables, delays, weights)
         else:
             mean = _in_parts(
                 jax.checkpoint(
                     lambda some: self._mean_of_points(
-                        shared, tables, delays(some), weights
+                        shared, tables, _delays(evidence, some), weights
                     )
                 ),
                 points,
@@ -429,6 +424,13 @@ def _in_parts(function: Callable, points: Float[Array, "B P 3"], numbers: int):
 def _distances(evidence, points: Float[Array, "B P 3"]) -> Float[Array, "B M P"]:
     offset = points[:, None] - evidence.node_positions[:, :, None]
     return jnp.sqrt((offset**2).sum(axis=-1))
+
+
+def _delays(evidence, points: Float[Array, "B P 3"]) -> Float[Array, "B M P"]:
+    """Compute the delays in samples at which kept envelopes are read."""
+    # A late node's peaks are at larger lags than the kept ones.
+    late = evidence.clock_offsets[..., None]
+    return correlations.SAMPLES_PER_METER * _distances(evidence, points) - late
 
 
 def log_envelopes(stored: UInt8[Array, "B Q _"]) -> list[Float[Array, "B Q 962"]]:

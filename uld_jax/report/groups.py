@@ -375,16 +375,20 @@ def _name_variants(groups: list[RunGroup]) -> list[RunGroup]:
     the paper's needs no name, and the names of others begin with their kind's.
     """
     kinds = collections.defaultdict(list)
-    for one in groups:
-        kinds[one.settings.get("model.name")].append(one)
+    for index, one in enumerate(groups):
+        kinds[one.settings.get("model.name")].append(index)
+
+    def members(kind):
+        return [groups[index] for index in kinds[kind]]
 
     def rank(kind):
-        return kind not in titles.NETWORKS, _num_runs(kinds[kind])
+        return kind not in titles.NETWORKS, _num_runs(members(kind))
 
     first = max(kinds, key=rank, default=None)
-    named = {}
-    for kind, members in kinds.items():
-        for one in _name_variants_of_kind(members):
+    named = list(groups)
+    for kind, indices in kinds.items():
+        renamed = _name_variants_of_kind(members(kind))
+        for index, one in zip(indices, renamed, strict=True):
             if kind != first:
                 title = titles.NETWORKS.get(kind, kind)
                 detailed = [title, *filter(None, [one.details])]
@@ -392,8 +396,8 @@ def _name_variants(groups: list[RunGroup]) -> list[RunGroup]:
                 if one.variant == "base":
                     variant = title
                 one = dataclasses.replace(one, variant=variant, details=details)
-            named[one.data, json.dumps(one.settings, sort_keys=True)] = one
-    return [named[one.data, json.dumps(one.settings, sort_keys=True)] for one in groups]
+            named[index] = one
+    return named
 
 
 def _name_variants_of_kind(groups: list[RunGroup]) -> list[RunGroup]:
