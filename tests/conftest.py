@@ -1,11 +1,15 @@
 """Shape checks for the whole package, and the data the tests share."""
 
 import functools
+import importlib.metadata
 import os
 import pathlib
 
-# Most of a tiny run's time is compilation, which so takes two thirds of it.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Most of a tiny run's time is compilation, which so takes a third of it.
+XLA_FLAGS = "--xla_backend_optimization_level=0"
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"  # Not known to later ones.
+os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
 
 import jax
 import jaxtyping

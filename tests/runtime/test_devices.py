@@ -11,16 +11,14 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, tiny_config
+from conftest import ROOT, XLA_FLAGS, tiny_config
 from on_eight_devices import COUNTS, HELD_OUT
 from whole_runs import flags_of, run
 
 from uld_jax.runtime import devices, distributed
 from uld_jax.training import train
 
-# What is compiled for a few steps need not be fast.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-EIGHT = {"XLA_FLAGS": FLAGS}
+EIGHT = {"XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count=8"}
 PATH = os.pathsep.join(map(str, (ROOT / "tests" / "helpers", ROOT / "tests", ROOT)))
 
 

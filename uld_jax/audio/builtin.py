@@ -9,7 +9,6 @@ import functools
 import hashlib
 
 import numpy as np
-import scipy.signal
 
 SAMPLE_RATE = 16_000
 
@@ -106,7 +105,7 @@ def _vowel(
     phase = np.cumsum(contour / SAMPLE_RATE)
     pulses = np.diff(np.floor(phase), prepend=0.0)
     breath = rng.normal(0, 0.01, length)
-    signal = scipy.signal.lfilter([1.0], [1.0, -0.9], pulses + breath)
+    signal = _filter([1.0], [1.0, -0.9], pulses + breath)
     formants = rng.uniform([250, 850, 2300], [850, 2300, 3200]) * tract
     for frequency, bandwidth in zip(formants, (80.0, 110.0, 160.0), strict=True):
         signal = _resonate(signal, frequency, bandwidth) + 0.1 * signal
@@ -123,7 +122,15 @@ def _resonate(signal: np.ndarray, frequency: float, bandwidth: float) -> np.ndar
     radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
     angle = 2 * np.pi * frequency / SAMPLE_RATE
     poles = [1.0, -2 * radius * np.cos(angle), radius**2]
-    return scipy.signal.lfilter([sum(poles)], poles, signal)
+    return _filter([sum(poles)], poles, signal)
+
+
+def _filter(
+    numerator: list[float], denominator: list[float], signal: np.ndarray
+) -> np.ndarray:
+    from scipy import signal as scipy_signal  # Takes longer to import than JAX.
+
+    return scipy_signal.lfilter(numerator, denominator, signal)
 
 
 def _unit(signal: np.ndarray) -> np.ndarray:
@@ -176,7 +183,7 @@ def _clatter(rng: np.random.Generator) -> np.ndarray:
         angle = 2 * np.pi * rng.uniform(300, 5000) / SAMPLE_RATE
         radius = np.exp(-1 / (rng.uniform(0.003, 0.03) * SAMPLE_RATE))
         poles = [1.0, -2 * radius * np.cos(angle), radius**2]
-        signal += _unit(scipy.signal.lfilter([1.0], poles, knocks))
+        signal += _unit(_filter([1.0], poles, knocks))
     return signal
 
 
