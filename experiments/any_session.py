@@ -24,7 +24,8 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     config.data.name = f"simulated/any{suffix}:1.0.0"
     config.data.noisier_copies = 0  # Its own noise is as loud.
     config.model.source_heights = (0.95, 1.35, 1.75)
-    config.train.step_shapes = "30x8 20x12 12x16 8x24 5x32x2 4x32x2 3x32x2"
+    # Three heights are three times the points.
+    config.train.step_shapes = "30x4x4 20x6x4 12x8x4 8x12x4 5x16x4 4x16x4 3x16x4"
     if size == "tiny":
         config.data.speech = corpora.BUILTIN
         config.train.step_shapes = "4x1 3x2"

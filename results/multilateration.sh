@@ -17,12 +17,18 @@ parts=" ${PARTS:-ad1 ad2 any ablations} "
 
 run() { "$python" -m uld_jax.cli "$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
 
-# Train at I = 16, and test the same network at I = 64.
+# Train at I = 16, and test the same network at I = 64, its votes on a finer grid.
 both_grids() {  # EXPERIMENT FOLDER SEED [FLAGS]
   local coarse=$2/uld_I16_seed$3 fine=$2/uld_I64_seed$3
   run train "$1" --config.seed="$3" --workdir="$coarse" "${@:4}"
-  run train "$1" --config.seed="$3" --config.label.resolution=64 --config.train.epochs=0 \
-    --init_from="$coarse" --workdir="$fine"
+  run train "$1" --config.seed="$3" --config.label.resolution=64 \
+    --config.model.cells=128 --config.train.epochs=0 --init_from="$coarse" --workdir="$fine"
+}
+
+# Train for a shorter time, all alike.
+ablate() {  # FOLDER SEED FLAGS
+  run train ad1_multilateration --config.seed="$2" --config.train.epochs=5 \
+    --workdir="$runs/$1_seed$2" "${@:3}"
 }
 
 for seed in ${SEEDS:-0 1 2}; do
@@ -32,20 +38,19 @@ for seed in ${SEEDS:-0 1 2}; do
     --init_from="$runs/ad1/uld_I16_seed$seed" --init_partial
   [[ $parts != *" any "* ]] || both_grids any_session "$runs/any" "$seed"
   [[ $parts = *" ablations "* ]] || continue
-  for part in rings hyperbolas pair_votes context; do
-    run train ad1_multilateration --config.seed="$seed" --config.model.without="$part" \
-      --workdir="$runs/ablations/without_${part}_seed$seed"
+  for part in nothing rings hyperbolas pair_votes context; do
+    ablate "ablations/without_$part" "$seed" --config.model.without="$part"
   done
-  run train ad1_multilateration --config.seed="$seed" \
-    --config.train.step_shapes="30x8 20x12 12x16 8x24 5x32" \
+  ablate one_grid/trained "$seed" --config.model.cells=16 \
+    --config.train.step_shapes="30x8 20x12 12x16 8x24 5x32"
+  run train ad1_multilateration --config.seed="$seed" --config.train.epochs=0 \
+    --init_from="$runs/one_grid/trained_seed$seed" \
     --workdir="$runs/ablations/one_grid_seed$seed"
-  run train ad1_multilateration --config.seed="$seed" --config.data.noisier_copies=0 \
-    --config.data.clock_offset=0 --config.data.position_error=0 \
-    --config.data.gain_error=0 --config.data.coloring=0 --config.train.epochs=30 \
-    --workdir="$runs/ablations/no_errors_seed$seed"
+  ablate ablations/no_errors "$seed" --config.data.noisier_copies=0 --config.data.clock_offset=0 \
+    --config.data.position_error=0 --config.data.gain_error=0 --config.data.coloring=0 \
+    --config.train.epochs=10  # Of half as many examples.
   for scheme in one_hot heat_map refined_grid; do
-    run train ad1_multilateration --config.seed="$seed" --config.label.scheme="$scheme" \
-      --workdir="$runs/ablations/${scheme}_seed$seed"
+    ablate "ablations/$scheme" "$seed" --config.label.scheme="$scheme"
   done
 done
 [[ $parts != *" ad1 "* ]] || run robustness ad1_multilateration --workdir="$runs/ad1"

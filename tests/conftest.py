@@ -5,11 +5,14 @@ import importlib.metadata
 import os
 import pathlib
 
-# Most of a tiny run's time is compilation, which so takes a third of it.
-XLA_FLAGS = "--xla_backend_optimization_level=0"
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false"  # Not known to later ones.
-os.environ.setdefault("XLA_FLAGS", XLA_FLAGS)
+# Most of a tiny run's time is compilation, which so takes a third of it. Later
+# versions do not know the second flag.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    if importlib.metadata.version("jaxlib").startswith("0.10.")
+    else "--xla_backend_optimization_level=0",
+)
 
 import jax
 import jaxtyping

@@ -119,8 +119,18 @@ def test_how_it_would_be_trained_does_not_matter_to_what_is_tested_as_it_is():
     (table,) = comparison_tables.side_by_side(groups.group([runs[0], trained]))
     columns = [dict(zip(table.header, row, strict=True)) for row in table.rows]
     losses = {c["settings"]: c["validation loss"] for c in columns}
-    assert losses["tested as it is"] == ""
+    assert losses["network of another run"] == ""
     assert "1.000" in losses.values()
+
+
+def test_a_network_is_told_from_one_of_the_same_data_that_is_tested_elsewhere():
+    here = begun(room_record("uld"), "simulated/ad1:1.0.0", 0)
+    there = begun(room_record("uld", resolution=8), None)
+    found = groups.group([here, there])
+    assert {one.variant for one in found} == {
+        "network of another run",
+        "from scratch, trained",
+    }
 
 
 def test_figures_show_every_resolution_of_networks_tested_as_they_are():

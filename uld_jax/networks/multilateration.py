@@ -294,17 +294,16 @@ class Multilateration(nnx.Module):
 
         if points.shape[1] >= _MANY_POINTS and self.without != "pair_votes":
             delays = _delays(evidence, points)
-            mean = self._mean_of_tables(shared, tables, delays, weights)
-        else:
-            mean = _in_parts(
-                jax.checkpoint(
-                    lambda some: self._mean_of_points(
-                        shared, tables, _delays(evidence, some), weights
-                    )
-                ),
-                points,
-                B * max(len(one), 1),
-            )
+            return _Votes(rings, self._read_tables(shared, tables, delays, weights))
+        mean = _in_parts(
+            jax.checkpoint(
+                lambda some: self._mean_of_points(
+                    shared, tables, _delays(evidence, some), weights
+                )
+            ),
+            points,
+            B * max(len(one), 1),
+        )
         return _Votes(rings, self.pair_second(mean))
 
     def _mean_of_points(self, shared: _Shared, tables, delays, weights):
@@ -327,10 +326,11 @@ class Multilateration(nnx.Module):
         mean = (weights[..., None, None] * nnx.gelu(hidden)).sum(axis=1)
         return mean.swapaxes(1, 2)
 
-    def _mean_of_tables(self, shared: _Shared, tables, delays, weights):
-        """Average the hidden units over the pairs, pair by pair: [B, P, W]."""
+    def _read_tables(self, shared: _Shared, tables, delays, weights):
+        """Average the votes over the pairs, pair by pair: [B, P, V]."""
         one, other = correlations.node_pairs(delays.shape[1])
         kernel, bias = self.pair_first.kernel[...], self.pair_first.bias[...]
+        to_votes = self.pair_second.kernel[...]
 
         @jax.checkpoint
         def add(total, pair):
@@ -338,18 +338,18 @@ class Multilateration(nnx.Module):
             hidden = (own + bias)[:, None]  # [B, L, W]
             for x, row in zip(envelopes_of_pair, kernel, strict=True):
                 hidden = hidden + x[..., None] * row
-            votes = weight[:, None, None] * nnx.gelu(hidden)
+            votes = weight[:, None, None] * nnx.gelu(hidden) @ to_votes
             lags = _nearest(delays[:, m] - delays[:, n])
             read = jnp.take_along_axis(
                 votes, lags[..., None], axis=1, mode="promise_in_bounds"
             )
             return total + read, None
 
-        start = jnp.zeros((*delays.shape[::2], len(bias)))
+        start = jnp.zeros((*delays.shape[::2], self.pair_second.out_features))
         by_pair = (shared.pairs, weights, *tables)
         by_pair = [array.swapaxes(0, 1) for array in by_pair]
         total, _ = jax.lax.scan(add, start, (one, other, *by_pair))
-        return total
+        return total + self.pair_second.bias[...]
 
     def _stand_out(self, votes: _Votes, context, num_grid: int | None):
         """Describe how votes stand out over the grid: [B, P, D]."""

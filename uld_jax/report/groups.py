@@ -236,13 +236,15 @@ def group(runs: list[dict]) -> list[RunGroup]:
     for run in runs:
         settings = settings_lib.identity(run["settings"])
         seed = settings.pop("seed", None)  # A baseline has none.
-        trained_at = DatasetName.parse(run["data"]["name"]).trained_at
-        trained_at = trained_at and _TRAINED_AT[trained_at]
+        name = DatasetName.parse(run["data"]["name"])
+        trained_at = name.trained_at and _TRAINED_AT[name.trained_at]
         for key in SETTINGS:
             settings.pop(key, None)
         if settings.get("train.epochs") == 0:
             for key in variants.OF_TRAINING & settings.keys():
                 settings.pop(key)
+            if settings.get(variants.INIT_DATA) == name.test_set:
+                settings[variants.INIT_DATA] = variants.SAME_DATA
         elif trained_at:
             settings[variants.TRAINED_AT] = trained_at
         before = run.get("init")  # A baseline has none.

@@ -3,6 +3,7 @@
 import json
 
 INIT_DATA = "init.data"
+SAME_DATA = ""  # A network that was trained on the same data, and is tested only.
 EPOCHS = "train.epochs"
 INIT_KIND = "init.kind"  # Hash of how that network was trained.
 TRAINED_AT = "data.trained_at"  # From the name of the data set.
@@ -73,12 +74,16 @@ def differences(own: dict, others: list[dict]) -> str:
     """Describe how settings differ from others."""
     words = []
     for key in sorted(set().union(*(changed(own, other) for other in others))):
-        if key == INIT_DATA:
+        if key == INIT_DATA and own.get(key) == SAME_DATA:
+            words.append("network of another run")
+        elif key == INIT_DATA:
             data = own.get(key)
             words.append("from scratch" if data is None else f"started from {data}")
         elif key == INIT_KIND:
             if own.get(key) and all(o.get(INIT_DATA) == own[INIT_DATA] for o in others):
                 words.append(f"by the pre-training {own[key]}")
+        elif key == EPOCHS and own.get(INIT_DATA) == SAME_DATA:
+            pass
         elif key == EPOCHS and own[key] and not _trained_otherwise(own, others):
             words.append("trained" if own.get(INIT_DATA) is None else "fine-tuned")
         elif key == TRAINED_AT:
