@@ -173,6 +173,19 @@ def test_another_snr_takes_the_place_of_the_stored_one(train_data):
         assert 10 * np.log10(power) == pytest.approx(3.0, abs=0.5)
 
 
+def test_each_example_may_have_another_snr(train_data):
+    def audio(snr_db):
+        (batch,) = train_data.batches(
+            first_rows([0, 1]), changes=pipeline.Changes(snr_db=snr_db)
+        )
+        return np.asarray(batch["audio"])
+
+    drawn = audio(lambda index: (3.0, 9.0)[index])
+    np.testing.assert_array_equal(drawn[0], audio(3.0)[0])
+    np.testing.assert_array_equal(drawn[1], audio(9.0)[1])
+    assert not np.array_equal(drawn[0], audio(9.0)[0])
+
+
 def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):
     rendered = []
     batch = recipes.Recipe.batch

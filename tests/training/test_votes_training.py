@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import kept, loader, prepare
+from uld_jax.datasets import kept, loader, pipeline, prepare, sources
+from uld_jax.networks import evidence
 from uld_jax.runtime import stopping
 from uld_jax.storage import checkpoints, integrity
 from uld_jax.training import initialization, train
@@ -87,11 +88,38 @@ def test_steps_have_their_shapes(data_dir):
     assert len(shapes) == 2
 
 
+def test_noisier_copies_are_the_examples_at_another_snr(data_dir):
+    exact = dict.fromkeys(("clock_offset", "position_error", "gain_error"), 0.0)
+    changes = {
+        f"data.{key}": value for key, value in (exact | {"coloring": 0.0}).items()
+    }
+    changes |= {"data.noisier_copies": 1, "train.step_shapes": "4x2"}
+    config = settings(data_dir, **changes)
+    data = loader.RunData(config)
+    data.load()
+    (signals,) = sources.open_data(config, sources.open_split(config, "train"), [None])
+    noisier = pipeline.Changes(snr_db=kept.NoisierSnr(1))
+    measure = jax.jit(evidence.measure)
+    expected = np.concatenate(
+        [
+            measure(batch)["levels"]
+            for change in (None, noisier)
+            for batch in signals.batches(pipeline.in_order(4, 4), changes=change)
+        ]
+    )
+    seen = []
+    for step, batch in enumerate(data.training_batches(0, 0)):
+        rows = data.example_ids(0, step)
+        np.testing.assert_array_equal(batch["levels"], expected[rows])
+        seen += rows
+    assert sorted(seen) == list(range(8))
+
+
 def test_methods_and_worse_conditions_get_signals(data_dir):
     config = config_lib.resolve_for_testing(settings(data_dir), source="compact")
     data = loader.RunData(config, ("test",), signals=True)
     data.load()
-    (batch,) = data.held_out["test"].batches(loader.pipeline.in_order(2, 2))
+    (batch,) = data.held_out["test"].batches(pipeline.in_order(2, 2))
     assert batch["audio"].shape == (2, 4, 8000)
 
 
