@@ -1,18 +1,11 @@
 """Shape checks for the whole package, and the data the tests share."""
 
 import functools
-import importlib.metadata
 import os
 import pathlib
 
-# Most of a tiny run's time is compilation, which so takes a third of it. Later
-# versions do not know the second flag.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    if importlib.metadata.version("jaxlib").startswith("0.10.")
-    else "--xla_backend_optimization_level=0",
-)
+# Most of a tiny run's time is compilation, which so takes two thirds of it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import jaxtyping
