@@ -24,6 +24,7 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -m exact
 
 # Without PyTorch, only rooms are compared.
 bench: torch

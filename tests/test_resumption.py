@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
-from whole_runs import FRESH, environment, flags_of, run
+from whole_runs import FRESH, flags_of, run
 
 from uld_jax.labels import schemes
 from uld_jax.networks import build
@@ -193,7 +193,6 @@ def test_an_interrupted_sweep_lets_its_run_save(tiny_data_dir, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env=environment(),
     ) as sweep:
         output = []
         for line in sweep.stdout:

@@ -82,6 +82,7 @@ def assert_same(batch, examples):
         np.testing.assert_array_equal(batch[field], expected)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_batch_is_what_the_rendered_form_stores(rooms_path, rendered, split):
     """Two talkers and noise, thinned and full, to the last bit."""
@@ -90,6 +91,7 @@ def test_a_batch_is_what_the_rendered_form_stores(rooms_path, rendered, split):
     assert_same(batch, rendered[split])
 
 
+@pytest.mark.exact
 def test_an_example_depends_on_neither_batch_nor_order(train_data, rendered):
     (batch,) = train_data.batches(first_rows([3, 1, 0]))
     assert_same({k: v[1:] for k, v in batch.items()}, rendered["train"][::-1])

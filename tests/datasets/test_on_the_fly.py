@@ -116,6 +116,7 @@ def test_a_step_depends_on_seed_and_number_alone(recipe):
     assert (other["source_positions"] != resumed["source_positions"]).any()
 
 
+@pytest.mark.exact
 def test_a_row_does_not_depend_on_the_batch_size():
     wide, narrow = (
         batch_of(rooms_of(ADHOC, batch_size=size), 3, size) for size in (5, 2)

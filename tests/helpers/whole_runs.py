@@ -1,19 +1,11 @@
 """Commands on tiny data sets, as tests start them."""
 
-import importlib.metadata
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 from conftest import ROOT
-
-# Whole runs are compared with each other. Without this part of the compiler, which later
-# versions cannot do without, they compile in half the time, to other last bits.
-_QUICK = "--xla_cpu_use_fusion_emitters=false"
-XLA_FLAGS = os.environ["XLA_FLAGS"]
-if importlib.metadata.version("jaxlib").startswith("0.10."):
-    XLA_FLAGS = f"{XLA_FLAGS} {_QUICK}"
 
 FRESH = (
     "--config.data.source=fresh",
@@ -43,18 +35,13 @@ def flags_of(data_dir, workdir, *more):
     ]
 
 
-def environment(**changes):
-    """Return the variables of a command that a test starts."""
-    return {**os.environ, "XLA_FLAGS": XLA_FLAGS, **changes}
-
-
 def run(*words, check=True, cwd=ROOT, env=None):
     result = subprocess.run(
         [sys.executable, *map(str, words)],
         capture_output=True,
         text=True,
         cwd=cwd,
-        env=environment(**(env or {})),
+        env={**os.environ, **(env or {})},
         check=False,
     )
     if check and result.returncode:

@@ -85,6 +85,7 @@ def test_shared_weights_are_loaded_like_the_run(run, network, batch, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.exact
 def test_absent_nodes_have_no_influence(network, batch):
     mask = np.ones((3, 8), bool)
     mask[:, 5] = False

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, tiny_config
 from on_eight_devices import COUNTS, HELD_OUT
-from whole_runs import XLA_FLAGS, environment, flags_of, run
+from whole_runs import flags_of, run
 
 from uld_jax.runtime import devices, distributed
 from uld_jax.training import train
 
-EIGHT = {"XLA_FLAGS": f"{XLA_FLAGS} --xla_force_host_platform_device_count=8"}
+FLAGS = "--xla_force_host_platform_device_count=8 " + os.environ["XLA_FLAGS"]
+EIGHT = {"XLA_FLAGS": FLAGS}
 PATH = os.pathsep.join(map(str, (ROOT / "tests" / "helpers", ROOT / "tests", ROOT)))
 
 
@@ -153,7 +154,6 @@ def start_two(*flags_of_each):
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
-            env=environment(),
         )
         for number in range(2)
     ]

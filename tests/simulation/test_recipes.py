@@ -98,6 +98,7 @@ def test_the_noise_is_as_loud_as_the_scene_says():
     assert snr_db == pytest.approx(example.scene.snr_db, abs=0.02)
 
 
+@pytest.mark.exact
 def test_an_example_does_not_depend_on_its_batch():
     drawn = [draw(SMALL, index) for index in range(3)]
     together = SMALL.render(drawn, *signals_of(drawn), deterministic=True)

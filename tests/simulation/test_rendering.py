@@ -29,6 +29,7 @@ def at_once(monkeypatch, num_rooms, images=256):
     monkeypatch.setattr(rendering, "_sizes", lambda: sizes)
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize(
     ("settings", "rooms_at_once"),
     [(SHORT, 1), (DETERMINISTIC, 1), (DETERMINISTIC, 2)],

@@ -62,6 +62,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(unbroken, data_dir, tmp_path
     jax.tree.map(np.testing.assert_array_equal, arrays, unbroken[1])
 
 
+@pytest.mark.exact
 def test_measured_evidence_trains_as_kept_evidence_does(unbroken, data_dir, tmp_path):
     record, arrays = finish(
         tmp_path, settings(data_dir, **{"data.keep_evidence": False})

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT, tiny_settings
-from whole_runs import environment, flags_of, run
+from whole_runs import flags_of, run
 
 from uld_jax import config as config_lib
 from uld_jax.cli import app
@@ -260,7 +260,6 @@ def started(*words):
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env=environment(),
     )
 
 
