@@ -26,7 +26,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
 
     Args:
         size: "full"; "reduced" for a machine with two cores: 3,200 training utterances
-            and 20 minutes of training; or "tiny", to try the commands in a minute.
+            and half an hour on one of them; or "tiny", to try the commands in a minute.
     """
     return configure(ad1.get_config(size), size)
 

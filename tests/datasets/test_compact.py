@@ -161,14 +161,15 @@ def test_nodes_are_chosen_by_step(train_data):
         assert decibels(some["audio"][row], gain * picked) < -60
 
 
-def test_another_snr_takes_the_place_of_the_stored_one(train_data):
-    def audio(snr_db):
-        (batch,) = train_data.batches(
-            first_rows([0, 1]), changes=pipeline.Changes(snr_db=snr_db)
-        )
-        return np.asarray(batch["audio"], float)
+def audio_at(data, snr_db):
+    changes = pipeline.Changes(snr_db=snr_db)
+    (batch,) = data.batches(first_rows([0, 1]), changes=changes)
+    return np.asarray(batch["audio"], float)
 
-    for noisy, clean in zip(audio(3.0), audio(200.0), strict=True):
+
+def test_another_snr_takes_the_place_of_the_stored_one(train_data):
+    pairs = zip(audio_at(train_data, 3.0), audio_at(train_data, 200.0), strict=True)
+    for noisy, clean in pairs:
         # Each has a gain of its own.
         speech = (noisy * clean).sum() / (clean**2).sum() * clean
         power = (speech**2).mean() / ((noisy - speech) ** 2).mean()
@@ -176,16 +177,11 @@ def test_another_snr_takes_the_place_of_the_stored_one(train_data):
 
 
 def test_each_example_may_have_another_snr(train_data):
-    def audio(snr_db):
-        (batch,) = train_data.batches(
-            first_rows([0, 1]), changes=pipeline.Changes(snr_db=snr_db)
-        )
-        return np.asarray(batch["audio"])
-
-    drawn = audio(lambda index: (3.0, 9.0)[index])
-    np.testing.assert_array_equal(drawn[0], audio(3.0)[0])
-    np.testing.assert_array_equal(drawn[1], audio(9.0)[1])
-    assert not np.array_equal(drawn[0], audio(9.0)[0])
+    drawn = audio_at(train_data, lambda index: (3.0, 9.0)[index])
+    low, high = audio_at(train_data, 3.0), audio_at(train_data, 9.0)
+    np.testing.assert_array_equal(drawn[0], low[0])
+    np.testing.assert_array_equal(drawn[1], high[1])
+    assert not np.array_equal(drawn[0], high[0])
 
 
 def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):

@@ -67,6 +67,19 @@ def log_posteriors(model, known, resolution=8):
     return _log_posteriors(*nnx.split(model), resolution, known)
 
 
+def loss_of(model, batch):
+    """Return the mean loss as a function of the parameters, and the parameters."""
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    known = collect(batch)
+    truth = jax.tree.map(jnp.asarray, batch)
+
+    def loss(params):
+        logits = nnx.merge(graph, params, rest)(LABEL, known)
+        return objective.losses(LABEL, logits, truth)[0].mean()
+
+    return loss, params
+
+
 def posterior(model, batch, resolution=8):
     logs = log_posteriors(model, collect(batch), resolution)
     return np.asarray(jax.nn.log_softmax(logs.reshape(*logs.shape[:2], -1))).reshape(
@@ -282,16 +295,7 @@ def test_gradients_are_finite(batch, trouble, num_sources):
     else:
         batch = batch | {"audio": np.zeros_like(batch["audio"])}
     batch = batch | {"source_positions": np.full((1, num_sources, 3), 0.95, "f4")}
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    known = collect(batch)
-
-    def loss(params):
-        network = nnx.merge(graph, params, rest)
-        logits = network(LABEL, known)
-        return objective.losses(LABEL, logits, jax.tree.map(jnp.asarray, batch))[
-            0
-        ].mean()
-
+    loss, params = loss_of(model, batch)
     value, grads = jax.jit(jax.value_and_grad(loss))(params)
     assert np.isfinite(value)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
@@ -309,23 +313,14 @@ def test_two_sources_are_looked_for_in_two_places(batch):
 @pytest.mark.parametrize("without", multilateration.ABLATIONS[1:])
 def test_what_is_left_out_has_no_influence(batch, without):
     model = make(without=without)
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    known = collect(batch)
-
-    def sizes(params):
-        network = nnx.merge(graph, params, rest)
-        logits = network(LABEL, known)
-        return objective.losses(LABEL, logits, jax.tree.map(jnp.asarray, batch))[
-            0
-        ].mean()
-
-    grads = nnx.to_pure_dict(jax.jit(jax.grad(sizes))(params))
+    loss, params = loss_of(model, batch)
+    grads = nnx.to_pure_dict(jax.jit(jax.grad(loss))(params))
     part = {"rings": "rings", "hyperbolas": "pair_first", "context": "context"}
     if without in part:
         unused = jax.tree.leaves(grads[part[without]])
         assert all((np.asarray(leaf) == 0).all() for leaf in unused)
     else:  # Logarithms are averaged: as if all pairs had the same envelope there.
-        whole = nnx.merge(graph, params, rest)
+        whole = nnx.merge(*nnx.split(model))
         whole.without = "nothing"
         assert np.abs(posterior(model, batch) - posterior(whole, batch)).max() > 1e-3
         assert np.abs(grads["pair_first"]["kernel"]).max() > 0

@@ -90,10 +90,8 @@ def test_steps_have_their_shapes(data_dir):
 
 
 def test_noisier_copies_are_the_examples_at_another_snr(data_dir):
-    exact = dict.fromkeys(("clock_offset", "position_error", "gain_error"), 0.0)
-    changes = {
-        f"data.{key}": value for key, value in (exact | {"coloring": 0.0}).items()
-    }
+    errors = ("clock_offset", "position_error", "gain_error", "coloring")
+    changes = {f"data.{key}": 0.0 for key in errors}
     changes |= {"data.noisier_copies": 1, "train.step_shapes": "4x2"}
     config = settings(data_dir, **changes)
     data = loader.RunData(config)

@@ -44,7 +44,7 @@ _HEAD = 32
 # Numbers of pairs or rings that are computed at once.
 _AT_ONCE = 2**22
 # From so many points on, pairs vote for all lags first, and each point reads the votes
-# of its lags: 64 x 64 cells take a thirtieth of the time, and 16 x 16 a third.
+# of its lags: 64 x 64 cells take a fiftieth of the time, and 16 x 16 two thirds.
 _MANY_POINTS = 200
 ABLATIONS = ("nothing", "rings", "hyperbolas", "pair_votes", "context")
 

@@ -25,6 +25,8 @@ _WORDS = {
     ("data.source", "compact"): "fixed training set in compact form",
     ("data.source", "fresh"): "fresh rooms",
     ("train.epochs", 0): "tested as it is",
+    (INIT_DATA, None): "from scratch",
+    (INIT_DATA, SAME_DATA): "network of another run",
     ("init.partial", True): "in part",
     ("init.partial", False): "as a whole",
     ("train.permutation_invariant", True): "PIT",
@@ -74,11 +76,9 @@ def differences(own: dict, others: list[dict]) -> str:
     """Describe how settings differ from others."""
     words = []
     for key in sorted(set().union(*(changed(own, other) for other in others))):
-        if key == INIT_DATA and own.get(key) == SAME_DATA:
-            words.append("network of another run")
-        elif key == INIT_DATA:
+        if key == INIT_DATA:
             data = own.get(key)
-            words.append("from scratch" if data is None else f"started from {data}")
+            words.append(_WORDS.get((key, data), f"started from {data}"))
         elif key == INIT_KIND:
             if own.get(key) and all(o.get(INIT_DATA) == own[INIT_DATA] for o in others):
                 words.append(f"by the pre-training {own[key]}")
