@@ -19,3 +19,10 @@ from uld_jax.evaluation import conditions
 )
 def test_a_title_names_the_condition_and_its_value_with_the_unit(name, value, title):
     assert conditions.title(name, value) == title
+
+
+def test_conditions_are_placed_as_they_are_listed_and_others_last():
+    listed = [("none", 0.0), ("clock_offset", 0.05), ("num_nodes", 20.0)]
+    listed += [("num_nodes", 5.0), ("num_nodes", 7.0), ("snr_db", -10.0)]
+    listed += [("snr_db", 0.0), ("full_late_field", 1.0), ("of_later", 2.5)]
+    assert sorted(listed[::-1], key=lambda key: conditions.place(*key)) == listed

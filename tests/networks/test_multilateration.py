@@ -154,8 +154,8 @@ def test_very_late_clocks_hide_peaks_in_kept_evidence_as_in_signals(model, batch
     """Later than the lags that envelopes have: only background is left."""
     delays = jnp.zeros((1, M)).at[0, 2].set(1500.0)
     known = collect(batch)
-    shared, tables = model._share(known._replace(clock_offsets=delays))
-    found = multilateration._peaks(tables[0], delays)
+    shared, _ = model._share(known._replace(clock_offsets=delays))
+    found = multilateration._peaks(known._replace(clock_offsets=delays))
     audio = np.stack(
         [np.roll(x, int(d)) for x, d in zip(batch["audio"][0], delays[0], strict=True)]
     )
@@ -163,7 +163,7 @@ def test_very_late_clocks_hide_peaks_in_kept_evidence_as_in_signals(model, batch
     expected = envelopes.to_log(late.envelopes)[0].max(axis=-1)
     one, other = correlations.node_pairs(M)
     hidden = (one == 2) | (other == 2)
-    peaks = multilateration._peaks(tables[0], jnp.zeros((1, M)))
+    peaks = multilateration._peaks(known)
     assert (found[0, hidden] < peaks[0, hidden] - 0.5).all()
     np.testing.assert_array_equal(found[0, ~hidden], peaks[0, ~hidden])
     assert np.abs(found - expected)[0, hidden].mean() < 0.6
@@ -209,11 +209,37 @@ def test_exact_distances_and_delays_give_the_exact_position(votes, height):
     shared = multilateration._Shared(
         jnp.asarray(rings, jnp.float32), jnp.full((1, len(stored[0]), 16), 20.0), None
     )
-    tables = multilateration.log_envelopes(stored)
+    tables = multilateration.read_lags(known)
     found = model._count(known, shared, tables, points)
     score = found.rings if votes == "rings" else found.pairs[..., 0]
     peak = points[0, int(jnp.argmax(score[0]))]
     np.testing.assert_allclose(peak, batch["source_positions"][0, 0], atol=1e-5)
+
+
+def test_pairs_are_read_at_the_lags_that_their_distance_allows(batch):
+    delays = jnp.asarray([[0, 96, -48, 900, 1500]], jnp.float32)
+    known = collect(batch)._replace(clock_offsets=delays)
+    one, other = correlations.node_pairs(M)
+    nodes = np.asarray(known.node_positions[0], np.float64)
+    apart = np.linalg.norm(nodes[one] - nodes[other], axis=-1)
+    late = np.asarray(delays[0, one] - delays[0, other])
+    share = np.linspace(-1, 1, 2 * multilateration._LAGS + 1)
+    lags = apart[:, None] / 343 * 16_000 * share - late[:, None]
+    expected = envelopes.read(known.envelopes[0], jnp.asarray(lags, jnp.float32))
+    for found, table in zip(multilateration.read_lags(known), expected, strict=True):
+        np.testing.assert_allclose(found[0], table, atol=2e-3)
+
+
+def test_rings_and_hyperbolas_are_trusted_apart(batch):
+    model = make(cells=8)
+    known = collect(batch)
+    points = multilateration.grid_points(known.room_size, 8, (0.95,))
+    rings = model._count(known, *model._share(known), points).rings[0]
+    both = log_posteriors(model, known)[0, 0].ravel()
+    for factor, bias in ((0.0, -100.0), (2.0, 100.0)):
+        model.trust.bias[...] = jnp.asarray([0.0, bias])
+        found = log_posteriors(model, known)[0, 0].ravel()
+        np.testing.assert_allclose(found, both + (factor - 1) * rings, atol=1e-3)
 
 
 def test_a_coarse_code_is_a_projection_of_the_fine_posterior(batch):

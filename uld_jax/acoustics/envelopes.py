@@ -94,25 +94,46 @@ def _to_bytes(envelopes: Float[Array, "Q L"]) -> UInt8[Array, "Q _"]:
     return jnp.clip(steps, 0, 255).astype(jnp.uint8)
 
 
-def to_log(stored: UInt8[Array, "*Q _"]) -> list[Float[Array, "*Q 961"]]:
-    """Restore the logarithms of envelopes for each blur, at all lags.
+def to_log(stored: UInt8[Array, "*Q _"]) -> list[Float[Array, "*Q _"]]:
+    """Restore the logarithms of envelopes for each blur, at the lags that are kept.
 
-    Relative to the mean over the lags. Between the lags that are kept, they are
-    interpolated linearly.
+    Relative to the mean over the lags. Entry K // 2 + k of the K of a blur is at
+    2 k samples times its step.
     """
-    logs = (stored.astype(jnp.float32) - _ZERO) / STEPS_PER_NEPER
-    parts = jnp.split(logs, np.cumsum(NUM_KEPT)[:-1], axis=-1)
-    return [_spread(part, step) for part, (_, step) in zip(parts, BLURS, strict=True)]
+    return [_restore(part) for part in _parts(stored)]
 
 
-def _spread(values: Float[Array, "*Q K"], step: int) -> Float[Array, "*Q L"]:
-    """Interpolate every few lags to all of them, linearly."""
-    if step == 1:
-        return values
-    left, right = values[..., :-1, None], values[..., 1:, None]
-    between = left + (right - left) * (np.arange(step, dtype=np.float32) / step)
-    between = between.reshape(*values.shape[:-1], -1)
-    return jnp.concatenate([between, values[..., -1:]], axis=-1)
+def read(
+    stored: UInt8[Array, "*Q _"], lags: Float[Array, "*Q L"]
+) -> list[Float[Array, "*Q L"]]:
+    """Read the logarithms of envelopes for each blur at any lags, linearly.
+
+    Beyond the kept lags nothing is known: there it is their mean.
+
+    Args:
+        stored: Bytes of `pair_envelopes`.
+        lags: Lags in samples at 16 kHz.
+    """
+    found, inside = [], jnp.abs(lags) <= LARGEST_LAG
+    for part, (_, step) in zip(_parts(stored), BLURS, strict=True):
+        last = part.shape[-1] - 1
+        place = lags / (STEP * step) + last // 2
+        left = jnp.clip(place.astype(jnp.int32), 0, last - 1)
+        below, above = (
+            _restore(jnp.take_along_axis(part, left + one, -1)) for one in (0, 1)
+        )
+        mean = _restore(part).mean(axis=-1, keepdims=True)
+        value = below + (place - left) * (above - below)
+        found.append(jnp.where(inside, value, mean))
+    return found
+
+
+def _parts(stored: UInt8[Array, "*Q _"]) -> list[UInt8[Array, "*Q _"]]:
+    return jnp.split(stored, np.cumsum(NUM_KEPT)[:-1], axis=-1)
+
+
+def _restore(stored: UInt8[Array, "*Q K"]) -> Float[Array, "*Q K"]:
+    return (stored.astype(jnp.float32) - _ZERO) / STEPS_PER_NEPER
 
 
 def blur(

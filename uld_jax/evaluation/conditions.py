@@ -41,3 +41,15 @@ def title(name: str, value: float) -> str:
         return "as it is"
     kind = CONDITIONS.get(name, Kind(f"{name} {{:g}}", ()))
     return kind.title.format(kind.factor * value)
+
+
+def place(name: str, value: float) -> tuple[int, int, str, float]:
+    """Give the sort key of a condition: in the order of `CONDITIONS`, others last."""
+    kinds = [NONE, *CONDITIONS]
+    values = CONDITIONS[name].values if name in CONDITIONS else ()
+    return (
+        kinds.index(name) if name in kinds else len(kinds),
+        values.index(value) if value in values else len(values),
+        name,
+        value,
+    )

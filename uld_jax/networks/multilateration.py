@@ -6,14 +6,16 @@ pairs of nodes:
     rings(g)      = sum_m sum_k a_mk phi_k(log |g - p_m|)
     hyperbolas(g) = mean_mn W2 gelu(W1 e_mn(g) + U h_m + U h_n + v peak_mn)
     e_mn(g)       = log envelope_mn((|g - p_m| - |g - p_n|) / c - (o_m - o_n))
-    score(g)      = rings(g) + MLP(hyperbolas(g) over the grid, rings(g), context)
+    score(g)      = s rings(g) + t MLP(hyperbolas(g) over the grid, rings(g), context)
 
 p_m is the position of node m, h_m a vector of its level statistics, a_mk its
 log-likelihood of a distance, phi_k one of 24 Gaussians in the logarithm of the distance;
 envelope_mn is that of the pair's cross-correlation, blurred by 3, 10 and 30 samples, and
 o_m by how much training makes the clock of node m late. The MLP sees each vote relative
 to its mean over the grid, in units of its deviation, and the largest of these: whether
-the pairs agree, that is, whether their clocks can be believed.
+the pairs agree, that is, whether their clocks can be believed. The same decides s and t,
+0 to 2, how far rings and hyperbolas are trusted: rings of 30 nodes that are misled
+together would outvote pairs that agree.
 
 Distances are in three dimensions. A talker's unknown height is summed over. Positions
 enter by distances alone, so that the answer turns and mirrors with the room, and the
@@ -29,7 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Int
 
 from uld_jax.acoustics import correlations, envelopes, levels
 from uld_jax.labels import schemes
@@ -39,6 +41,7 @@ from uld_jax.networks import spec as spec_lib
 _RINGS = 24
 _DISTANCES = (0.1, 20.0)  # Meters, of the first and the last ring.
 _LEVEL_SCALE = 8.0  # dB.
+_FAINTEST = -40.0  # dB, relative to a scene's mean level.
 _CONTEXT = 32
 _HEAD = 32
 # Numbers of pairs or rings that are computed at once.
@@ -46,6 +49,12 @@ _AT_ONCE = 2**22
 # From so many points on, pairs vote for all lags first, and each point reads the votes
 # of its lags: 64 x 64 cells take a fiftieth of the time, and 16 x 16 two thirds.
 _MANY_POINTS = 200
+# Sound reaches two nodes at most their distance apart. A pair is read at so many lags on
+# either side: every 3 cm of nodes 6 m apart.
+_LAGS = 192
+# A node votes for so many distances first, from and to in meters, and each point reads
+# the votes of its own.
+_VOTED = (512, 0.1, 40.0)
 ABLATIONS = ("nothing", "rings", "hyperbolas", "pair_votes", "context")
 
 
@@ -76,12 +85,16 @@ def ring_basis(distances: Float[Array, "*P"]) -> Float[Array, "*P 24"]:
 class _Head(nnx.Module):
     """Layers that score points by how their votes stand out over the grid."""
 
-    def __init__(self, num_inputs: int, *, rngs: nnx.Rngs):
+    def __init__(self, num_inputs: int, num_shared: int, *, rngs: nnx.Rngs):
         self.first = nnx.Linear(num_inputs, _HEAD, rngs=rngs)
+        self.shared = nnx.Linear(num_shared, _HEAD, use_bias=False, rngs=rngs)
         self.second = nnx.Linear(_HEAD, 1, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "*P D"]) -> Float[Array, "*P"]:
-        return self.second(nnx.gelu(self.first(x)))[..., 0]
+    def __call__(
+        self, x: Float[Array, "B P D"], shared: Float[Array, "B C"]
+    ) -> Float[Array, "B P"]:
+        hidden = self.first(x) + self.shared(shared)[:, None]
+        return self.second(nnx.gelu(hidden))[..., 0]
 
 
 class Multilateration(nnx.Module):
@@ -128,7 +141,7 @@ class Multilateration(nnx.Module):
         layer = {"dtype": jnp.dtype(dtype), "rngs": rngs}
         self.node_first = nnx.Linear(levels.NUM_STATISTICS, 2 * width, **layer)
         self.node_second = nnx.Linear(2 * width, width, **layer)
-        self.context = nnx.Linear(width + 2, _CONTEXT, **layer)
+        self.context = nnx.Linear(width + 2 + levels.NUM_STATISTICS, _CONTEXT, **layer)
         self.mix_first = nnx.Linear(width + _CONTEXT + 1, 2 * width, **layer)
         self.mix_second = nnx.Linear(2 * width, width, **layer)
         self.rings = nnx.Linear(width, _RINGS, **layer)
@@ -136,11 +149,17 @@ class Multilateration(nnx.Module):
         self.pair_of_peak = nnx.Linear(1, pair_width, use_bias=False, **layer)
         self.pair_first = nnx.Linear(len(envelopes.BLURS), pair_width, rngs=rngs)
         self.pair_second = nnx.Linear(pair_width, num_votes, rngs=rngs)
-        num_inputs = 3 * num_votes + 1 + _CONTEXT
-        self.head = _Head(num_inputs, rngs=rngs)
+        num_inputs, num_shared = 2 * num_votes + 1, num_votes + _CONTEXT
+        self.head = _Head(num_inputs, num_shared, rngs=rngs)
+        # Zero, so that both are believed as they are at first.
+        zeros = nnx.initializers.zeros_init()
+        self.trust = nnx.Linear(num_shared, 2, kernel_init=zeros, rngs=rngs)
         if num_sources > 1:
             self.heads = nnx.List(
-                [_Head(num_inputs + _RINGS + 1, rngs=rngs) for _ in range(num_sources)]
+                [
+                    _Head(num_inputs + _RINGS + 1, num_shared, rngs=rngs)
+                    for _ in range(num_sources)
+                ]
             )
             # The first begins near the likeliest point, the second away from it.
             near = np.exp(-0.5 * (np.arange(_RINGS) / 8) ** 2)
@@ -220,10 +239,8 @@ class Multilateration(nnx.Module):
         points = grid_points(evidence.room_size, resolution, self.source_heights[:1])
         shared, tables = self._share(evidence)
         distances = _distances(evidence, points)
-        rings = jnp.einsum("bmpk,bmk->bmp", ring_basis(distances), shared.rings)
-        one, other = correlations.node_pairs(distances.shape[1])
-        delays = _delays(evidence, points)
-        lags = _nearest(delays[:, one] - delays[:, other])
+        rings = _read_rings(shared.rings, distances)
+        lags = _lags(evidence, distances)
         hyperbolas = jnp.take_along_axis(tables[0], lags, axis=-1)
         shape = (resolution + 1, resolution + 1)
         return (
@@ -235,24 +252,26 @@ class Multilateration(nnx.Module):
         """Compute the scores [B, S, P]; the first `num_grid` points are the grid."""
         shared, tables = self._share(evidence)
         votes = self._count(evidence, shared, tables, points)
-        features = self._stand_out(votes, shared.context, num_grid)
-        scores = self.head(features)
+        features, largest = self._stand_out(votes, num_grid)
+        about = jnp.concatenate([largest, shared.context], axis=-1)
+        trust = 2 * nnx.sigmoid(self.trust(about))[:, :, None]
+        scores = trust[:, 0] * self.head(features, about)
         if self.without != "rings":
-            scores = votes.rings + scores
+            scores = scores + trust[:, 1] * votes.rings
         if self.num_sources == 1:
             return scores[:, None]
-        return self._separate(scores, features, points, num_grid)
+        return self._separate(scores, features, about, points, num_grid)
 
     def _share(self, evidence):
         """Compute the parts of the votes that are the same at all points."""
         mask = evidence.mask[..., None].astype(jnp.float32)
         count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1.0)
         x = evidence.levels.reshape(*evidence.levels.shape[:2], -1)
-        x = (x - (mask * x).sum(axis=1, keepdims=True) / count) / _LEVEL_SCALE
-        tables = log_envelopes(evidence.envelopes)
+        mean_levels = (mask * x).sum(axis=1) / count[:, 0]
+        x = (x - mean_levels[:, None]) / _LEVEL_SCALE
         one, other = correlations.node_pairs(mask.shape[1])
         pairs = (mask[:, one] * mask[:, other])[..., 0]
-        peaks = pairs * _peaks(tables[0], evidence.clock_offsets)
+        peaks = pairs * _peaks(evidence)
         if self.without == "hyperbolas":
             peaks = jnp.zeros_like(peaks)
         node_peaks = jnp.zeros(mask.shape[:2])
@@ -261,6 +280,7 @@ class Multilateration(nnx.Module):
         h = self.node_second(nnx.gelu(self.node_first(x)))
         mean = (mask * jnp.tanh(h)).sum(axis=1) / count[:, 0]
         about = [mean, jnp.log(count[:, 0]), _mean(peaks, pairs)[:, None]]
+        about.append(_profile(mean_levels))
         context = nnx.gelu(self.context(jnp.concatenate(about, axis=-1)))
         if self.without == "context":
             context = jnp.zeros_like(context)
@@ -272,18 +292,16 @@ class Multilateration(nnx.Module):
         f32 = jnp.float32
         return (
             _Shared((mask * self.rings(h)).astype(f32), own_pairs.astype(f32), context),
-            tables,
+            read_lags(evidence),
         )
 
     def _count(self, evidence, shared: _Shared, tables, points) -> _Votes:
         """Count the votes for all points."""
         B, M = evidence.mask.shape
         rings = _in_parts(
-            lambda some: jnp.einsum(
-                "bmpk,bmk->bp", ring_basis(_distances(evidence, some)), shared.rings
-            ),
+            lambda some: _read_rings(shared.rings, _distances(evidence, some)).sum(1),
             points,
-            B * M * _RINGS,
+            B * M,
         )
         if self.without == "hyperbolas":
             num_votes = self.pair_second.out_features
@@ -293,12 +311,14 @@ class Multilateration(nnx.Module):
         weights /= jnp.maximum(weights.sum(axis=1, keepdims=True), 1.0)
 
         if points.shape[1] >= _MANY_POINTS and self.without != "pair_votes":
-            delays = _delays(evidence, points)
-            return _Votes(rings, self._read_tables(shared, tables, delays, weights))
+            distances = _distances(evidence, points)
+            apart = _apart(evidence)
+            found = self._read_tables(shared, tables, distances, apart, weights)
+            return _Votes(rings, found)
         mean = _in_parts(
             jax.checkpoint(
                 lambda some: self._mean_of_points(
-                    shared, tables, _delays(evidence, some), weights
+                    shared, tables, _lags(evidence, _distances(evidence, some)), weights
                 )
             ),
             points,
@@ -306,10 +326,8 @@ class Multilateration(nnx.Module):
         )
         return _Votes(rings, self.pair_second(mean))
 
-    def _mean_of_points(self, shared: _Shared, tables, delays, weights):
+    def _mean_of_points(self, shared: _Shared, tables, lags, weights):
         """Average the hidden units over the pairs, point by point: [B, P, W]."""
-        one, other = correlations.node_pairs(delays.shape[1])
-        lags = _nearest(delays[:, one] - delays[:, other])
         seen = [
             jnp.take_along_axis(table, lags, axis=-1, mode="promise_in_bounds")
             for table in tables
@@ -326,33 +344,33 @@ class Multilateration(nnx.Module):
         mean = (weights[..., None, None] * nnx.gelu(hidden)).sum(axis=1)
         return mean.swapaxes(1, 2)
 
-    def _read_tables(self, shared: _Shared, tables, delays, weights):
+    def _read_tables(self, shared: _Shared, tables, distances, apart, weights):
         """Average the votes over the pairs, pair by pair: [B, P, V]."""
-        one, other = correlations.node_pairs(delays.shape[1])
+        one, other = correlations.node_pairs(distances.shape[1])
         kernel, bias = self.pair_first.kernel[...], self.pair_first.bias[...]
         to_votes = self.pair_second.kernel[...]
 
         @jax.checkpoint
         def add(total, pair):
-            m, n, own, weight, *envelopes_of_pair = pair
+            m, n, far, own, weight, *envelopes_of_pair = pair
             hidden = (own + bias)[:, None]  # [B, L, W]
             for x, row in zip(envelopes_of_pair, kernel, strict=True):
                 hidden = hidden + x[..., None] * row
             votes = weight[:, None, None] * nnx.gelu(hidden) @ to_votes
-            lags = _nearest(delays[:, m] - delays[:, n])
+            lags = _nearest(distances[:, m] - distances[:, n], far[:, None])
             read = jnp.take_along_axis(
                 votes, lags[..., None], axis=1, mode="promise_in_bounds"
             )
             return total + read, None
 
-        start = jnp.zeros((*delays.shape[::2], self.pair_second.out_features))
-        by_pair = (shared.pairs, weights, *tables)
+        start = jnp.zeros((*distances.shape[::2], self.pair_second.out_features))
+        by_pair = (apart, shared.pairs, weights, *tables)
         by_pair = [array.swapaxes(0, 1) for array in by_pair]
         total, _ = jax.lax.scan(add, start, (one, other, *by_pair))
         return total + self.pair_second.bias[...]
 
-    def _stand_out(self, votes: _Votes, context, num_grid: int | None):
-        """Describe how votes stand out over the grid: [B, P, D]."""
+    def _stand_out(self, votes: _Votes, num_grid: int | None):
+        """Describe how votes stand out over the grid, [B, P, D], and most, [B, V]."""
         grid = votes.pairs[:, :num_grid]
         mean = grid.mean(axis=1, keepdims=True)
         deviation = jnp.sqrt(grid.var(axis=1, keepdims=True) + 1e-6)
@@ -365,12 +383,10 @@ class Multilateration(nnx.Module):
         rings = votes.rings - votes.rings[:, :num_grid].mean(axis=1, keepdims=True)
         if self.without == "rings":
             rings = jnp.zeros_like(rings)
-        repeated = [jnp.broadcast_to(largest, scaled.shape)]
-        repeated += [jnp.broadcast_to(context[:, None], (*rings.shape, _CONTEXT))]
-        parts = [relative, scaled, rings[..., None] / 4, *repeated]
-        return jnp.concatenate(parts, axis=-1)
+        parts = [relative, scaled, rings[..., None] / 4]
+        return jnp.concatenate(parts, axis=-1), largest[:, 0]
 
-    def _separate(self, scores, features, points, num_grid: int | None):
+    def _separate(self, scores, features, about, points, num_grid: int | None):
         """Share the scores of one posterior between the sources: [B, S, P]."""
         likeliest = jnp.argmax(scores[:, :num_grid], axis=1)
         peak = jnp.take_along_axis(points, likeliest[:, None, None], axis=1)
@@ -381,7 +397,7 @@ class Multilateration(nnx.Module):
         inputs = jnp.concatenate([features, rings, own / 8], axis=-1)
         return jnp.stack(
             [
-                scores + head(inputs) + (rings * around).sum(axis=-1)
+                scores + head(inputs, about) + (rings * around).sum(axis=-1)
                 for head, around in zip(self.heads, self.around[...], strict=True)
             ],
             axis=1,
@@ -426,40 +442,73 @@ def _distances(evidence, points: Float[Array, "B P 3"]) -> Float[Array, "B M P"]
     return jnp.sqrt((offset**2).sum(axis=-1))
 
 
-def _delays(evidence, points: Float[Array, "B P 3"]) -> Float[Array, "B M P"]:
-    """Compute the delays in samples at which kept envelopes are read."""
-    # A late node's peaks are at larger lags than the kept ones.
-    late = evidence.clock_offsets[..., None]
-    return correlations.SAMPLES_PER_METER * _distances(evidence, points) - late
+def _read_rings(
+    rings: Float[Array, "B M 24"], distances: Float[Array, "B M P"]
+) -> Float[Array, "B M P"]:
+    """Read the votes of nodes for distances, linearly between those voted for."""
+    count, low, high = _VOTED
+    votes = rings @ ring_basis(jnp.geomspace(low, high, count)).T
+    logs = jnp.log(jnp.clip(distances, low, high) / low)
+    place = logs * ((count - 1) / math.log(high / low))
+    left = jnp.minimum(place.astype(jnp.int32), count - 2)
+    below = jnp.take_along_axis(votes, left, axis=-1, mode="promise_in_bounds")
+    above = jnp.take_along_axis(votes, left + 1, axis=-1, mode="promise_in_bounds")
+    return below + (place - left) * (above - below)
 
 
-def log_envelopes(stored: UInt8[Array, "B Q _"]) -> list[Float[Array, "B Q 962"]]:
-    """Restore the logarithms of envelopes, blurred three times, at all lags.
+def _apart(evidence) -> Float[Array, "B Q"]:
+    """Compute the distance of the nodes of each pair."""
+    one, other = correlations.node_pairs(evidence.mask.shape[1])
+    offset = evidence.node_positions[:, one] - evidence.node_positions[:, other]
+    return jnp.sqrt((offset**2).sum(axis=-1))
 
-    The last entry of each is the mean over its lags: what lies beyond is not known.
+
+def read_lags(evidence: evidence_lib.Evidence) -> list[Float[Array, "B Q 385"]]:
+    """Read log envelopes, for each blur, at the lags that a pair's distance allows.
+
+    Entry 192 + k is that of a sound whose ways to the two nodes differ by k / 192 of
+    their distance. The peaks of a late node are at larger lags than the kept ones.
     """
-    return [
-        jnp.concatenate([table, table.mean(axis=-1, keepdims=True)], axis=-1)
-        for table in envelopes.to_log(stored)
-    ]
+    one, other = correlations.node_pairs(evidence.mask.shape[1])
+    late = evidence.clock_offsets[:, one] - evidence.clock_offsets[:, other]
+    share = np.arange(-_LAGS, _LAGS + 1, dtype=np.float32) / _LAGS
+    farthest = correlations.SAMPLES_PER_METER * _apart(evidence)
+    lags = farthest[..., None] * share - late[..., None]
+    return envelopes.read(evidence.envelopes, lags)
 
 
-def _nearest(lags: Float[Array, "*Q P"]) -> Int[Array, "*Q P"]:
-    """Find the entries of tables at lags in samples; the last one beyond the ends."""
-    middle = envelopes.NUM_LAGS // 2
-    place = jnp.round(lags / envelopes.STEP).astype(jnp.int32) + middle
-    inside = (place >= 0) & (place < envelopes.NUM_LAGS)
-    return jnp.where(inside, place, envelopes.NUM_LAGS)
+def _lags(evidence, distances: Float[Array, "B M P"]) -> Int[Array, "B Q P"]:
+    """Find the entries of `read_lags` for points at these distances."""
+    one, other = correlations.node_pairs(distances.shape[1])
+    differences = distances[:, one] - distances[:, other]
+    return _nearest(differences, _apart(evidence)[..., None])
 
 
-def _peaks(table: Float[Array, "B Q 962"], clock_offsets: Float[Array, "B M"]):
+def _nearest(
+    differences: Float[Array, "*Q P"], apart: Float[Array, "*Q 1"]
+) -> Int[Array, "*Q P"]:
+    lags = differences * (_LAGS / jnp.maximum(apart, 1e-3))
+    return jnp.round(jnp.clip(lags, -_LAGS, _LAGS)).astype(jnp.int32) + _LAGS
+
+
+def _peaks(evidence) -> Float[Array, "B Q"]:
     """Find the highest entry of each pair that its clocks leave within the lags."""
-    one, other = correlations.node_pairs(clock_offsets.shape[1])
-    late = (clock_offsets[:, one] - clock_offsets[:, other]) / envelopes.STEP
-    lags = np.arange(envelopes.NUM_LAGS) - envelopes.NUM_LAGS // 2 + late[..., None]
-    seen = jnp.abs(lags) <= envelopes.NUM_LAGS // 2
+    one, other = correlations.node_pairs(evidence.mask.shape[1])
+    late = evidence.clock_offsets[:, one] - evidence.clock_offsets[:, other]
+    lags = np.arange(envelopes.NUM_LAGS) - envelopes.NUM_LAGS // 2
+    seen = jnp.abs(lags + late[..., None] / envelopes.STEP) <= envelopes.NUM_LAGS // 2
+    log = envelopes.to_log(evidence.envelopes)[0]
     # The mean, where none is left.
-    return jnp.where(seen, table[..., :-1], table[..., -1:]).max(axis=-1)
+    return jnp.where(seen, log, log.mean(axis=-1, keepdims=True)).max(axis=-1)
+
+
+def _profile(mean_levels: Float[Array, "B D"]) -> Float[Array, "B D"]:
+    """Describe what the scene sounds like, however loud: mean level statistics."""
+    profile = mean_levels.reshape(-1, len(levels.STATISTICS), levels.NUM_BANDS)
+    loudness = profile[:, : levels.NUM_LEVELS].mean(axis=(1, 2), keepdims=True)
+    profile = profile.at[:, : levels.NUM_LEVELS].add(-loudness)
+    profile = jnp.maximum(profile, _FAINTEST) / (2 * _LEVEL_SCALE)
+    return profile.reshape(mean_levels.shape)
 
 
 def _mean(values: Float[Array, "B Q"], weights: Float[Array, "B Q"]):

@@ -141,7 +141,8 @@ def _conditions_on(
     examples: int, tested: list[tuple[RunGroup, groups.Conditions]], metric: str
 ) -> Table:
     title, digits, factor = _CONDITION_TITLES[metric]
-    names = dict.fromkeys(key for _, found in tested for key in found.values[metric])
+    named = {key for _, found in tested for key in found.values[metric]}
+    names = sorted(named, key=lambda key: conditions_lib.place(*key))
     caption = (
         f"**{title} under worse conditions on `{tested[0][0].data.name}`**: one at a "
         f"time, {examples:,} test examples; clocks, positions and gains are off by a "
