@@ -38,7 +38,7 @@ for seed in ${SEEDS:-0 1 2}; do
     --init_from="$runs/ad1/uld_I16_seed$seed" --init_partial
   [[ $parts != *" any "* ]] || both_grids any_session "$runs/any" "$seed"
   [[ $parts = *" ablations "* ]] || continue
-  for part in nothing rings hyperbolas pair_votes context; do
+  for part in nothing rings hyperbolas pair_votes context trust; do
     ablate "ablations/without_$part" "$seed" --config.model.without="$part"
   done
   ablate one_grid/trained "$seed" --config.model.cells=16 \

@@ -22,7 +22,7 @@ from uld_jax.runtime import devices, stopping
 from uld_jax.training import reporting, train
 from uld_jax.training import step as step_lib
 
-COUNTS = {"l1": (1, 2, 4, 8), "two_talkers": (1, 8)}
+COUNTS = {"l1": (1, 2, 4, 8), "two_talkers": (1, 8), "votes": (1, 8)}
 NUM_STEPS, BATCH, HELD_OUT = 3, 8, 13
 
 

@@ -1,4 +1,4 @@
-"""The three networks of the paper at their smallest, with a batch for each."""
+"""The networks at their smallest, with a batch for each."""
 
 import numpy as np
 
@@ -24,6 +24,7 @@ TINY = {
         2048,
         {"width": 8, "num_heads": 2, "num_blocks": 1, "num_temporal_blocks": 1},
     ),
+    "votes": ("multilateration", 4, 1, 2048, {"width": 8, "cells": 12}),
 }
 LABEL = schemes.Label("uld", 2)
 ADAMW = optimizer.adamw(1e-3, 0.01)
