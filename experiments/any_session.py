@@ -24,8 +24,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     config.data.name = f"simulated/any{suffix}:1.0.0"
     config.data.noisier_copies = 0  # Its own noise is as loud.
     config.model.source_heights = (0.95, 1.35, 1.75)
-    # Three heights are three times the points.
-    config.train.step_shapes = "30x4x4 20x6x4 12x8x4 8x12x4 5x16x4 4x16x4 3x16x4"
+    config.train.step_shapes = "30x8x4 20x12x4 12x16x4 8x24x4 5x32x4 4x32x4 3x32x4"
     if size == "tiny":
         config.data.speech = corpora.BUILTIN
         config.train.step_shapes = "4x1 3x2"

@@ -50,7 +50,10 @@ def main() -> None:
     for num_nodes in options.nodes:
         for name, changes in _CONDITIONS.items():
             row = {"nodes": num_nodes, "condition": name}
-            batches = [_batch(room, num_nodes, **changes) for room in rooms]
+            batches = [
+                _batch(room, number, num_nodes, **changes)
+                for number, room in enumerate(rooms)
+            ]
             for title, locate in methods.items():
                 found = np.stack([np.asarray(locate(batch)) for batch in batches])
                 truth = np.stack([room["talker"][:2] for room in rooms])
@@ -119,6 +122,7 @@ def _render(rng: np.random.Generator, speech, noise) -> dict[str, np.ndarray]:
 
 def _batch(
     room: dict[str, np.ndarray],
+    number: int,
     num_nodes: int,
     snr_db: float | None = None,
     noise: str = "white",
@@ -127,7 +131,7 @@ def _batch(
     gains_db: float = 0.0,
 ) -> dict[str, np.ndarray]:
     """Make one condition of a room, the same for all methods."""
-    rng = np.random.default_rng([2**21, num_nodes])
+    rng = np.random.default_rng([2**21, num_nodes, number])
     signals = np.float64(room["speech"][:num_nodes])
     if snr_db is not None:
         added = rng.normal(size=signals.shape)
