@@ -120,6 +120,9 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "clip_norm": config_dict.placeholder(float),
                 # Steps over which the learning rate rises from zero.
                 "warmup_steps": 0,
+                # How often a training that collapses goes back to its best state, with a
+                # lower rate and a longer warm-up, before it ends.
+                "rollbacks": 3,
                 # Shapes of steps, drawn each time: nodes x examples, or nodes x
                 # examples x times a finer grid than the label's, as in
                 # "30x8 5x32x4". Empty: all nodes or nodes_in_training, batch_size.
@@ -160,6 +163,7 @@ _RANGES = (
     ("train.weight_decay", 0.0, 1e3),
     ("train.clip_norm", 1e-12, 1e12),
     ("train.warmup_steps", 0, _LARGEST),
+    ("train.rollbacks", 0, 100),
     ("train.checkpoint_steps", 1, _LARGEST),
 )
 

@@ -1,5 +1,7 @@
 """A step that is not finite changes nothing but what is noted of it."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -90,3 +92,31 @@ def test_a_state_survives_its_way_through_items(graph_and_state):
     items = step_lib.to_items(state)
     assert set(items["counts"]) == {"step", "sums", "skipped"}
     assert_same(step_lib.from_items(items), state)
+
+
+def test_sums_are_those_of_gradients_and_updates(graph_and_state):
+    """Against the parameters before and after each step."""
+    graph, state = graph_and_state
+    told = []
+    for clip_norm in (None, 1e-6):
+        step = step_lib.make_train_step(
+            graph, ADAMW, LABEL, seed=0, clip_norm=clip_norm
+        )
+        states = [state]
+        for seed in (1, 2):
+            states.append(after(step, states[-1], batch(seed)))
+        told.append(states[-1].sums)
+    first = after(step, state, batch(1)).sums
+    norms = [first["grad_norm"], told[0]["grad_norm"] - first["grad_norm"]]
+    assert told[0][step_lib.LARGEST] == pytest.approx(max(norms), rel=1e-5)
+    assert [sums["clipped"] for sums in told] == [0, 2]
+
+    def norm(params):
+        squares = [(np.float64(leaf) ** 2).sum() for leaf in jax.tree.leaves(params)]
+        return np.sqrt(sum(squares))
+
+    ratios = [
+        norm(jax.tree.map(np.subtract, now.params, before.params)) / norm(before.params)
+        for before, now in itertools.pairwise(states)
+    ]
+    assert told[0]["update_ratio"] == pytest.approx(sum(ratios), rel=1e-2)

@@ -163,7 +163,7 @@ def _call(command: ModuleType, paths: list[str]) -> None:
     except stopping.Stopped as stop:
         _exit(f"stopped: {stop}; the same command resumes", errors.EXIT_STOPPED)
     except errors.Failed as failure:
-        _exit(str(failure), errors.EXIT_FAILED)
+        _exit(str(failure), failure.code)
     except errors.LockedError as error:
         _exit(f"error: {error}", errors.EXIT_LOCKED)
     except (errors.InputError, OSError) as error:

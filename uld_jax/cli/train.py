@@ -74,16 +74,30 @@ def _train(values) -> None:
         profile=values.profile,
         prepare=values.prepare,
     )
-    if record["status"] != "done":
-        reason = f": {record['reason']}" if record.get("reason") else ""
-        raise errors.Failed(f"the run has {record['status']}: {values.workdir}{reason}")
+    check(record, values.workdir)
     if record["converged"] is False:
         progress.log(
-            "The run did not converge: its validation ACC is below twice that of "
-            'guessing. Tables show "/" for it.'
+            "The run did not converge: its validation MAE is not well below the "
+            f"{record['input_free_mae']:.2f} m of a position that ignores the input, or "
+            'got worse at the end. Tables show "/" for it.'
         )
     test = record["test"]
     progress.log(
         f"Test: MAE {test['mae']:.3f} m, ACC {100 * test['accuracy']:.2f} %, median "
         f"{test['median']:.3f} m; quantization error {test['quantization_error']:.3f} m"
     )
+
+
+def check(record: dict, workdir) -> None:
+    """Raise unless a run is done.
+
+    Raises:
+        errors.Failed: With the reason, and an exit code of its own for a collapse.
+    """
+    if record["status"] != "done":
+        reason = f": {record['reason']}" if record.get("reason") else ""
+        collapsed = record["status"] == "collapsed"
+        raise errors.Failed(
+            f"the run has {record['status']}: {workdir}{reason}",
+            errors.EXIT_COLLAPSED if collapsed else errors.EXIT_FAILED,
+        )

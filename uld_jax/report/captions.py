@@ -32,7 +32,18 @@ def caption(title: str, members: list[RunGroup]) -> str:
     )
     if baselines:
         text += f" Baselines: {_machines(baselines)}."
-    return text
+    return text + _rollbacks(members)
+
+
+def _rollbacks(members: list[RunGroup]) -> str:
+    """Say which runs collapsed in training and went back to a better state."""
+    notes = []
+    for one in members:
+        counts = [len(run.get("rollbacks", ())) for run in one.runs]
+        if went_back := [count for count in counts if count]:
+            times = ", ".join(f"{count} x" for count in went_back)
+            notes.append(f"{one.label} at I = {one.resolution} ({times})")
+    return f" Went back after a collapse: {'; '.join(notes)}." if notes else ""
 
 
 def _training(run: dict, unit: str) -> str:

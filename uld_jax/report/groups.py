@@ -92,7 +92,7 @@ class RunGroup:
     Attributes:
         data: Their test data.
         settings: The settings that they share, by dotted key.
-        runs: Their records, diverged runs included.
+        runs: Their records, diverged and collapsed runs included.
         variant: How their settings, apart from the label, differ from those of others
             on the same data. Empty without others; "base" for the reference among
             three kinds or more.
@@ -219,7 +219,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[RunGroup], list[str]
         FileNotFoundError, errors.InputError: As `records.read_records` and `group`, or
             if no run is finished.
     """
-    ended, others = records.read_finished(paths, ("done", "diverged"))
+    ended, others = records.read_finished(paths, ("done", "diverged", "collapsed"))
     return group(ended), others
 
 

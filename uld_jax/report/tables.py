@@ -23,9 +23,8 @@ _NETWORK_NOTES = (
     "of them whether the decoded position lies in the right one of I² cells. "
 )
 _NOTES = (
-    'QE is that of I² cells. "/" is a training that did not converge (validation ACC '
-    "below twice that of guessing) or is not feasible, an empty place one that was not "
-    "run."
+    'QE is that of I² cells. "/" is a training that did not converge or is not '
+    "feasible, an empty place one that was not run."
 )
 _BASELINE_NOTES = " Baselines know no cells: their positions are the same at every I."
 

@@ -13,7 +13,10 @@ OF_TRAINING = frozenset(
     | {f"train.{key}" for key in ("schedule", "plateau_factor", "plateau_patience")}
     | {f"train.{key}" for key in ("stop_patience", "weight_decay")}
     | {f"data.{key}" for key in ("nodes_in_training", "clock_offset", "source")}
-    | {f"train.{key}" for key in ("clip_norm", "warmup_steps", "step_shapes")}
+    | {
+        f"train.{key}"
+        for key in ("clip_norm", "warmup_steps", "step_shapes", "rollbacks")
+    }
     | {f"data.{key}" for key in ("position_error", "epoch_examples", "speech_hours")}
     | {f"data.{key}" for key in ("gain_error", "coloring", "drawn_errors")}
     | {"data.noisier_copies"}

@@ -3,6 +3,7 @@
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_LOCKED = 3  # Another process works in the folder.
+EXIT_COLLAPSED = 4  # The training collapsed, as often as it may go back.
 EXIT_STOPPED = 75  # EX_TEMPFAIL: the run is saved and can be resumed.
 
 
@@ -15,7 +16,16 @@ class LockedError(InputError):
 
 
 class Failed(Exception):
-    """The failure of a command that ran to its end; the message says what failed."""
+    """The failure of a command that ran to its end; the message says what failed.
+
+    Args:
+        message: What failed.
+        code: Exit code of the command.
+    """
+
+    def __init__(self, message: str, code: int = EXIT_FAILED):
+        super().__init__(message)
+        self.code = code
 
 
 def describe_changes(before: dict, after: dict) -> list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 
-from uld_jax.training import optimizer
+from uld_jax.training import collapse, optimizer
 
 
 @dataclasses.dataclass
@@ -19,6 +19,9 @@ class History:
         epochs: The record's entry for each finished epoch.
         seconds: Time spent on them.
         epoch_seconds: Time spent on the steps of the current epoch.
+        rollbacks: For each: the `epoch` after which it came, the `reason`, the epoch
+            that the run went `back_to`, 0 for the start, and from then on the
+            `learning_rate` before its schedule and the `warmup_steps`.
     """
 
     epoch: int = 0
@@ -29,6 +32,7 @@ class History:
     epochs: list[dict] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    rollbacks: list[dict] = dataclasses.field(default_factory=list)
 
     @classmethod
     def from_note(cls, note: dict) -> "History":
@@ -45,6 +49,7 @@ class History:
         train: dict[str, float],
         validation: dict[str, float | None],
         seconds_after: float,
+        device_busy: float | None,
     ) -> None:
         """Add a finished epoch.
 
@@ -53,6 +58,7 @@ class History:
             train: Means over its steps.
             validation: Loss and metrics after it.
             seconds_after: Time since its last step.
+            device_busy: Share of its time in which devices computed steps, if known.
         """
         self.epoch += 1
         self.epochs.append(
@@ -62,6 +68,7 @@ class History:
                 "train": train,
                 "validation": validation,
                 "seconds": self.epoch_seconds,
+                "device_busy": device_busy,
             }
         )
         self.seconds += self.epoch_seconds + seconds_after
@@ -96,13 +103,17 @@ class History:
             ),
         }
 
-    def converged(self, num_classes: int) -> bool | None:
-        """Check whether the network is better than chance; None before the first epoch.
+    @property
+    def since_rollback(self) -> list[dict]:
+        """The entries of the epochs since the last rollback, or since the start."""
+        first = self.rollbacks[-1]["epoch"] if self.rollbacks else 0
+        return self.epochs[first:]
 
-        The paper does not say when a training "did not converge". We call a run so if
-        its best epoch's validation ACC is below twice that of guessing.
+    def converged(self, input_free: float) -> bool | None:
+        """Check whether training converged; None before the first epoch.
+
+        Args:
+            input_free: See `collapse.converged`.
         """
-        if not self.best_epoch:
-            return None
-        best = self.epochs[self.best_epoch - 1]
-        return best["validation"]["accuracy"] >= 2 / num_classes
+        maes = [epoch["validation"]["mae"] for epoch in self.epochs]
+        return collapse.converged(maes, input_free) if maes else None

@@ -8,7 +8,7 @@ import jax
 
 from uld_jax.evaluation import evaluate, predict
 from uld_jax.runtime import distributed, profiling, progress, stopping
-from uld_jax.training import nonfinite, reporting
+from uld_jax.training import collapse, nonfinite, reporting, step_times
 from uld_jax.training import run as run_lib
 from uld_jax.training import step as step_lib
 
@@ -34,11 +34,18 @@ class Training:
         self._run, self._reporter = run, reporter
         self._profiler = profiler
         self._on_cpu = jax.default_backend() == "cpu"
+        self._times = step_times.StepTimes(each=self._on_cpu)
         invariant = run.config.train.permutation_invariant
         network = run.graph, run.label
         self._make_train_step = functools.cache(
             lambda label: step_lib.make_train_step(
-                run.graph, run.optimizer, label, run.config.seed, invariant, run.devices
+                run.graph,
+                run.optimizer,
+                label,
+                run.config.seed,
+                invariant,
+                run.devices,
+                run.config.train.clip_norm,
             )
         )
         self._eval_step = evaluate.make_eval_step(*network, invariant, run.devices)
@@ -52,32 +59,40 @@ class Training:
         reporter.start()
         try:
             while not run.is_trained:
-                self._train_epoch()
+                busy = self._train_epoch()
                 last_step_at, state = time.monotonic(), run.state
                 validation = self._evaluate(
                     "validation", params=state.params, statistics=state.statistics
                 )
-                run.end_epoch(validation, last_step_at)
+                run.end_epoch(validation, last_step_at, busy)
                 reporter.end_epoch()
                 self._check_stop(is_saved=True)
         except (nonfinite.Diverged, FloatingPointError) as error:
             if jax.config.jax_debug_nans:  # Its traceback shows where it arises.
                 raise
-            return reporter.diverge(error)
+            return reporter.fail("diverged", error)
+        except collapse.Collapsed as error:
+            return reporter.fail("collapsed", error)
         best = run.best()
         result = self._evaluate("test", **best)
         batch, shown = run.shown_batch()
         planes = self._distributions(batch=batch, **best)
         return reporter.end(result, planes[:shown])
 
-    def _train_epoch(self) -> None:
-        """Do the steps that are left of an epoch; a resumed one may have done some."""
+    def _train_epoch(self) -> float | None:
+        """Do the steps that are left of an epoch; a resumed one may have done some.
+
+        Returns:
+            The share of the time in which devices computed steps, if known.
+        """
         run, rules = self._run, self._run.config.train
         so_far, num_steps = run.history, run.data.steps_per_epoch
         before = so_far.epoch * num_steps
         first = int(run.state.step) - before
         title = f"Epoch {so_far.epoch + 1} of {rules.epochs}"
-        started = time.monotonic() - so_far.epoch_seconds
+        began = time.monotonic()
+        started = began - so_far.epoch_seconds
+        self._times.clear()
         batches = run.data.training_batches(so_far.epoch, first)
         size = round(run.data.examples_per_step)
         with progress.Progress(
@@ -93,15 +108,18 @@ class Training:
                     self._check_stop(in_step=in_step)
                     if step % rules.checkpoint_steps == 0:
                         run.save_last()
+        return self._times.share(time.monotonic() - began)
 
     def _step(self, batch, number: int) -> step_lib.TrainState:
         """Do one training step; note its batch if --debug_nans ends it."""
         try:
             train_step = self._make_train_step(self._run.label_of_step(number))
-            state = train_step(self._run.state, batch)
-            if self._on_cpu:
-                # The next batch must not be rendered meanwhile: `jax_setup.configure`.
-                jax.block_until_ready(state)
+            with self._times.measure(self._run.state, batch) as measured:
+                state = train_step(self._run.state, batch)
+                # On CPUs the next batch must not be rendered meanwhile:
+                # `jax_setup.configure`.
+                if measured or self._on_cpu:
+                    jax.block_until_ready(state)
             return state
         except FloatingPointError:
             self._run.skipped.note(number, math.nan, math.nan)

@@ -13,7 +13,7 @@ def adamw(
     clip_norm: float | None = None,
     warmup_steps: int = 0,
 ) -> optax.GradientTransformation:
-    """Make AdamW with the learning rate in its state, to be changed between epochs.
+    """Make AdamW with the learning rate and the warm-up in its state, to be changed.
 
     The paper does not say what weight decay it uses; we take PyTorch's default of
     0.01, applied to all parameters as there.
@@ -24,29 +24,40 @@ def adamw(
         clip_norm: Largest norm of the whole gradient; None for any.
         warmup_steps: Steps over which the rate rises to its value, linearly.
     """
-    if clip_norm is None and not warmup_steps:
-        make = optax.adamw
-    else:
 
-        def make(learning_rate, weight_decay):
-            parts = [optax.adamw(learning_rate, weight_decay=weight_decay)]
-            if clip_norm is not None:
-                parts = [optax.clip_by_global_norm(clip_norm), *parts]
-            if warmup_steps:
-                rise = optax.linear_schedule(1 / warmup_steps, 1.0, warmup_steps - 1)
-                parts.append(optax.scale_by_schedule(rise))
-            return optax.chain(*parts)
+    def make(learning_rate, weight_decay, warmup_steps):
+        def rise(count):
+            return jnp.minimum(1.0, (count + 1) / jnp.maximum(warmup_steps, 1.0))
+
+        parts = [
+            optax.adamw(learning_rate, weight_decay=weight_decay),
+            optax.scale_by_schedule(rise),
+        ]
+        if clip_norm is not None:
+            parts = [optax.clip_by_global_norm(clip_norm), *parts]
+        return optax.chain(*parts)
 
     return optax.inject_hyperparams(make)(
-        learning_rate=learning_rate, weight_decay=weight_decay
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        warmup_steps=float(warmup_steps),
     )
 
 
-def with_learning_rate(opt_state, learning_rate: float):
-    """Set the learning rate in an optimizer state; the step is not compiled again."""
-    old = opt_state.hyperparams["learning_rate"]
-    rate = jnp.asarray(learning_rate, old.dtype)
-    hyperparams = opt_state.hyperparams | {"learning_rate": rate}
+def with_rate(opt_state, learning_rate: float, warmup_steps: int | None = None):
+    """Set the learning rate in an optimizer state; the step is not compiled again.
+
+    Args:
+        opt_state: State of `adamw`.
+        learning_rate: The rate.
+        warmup_steps: Steps of warm-up, counted from when the state was made; None
+            for those it has.
+    """
+    hyperparams = dict(opt_state.hyperparams)
+    changed = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
+    for key, value in changed.items():
+        if value is not None:
+            hyperparams[key] = jnp.asarray(value, hyperparams[key].dtype)
     return opt_state._replace(hyperparams=hyperparams)
 
 

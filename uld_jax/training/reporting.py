@@ -45,30 +45,49 @@ class Reporter:
 
     def end_epoch(self) -> None:
         """Report the epoch that has just ended."""
-        epoch = self._run.history.epochs[-1]
+        so_far = self._run.history
+        epoch = so_far.epochs[-1]
         train, validation = epoch["train"], epoch["validation"]
+        busy = epoch["device_busy"]
         progress.log(
             f"Epoch {epoch['epoch']}: loss {train['loss']:.3f}, validation "
             f"loss {validation['loss']:.3f} ({validation['kl']:.3f} above its floor), "
             f"ACC {100 * validation['accuracy']:.1f} %, MAE {validation['mae']:.3f} m; "
-            f"rate {epoch['learning_rate']:.2g}, {epoch['seconds']:.1f} s"
+            f"rate {epoch['learning_rate']:.2g}, gradient {train['grad_norm']:.2g} "
+            f"(largest {train['largest_grad_norm']:.2g}, clipped "
+            f"{100 * train['clipped']:.0f} %), update {train['update_ratio']:.1e}; "
+            f"{epoch['seconds']:.1f} s"
+            + ("" if busy is None else f", device busy {100 * busy:.0f} %")
         )
         step = int(self._run.state.step)
         self._board.add_scalar("learning_rate", epoch["learning_rate"], step)
+        if busy is not None:
+            self._board.add_scalar("device_busy", busy, step)
         for split in ("train", "validation"):
             for key, value in epoch[split].items():
                 self._board.add_scalar(f"{split}/{key}", value, step)
+        self._board.add_scalar("rollbacks", len(so_far.rollbacks), step)
+        last = so_far.rollbacks[-1] if so_far.rollbacks else {}
+        if last.get("epoch") == epoch["epoch"]:
+            place = f"epoch {last['back_to']}" if last["back_to"] else "the start"
+            progress.log(
+                f"Training has collapsed: {last['reason']}. Going back to {place}, with "
+                f"rate {last['learning_rate']:.2g} and {last['warmup_steps']} steps of "
+                f"warm-up (rollback {len(so_far.rollbacks)} of "
+                f"{self._run.config.train.rollbacks})"
+            )
         self._board.flush()
         self._write_record("running")
 
-    def diverge(self, error: Exception) -> dict:
+    def fail(self, status: str, error: Exception) -> dict:
         """Report that training cannot continue, and return the record.
 
         Args:
-            error: Diverged or FloatingPointError: the loss or an output is not finite.
+            status: "diverged": the loss or an output is not finite; or "collapsed".
+            error: What happened.
         """
         progress.log(f"{self._run.folder}: {error}")
-        return self._write_record("diverged", reason=str(error))
+        return self._write_record(status, reason=str(error))
 
     def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict:
         """Report the test of the best network, and return the record.
@@ -105,7 +124,9 @@ class Reporter:
             "epochs": run.history.epochs,
             "test": test,
             "times": run.history.times(examples),
-            "converged": run.history.converged(run.label.outputs_per_axis**2),
+            "input_free_mae": run.input_free_mae,
+            "rollbacks": run.history.rollbacks,
+            "converged": run.history.converged(run.input_free_mae),
             "reason": reason,
             **run.environment,
         }

@@ -15,7 +15,7 @@ from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, progress, stopping
 from uld_jax.storage import checkpoints, environment
 from uld_jax.storage.run_folder import RunFolder
-from uld_jax.training import history, initialization, nonfinite, optimizer
+from uld_jax.training import collapse, history, initialization, nonfinite, optimizer
 from uld_jax.training import step as step_lib
 
 _SHOWN_EXAMPLES = 8  # Test examples whose predicted distributions are stored.
@@ -74,6 +74,15 @@ class Run:
         self.trained_places = seen_positions.trained_positions(
             before, self.data.origin, trained_here
         )
+        self._check_warmup()
+        self.input_free_mae = None
+        if trained_here:
+            known = self.data.geometry("validation")
+            self.input_free_mae = collapse.input_free_mae(
+                known["source_positions"], known["room_size"]
+            )
+        # To go back to: on the host.
+        self._initial = jax.device_get(self._network_items())
         self.data.load()
         self.skipped = nonfinite.SkippedSteps(
             folder.path if distributed.is_first() else None,
@@ -89,6 +98,20 @@ class Run:
         rules = self.config.train
         is_stopped = self.history.plateau.stops(rules.stop_patience)
         return self.history.epoch >= rules.epochs or is_stopped
+
+    def _check_warmup(self) -> None:
+        """Raise if the learning rate would never reach its value.
+
+        Raises:
+            ConfigError: With both numbers of steps.
+        """
+        rules = self.config.train
+        total = rules.epochs * self.data.steps_per_epoch
+        if total and rules.warmup_steps > total:
+            raise config_lib.ConfigError(
+                f"--config.train.warmup_steps is {rules.warmup_steps}, more than the "
+                f"{total} steps of the run; lower it, or raise --config.train.epochs"
+            )
 
     def label_of_step(self, number: int) -> schemes.Label:
         """Give the label of a training step, which may have a finer grid."""
@@ -204,24 +227,39 @@ class Run:
         order = pipeline.in_order(shown, self.devices.round_up(shown))
         return next(data.batches(order)), shown
 
-    def end_epoch(self, validation: evaluate.Evaluation, last_step_at: float) -> None:
+    def end_epoch(
+        self,
+        validation: evaluate.Evaluation,
+        last_step_at: float,
+        device_busy: float | None,
+    ) -> None:
         """Note an epoch, set the next one's learning rate, and save the state.
+
+        A run that has collapsed goes back to its best state: see `collapse`.
 
         Args:
             validation: Metrics after the epoch.
             last_step_at: When the last step ended, on the monotonic clock.
+            device_busy: See `History.end_epoch`.
         """
         rules, so_far, state = self.config.train, self.history, self.state
         sums = {key: float(value) for key, value in state.sums.items()}
-        means = {key: _mean(sums, key) for key in sums if key != "applied"}
+        means = {key: _mean(sums, key) for key in step_lib.SUMMED}
+        means[step_lib.LARGEST] = sums[step_lib.LARGEST]
         means["skipped"] = self.data.steps_per_epoch - int(sums["applied"])
         so_far.end_epoch(
             float(state.opt_state.hyperparams["learning_rate"]),
             means,
             {"loss": validation.loss, "kl": validation.kl, **validation.metrics},
             time.monotonic() - last_step_at,
+            device_busy,
         )
         so_far.plateau = so_far.plateau.update(validation.loss, rules.plateau_patience)
+        is_best = so_far.update_best(validation.metrics["mae"], int(state.step))
+        if is_best and self._checkpoints:
+            items, note = self._network_items(), {"epoch": so_far.epoch}
+            self._checkpoints.save("best", so_far.best_step, items, note)
+        self._go_back_if_collapsed()
         factor = optimizer.rate_factor(
             rules.schedule,
             so_far.epoch,
@@ -229,11 +267,8 @@ class Run:
             so_far.plateau.lowered,
             rules.plateau_factor,
         )
-        opt_state = optimizer.with_learning_rate(state.opt_state, self._rate * factor)
-        is_best = so_far.update_best(validation.metrics["mae"], int(state.step))
-        if is_best and self._checkpoints:
-            items, note = self._network_items(), {"epoch": so_far.epoch}
-            self._checkpoints.save("best", so_far.best_step, items, note)
+        state = self.state
+        opt_state = optimizer.with_rate(state.opt_state, self._lowered_rate * factor)
         # One small transfer: the moments in the optimizer's state stay where they are.
         hyperparams, sums = self.devices.replicate(
             (opt_state.hyperparams, step_lib.no_sums())
@@ -241,6 +276,54 @@ class Run:
         opt_state = opt_state._replace(hyperparams=hyperparams)
         self.state = state._replace(opt_state=opt_state, sums=sums)
         self.save_last()
+
+    @property
+    def _lowered_rate(self) -> float:
+        """The learning rate before its schedule."""
+        rollbacks = self.history.rollbacks
+        return rollbacks[-1]["learning_rate"] if rollbacks else self._rate
+
+    def _go_back_if_collapsed(self) -> None:
+        """Go back to the best state if the epoch that has just ended collapsed.
+
+        Raises:
+            collapse.Collapsed: If that was tried as often as the settings allow.
+        """
+        rules, so_far = self.config.train, self.history
+        since = so_far.since_rollback
+        steps = self.data.steps_per_epoch * len(since)
+        reason = collapse.find(since, steps, self.input_free_mae)
+        if not reason:
+            return
+        if len(so_far.rollbacks) >= rules.rollbacks:
+            raise collapse.Collapsed(
+                f"training has collapsed after epoch {so_far.epoch}: {reason}; it went "
+                f"back {len(so_far.rollbacks)} times. Lower --config.train."
+                "learning_rate, or raise --config.train.warmup_steps"
+            )
+        # What is no better than a position that ignores the input is not kept.
+        learned = so_far.best_mae < collapse.NOT_BETTER * self.input_free_mae
+        items = self.best() if learned else self.devices.replicate(self._initial)
+        before = so_far.rollbacks[-1] if so_far.rollbacks else {}
+        rate, warmup_steps = collapse.lower(
+            self._lowered_rate, before.get("warmup_steps", rules.warmup_steps)
+        )
+        so_far.rollbacks.append(
+            {
+                "epoch": so_far.epoch,
+                "reason": reason,
+                "back_to": so_far.best_epoch if learned else 0,
+                "learning_rate": rate,
+                "warmup_steps": warmup_steps,
+            }
+        )
+        so_far.plateau = optimizer.Plateau()
+        opt_state = optimizer.with_rate(
+            self.optimizer.init(items["params"]), rate, warmup_steps
+        )
+        self.state = self.state._replace(
+            **items, opt_state=self.devices.replicate(opt_state)
+        )
 
 
 def _mean(sums: dict, key: str) -> float:

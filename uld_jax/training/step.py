@@ -5,6 +5,7 @@ noted in the state.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,10 @@ from uld_jax.runtime import devices as devices_lib
 MAX_SKIPPED_IN_A_ROW = 3  # With so many a run ends.
 # Skipped steps that the state remembers. The loop looks at them every 20 steps.
 NOTED_STEPS = 32
+# Of each step: mean loss, and above the labels' entropy; norm of the gradient, whether
+# clipping shortened it, and norm of the update relative to that of the parameters.
+SUMMED = ("loss", "kl", "grad_norm", "clipped", "update_ratio")
+LARGEST = "largest_grad_norm"
 
 
 class TrainState(NamedTuple):
@@ -30,7 +35,7 @@ class TrainState(NamedTuple):
         params: Parameters of the network.
         statistics: Its other variables, such as running means.
         opt_state: State of the optimizer, including the learning rate.
-        sums: Sums over the applied steps of this epoch.
+        sums: Sums over the applied steps of this epoch, and the `LARGEST` of a key.
         skipped: Skipped steps: the counts `total` and `in_a_row`, and, of the latest,
             the ring buffers `steps`, `losses` and `grad_norms`. The last two hold the
             bits as integers, as --debug_nans would stop at a float NaN.
@@ -46,7 +51,7 @@ class TrainState(NamedTuple):
 
 def no_sums() -> dict[str, jax.Array]:
     """Make the sums before the first step of an epoch."""
-    return {key: jnp.zeros(()) for key in ("loss", "kl", "grad_norm", "applied")}
+    return {key: jnp.zeros(()) for key in (*SUMMED, LARGEST, "applied")}
 
 
 def nothing_skipped() -> dict[str, jax.Array]:
@@ -80,6 +85,7 @@ def make_train_step(
     seed: int,
     permutation_invariant: bool = True,
     devices: devices_lib.Devices | None = None,
+    clip_norm: float | None = None,
 ) -> Callable[[TrainState, objective.Batch], TrainState]:
     """Make the training step: STFT, network, loss, gradient and update, jitted.
 
@@ -94,6 +100,7 @@ def make_train_step(
         seed: Seed of dropout.
         permutation_invariant: See `objective.losses`.
         devices: Devices that share each batch; by default one.
+        clip_norm: Norm to which the optimizer shortens gradients, to count them.
     """
     # To find the origin of a NaN, --debug_nans must see it, not a skipped step, and
     # runs the step again on the same state, which must not have been donated.
@@ -126,8 +133,11 @@ def make_train_step(
         def apply():
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
-            values = new | {"applied": 1.0}
+            norm, ratio = new["grad_norm"], _ratio(updates, state.params)
+            clipped = norm > (math.inf if clip_norm is None else clip_norm)
+            values = new | {"applied": 1.0, "clipped": clipped, "update_ratio": ratio}
             sums = {key: state.sums[key] + value for key, value in values.items()}
+            sums[LARGEST] = jnp.maximum(state.sums[LARGEST], norm)
             return params, statistics, opt_state, sums
 
         def keep():
@@ -139,6 +149,12 @@ def make_train_step(
         )
 
     return devices.jit(train_step, donate_argnames=donated)
+
+
+def _ratio(updates: dict, params: dict) -> jax.Array:
+    """Compute the norm of an update relative to that of the parameters."""
+    tiny = jnp.finfo(jnp.float32).tiny
+    return optax.tree.norm(updates) / jnp.maximum(optax.tree.norm(params), tiny)
 
 
 def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:

@@ -52,7 +52,7 @@ def train_and_evaluate(
 
     Returns:
         The record, as `record.json` holds it. Its `status` is "done", or "diverged"
-        with a `reason`; `test` has MAE and median in meters, ACC as a fraction.
+        or "collapsed" with a `reason`; `test` has MAE and median in meters, ACC as a fraction.
 
     Raises:
         errors.LockedError: If another process runs in the folder.
