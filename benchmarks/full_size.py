@@ -1,0 +1,227 @@
+r"""Train the full-size networks that are still missing, in the order of their worth.
+
+    python -m benchmarks.full_size --minutes=14 --runs=runs/full_size \
+        --speech=FOLDER --noise=FOLDER --out=FOLDER
+    python -m benchmarks.full_size --size=tiny --minutes=2 --runs=runs/try
+
+It stops in time, and the same command goes on. Data of later runs are prepared on CPUs
+while a device trains. --out gets a file for each finished run, at most 16 MiB of a record,
+predictions, and the best parameters in half precision. One table ends it.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+
+_SPARE_SECONDS = 20.0  # For the last save, and for writing.
+_LEAST_SECONDS = 30.0  # Less is not worth a start.
+_EXIT_STOPPED = 75
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cell:
+    """A training.
+
+    Attributes:
+        name: Its folder.
+        experiment: Its experiment.
+        changes: Its settings besides, by dotted key.
+        start: The cell whose network it starts from.
+        partial: Whether it takes but a part of that.
+    """
+
+    name: str
+    experiment: str
+    changes: dict = dataclasses.field(default_factory=dict)
+    start: str | None = None
+    partial: bool = False
+
+
+def _fine(name: str, experiment: str) -> _Cell:
+    """Test a network of votes at I = 64."""
+    changes = {"label.resolution": 64, "model.cells": 128, "train.epochs": 0}
+    return _Cell(f"{name}_I64", experiment, changes, f"{name}_I16")
+
+
+def _cells() -> Iterator[_Cell]:
+    """Yield all cells, the worthiest first."""
+    yield _table("ad1", "uld", 16)
+    yield _Cell("ad1_votes_I16", "ad1_multilateration")
+    yield _fine("ad1_votes", "ad1_multilateration")
+    yield _Cell("any_votes_I16", "any_session")
+    yield _fine("any_votes", "any_session")
+    yield _table("ad1", "one_hot", 16)
+    for scheme in ("uld", "one_hot", "heat_map", "refined_grid"):
+        yield _Cell(f"l1_{scheme}", "l1", {"label.scheme": scheme})
+    yield _table("ad1", "uld", 8)
+    yield _table("ad1", "uld", 4)
+    yield _table("ad2", "uld", 16)
+    yield _Cell("ad2_votes_I16", "ad2_multilateration", {}, "ad1_votes_I16", True)
+    yield _fine("ad2_votes", "ad2_multilateration")
+    for data in ("ad1", "ad2"):
+        for scheme in ("uld", "one_hot", "refined_grid", "heat_map"):
+            for resolution in (16, 8, 4, 2, 1):
+                yield _table(data, scheme, resolution)
+
+
+def _table(data: str, scheme: str, resolution: int) -> _Cell:
+    """Make a cell of Table 2 or 3."""
+    changes = {"label.scheme": scheme, "label.resolution": resolution}
+    return _Cell(f"{data}_{scheme}_I{resolution}", data, changes)
+
+
+def main() -> None:
+    """Train until all is there or the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--runs", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, help="folder for what is finished")
+    parser.add_argument("--size", default="full", help="full, reduced or tiny")
+    parser.add_argument("--speech", default="builtin", help="folder, or builtin")
+    parser.add_argument("--noise", default="builtin", help="folder, or builtin")
+    parser.add_argument("--datasets", default="datasets", help="folder of data sets")
+    options = parser.parse_args()
+    deadline = time.monotonic() + 60 * options.minutes - _SPARE_SECONDS
+    cells = list({cell.name: cell for cell in _feasible()}.values())
+    missing = [cell for cell in cells if _status(options, cell) in (None, "running")]
+    ready = _prepare(options, dict.fromkeys(cell.experiment for cell in missing))
+    for cell in missing:
+        if not _train(options, cell, ready[cell.experiment], deadline):
+            break
+    if options.out:
+        _pack(options, cells)
+    _print(options, cells)
+
+
+def _feasible() -> Iterator[_Cell]:
+    from uld_jax.labels import schemes
+
+    for cell in _cells():
+        scheme = cell.changes.get("label.scheme", "uld")
+        resolution = cell.changes.get("label.resolution")
+        if resolution is None or schemes.is_feasible(scheme, resolution):
+            yield cell
+
+
+def _command(options, command: str, experiment: str, *words: str) -> list[str]:
+    """Give the words of a command of uld_jax."""
+    return [
+        *(sys.executable, "-m", "uld_jax.cli", command),
+        f"--config=experiments/{experiment}.py:{options.size}",
+        f"--config.data.dir={options.datasets}",
+        f"--config.data.speech={options.speech}",
+        *([] if experiment == "l1" else [f"--config.data.noise={options.noise}"]),
+        *words,
+    ]
+
+
+def _prepare(options, experiments: dict) -> dict[str, threading.Event]:
+    """Prepare data sets one after the other, in the background."""
+    ready = {experiment: threading.Event() for experiment in experiments}
+
+    def work():
+        for experiment, event in ready.items():
+            subprocess.run(_command(options, "prepare", experiment), check=False)
+            event.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    return ready
+
+
+def _train(options, cell: _Cell, ready: threading.Event, deadline: float) -> bool:
+    """Train or test a cell; return whether there is time for another."""
+    ready.wait(max(0.0, deadline - time.monotonic()))
+    left = deadline - time.monotonic()
+    if left < _LEAST_SECONDS:
+        return False
+    if cell.start and _status(options, _Cell(cell.start, "")) != "done":
+        return True  # What it starts from has failed.
+    words = [f"--config.{key}={value}" for key, value in cell.changes.items()]
+    if cell.start:
+        words += [f"--init_from={options.runs / cell.start}"]
+        words += ["--init_partial"] if cell.partial else []
+    words += [f"--workdir={options.runs / cell.name}", f"--minutes={left / 60:.2f}"]
+    print(f"== {cell.name}, {left:.0f} s left", flush=True)
+    command = _command(options, "train", cell.experiment, *words)
+    try:
+        # It stops by itself, but not while it compiles.
+        timeout = left + _SPARE_SECONDS / 2
+        code = subprocess.run(command, check=False, timeout=timeout).returncode
+    except subprocess.TimeoutExpired:
+        return False
+    return code != _EXIT_STOPPED
+
+
+def _record(options, cell: _Cell) -> dict:
+    path = options.runs / cell.name / "record.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _status(options, cell: _Cell) -> str | None:
+    return _record(options, cell).get("status")
+
+
+def _pack(options, cells: list[_Cell]) -> None:
+    """Write the record, predictions and parameters of each finished run to one file."""
+    import numpy as np
+    import safetensors.numpy
+
+    from uld_jax.pretrained import loading, weights
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    for cell in cells:
+        path = options.out / f"{cell.name}.zip"
+        if path.exists() or _status(options, cell) in (None, "running"):
+            continue
+        folder = options.runs / cell.name
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            file.write(folder / "record.json", "record.json")
+            if _status(options, cell) != "done":
+                continue
+            file.write(folder / "predictions.npz", "predictions.npz")
+            arrays = loading.arrays_of(weights.read_run(folder, "--runs"))
+            halves = {
+                name: np.array(
+                    array.astype(np.float16) if array.dtype.kind == "f" else array,
+                    order="C",
+                )
+                for name, array in arrays.items()
+            }
+            file.writestr("weights_float16.safetensors", safetensors.numpy.save(halves))
+
+
+def _print(options, cells: list[_Cell]) -> None:
+    from uld_jax.report import markdown
+
+    rows = []
+    records = {cell.name: _record(options, cell) for cell in cells}
+    for name, record in records.items():
+        if not record:
+            continue
+        test = record.get("test") or {}
+        rows.append(
+            [
+                name,
+                record["status"],
+                str(len(record["epochs"])),
+                f"{record['times']['seconds'] / 60:.1f}",
+                *(f"{test[key]:.3f}" if test else "" for key in ("mae", "median")),
+                f"{100 * test['accuracy']:.1f}" if test else "",
+                {True: "yes", False: "no"}.get(record.get("converged"), ""),
+            ]
+        )
+    header = ["run", "status", "epochs", "minutes", "MAE m", "median m", "ACC %"]
+    print(markdown.to_markdown([*header, "converged"], rows))
+    missing = [name for name, record in records.items() if not record]
+    print(f"\nNot begun: {', '.join(missing) or 'none'}")
+
+
+if __name__ == "__main__":
+    main()
