@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -116,3 +118,39 @@ def test_more_nodes_than_there_are_cannot_be_kept():
     Perturbation(num_nodes=6).check(6)
     with pytest.raises(perturbations.PerturbationError, match=r"is 7; .* has 6 nodes"):
         Perturbation(num_nodes=7).check(6)
+
+
+STEP = Perturbation(
+    num_nodes=4, clock_offset=0.01, position_error=0.3, gain_error=3.0, drawn=True
+)
+
+
+def test_a_row_of_a_step_depends_on_neither_its_size_nor_its_devices():
+    whole = STEP.draw_step(7, 3, range(32), 6)
+    for rows in (range(5), range(8, 16), range(31, 32)):
+        some = STEP.draw_step(7, 3, rows, 6)
+        for part, all_rows in zip(some, whole, strict=True):
+            np.testing.assert_array_equal(part, all_rows[rows.start : rows.stop])
+    for other in (
+        STEP.draw_step(7, 4, range(32), 6),
+        STEP.draw_step(8, 3, range(32), 6),
+    ):
+        assert (other.delays != whole.delays).any()
+
+
+def test_steps_are_drawn_as_examples_are():
+    """The same distribution, by its quantiles over 20,000 draws."""
+    law = Perturbation(
+        clock_offset=0.01, position_error=0.3, gain_error=3.0, drawn=True
+    )
+    steps = law.draw_step(7, 0, range(2000), 10)
+    examples = law.draw([(7, 1, row) for row in range(2000)], 10)
+    for one, other in zip(steps[1:], examples[1:], strict=True):
+        shares = np.linspace(0.1, 0.9, 9)
+        found, expected = (np.quantile(part, shares) for part in (one, other))
+        np.testing.assert_allclose(found, expected, atol=0.1 * np.abs(expected).max())
+    assert (steps.nodes == np.arange(10)).all()
+    kept = dataclasses.replace(law, num_nodes=3).draw_step(7, 0, range(2000), 10).nodes
+    assert (np.diff(kept, axis=1) > 0).all()
+    counts = np.bincount(kept.ravel(), minlength=10) / 2000
+    np.testing.assert_allclose(counts, 0.3, atol=0.05)

@@ -220,8 +220,8 @@ class RunData:
             some = perturbation
             if shape := self.shape(start + step):
                 some = dataclasses.replace(some, num_nodes=shape.num_nodes)
-            streams = [(self._config.seed, start + step, row) for row in rows(step)]
-            return some.draw(streams, self.num_nodes)
+            seed, number = self._config.seed, start + step
+            return some.draw_step(seed, number, rows(step), self.num_nodes)
 
         def nodes(step: int) -> np.ndarray:
             return draws(step).nodes

@@ -96,42 +96,111 @@ class Perturbation:
                 the example.
             num_nodes: Nodes M of an example.
         """
-        drawn = [self._draw(stream, num_nodes) for stream in streams]
-        return Draws(*(np.stack(part) for part in zip(*drawn, strict=True)))
+        drawn = [_raw_of_example(stream, num_nodes) for stream in streams]
+        return self._scale(_Raw(*map(np.stack, zip(*drawn, strict=True))))
 
-    def _draw(self, stream: Sequence[int], num_nodes: int) -> Draws:
-        seed, *numbers = stream
-        rng = np.random.default_rng([seed, _STREAM, *numbers])
-        # For all nodes, so that a node's draw does not depend on how many are kept.
-        order = rng.permutation(num_nodes)
-        offsets = rng.normal(size=num_nodes)
-        position_errors = rng.normal(size=(num_nodes, 2))
-        gains = rng.normal(size=(num_nodes, 1))
-        ripples = rng.normal(size=(num_nodes, _RIPPLES))
-        clock, position, gain, coloring = self._spreads(rng)
+    def draw_step(self, seed: int, step: int, rows: range, num_nodes: int) -> Draws:
+        """Draw the perturbations of some rows of a training step.
+
+        A row's draws depend on seed, step and row alone. Many rows take hardly longer
+        than one.
+
+        Args:
+            seed: Seed of the run.
+            step: Number of the step.
+            rows: Rows of its batch.
+            num_nodes: Nodes M of an example.
+        """
+        some = slice(rows.start, rows.stop)
+        errors_too = self != Perturbation(num_nodes=self.num_nodes, drawn=self.drawn)
+        raw = _raw_of_step(seed, step, rows.stop, num_nodes, errors_too)
+        return self._scale(_Raw(*(part[some] for part in raw)))
+
+    def _scale(self, raw: "_Raw") -> Draws:
+        num_nodes = raw.order.shape[1]
+        clock, position, gain, coloring = self._spreads(raw).T[..., None]
         if self.num_nodes is None:
-            nodes = np.arange(num_nodes)
+            nodes = np.broadcast_to(np.arange(num_nodes), raw.order.shape)
         else:
-            nodes = np.sort(order[: self.num_nodes])
-        bands = coloring * ripples @ _ripples()
+            nodes = np.sort(raw.order[:, : self.num_nodes], axis=1)
+        bands = coloring[..., None] * raw.ripples @ _ripples()
+
+        def keep(values: np.ndarray) -> np.ndarray:
+            values = values.astype(np.float32)
+            rows = np.arange(len(values))[:, None]
+            return values if self.num_nodes is None else values[rows, nodes]
+
         return Draws(
             nodes.astype(np.int32),
-            (offsets * clock * constants.SAMPLE_RATE).astype(np.float32)[nodes],
-            (position_errors * position).astype(np.float32)[nodes],
-            (gains * gain + bands).astype(np.float32)[nodes],
+            keep(raw.offsets * clock * constants.SAMPLE_RATE),
+            keep(raw.position_errors * position[..., None]),
+            keep(raw.gains * gain[..., None] + bands),
         )
 
-    def _spreads(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw an example's spreads of clocks, positions, gains and colorings."""
+    def _spreads(self, raw: "_Raw") -> np.ndarray:
+        """Give each example's spreads of clocks, positions, gains and colorings."""
         largest = np.array(
             [self.clock_offset, self.position_error, self.gain_error, self.coloring]
         )
         if not self.drawn:
-            return largest
-        happens = rng.uniform(size=4) < list(_SHARES.values())
-        sizes = rng.uniform(size=4)
-        sizes[0] = _LEAST_CLOCK ** sizes[0]
-        return largest * happens * sizes
+            return np.broadcast_to(largest, raw.sizes.shape)
+        sizes = raw.sizes.copy()
+        sizes[:, 0] = _LEAST_CLOCK ** sizes[:, 0]
+        return largest * (raw.happens < list(_SHARES.values())) * sizes
+
+
+class _Raw(NamedTuple):
+    """Random numbers for B examples, or one, before they are scaled.
+
+    For all nodes, so that a node's draw does not depend on how many are kept. The order
+    is a permutation, the last two are uniform, and the others normal.
+    """
+
+    order: np.ndarray  # [B, M]
+    offsets: np.ndarray  # [B, M]
+    position_errors: np.ndarray  # [B, M, 2]
+    gains: np.ndarray  # [B, M, 1]
+    ripples: np.ndarray  # [B, M, 4]
+    happens: np.ndarray  # [B, 4]
+    sizes: np.ndarray  # [B, 4]
+
+
+def _raw_of_example(stream: Sequence[int], num_nodes: int) -> _Raw:
+    seed, *numbers = stream
+    rng = np.random.default_rng([seed, _STREAM, *numbers])
+    return _Raw(
+        rng.permutation(num_nodes),
+        rng.normal(size=num_nodes),
+        rng.normal(size=(num_nodes, 2)),
+        rng.normal(size=(num_nodes, 1)),
+        rng.normal(size=(num_nodes, _RIPPLES)),
+        rng.uniform(size=4),
+        rng.uniform(size=4),
+    )
+
+
+def _raw_of_step(
+    seed: int, step: int, num_rows: int, num_nodes: int, errors_too: bool
+) -> _Raw:
+    # Row after row, each kind from a stream of its own: a row does not depend on how
+    # many come after it.
+    normal, uniform = (
+        np.random.default_rng([seed, _STREAM, step, kind, 0]) for kind in (0, 1)
+    )
+    size = (num_rows, num_nodes, 4 + _RIPPLES)
+    normals = normal.normal(size=size) if errors_too else np.zeros(size)
+    uniforms = uniform.uniform(size=(num_rows, num_nodes + 8))
+    offsets, position_errors, gains, ripples = np.split(normals, (1, 3, 4), axis=-1)
+    order, happens, sizes = np.split(uniforms, (num_nodes, num_nodes + 4), axis=-1)
+    return _Raw(
+        np.argsort(order, axis=-1),
+        offsets[..., 0],
+        position_errors,
+        gains,
+        ripples,
+        happens,
+        sizes,
+    )
 
 
 @functools.cache
