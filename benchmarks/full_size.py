@@ -5,8 +5,8 @@ r"""Train the full-size networks that are still missing, in the order of their w
     python -m benchmarks.full_size --size=tiny --minutes=2 --runs=runs/try
 
 It stops in time, and the same command goes on. Data of later runs are prepared on CPUs
-while a device trains. --out gets a file for each finished run, at most 16 MiB of a record,
-predictions, and the best parameters in half precision. One table ends it.
+while a device trains. --out gets a file for each finished run: record, predictions, and
+the best parameters in half precision. One table ends it.
 """
 
 import argparse
@@ -91,12 +91,15 @@ def main() -> None:
     deadline = time.monotonic() + 60 * options.minutes - _SPARE_SECONDS
     cells = list({cell.name: cell for cell in _feasible()}.values())
     missing = [cell for cell in cells if _status(options, cell) in (None, "running")]
-    ready = _prepare(options, dict.fromkeys(cell.experiment for cell in missing))
-    for cell in missing:
-        if not _train(options, cell, ready[cell.experiment], deadline):
-            break
-    if options.out:
-        _pack(options, cells)
+    preparation = _Preparation(options, [cell.experiment for cell in missing])
+    try:
+        for cell in missing:
+            if not _train(options, cell, preparation, deadline):
+                break
+            _pack(options, cells)
+    finally:
+        preparation.stop()
+    _pack(options, cells)
     _print(options, cells)
 
 
@@ -122,22 +125,44 @@ def _command(options, command: str, experiment: str, *words: str) -> list[str]:
     ]
 
 
-def _prepare(options, experiments: dict) -> dict[str, threading.Event]:
-    """Prepare data sets one after the other, in the background."""
-    ready = {experiment: threading.Event() for experiment in experiments}
+class _Preparation:
+    """Prepares data sets one after the other, in the background.
 
-    def work():
-        for experiment, event in ready.items():
-            subprocess.run(_command(options, "prepare", experiment), check=False)
+    Args:
+        options: Of the command.
+        experiments: The experiments that need them, in this order.
+    """
+
+    def __init__(self, options, experiments: list[str]):
+        self._ready = {experiment: threading.Event() for experiment in experiments}
+        self._options, self._process, self._over = options, None, False
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        for experiment, event in self._ready.items():
+            if self._over:
+                return
+            self._process = subprocess.Popen(
+                _command(self._options, "prepare", experiment)
+            )
+            # Where it fails, so does the training, which says why.
+            self._process.wait()
             event.set()
 
-    threading.Thread(target=work, daemon=True).start()
-    return ready
+    def wait(self, experiment: str, seconds: float) -> None:
+        """Wait until an experiment's data are ready, or for so long."""
+        self._ready[experiment].wait(max(0.0, seconds))
+
+    def stop(self) -> None:
+        """End it."""
+        self._over = True
+        if self._process:
+            self._process.terminate()
 
 
-def _train(options, cell: _Cell, ready: threading.Event, deadline: float) -> bool:
+def _train(options, cell: _Cell, preparation: _Preparation, deadline: float) -> bool:
     """Train or test a cell; return whether there is time for another."""
-    ready.wait(max(0.0, deadline - time.monotonic()))
+    preparation.wait(cell.experiment, deadline - time.monotonic())
     left = deadline - time.monotonic()
     if left < _LEAST_SECONDS:
         return False
@@ -170,31 +195,38 @@ def _status(options, cell: _Cell) -> str | None:
 
 def _pack(options, cells: list[_Cell]) -> None:
     """Write the record, predictions and parameters of each finished run to one file."""
-    import numpy as np
-    import safetensors.numpy
-
-    from uld_jax.pretrained import loading, weights
-
+    if not options.out:
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     for cell in cells:
         path = options.out / f"{cell.name}.zip"
         if path.exists() or _status(options, cell) in (None, "running"):
             continue
         folder = options.runs / cell.name
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        part = path.with_suffix(".part")
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
             file.write(folder / "record.json", "record.json")
-            if _status(options, cell) != "done":
-                continue
-            file.write(folder / "predictions.npz", "predictions.npz")
-            arrays = loading.arrays_of(weights.read_run(folder, "--runs"))
-            halves = {
-                name: np.array(
-                    array.astype(np.float16) if array.dtype.kind == "f" else array,
-                    order="C",
-                )
-                for name, array in arrays.items()
-            }
-            file.writestr("weights_float16.safetensors", safetensors.numpy.save(halves))
+            if _status(options, cell) == "done":
+                file.write(folder / "predictions.npz", "predictions.npz")
+                file.writestr("weights_float16.safetensors", _halves(folder))
+        part.replace(path)
+
+
+def _halves(folder: pathlib.Path) -> bytes:
+    """Give the best parameters of a run in half precision, as safetensors."""
+    import numpy as np
+    import safetensors.numpy
+
+    from uld_jax.pretrained import loading, weights
+
+    arrays = loading.arrays_of(weights.read_run(folder, "--runs"))
+    halves = {
+        name: np.array(
+            array, np.float16 if array.dtype.kind == "f" else None, order="C"
+        )
+        for name, array in arrays.items()
+    }
+    return safetensors.numpy.save(halves)
 
 
 def _print(options, cells: list[_Cell]) -> None:

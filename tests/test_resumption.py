@@ -16,7 +16,7 @@ from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.storage import checkpoints, locking
 from uld_jax.storage import settings as settings_lib
-from uld_jax.training import optimizer, step
+from uld_jax.training import history, optimizer, step
 
 # Sends its process a signal, as a power cut or a scheduler would, before step 11, the fifth of
 # the six of epoch 2. The state after step 8 is saved by then, that after 10 may be.
@@ -66,7 +66,8 @@ def without_times(record):
     record = {k: v for k, v in record.items() if k not in ("times", "commit")}
     record["settings"] = settings_lib.identity(record["settings"])
     for epoch in record["epochs"]:
-        epoch.pop("seconds")
+        for key in history.TIMES:
+            epoch.pop(key)
     return record
 
 

@@ -158,6 +158,8 @@ def start(folder: pathlib.Path, fresh: bool, **environment: str) -> int:
 
 def left_behind(folder: pathlib.Path) -> dict:
     """Collect all results of a run except times, as JSON or bytes."""
+    from uld_jax.training import history
+
     run = folder / "run"
     record = json.loads((run / "record.json").read_text())
     left = {
@@ -166,7 +168,7 @@ def left_behind(folder: pathlib.Path) -> dict:
         if key not in ("times", "epochs")
     }
     left["record: epochs"] = [
-        {key: value for key, value in epoch.items() if key != "seconds"}
+        {key: value for key, value in epoch.items() if key not in history.TIMES}
         for epoch in record["epochs"]
     ]
     with np.load(run / "predictions.npz", allow_pickle=False) as file:
@@ -188,7 +190,8 @@ def left_behind(folder: pathlib.Path) -> dict:
         left |= {f"{kind}: {name}": value for name, value in sums.items()}
         note = notes[chosen]
         for epoch in note.get("epochs", []):
-            epoch.pop("seconds")
+            for key in history.TIMES:
+                epoch.pop(key)
         left |= {
             f"{kind}: note: {key}": value
             for key, value in note.items()

@@ -240,6 +240,10 @@ def test_rings_and_hyperbolas_are_trusted_apart(batch):
         model.trust.bias[...] = jnp.asarray([0.0, bias])
         found = log_posteriors(model, known)[0, 0].ravel()
         np.testing.assert_allclose(found, both + (factor - 1) * rings, atol=1e-3)
+        model.trust.bias[...] = jnp.asarray([bias, 0.0])
+        found = log_posteriors(model, known)[0, 0].ravel()
+        expected = rings + factor * (both - rings)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_a_coarse_code_is_a_projection_of_the_fine_posterior(batch):

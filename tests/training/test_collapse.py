@@ -10,7 +10,7 @@ from conftest import tiny_config
 
 from uld_jax.cli import train as train_command
 from uld_jax.runtime import errors
-from uld_jax.training import collapse, history, optimizer, run, train
+from uld_jax.training import collapse, history, loop, optimizer, run, train
 
 
 def entries(norms, losses, maes):
@@ -79,12 +79,25 @@ def test_the_input_free_position_is_off_by_the_closed_form():
     assert collapse.input_free_mae(0.3 * rooms[:, None], rooms) < 1e-12
 
 
+def test_of_two_talkers_each_is_given_its_own_of_two_positions():
+    """Talkers in opposite corners, in either order; and all over a square."""
+    places = np.array([[0.5, 0.5, 1], [4.5, 4.5, 1]])
+    both = np.stack([places, places[::-1]])
+    rooms = np.tile([5.0, 5.0, 3.0], (2, 1))
+    assert collapse.input_free_mae(both, rooms) < 1e-12
+    rng = np.random.default_rng(0)
+    places = np.pad(rng.uniform(0, 5, (4000, 2, 2)), ((0, 0), (0, 0), (0, 1)))
+    rooms = np.tile([5.0, 5.0, 3.0], (4000, 1))
+    one = collapse.input_free_mae(places[:, :1], rooms)
+    assert 0.85 * one < collapse.input_free_mae(places, rooms) < 0.92 * one
+
+
 @pytest.mark.parametrize(
     ("maes", "expected"),
     [
         ([2.5, 1.0, 0.5, 0.6], True),
         ([2.5, 1.0, 1.6, 1.55, 1.6], False),  # Worse at its end.
-        ([2.5, 2.4, 2.3], False),  # Hardly better than the input-free position.
+        ([2.5, 2.45, 2.4], False),  # Hardly better than the input-free position.
         ([0.5, 2.6], False),
         ([math.nan, math.nan], False),
     ],
@@ -94,8 +107,9 @@ def test_convergence_asks_for_the_best_and_the_last_epochs(maes, expected):
 
 
 def test_rates_fall_and_warmup_grows():
-    assert collapse.lower(1e-3, 0) == (pytest.approx(4e-4), 400)
-    assert collapse.lower(4e-4, 400) == (pytest.approx(1.6e-4), 800)
+    assert collapse.lower(1e-3, 0, 9000) == (pytest.approx(4e-4), 400)
+    assert collapse.lower(4e-4, 400, 9000) == (pytest.approx(1.6e-4), 800)
+    assert collapse.lower(4e-4, 400, 300)[1] == 150
 
 
 @pytest.fixture
@@ -113,44 +127,54 @@ def collapse_after(monkeypatch):
     return of
 
 
-@pytest.mark.parametrize("better", [True, False])
+@pytest.mark.parametrize("learned", [True, False])
 def test_a_run_goes_back_with_a_lower_rate(
-    collapse_after, better, tiny_data_dir, tmp_path, monkeypatch, capsys
+    collapse_after, learned, tiny_data_dir, tmp_path, monkeypatch, capsys
 ):
-    collapse_after(2)
-    if better:
-        monkeypatch.setattr(collapse, "NOT_BETTER", math.inf)
-    else:
-        monkeypatch.setattr(collapse, "NOT_BETTER", 0.0)
-    states, save_last = {}, run.Run.save_last
+    """To its first epoch, or to the start if that is no better than chance."""
+    collapse_after(2, 3)  # The last has none after it.
+    monkeypatch.setattr(collapse, "NOT_BETTER", math.inf if learned else 0.0)
+    states, save_last, train_epoch = {}, run.Run.save_last, loop.Training._train_epoch
+
+    def note(key, state):
+        states.setdefault(key, jax.tree.map(np.array, state.params))
 
     def save(self):
-        states[self.history.epoch, "now"] = jax.device_get(self.state.params)
-        if self.history.epoch == 2 and better:
-            states["best"] = jax.device_get(self.best()["params"])
-        states["first"] = self._initial["params"]
+        note(self.history.epoch, self.state)
         save_last(self)
 
+    def begin(self):
+        note("start", self._run.state)
+        return train_epoch(self)
+
     monkeypatch.setattr(run.Run, "save_last", save)
+    monkeypatch.setattr(loop.Training, "_train_epoch", begin)
     record = train.train_and_evaluate(
         tiny_config(tiny_data_dir, **{"train.epochs": 3}), tmp_path
     )
-    (note,) = record["rollbacks"]
-    best = record["best_epoch"] if record["best_epoch"] < 3 else note["back_to"]
-    assert note == {
+    assert record["status"] == "done"
+    (told,) = record["rollbacks"]
+    steps = 48 // 8
+    assert told == {
         "epoch": 2,
         "reason": "it was told to",
-        "back_to": best if better else 0,
+        "back_to": 1 if learned else 0,
         "learning_rate": pytest.approx(0.4 * record["epochs"][0]["learning_rate"]),
-        "warmup_steps": 400,
+        "warmup_steps": steps // 2,
     }
-    expected = states["best" if better else "first"]
-    jax.tree.map(np.testing.assert_array_equal, states[2, "now"], expected)
+    expected = states[1 if learned else "start"]
+    jax.tree.map(np.testing.assert_array_equal, states[2], expected)
+    first = jax.tree.leaves(states[1])
+    assert any(
+        (one != other).any()
+        for one, other in zip(first, jax.tree.leaves(states["start"]), strict=True)
+    )
     rates = [epoch["learning_rate"] for epoch in record["epochs"]]
     np.testing.assert_allclose(np.divide(rates, rates[0]), [1, 1, 0.4], rtol=1e-6)
-    told = capsys.readouterr().out
-    assert "Training has collapsed: it was told to. Going back to" in told
-    assert "(rollback 1 of 3)" in told
+    printed = capsys.readouterr().out
+    place = "epoch 1" if learned else "the start"
+    assert f"it was told to. Going back to {place}, with rate 0.0004" in printed
+    assert "(rollback 1 of 3)" in printed
 
 
 def test_a_run_killed_while_it_goes_back_ends_in_the_same_bits(

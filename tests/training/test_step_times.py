@@ -14,8 +14,8 @@ def clock(monkeypatch):
     return now
 
 
-def do(times, clock, size, seconds):
-    with times.measure({}, {"audio": jnp.zeros((size, 2))}) as measured:
+def do(times, clock, size, seconds, grid=16):
+    with times.measure(grid, {}, {"audio": jnp.zeros((size, 2))}) as measured:
         clock.seconds += seconds
     return measured
 
@@ -32,6 +32,7 @@ def test_the_second_step_of_each_shape_is_measured(clock):
     assert times.share(12.0) is None
     assert do(times, clock, 4, 1.0)
     assert times.share(16.0) == pytest.approx((3 * 2.0 + 2 * 1.0) / 16.0)
+    assert not do(times, clock, 4, 9.0, grid=64)  # Another program.
     times.clear()
     assert times.share(1.0) is None
 

@@ -11,7 +11,7 @@ from uld_jax.datasets import kept, loader, pipeline, prepare, sources
 from uld_jax.networks import evidence
 from uld_jax.runtime import stopping
 from uld_jax.storage import checkpoints, integrity
-from uld_jax.training import initialization, train
+from uld_jax.training import history, initialization, train
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,8 @@ def finish(workdir, config, seconds=None):
     record = train.train_and_evaluate(config, workdir, seconds=seconds)
     record = json.loads((workdir / "record.json").read_text())
     for epoch in record["epochs"]:
-        epoch.pop("seconds")
+        for key in history.TIMES:
+            epoch.pop(key)
     saved = checkpoints.read_arrays(
         workdir, record["best_epoch"], ("params", "statistics")
     )

@@ -16,7 +16,7 @@ from uld_jax.cli import app
 from uld_jax.runtime import errors, stopping
 from uld_jax.storage import atomic, locking, records
 from uld_jax.storage.run_folder import RunFolder
-from uld_jax.training import sweep, workers
+from uld_jax.training import history, sweep, workers
 
 NAMES = ("a", "b", "c")
 
@@ -277,7 +277,8 @@ def comparable(workdir):
     """Return a run's record without what differs from process to process."""
     record = json.loads((workdir / records.FILE_NAME).read_text())
     for epoch in record["epochs"]:
-        epoch.pop("seconds")
+        for key in history.TIMES:
+            epoch.pop(key)
     return {k: v for k, v in record.items() if k not in ("times", "commit")}
 
 

@@ -41,9 +41,8 @@ def pair_envelopes(
     all frequencies counts less than with the phase transform. The one-sided spectrum
     makes the correlation analytic; its magnitude is the envelope. Each is divided by
     its mean over the lags and blurred three times (`BLURS`). The bytes are logarithms,
-    one blur after the other, in the order of `correlations.node_pairs`. Entry
-    L // 2 + k of `to_log` is the envelope at 2 k samples, by which a sound reaches the
-    first node later than the second.
+    one blur after the other, in the order of `correlations.node_pairs`. Lags are by how
+    many samples a sound reaches the first node later than the second: see `to_log`.
 
     Of signals of a second or longer, neighboring bins are summed before the inverse
     transform, four at 2 s, which makes it as much shorter. The envelope is multiplied by

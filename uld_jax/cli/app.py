@@ -1,7 +1,7 @@
 """The command `uld_jax`: its sub-commands, help, and errors in one line.
 
 Exit codes: 0 done, 1 failed, 2 bad input, 3 another process works in the folder,
-75 stopped and saved.
+4 training has collapsed, 75 stopped and saved.
 """
 
 import difflib

@@ -185,7 +185,7 @@ def _raw_of_step(
     # Row after row, each kind from a stream of its own: a row does not depend on how
     # many come after it.
     normal, uniform = (
-        np.random.default_rng([seed, _STREAM, step, kind, 0]) for kind in (0, 1)
+        np.random.default_rng([seed, _STREAM, step, kind]) for kind in (0, 1)
     )
     size = (num_rows, num_nodes, 4 + _RIPPLES)
     normals = normal.normal(size=size) if errors_too else np.zeros(size)

@@ -5,6 +5,9 @@ import datetime
 
 from uld_jax.training import collapse, optimizer
 
+# What differs, in the entry of an epoch, where the same run is done again.
+TIMES = ("seconds", "device_busy")
+
 
 @dataclasses.dataclass
 class History:
@@ -55,7 +58,8 @@ class History:
 
         Args:
             learning_rate: Its learning rate.
-            train: Means over its steps.
+            train: Means over its steps, the largest gradient norm, and how many steps
+                were skipped.
             validation: Loss and metrics after it.
             seconds_after: Time since its last step.
             device_busy: Share of its time in which devices computed steps, if known.
@@ -109,11 +113,11 @@ class History:
         first = self.rollbacks[-1]["epoch"] if self.rollbacks else 0
         return self.epochs[first:]
 
-    def converged(self, input_free: float) -> bool | None:
+    def converged(self, input_free: float | None) -> bool | None:
         """Check whether training converged; None before the first epoch.
 
         Args:
-            input_free: See `collapse.converged`.
+            input_free: See `collapse.converged`; None where nothing was trained.
         """
         maes = [epoch["validation"]["mae"] for epoch in self.epochs]
         return collapse.converged(maes, input_free) if maes else None

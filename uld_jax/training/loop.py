@@ -113,8 +113,9 @@ class Training:
     def _step(self, batch, number: int) -> step_lib.TrainState:
         """Do one training step; note its batch if --debug_nans ends it."""
         try:
-            train_step = self._make_train_step(self._run.label_of_step(number))
-            with self._times.measure(self._run.state, batch) as measured:
+            label = self._run.label_of_step(number)
+            train_step = self._make_train_step(label)
+            with self._times.measure(label, self._run.state, batch) as measured:
                 state = train_step(self._run.state, batch)
                 # On CPUs the next batch must not be rendered meanwhile:
                 # `jax_setup.configure`.

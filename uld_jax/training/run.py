@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 
 from uld_jax import config as config_lib
 from uld_jax.datasets import loader, pipeline
@@ -81,8 +82,8 @@ class Run:
             self.input_free_mae = collapse.input_free_mae(
                 known["source_positions"], known["room_size"]
             )
-        # To go back to: on the host.
-        self._initial = jax.device_get(self._network_items())
+            # To go back to. Copies: on CPUs, arrays of the host may share memory.
+            self._initial = jax.tree.map(np.array, self._network_items())
         self.data.load()
         self.skipped = nonfinite.SkippedSteps(
             folder.path if distributed.is_first() else None,
@@ -255,11 +256,11 @@ class Run:
             device_busy,
         )
         so_far.plateau = so_far.plateau.update(validation.loss, rules.plateau_patience)
-        is_best = so_far.update_best(validation.metrics["mae"], int(state.step))
-        if is_best and self._checkpoints:
-            items, note = self._network_items(), {"epoch": so_far.epoch}
-            self._checkpoints.save("best", so_far.best_step, items, note)
-        self._go_back_if_collapsed()
+        if not self._go_back_if_collapsed():
+            mae, step = validation.metrics["mae"], int(state.step)
+            if so_far.update_best(mae, step) and self._checkpoints:
+                items, note = self._network_items(), {"epoch": so_far.epoch}
+                self._checkpoints.save("best", so_far.best_step, items, note)
         factor = optimizer.rate_factor(
             rules.schedule,
             so_far.epoch,
@@ -283,18 +284,26 @@ class Run:
         rollbacks = self.history.rollbacks
         return rollbacks[-1]["learning_rate"] if rollbacks else self._rate
 
-    def _go_back_if_collapsed(self) -> None:
+    def _go_back_if_collapsed(self) -> bool:
         """Go back to the best state if the epoch that has just ended collapsed.
+
+        The last epoch has none after it that could do better.
+
+        Returns:
+            Whether it did.
 
         Raises:
             collapse.Collapsed: If that was tried as often as the settings allow.
         """
         rules, so_far = self.config.train, self.history
-        since = so_far.since_rollback
-        steps = self.data.steps_per_epoch * len(since)
+        since, num_steps = so_far.since_rollback, self.data.steps_per_epoch
+        before = so_far.rollbacks[-1] if so_far.rollbacks else {}
+        warmup_steps = before.get("warmup_steps", rules.warmup_steps)
+        steps = num_steps * len(since) - warmup_steps
         reason = collapse.find(since, steps, self.input_free_mae)
-        if not reason:
-            return
+        left = num_steps * (rules.epochs - so_far.epoch)
+        if not reason or not left:
+            return False
         if len(so_far.rollbacks) >= rules.rollbacks:
             raise collapse.Collapsed(
                 f"training has collapsed after epoch {so_far.epoch}: {reason}; it went "
@@ -304,10 +313,7 @@ class Run:
         # What is no better than a position that ignores the input is not kept.
         learned = so_far.best_mae < collapse.NOT_BETTER * self.input_free_mae
         items = self.best() if learned else self.devices.replicate(self._initial)
-        before = so_far.rollbacks[-1] if so_far.rollbacks else {}
-        rate, warmup_steps = collapse.lower(
-            self._lowered_rate, before.get("warmup_steps", rules.warmup_steps)
-        )
+        rate, warmup_steps = collapse.lower(self._lowered_rate, warmup_steps, left)
         so_far.rollbacks.append(
             {
                 "epoch": so_far.epoch,
@@ -324,6 +330,7 @@ class Run:
         self.state = self.state._replace(
             **items, opt_state=self.devices.replicate(opt_state)
         )
+        return True
 
 
 def _mean(sums: dict, key: str) -> float:

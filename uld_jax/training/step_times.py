@@ -29,14 +29,18 @@ class StepTimes:
         self._seconds: dict[Hashable, list[float]] = collections.defaultdict(list)
 
     @contextlib.contextmanager
-    def measure(self, state, batch: dict[str, jax.Array]) -> Iterator[bool]:
+    def measure(
+        self, program: Hashable, state, batch: dict[str, jax.Array]
+    ) -> Iterator[bool]:
         """Measure a step, if it is one to measure, in which case to wait at its end.
 
         Args:
+            program: What tells its program from others for the same shapes.
             state: The state before the step.
             batch: Its batch.
         """
-        shape = tuple((key, value.shape) for key, value in sorted(batch.items()))
+        shapes = ((key, value.shape) for key, value in sorted(batch.items()))
+        shape = (program, *shapes)
         self._counts[shape] += 1
         if not self._each and self._counts[shape] != 2:
             yield False
