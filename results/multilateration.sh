@@ -69,4 +69,6 @@ done
 page=docs/multilateration.md
 "$python" -m uld_jax.cli tables results/multilateration/ad1 results/ad1/srp_phat \
   --only=conditions --update=$page --mark=conditions
+"$python" -m uld_jax.cli tables results/multilateration/ad2 results/ad2/srp_phat \
+  --only=paper --update=$page --mark=two_talkers
 "$python" docs/multilateration.py "$runs/ad1/uld_I16_seed0" docs/multilateration.png

@@ -243,6 +243,7 @@ def test_other_test_examples_are_refused():
         (["ad1_front_ends"], SCATTERED, ["training"]),
         (["twin_r1"], "docs/real_rooms.md", tables.KINDS),
         (["multilateration/ad1", "ad1/srp_phat"], VOTES, ["conditions"]),
+        (["multilateration/ad2", "ad2/srp_phat"], VOTES, ["paper"]),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):
