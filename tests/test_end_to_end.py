@@ -250,7 +250,7 @@ def test_a_run_is_not_resumed_on_other_data(tiny_data_dir, tmp_path):
         (["experiments/l1.py"], "pass --config=experiments/l1.py"),
         (["--config.model.widht=4"], "--config.model.widht: "),
         (["--workdir=README.md"], "'README.md' is a file"),
-        (["--config=experiments/l1.py:tiny"], "no size 'tiny' of this experiment"),
+        (["--config=experiments/l1.py:small"], "no size 'small' of this experiment"),
         (
             ["--config=experimnts/l1.py"],
             "no experiment 'experimnts/l1.py'; there are ad1, ",

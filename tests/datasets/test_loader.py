@@ -41,13 +41,13 @@ def test_each_step_has_nodes_of_its_own_that_a_resumed_epoch_draws_again(
 ):
     """Drawn by seed, step since the beginning of the run and row, and by no more."""
     asked = []
-    draw = perturbations.Perturbation.draw
+    draw_step = perturbations.Perturbation.draw_step
 
-    def noted(self, streams, num_nodes):
-        asked.append([tuple(stream) for stream in streams])
-        return draw(self, asked[-1], num_nodes)
+    def noted(self, *of_rows):
+        asked.append(of_rows)
+        return draw_step(self, *of_rows)
 
-    monkeypatch.setattr(perturbations.Perturbation, "draw", noted)
+    monkeypatch.setattr(perturbations.Perturbation, "draw_step", noted)
     data = open_data(data_dir, source, seed=3)
     assert data.steps_per_epoch == 2
     places = [
@@ -55,10 +55,11 @@ def test_each_step_has_nodes_of_its_own_that_a_resumed_epoch_draws_again(
         for epoch in (0, 1)
         for batch in data.training_batches(epoch, 0)
     ]
-    assert asked == [[(3, step, row) for row in (0, 1)] for step in range(4)]
+    num_nodes = data.num_nodes
+    assert asked == [(3, step, range(2), num_nodes) for step in range(4)]
     for one, batch in enumerate(places):
         assert batch.shape == (2, 2, 2)
         assert not any((batch == other).any() for other in places[:one])
     (resumed,) = data.training_batches(1, 1)
     np.testing.assert_array_equal(resumed["node_positions"][..., :2], places[3])
-    assert asked[4:] == [[(3, 3, 0), (3, 3, 1)]]
+    assert asked[4:] == [(3, 3, range(2), num_nodes)]
