@@ -11,7 +11,6 @@ the best parameters in half precision. One table ends it.
 
 import argparse
 import dataclasses
-import json
 import pathlib
 import subprocess
 import sys
@@ -20,9 +19,11 @@ import time
 import zipfile
 from collections.abc import Iterator
 
+from uld_jax.runtime import errors
+from uld_jax.storage.run_folder import RunFolder
+
 _SPARE_SECONDS = 20.0  # For the last save, and for writing.
 _LEAST_SECONDS = 30.0  # Less is not worth a start.
-_EXIT_STOPPED = 75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +52,25 @@ def _fine(name: str, experiment: str) -> _Cell:
 
 
 def _cells() -> Iterator[_Cell]:
-    """Yield all cells, the worthiest first."""
+    """Yield all cells, the worthiest first, some of them again."""
+    from uld_jax_experiments import ad1, ad2, l1
+
     yield _table("ad1", "uld", 16)
     yield _Cell("ad1_votes_I16", "ad1_multilateration")
     yield _fine("ad1_votes", "ad1_multilateration")
     yield _Cell("any_votes_I16", "any_session")
     yield _fine("any_votes", "any_session")
     yield _table("ad1", "one_hot", 16)
-    for scheme in ("uld", "one_hot", "heat_map", "refined_grid"):
-        yield _Cell(f"l1_{scheme}", "l1", {"label.scheme": scheme})
+    for changes in l1.sweep():
+        yield _Cell(f"l1_{changes['label.scheme']}", "l1", changes)
     yield _table("ad1", "uld", 8)
     yield _table("ad1", "uld", 4)
     yield _table("ad2", "uld", 16)
     yield _Cell("ad2_votes_I16", "ad2_multilateration", {}, "ad1_votes_I16", True)
     yield _fine("ad2_votes", "ad2_multilateration")
-    for data in ("ad1", "ad2"):
-        for scheme in ("uld", "one_hot", "refined_grid", "heat_map"):
-            for resolution in (16, 8, 4, 2, 1):
-                yield _table(data, scheme, resolution)
+    for data, experiment in (("ad1", ad1), ("ad2", ad2)):
+        for changes in experiment.sweep():
+            yield _table(data, changes["label.scheme"], changes["label.resolution"])
 
 
 def _table(data: str, scheme: str, resolution: int) -> _Cell:
@@ -89,7 +91,7 @@ def main() -> None:
     parser.add_argument("--datasets", default="datasets", help="folder of data sets")
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes - _SPARE_SECONDS
-    cells = list({cell.name: cell for cell in _feasible()}.values())
+    cells = list({cell.name: cell for cell in _cells()}.values())
     missing = [cell for cell in cells if _status(options, cell) in (None, "running")]
     preparation = _Preparation(options, [cell.experiment for cell in missing])
     try:
@@ -101,16 +103,6 @@ def main() -> None:
         preparation.stop()
     _pack(options, cells)
     _print(options, cells)
-
-
-def _feasible() -> Iterator[_Cell]:
-    from uld_jax.labels import schemes
-
-    for cell in _cells():
-        scheme = cell.changes.get("label.scheme", "uld")
-        resolution = cell.changes.get("label.resolution")
-        if resolution is None or schemes.is_feasible(scheme, resolution):
-            yield cell
 
 
 def _command(options, command: str, experiment: str, *words: str) -> list[str]:
@@ -181,12 +173,11 @@ def _train(options, cell: _Cell, preparation: _Preparation, deadline: float) -> 
         code = subprocess.run(command, check=False, timeout=timeout).returncode
     except subprocess.TimeoutExpired:
         return False
-    return code != _EXIT_STOPPED
+    return code != errors.EXIT_STOPPED
 
 
 def _record(options, cell: _Cell) -> dict:
-    path = options.runs / cell.name / "record.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return RunFolder(options.runs / cell.name).read_record() or {}
 
 
 def _status(options, cell: _Cell) -> str | None:

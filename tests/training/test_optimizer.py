@@ -82,7 +82,7 @@ def test_a_new_rate_acts_without_a_new_compilation():
         return adamw.update({"w": jnp.ones(1)}, state, params)
 
     first, state = update(state)
-    second, _ = update(optimizer.with_rate(state, 1e-4))
+    second, _ = update(optimizer.with_rate(state, 1e-4, 0))
     np.testing.assert_allclose(second["w"] / first["w"], 0.1, rtol=1e-3)
     assert len(traces) == 1
 
@@ -105,6 +105,6 @@ def test_the_gradient_is_clipped_and_the_rate_rises():
         now = rate * min(1.0, step / 10)
         expected = expected - now * (direction + decay * expected)
         np.testing.assert_allclose(params, expected, rtol=1e-4)
-    state = optimizer.with_rate(state, 0.0)
+    state = optimizer.with_rate(state, 0.0, 10)
     updates, _ = tx.update(jnp.asarray(grad), state, params)
     np.testing.assert_array_equal(updates, 0.0)

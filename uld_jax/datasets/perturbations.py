@@ -112,7 +112,7 @@ class Perturbation:
             num_nodes: Nodes M of an example.
         """
         some = slice(rows.start, rows.stop)
-        errors_too = self != Perturbation(num_nodes=self.num_nodes, drawn=self.drawn)
+        errors_too = bool(dataclasses.replace(self, num_nodes=None))
         raw = _raw_of_step(seed, step, rows.stop, num_nodes, errors_too)
         return self._scale(_Raw(*(part[some] for part in raw)))
 

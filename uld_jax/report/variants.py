@@ -11,12 +11,9 @@ TRAINED_AT = "data.trained_at"  # From the name of the data set.
 OF_TRAINING = frozenset(
     {f"train.{key}" for key in ("batch_size", "learning_rate", "fine_tuning_rate")}
     | {f"train.{key}" for key in ("schedule", "plateau_factor", "plateau_patience")}
-    | {f"train.{key}" for key in ("stop_patience", "weight_decay")}
+    | {f"train.{key}" for key in ("stop_patience", "weight_decay", "rollbacks")}
     | {f"data.{key}" for key in ("nodes_in_training", "clock_offset", "source")}
-    | {
-        f"train.{key}"
-        for key in ("clip_norm", "warmup_steps", "step_shapes", "rollbacks")
-    }
+    | {f"train.{key}" for key in ("clip_norm", "warmup_steps", "step_shapes")}
     | {f"data.{key}" for key in ("position_error", "epoch_examples", "speech_hours")}
     | {f"data.{key}" for key in ("gain_error", "coloring", "drawn_errors")}
     | {"data.noisier_copies"}

@@ -1,7 +1,7 @@
 """The JSON record of a run: what was run, where, and with what result.
 
-A record's `status` is "running", "done", "diverged" or "collapsed"; `test` holds results once
-the run is done. Tables and figures are made from records alone.
+A record's `status` is "running", "done", "diverged" or "collapsed"; `test` holds results
+once the run is done. Tables and figures are made from records alone.
 """
 
 import json

@@ -33,8 +33,9 @@ class Training:
     ):
         self._run, self._reporter = run, reporter
         self._profiler = profiler
-        self._on_cpu = jax.default_backend() == "cpu"
-        self._times = step_times.StepTimes(each=self._on_cpu)
+        # On CPUs the next batch must not be rendered meanwhile: `jax_setup.configure`.
+        on_cpu = jax.default_backend() == "cpu"
+        self._times = step_times.StepTimes(each=on_cpu)
         invariant = run.config.train.permutation_invariant
         network = run.graph, run.label
         self._make_train_step = functools.cache(
@@ -117,9 +118,7 @@ class Training:
             train_step = self._make_train_step(label)
             with self._times.measure(label, self._run.state, batch) as measured:
                 state = train_step(self._run.state, batch)
-                # On CPUs the next batch must not be rendered meanwhile:
-                # `jax_setup.configure`.
-                if measured or self._on_cpu:
+                if measured:
                     jax.block_until_ready(state)
             return state
         except FloatingPointError:

@@ -44,20 +44,18 @@ def adamw(
     )
 
 
-def with_rate(opt_state, learning_rate: float, warmup_steps: int | None = None):
+def with_rate(opt_state, learning_rate: float, warmup_steps: int):
     """Set the learning rate in an optimizer state; the step is not compiled again.
 
     Args:
         opt_state: State of `adamw`.
         learning_rate: The rate.
-        warmup_steps: Steps of warm-up, counted from when the state was made; None
-            for those it has.
+        warmup_steps: Steps of warm-up, counted from when the state was made.
     """
     hyperparams = dict(opt_state.hyperparams)
     changed = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
     for key, value in changed.items():
-        if value is not None:
-            hyperparams[key] = jnp.asarray(value, hyperparams[key].dtype)
+        hyperparams[key] = jnp.asarray(value, hyperparams[key].dtype)
     return opt_state._replace(hyperparams=hyperparams)
 
 

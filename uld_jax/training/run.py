@@ -269,7 +269,8 @@ class Run:
             rules.plateau_factor,
         )
         state = self.state
-        opt_state = optimizer.with_rate(state.opt_state, self._lowered_rate * factor)
+        rate, warmup_steps = self._rate_and_warmup
+        opt_state = optimizer.with_rate(state.opt_state, rate * factor, warmup_steps)
         # One small transfer: the moments in the optimizer's state stay where they are.
         hyperparams, sums = self.devices.replicate(
             (opt_state.hyperparams, step_lib.no_sums())
@@ -279,10 +280,12 @@ class Run:
         self.save_last()
 
     @property
-    def _lowered_rate(self) -> float:
-        """The learning rate before its schedule."""
-        rollbacks = self.history.rollbacks
-        return rollbacks[-1]["learning_rate"] if rollbacks else self._rate
+    def _rate_and_warmup(self) -> tuple[float, int]:
+        """The learning rate before its schedule, and the steps of warm-up."""
+        if not self.history.rollbacks:
+            return self._rate, self.config.train.warmup_steps
+        last = self.history.rollbacks[-1]
+        return last["learning_rate"], last["warmup_steps"]
 
     def _go_back_if_collapsed(self) -> bool:
         """Go back to the best state if the epoch that has just ended collapsed.
@@ -297,8 +300,7 @@ class Run:
         """
         rules, so_far = self.config.train, self.history
         since, num_steps = so_far.since_rollback, self.data.steps_per_epoch
-        before = so_far.rollbacks[-1] if so_far.rollbacks else {}
-        warmup_steps = before.get("warmup_steps", rules.warmup_steps)
+        rate, warmup_steps = self._rate_and_warmup
         steps = num_steps * len(since) - warmup_steps
         reason = collapse.find(since, steps, self.input_free_mae)
         left = num_steps * (rules.epochs - so_far.epoch)
@@ -313,7 +315,7 @@ class Run:
         # What is no better than a position that ignores the input is not kept.
         learned = so_far.best_mae < collapse.NOT_BETTER * self.input_free_mae
         items = self.best() if learned else self.devices.replicate(self._initial)
-        rate, warmup_steps = collapse.lower(self._lowered_rate, warmup_steps, left)
+        rate, warmup_steps = collapse.lower(rate, warmup_steps, left)
         so_far.rollbacks.append(
             {
                 "epoch": so_far.epoch,
@@ -324,12 +326,8 @@ class Run:
             }
         )
         so_far.plateau = optimizer.Plateau()
-        opt_state = optimizer.with_rate(
-            self.optimizer.init(items["params"]), rate, warmup_steps
-        )
-        self.state = self.state._replace(
-            **items, opt_state=self.devices.replicate(opt_state)
-        )
+        opt_state = self.devices.replicate(self.optimizer.init(items["params"]))
+        self.state = self.state._replace(**items, opt_state=opt_state)
         return True
 
 
