@@ -1,6 +1,7 @@
 """Rooms that can be rendered, and those that are refused."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -133,3 +134,15 @@ def test_every_room_of_the_paper_fits_the_default_settings():
             rooms = rooms_lib.Rooms(size, np.full(len(size), t60), size, size)
             walls = rooms_lib.compute_walls(rooms, rooms_lib.RenderSettings(late=late))
             assert image_source.num_images(int(walls.order.max())) < 4.3e6
+
+
+def test_every_room_of_any_session_fits():
+    sides = np.linspace(*scenes.ANY_SIDES, 19)
+    heights = np.linspace(*scenes.ANY_HEIGHTS, 12)
+    t60s = np.linspace(*scenes.ADHOC_T60, 6)
+    grid = np.array(list(itertools.product(sides, sides, heights, t60s)))
+    grid = grid[grid[:, :3].prod(axis=1) <= scenes.ANY_VOLUME]
+    rooms = rooms_lib.Rooms(
+        grid[:, :3], grid[:, 3], None, None, noise_position=np.zeros(3)
+    )
+    rooms_lib.compute_walls(rooms, rooms_lib.RenderSettings())

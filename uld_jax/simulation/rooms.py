@@ -19,7 +19,7 @@ NOISES = ("point", "diffuse", "independent")
 
 # Static shapes, large enough for every room and T60 of Sec. 3.1.
 LARGEST_ORDER = 146  # Of reflections.
-NUM_EXACT = 2560  # Thinned: early images.
+NUM_EXACT = 2816  # Thinned: early images.
 NUM_CANDIDATES = 8192  # Thinned: room copies to search for early images.
 
 _LAST_RADIUS = 1.25  # Of the distance sound travels in T60; later, -54 dB or less.
