@@ -82,7 +82,7 @@ def test_bad_settings_are_named(key, value, message):
         ("train.epochs", 2.5),
         ("train.learning_rate", "fast"),
         ("label.resolution", "4"),
-        ("data.on_device", 1),
+        ("data.keep_evidence", 1),
         ("data.dir", 5),
         ("train", 5),
     ],
@@ -184,7 +184,7 @@ def test_tests_alone_do_without_the_settings_of_training():
 
 def test_where_data_lie_makes_no_other_run():
     old = config_lib.to_dict(resolved())
-    new = config_lib.to_dict(resolved(**{"data.dir": "x", "data.on_device": False}))
+    new = config_lib.to_dict(resolved(**{"data.dir": "x", "data.held_on": "disk"}))
     assert settings_lib.differences(old, new) == []
 
 

@@ -177,7 +177,6 @@ def test_threads_and_batch_sizes_of_evaluation_change_nothing(
     flags = flags_of(
         tiny_data_dir,
         tmp_path,
-        "--config.data.on_device=False",
         "--config.data.read_threads=3",
         "--config.data.prefetch_batches=1",
         "--config.train.evaluation_batch_size=50",

@@ -46,15 +46,16 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # Simulator of reverberant rooms: "jax" or "pyroomacoustics".
                 "engine": "jax",
                 # Examples: "prepared" on disk; "compact", dry speech on disk, rendered
-                # for each batch; or "fresh", new rooms simulated for each batch.
+                # once; or "fresh", new rooms simulated for each batch.
                 "source": "prepared",
                 # Fresh: most hours of speech, and of noise, held on the device; and
                 # examples per epoch. Unset: as many as the prepared training split has.
                 "speech_hours": 10.0,
                 "epoch_examples": config_dict.placeholder(int),
-                # Hold the whole data set on the device, as int16.
-                "on_device": True,
-                # Otherwise: batches read ahead, and threads that read them.
+                # Where the signals of all examples are held, as int16: on the "device",
+                # in memory of the "host", on "disk"; or "auto", where there is room.
+                "held_on": "auto",
+                # On disk: batches read ahead, and threads that read them.
                 "prefetch_batches": 4,
                 "read_threads": 4,
                 # Nodes per training example, drawn at random each time. Unset: all.
@@ -176,6 +177,7 @@ _OF_TRAINING = (
 _CHOICES = (
     ("data.engine", ("jax", "pyroomacoustics")),
     ("data.source", ("prepared", "compact", "fresh")),
+    ("data.held_on", ("auto", "device", "host", "disk")),
     ("data.noise_field", rooms.NOISES),
     ("model.dtype", ("float32", "bfloat16")),
     ("train.schedule", ("plateau", "cosine")),

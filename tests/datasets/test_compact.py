@@ -56,9 +56,9 @@ def rendered():
     }
 
 
-def open_data(path, split="train", on_device=True, noise_field="point"):
+def open_data(path, split="train", noise_field="point"):
     settings = types.SimpleNamespace(
-        noise_field=noise_field, on_device=on_device, prefetch_batches=2, read_threads=2
+        noise_field=noise_field, prefetch_batches=2, read_threads=2
     )
     (data,) = compact.open_data(compact.open_split(path, split), settings, [None])
     return data
@@ -95,15 +95,6 @@ def test_a_batch_is_what_the_rendered_form_stores(rooms_path, rendered, split):
 def test_an_example_depends_on_neither_batch_nor_order(train_data, rendered):
     (batch,) = train_data.batches(first_rows([3, 1, 0]))
     assert_same({k: v[1:] for k, v in batch.items()}, rendered["train"][::-1])
-
-
-def test_the_disk_gives_the_batches_of_the_device(rooms_path, train_data, rendered):
-    disk = open_data(rooms_path, on_device=False)
-    order = pipeline.epoch_order(4, 2, seed=1, epoch=0)
-    assert len(disk) == len(train_data) == 4
-    (one,), (other,) = (list(data.batches(order, 1)) for data in (disk, train_data))
-    for field in splits.FIELDS:
-        np.testing.assert_array_equal(one[field], other[field])
 
 
 def test_anechoic_examples_are_those_of_the_rendered_form(tmp_path):
@@ -182,47 +173,6 @@ def test_each_example_may_have_another_snr(train_data):
     np.testing.assert_array_equal(drawn[0], low[0])
     np.testing.assert_array_equal(drawn[1], high[1])
     assert not np.array_equal(drawn[0], high[0])
-
-
-def test_what_was_rendered_is_kept_for_the_next_time(rooms_path, monkeypatch):
-    rendered = []
-    batch = recipes.Recipe.batch
-
-    def counted(recipe, drawn, *arguments, **options):
-        rendered.append(len(drawn))
-        return batch(recipe, drawn, *arguments, **options)
-
-    monkeypatch.setattr(recipes.Recipe, "batch", counted)
-    data = open_data(rooms_path, "test")
-    order = pipeline.in_order(2, 2)
-    (first,), (second,) = (list(data.batches(order)) for _ in range(2))
-    assert rendered == [2]
-    for field in splits.FIELDS:
-        np.testing.assert_array_equal(first[field], second[field])
-    assert isinstance(second["audio"], jax.Array)
-    # Under other conditions it is rendered, and not kept.
-    (other,) = data.batches(order, changes=pipeline.Changes(snr_db=0.0))
-    (third,) = data.batches(order)
-    assert rendered == [2, 2]
-    assert (other["audio"] != third["audio"]).any()
-    np.testing.assert_array_equal(first["audio"], third["audio"])
-
-
-def test_what_does_not_fit_or_is_for_training_is_not_kept(rooms_path, monkeypatch):
-    def no_audio(recipe, drawn, *_, **__):
-        audio = jax.numpy.zeros((len(drawn), 4, 8000))
-        rendered.append(len(drawn))
-        return dict.fromkeys(splits.FIELDS, audio)
-
-    monkeypatch.setattr(recipes.Recipe, "batch", no_audio)
-    order = pipeline.in_order(2, 2)
-    for split, fits in (("train", True), ("test", False)):
-        rendered = []
-        monkeypatch.setattr(pipeline, "fits", lambda _, fits=fits: fits)
-        data = open_data(rooms_path, split)
-        for _ in range(2):
-            list(data.batches(order))
-        assert rendered == [2, 2]
 
 
 def test_noise_is_cut_as_the_corpus_cuts_it(tmp_path):

@@ -250,12 +250,12 @@ def test_threads_that_read_tell_of_damage(path):
     assert str(file) in str(raised.value)
 
 
-@pytest.mark.parametrize("on_device", [True, False])
-def test_a_run_on_damaged_data_leaves_no_folder(path, tmp_path, on_device):
+@pytest.mark.parametrize("place", ["device", "disk"])
+def test_a_run_on_damaged_data_leaves_no_folder(path, tmp_path, place):
     """Whichever split it is, and however it is read."""
     file = path / "simulated-test.array_record-00001-of-00002"
     file.write_bytes(file.read_bytes()[:-1])
-    config = tiny_config(tmp_path, **{"data.on_device": on_device})
+    config = tiny_config(tmp_path, **{"data.held_on": place})
     with pytest.raises(files.DatasetError, match="262,143 bytes, not 262,144"):
         train.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from uld_jax.datasets import files, pipeline, splits
+from uld_jax.datasets import files, held, pipeline, splits
 
 
 def order_of(*arguments, **options):
@@ -41,7 +41,7 @@ def test_what_makes_no_batch_is_refused():
 def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
     split = splits.Split(tiny_path, "train")
     disk = pipeline.DiskData(split, prefetch_batches=2, read_threads=2)
-    device = pipeline.DeviceData(split)
+    device = held.DeviceData(split.load())
     order = pipeline.epoch_order(len(split), 8, seed=1, epoch=1)
     for first in (0, 4):
         pairs = zip(
@@ -64,7 +64,7 @@ def test_disk_and_device_give_the_same_batches_from_any_step(tiny_path):
 @pytest.mark.parametrize("on_disk", [True, False])
 def test_some_nodes_can_be_chosen_and_rendering_cannot(tiny_path, on_disk):
     split = splits.Split(tiny_path, "train")
-    data = pipeline.DeviceData(split)
+    data = held.DeviceData(split.load())
     if on_disk:
         data = pipeline.DiskData(split, prefetch_batches=2, read_threads=1)
     order = pipeline.epoch_order(len(split), 16, seed=0, epoch=0)
@@ -87,16 +87,3 @@ def test_evaluation_reads_everything_in_order(tiny_path):
     order = pipeline.in_order(20, 8)
     rows = np.concatenate([order[step] for step in range(len(order))])
     np.testing.assert_array_equal(rows, [*range(20), 19, 19, 19, 19])
-
-
-def test_a_data_set_too_large_for_the_device_is_refused(tiny_path, monkeypatch):
-    class Small:
-        def memory_stats(self):
-            return {"bytes_limit": 1_000_000, "bytes_in_use": 0}
-
-    monkeypatch.setattr(pipeline.jax, "local_devices", lambda: [Small()])
-    opened = [splits.Split(tiny_path, name) for name in ("train", "test")]
-    with pytest.raises(files.DatasetError, match="on_device=False"):
-        pipeline.check_fits(opened)
-    Small.memory_stats = lambda self: {"bytes_limit": 10_000_000, "bytes_in_use": 0}
-    pipeline.check_fits(opened)

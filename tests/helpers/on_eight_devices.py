@@ -82,8 +82,8 @@ def batches(out, data_dir):
     told = {}
     for count in (1, 8):
         team = devices.Devices(BATCH, jax.devices()[:count])
-        for on_device in (True, False):
-            config = tiny_config(data_dir, **{"data.on_device": on_device})
+        for place in ("device", "disk"):
+            config = tiny_config(data_dir, **{"data.held_on": place})
             data = loader.RunData(config, devices=team)
             data.load()
             made = list(data.training_batches(1, 2))[:2]
@@ -93,7 +93,7 @@ def batches(out, data_dir):
             for number, batch in enumerate(made):
                 rows = 5 if number == 2 else None
                 for key, values in batch.items():
-                    name = f"{count}_{on_device}_{number}_{key}"
+                    name = f"{count}_{place}_{number}_{key}"
                     told[name] = np.asarray(values)[:rows]
     np.savez(out, **told)
 

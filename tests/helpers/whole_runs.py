@@ -22,6 +22,8 @@ TINY = {  # Of the experiment L-1.
     "train.batch_size": 8,
     "train.epochs": 3,
     "train.checkpoint_steps": 2,
+    # Step by step, so that tests can kill a run before any of them.
+    "data.held_on": "disk",
 }
 
 

@@ -70,7 +70,7 @@ def test_a_batch_holds_the_same_examples_on_eight_devices(tiny_data_dir, tmp_pat
     for name in names:
         for kind in ("1_False", "8_True", "8_False"):
             np.testing.assert_array_equal(
-                made[f"{kind}_{name}"], made[f"1_True_{name}"], err_msg=name
+                made[f"{kind}_{name}"], made[f"1_device_{name}"], err_msg=name
             )
 
 

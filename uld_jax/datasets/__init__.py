@@ -2,9 +2,10 @@
 
 - `files`: the files of a prepared data set, checked when opened; `DatasetError`.
 - `splits`: one split, example by example; the fields of a batch.
-- `pipeline`: the `Source` of batches; prepared data on the device or on disk; orders.
+- `pipeline`: the `Source` of batches; data read from disk; orders.
 - `compact`: compact data sets, rendered batch by batch.
-- `kept`: what a network needs of the signals, measured once and kept on disk.
+- `kept`: what a network needs of the signals, or the signals, kept on disk.
+- `held`: examples held on the device, in memory or on disk, rendered once.
 - `on_the_fly`: new rooms for every training step.
 - `perturbations`: fewer nodes, wrong clocks, positions and gains.
 - `prepare`: prepare the data set of an experiment, where it is missing.

@@ -110,8 +110,12 @@ class Noises:
                     "data set's folder and prepare it again"
                 )
             first, length = self._extents[name]
-            samples = (int(start) + np.arange(num_samples)) % length
-            excerpts.append(self._samples[first + samples])
+            whole = self._samples[first : first + length]
+            start = int(start) % length
+            excerpt = whole[start : start + num_samples]
+            if len(excerpt) < num_samples:
+                excerpt = np.resize(np.roll(whole, -start), num_samples)
+            excerpts.append(excerpt)
         return np.stack(excerpts)
 
 
@@ -122,44 +126,27 @@ class CompactData:
     own. An example is the same in every batch.
 
     Args:
-        examples: All examples of the split, whose dry speech is then held on the
-            device; or their data on disk, which Grain reads.
+        examples: The split's examples on disk.
         recipe: How its examples were drawn, and how noise comes to the nodes.
         noises: Its noises; None for a recipe without.
         late: The late field of reverberant rooms.
-        keep: Whether to keep rendered examples on the device as well, if all of them
-            fit, so that each is rendered once.
         device: Where to render; by default on the first.
     """
 
     def __init__(
         self,
-        examples: Batch | pipeline.DiskData,
+        examples: pipeline.DiskData,
         recipe: recipes.Recipe,
         noises: Noises | None,
         *,
         late: str,
-        keep: bool = False,
         device: jax.Device | None = None,
     ):
-        self._device = device
+        self._examples, self._device = examples, device
         self._recipe, self._noises, self._late = recipe, noises, late
-        self._take = jax.jit(lambda array, rows: array[rows])
-        self._put = jax.jit(
-            lambda array, rows, values: array.at[rows].set(values), donate_argnums=0
-        )
-        self._stored = self._disk = None
-        if isinstance(examples, pipeline.DiskData):
-            self._disk, self._size = examples, len(examples)
-        else:
-            self._stored = dict(examples)
-            self._dry = jax.device_put(self._stored.pop("dry"), device)
-            self._size = len(self._dry)
-        self._keep, self._kept = keep and self._disk is None, None
-        self._is_kept = np.zeros(self._size, bool)
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._examples)
 
     def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `pipeline.Source`.
@@ -176,50 +163,25 @@ class CompactData:
             raise files.DatasetError(
                 f"snr_db is {changes.snr_db}; this data set has no noise"
             )
-        if changes.late is None:
-            changes = dataclasses.replace(changes, late=self._late)
         return self._batches(order, first_step, nodes, changes)
 
     def _batches(self, order, first_step, nodes, changes):
-        as_drawn = nodes is None and changes == pipeline.Changes(late=self._late)
-        read = self._read(order, first_step)
-        for step, (rows, stored) in enumerate(read, first_step):
+        read = self._examples.on_host(order, first_step)
+        for step, stored in enumerate(read, first_step):
             if changes.snr_db is not None:
                 stored = stored | {"snr_db": _snr_db(changes.snr_db, order[step])}
-            if as_drawn and rows is not None and self._is_kept[rows].all():
-                fields = {key: stored[key] for key in splits.FIELDS[1:]}
-                yield {"audio": self._take(self._kept, rows)} | fields
-                continue
             with jax.default_device(self._device):
                 chosen = nodes(step) if nodes else None
-                batch = self._render(rows, stored, chosen, changes)
-                if as_drawn and self._keep:
-                    self._keep_rows(rows, batch["audio"])
+                batch = self._render(stored, chosen, changes.late or self._late)
             yield pipeline.finished(batch)
 
-    def _read(
-        self, order: pipeline.Order, first_step: int
-    ) -> Iterator[tuple[np.ndarray | None, Batch]]:
-        """Yield each batch's rows in the device's arrays, and its fields on the host.
-
-        Where the device holds no dry speech, rows are None, and fields include it.
-        """
-        if self._disk:
-            for stored in self._disk.on_host(order, first_step):
-                yield None, stored
-            return
-        for step in range(first_step, len(order)):
-            rows = np.asarray(order[step])
-            yield rows, {key: values[rows] for key, values in self._stored.items()}
-
-    def _render(self, rows, stored, nodes, changes) -> Batch:
+    def _render(self, stored: Batch, nodes, late: str) -> Batch:
         recipe = self._recipe
         examples = [
             {key: values[row] for key, values in stored.items()}
             for row in range(len(stored["room_size"]))
         ]
         drawn = [recipes.Drawn.from_stored(example) for example in examples]
-        dry = stored["dry"] if rows is None else self._take(self._dry, rows)
         noise = None
         if self._noises:
             starts = stored["noise_start"] - recipe.margins[0]
@@ -227,23 +189,13 @@ class CompactData:
             noise = signals.to_float(jax.device_put(noise, self._device))
         batch = recipe.batch(
             drawn,
-            signals.to_float(jax.device_put(dry, self._device)),
+            signals.to_float(jax.device_put(stored["dry"], self._device)),
             noise,
             nodes=nodes,
-            late=changes.late,
+            late=late,
             deterministic=True,
         )
         return batch | {"audio": recipes.to_stored(batch["audio"])[0]}
-
-    def _keep_rows(self, rows: np.ndarray, audio: jax.Array) -> None:
-        if self._kept is None:
-            shape = (self._size, *audio.shape[1:])
-            if not pipeline.fits(2 * int(np.prod(shape, dtype=np.int64))):
-                self._keep = False
-                return
-            self._kept = jnp.zeros(shape, audio.dtype)
-        self._kept = self._put(self._kept, rows, audio)
-        self._is_kept[rows] = True
 
 
 def _snr_db(snr_db, indices: np.ndarray) -> Float[np.ndarray, " B"]:
@@ -273,25 +225,11 @@ def open_data(
     """
     recipe = _recipe(split.metadata, data_config.noise_field)
     noises = Noises(split.path / noise_file(split.name)) if recipe.noisy else None
-    if data_config.on_device:
-        examples = split.load()
-    else:
-        examples = pipeline.DiskData(
-            split,
-            prefetch_batches=data_config.prefetch_batches,
-            read_threads=max(1, data_config.read_threads // len(devices)),
-        )
+    examples = pipeline.open_data(split, data_config, [None] * len(devices))
+    late = split.metadata["late_fields"][split.name]
     return [
-        CompactData(
-            examples,
-            recipe,
-            noises,
-            late=split.metadata["late_fields"][split.name],
-            # Examples of training are rendered at other nodes in each epoch.
-            keep=split.name != "train",
-            device=device,
-        )
-        for device in devices
+        CompactData(one, recipe, noises, late=late, device=device)
+        for one, device in zip(examples, devices, strict=True)
     ]
 
 

@@ -1,9 +1,10 @@
-"""Evidence of a split, kept on disk or measured batch by batch.
+"""What is measured in the signals of a split, kept on disk or in memory.
 
 What a network of votes needs of the signals (`NetworkSpec.measure`) depends neither on
 the label nor on the run. It takes longer to render and measure than to train on, so it
 is measured once for all runs, in parts: an interrupted measurement resumes, and a part
 that is damaged is measured again. Kept and measured evidence are the same, bit for bit.
+The signals themselves can be kept in the same way.
 """
 
 import dataclasses
@@ -27,7 +28,8 @@ from uld_jax.storage import atomic, checksums, locking
 FOLDER = "evidence"  # Beside the builders' folders.
 FORMAT = 2  # Changes with what is measured.
 _EXAMPLES_PER_PART = 400  # Each part is an open file.
-_BATCH = 10  # Examples measured at once.
+_BATCH = 10  # Examples rendered at once.
+_BATCH_OF_SIGNALS = 128  # The same where an accelerator renders and nothing is measured.
 _NOISIER_DB = (-10.0, 20.0)  # SNR of the noisier copies, uniform.
 _STREAM = 8  # Random stream of their SNR.
 
@@ -35,7 +37,7 @@ Measure = Callable[[Batch], dict[str, jax.Array]]
 
 
 class KeptData:
-    """Kept evidence of a split and its noisier copies: a `pipeline.Source`.
+    """What is kept of a split and its noisier copies: a `pipeline.Source`.
 
     Example i of n is the split's; n + i is its first copy.
 
@@ -151,6 +153,39 @@ def pair_numbers(num_nodes: int, nodes: np.ndarray) -> np.ndarray:
     return one * num_nodes - one * (one + 1) // 2 + other - one - 1
 
 
+def signals(batch: Batch) -> dict[str, jax.Array]:
+    """Measure the signals themselves: what they are, as int16."""
+    return {"audio": batch["audio"].astype(np.int16)}
+
+
+def at_once(measure: Measure = signals) -> int:
+    """Choose the number of examples that are rendered at once."""
+    on_cpu = jax.default_backend() == "cpu"
+    return _BATCH if on_cpu or measure is not signals else _BATCH_OF_SIGNALS
+
+
+def measure_in_memory(
+    open_signals: Callable[[], pipeline.Source],
+    split: splits.Split,
+    measure: Measure,
+    *_,
+) -> KeptData:
+    """Measure a split, and keep it in this process's memory: see `open_kept`."""
+    layout, rows = _layout(measure, split), range(len(split))
+    with progress.Progress(_title(split, measure), len(split), "examples") as bar:
+        part = _measure_part(open_signals(), measure, layout, 0, rows, bar)
+    return KeptData([part], split.geometry())
+
+
+def is_kept(
+    split: splits.Split, measure: Measure, data_dir: str | pathlib.Path, facts: dict
+) -> bool:
+    """Check whether a split is kept on disk as a whole, without reading it."""
+    folder = _folder(data_dir, split, measure, facts)
+    plan = _plan(len(split))
+    return all(_path(folder, split, *one).exists() for one in plan)
+
+
 def open_kept(
     open_signals: Callable[[], pipeline.Source],
     split: splits.Split,
@@ -173,12 +208,8 @@ def open_kept(
         files.DatasetError: If the disk is too small, or a part cannot be read.
     """
     folder = _folder(data_dir, split, measure, facts)
-    plan = [
-        (copy, range(first, min(first + _EXAMPLES_PER_PART, len(split))))
-        for copy in range(copies + 1)
-        for first in range(0, len(split), _EXAMPLES_PER_PART)
-    ]
-    paths = [folder / f"{split.name}-{copy}-{rows.start}.npy" for copy, rows in plan]
+    plan = _plan(len(split), copies)
+    paths = [_path(folder, split, *one) for one in plan]
     parts = [_open(path) for path in paths]
     if any(part is None for part in parts):
         folder.mkdir(parents=True, exist_ok=True)
@@ -203,6 +234,21 @@ def open_kept(
                 f"{str(path)!r} was written and cannot be read as it was: check the disk"
             )
     return KeptData(parts, split.geometry())
+
+
+def _plan(num_examples: int, copies: int = 0) -> list[tuple[int, range]]:
+    """List the parts: number of the copy, and examples."""
+    return [
+        (copy, range(first, min(first + _EXAMPLES_PER_PART, num_examples)))
+        for copy in range(copies + 1)
+        for first in range(0, num_examples, _EXAMPLES_PER_PART)
+    ]
+
+
+def _path(
+    folder: pathlib.Path, split: splits.Split, copy: int, rows: range
+) -> pathlib.Path:
+    return folder / f"{split.name}-{copy}-{rows.start}.npy"
 
 
 def _folder(
@@ -230,31 +276,51 @@ def _measure_parts(source, split: splits.Split, measure: Measure, jobs: list) ->
     total = sum(len(rows) for _, rows, _ in jobs)
     size = total * layout.itemsize
     folder = jobs[0][2].parent
+    what = "signals" if measure is signals else "evidence"
     if shutil.disk_usage(folder).free < size:
+        instead = "--config.data.keep_evidence=False"
+        if measure is signals:
+            instead = "--config.data.held_on=auto"
         raise files.DatasetError(
-            f"evidence of {split.name} needs {size / 1e9:.2f} GB, more than is free in "
-            f"{str(folder)!r}: choose another --config.data.dir, or pass "
-            "--config.data.keep_evidence=False"
+            f"{what} of {split.name} needs {size / 1e9:.2f} GB, more than is free in "
+            f"{str(folder)!r}: choose another --config.data.dir, or pass {instead}"
         )
-    progress.log(f"Keeping evidence of {split.name}, {size / 1e9:.2f} GB, in {folder}")
-    measure = jax.jit(measure)
-    title = f"Measuring evidence of {split.name}"
-    with progress.Progress(title, total, "examples") as bar:
+    progress.log(f"Keeping {what} of {split.name}, {size / 1e9:.2f} GB, in {folder}")
+    with progress.Progress(_title(split, measure), total, "examples") as bar:
         for copy, rows, path in jobs:
-            part = np.empty(len(rows), layout)
-            done = 0
-            for batch in _batches(source, rows, copy):
-                found = jax.device_get(measure(batch))
-                count = min(len(batch["room_size"]), len(rows) - done)
-                for field in layout.names:
-                    part[field][done : done + count] = found[field][:count]
-                done += count
-                bar.update(count)
-            _write(path, part)
+            _write(path, _measure_part(source, measure, layout, copy, rows, bar))
 
 
-def _batches(source, rows: range, copy: int) -> Iterator[Batch]:
-    order = pipeline.in_order(len(rows), min(_BATCH, len(rows)))
+def _title(split: splits.Split, measure: Measure) -> str:
+    if measure is signals:
+        return f"Rendering {split.name}"
+    return f"Measuring evidence of {split.name}"
+
+
+def _measure_part(
+    source: pipeline.Source,
+    measure: Measure,
+    layout: np.dtype,
+    copy: int,
+    rows: range,
+    bar: progress.Progress,
+) -> np.ndarray:
+    """Measure some examples, one record each."""
+    jitted = jax.jit(measure)
+    part = np.empty(len(rows), layout)
+    done = 0
+    for batch in _batches(source, rows, copy, at_once(measure)):
+        found = jax.device_get(jitted(batch))
+        count = min(len(batch["room_size"]), len(rows) - done)
+        for field in layout.names:
+            part[field][done : done + count] = found[field][:count]
+        done += count
+        bar.update(count)
+    return part
+
+
+def _batches(source, rows: range, copy: int, size: int) -> Iterator[Batch]:
+    order = pipeline.in_order(len(rows), min(size, len(rows)))
     order = order.map(lambda indices: indices + rows.start)
     changes = None
     if copy:

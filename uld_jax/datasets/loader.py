@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from uld_jax.datasets import kept, perturbations, pipeline, sources, splits
+from uld_jax.datasets import held, kept, perturbations, pipeline, sources, splits
 from uld_jax.datasets.splits import Batch
 from uld_jax.networks import build, step_shapes
 from uld_jax.runtime import devices as devices_lib
@@ -94,24 +95,24 @@ class RunData:
             files.DatasetError: If it does not fit, or is damaged.
         """
         keeps = self._measure is not None and self._config.data.keep_evidence
-        if self._config.data.on_device and not keeps:
-            pipeline.check_fits(self._splits.values())
-        opened = {
-            name: self._keep(split) if keeps else self._open(split)
-            for name, split in self._splits.items()
-        }
+        here, opened = self._devices.here, self._splits
+        if keeps:
+            loaded = {name: self._keep(split) for name, split in opened.items()}
+        else:
+            place = sources.choose_place(self._config, opened.values())
+            loaded = {
+                name: self._measured(
+                    sources.hold(self._config, split, here, place), whole=True
+                )
+                for name, split in opened.items()
+            }
         if self._rooms:
-            rooms = [self._rooms.on(device) for device in self._devices.here]
-            opened["train"] = self._measured(rooms, whole=False)
-        self._train = opened.pop("train", None)
+            rooms = [self._rooms.on(device) for device in here]
+            loaded["train"] = self._measured(rooms, whole=False)
+        self._train = loaded.pop("train", None)
         self.held_out = {
-            name: ShardedData(parts, self._devices) for name, parts in opened.items()
+            name: ShardedData(parts, self._devices) for name, parts in loaded.items()
         }
-
-    def _open(self, split: splits.Split) -> list[pipeline.Source]:
-        """Open a split for each of this process's devices."""
-        here = self._devices.here
-        return self._measured(sources.open_data(self._config, split, here), whole=True)
 
     def _measured(
         self, parts: list[pipeline.Source], whole: bool
@@ -196,6 +197,40 @@ class RunData:
         batch_size = self._config.train.batch_size
         return [[self._config.seed, *divmod(k, batch_size)] for k in numbers]
 
+    @property
+    def resident(self) -> Batch | None:
+        """Training examples by field, if one device holds them and steps are alike."""
+        data = self._train[0] if self._train else None
+        data = data.held if isinstance(data, held.RenderedData) else data
+        alone = self._devices.num == 1 and not self._shapes
+        return data.arrays if alone and isinstance(data, held.DeviceData) else None
+
+    def training_block(self, epoch: int, steps: Sequence[int]) -> "Block":
+        """Draw what makes batches of resident examples, for some steps of an epoch."""
+        order, size = self._order(epoch), self._config.train.batch_size
+        rows = np.stack([order[step] for step in steps]).astype(np.int32)
+        draws = None
+        if self._perturbation:
+            start = epoch * self.steps_per_epoch
+            drawn = [
+                self._perturbation.draw_step(
+                    self._config.seed, start + step, range(size), self.num_nodes
+                )
+                for step in steps
+            ]
+            draws = perturbations.Draws(*map(np.stack, zip(*drawn, strict=True)))
+        return Block(rows, draws)
+
+    def batch_of(self, examples: Batch, block: "Block") -> Batch:
+        """Make the batch of one step of a block, in JAX alone."""
+        nodes = None
+        if self._perturbation.num_nodes is not None:
+            nodes = block.draws.nodes
+        batch = held.take(examples, block.rows, nodes)
+        if self._perturbation:
+            batch = perturbations.apply(self._perturbation, batch, block.draws)
+        return batch
+
     def training_batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield the training batches of an epoch, from a step on, perturbed."""
         parts = [
@@ -234,6 +269,18 @@ class RunData:
             if perturbation:
                 batch = perturbations.apply(perturbation, batch, draws(step))
             yield batch
+
+
+class Block(NamedTuple):
+    """What makes the batches of T steps.
+
+    Attributes:
+        rows: Numbers of the examples, [T, B].
+        draws: Perturbations, each array with a leading axis T; None for none.
+    """
+
+    rows: np.ndarray
+    draws: perturbations.Draws | None
 
 
 class ShardedData:

@@ -233,7 +233,7 @@ def apply(perturbation: Perturbation, batch: Batch, draws: Draws) -> Batch:
         return batch | changed
     audio = batch["audio"]
     if perturbation.clock_offset > 0:
-        audio = _roll(audio, np.round(draws.delays).astype(np.int32))
+        audio = _roll(audio, jnp.round(draws.delays).astype(jnp.int32))
     if has_gains:
         audio = _amplify(audio, draws.gains_db.mean(axis=-1))
     return batch | changed | {"audio": audio}

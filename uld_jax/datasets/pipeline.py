@@ -93,9 +93,10 @@ def pick_nodes(batch: Batch, nodes: Int[np.ndarray, "B k"]) -> Batch:
     return batch | {"audio": audio, "node_positions": positions}
 
 
-def _with_nodes(
+def with_nodes(
     batches: Iterable[Batch], first_step: int, nodes: ChooseNodes | None
 ) -> Iterator[Batch]:
+    """Keep the chosen nodes of batches, the first of which is that of a step."""
     for step, batch in enumerate(batches, first_step):
         yield pick_nodes(batch, nodes(step)) if nodes else batch
 
@@ -182,38 +183,6 @@ def rows_of(order: Order, rows: range) -> Order:
     return order.map(lambda indices: indices[rows.start : rows.stop])
 
 
-class DeviceData:
-    """A split held on a device, its audio as int16: a `Source`.
-
-    Args:
-        split: What to hold.
-        device: Where; by default the first.
-        arrays: Its examples, if they are loaded already.
-    """
-
-    def __init__(
-        self,
-        split: splits.Split,
-        device: jax.Device | None = None,
-        arrays: Batch | None = None,
-    ):
-        self._arrays = jax.device_put(arrays or split.load(), device)
-        self._take = jax.jit(
-            lambda arrays, rows: {k: v[rows] for k, v in arrays.items()}
-        )
-        self._size = len(split)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
-        """Iterate over the batches of an order: see `Source`."""
-        refuse(changes)
-        steps = range(first_step, len(order))
-        batches = (self._take(self._arrays, order[step]) for step in steps)
-        return _with_nodes(batches, first_step, nodes)
-
-
 class DiskData:
     """A split read by Grain, a few batches ahead of the device: a `Source`.
 
@@ -254,7 +223,7 @@ class DiskData:
     def batches(self, order, first_step=0, *, nodes=None, changes=None):
         """Iterate over the batches of an order: see `Source`."""
         refuse(changes)
-        return _with_nodes(self._on_device(order, first_step), first_step, nodes)
+        return with_nodes(self._on_device(order, first_step), first_step, nodes)
 
     def _on_device(self, order: Order, first_step: int) -> Iterator[Batch]:
         # One batch ahead: it is copied to the device while the last one is in use.
@@ -266,41 +235,10 @@ class DiskData:
         yield from on_device
 
 
-def check_fits(opened: Iterable[splits.Split]) -> None:
-    """Raise unless the device has the memory to hold all splits.
-
-    Raises:
-        files.DatasetError: If not. Where a device does not report its memory, nothing
-            is checked.
-    """
-    needed = sum(len(split) * int(np.prod(split.shape)) * 2 for split in opened)
-    if not fits(needed):
-        limit = jax.local_devices()[0].memory_stats()["bytes_limit"]
-        raise files.DatasetError(
-            f"the data set needs {needed / 1e9:.3g} GB and the device has "
-            f"{limit / 1e9:.3g} GB; set --config.data.on_device=False"
-        )
-
-
-def fits(num_bytes: int) -> bool:
-    """Check whether the device has so much free memory; True where it is unknown."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    limit = stats.get("bytes_limit")
-    # A fifth is left for the network, its gradients and what XLA needs meanwhile.
-    return not limit or num_bytes <= 0.8 * (limit - stats.get("bytes_in_use", 0))
-
-
 def open_data(
     split: splits.Split, data_config, devices: Sequence[jax.Device | None]
-) -> list[DeviceData | DiskData]:
-    """Open a split for each of some devices, as the settings' `data` asks for.
-
-    Raises:
-        files.DatasetError: If an example is damaged.
-    """
-    if data_config.on_device:
-        arrays = split.load()
-        return [DeviceData(split, device, arrays) for device in devices]
+) -> list[DiskData]:
+    """Open a split for each of some devices, as the settings' `data` asks for."""
     return [
         DiskData(
             split,

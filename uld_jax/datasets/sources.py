@@ -6,10 +6,20 @@ from new rooms rendered on the fly ("fresh").
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from uld_jax.datasets import compact, files, on_the_fly, pipeline, prepare, splits
+from uld_jax.datasets import (
+    compact,
+    files,
+    held,
+    kept,
+    on_the_fly,
+    pipeline,
+    prepare,
+    splits,
+)
+from uld_jax.runtime import progress
 
 
 def describe(config) -> dict[str, Any]:
@@ -37,13 +47,60 @@ def open_split(config, name: str) -> splits.Split:
 
 
 def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.Source]:
-    """Open the data of a split for each of some devices.
+    """Open the data of a split for each of some devices, to be read batch by batch.
+
+    Compact data are rendered batch by batch, too.
 
     Raises:
-        files.DatasetError: If an example is damaged.
+        files.DatasetError: If the data set is damaged.
     """
     module = compact if config.data.source == "compact" else pipeline
     return module.open_data(split, config.data, devices)
+
+
+def choose_place(config, opened: Collection[splits.Split]) -> str:
+    """Choose where the signals of all splits are held, and say it.
+
+    Raises:
+        files.DatasetError: If there is too little room where the settings want them.
+    """
+    is_compact = config.data.source == "compact"
+    facts = describe(config)
+    on_disk = not is_compact or all(
+        kept.is_kept(split, kept.signals, config.data.dir, facts) for split in opened
+    )
+    place = held.choose(
+        config.data.held_on, held.num_bytes(opened), config.data.dir, on_disk
+    )
+    if not is_compact and place == "host":
+        place = "disk"  # Whose pages the system keeps in memory.
+    progress.log(held.describe(opened, place, is_compact))
+    return place
+
+
+def hold(
+    config, split: splits.Split, devices: Sequence, place: str
+) -> list[pipeline.Source]:
+    """Hold a split for each of some devices: load it, or render it once.
+
+    Args:
+        config: Settings.
+        split: The split.
+        devices: The devices.
+        place: As `choose_place` returns it.
+
+    Raises:
+        files.DatasetError: If an example is damaged, or the disk is full.
+    """
+    if config.data.source == "compact":
+        renderers = open_data(config, split, devices)
+        return held.hold(
+            renderers, split, place, config.data.dir, describe(config), devices
+        )
+    if place != "device":
+        return open_data(config, split, devices)
+    arrays = split.load()
+    return [held.DeviceData(arrays, device) for device in devices]
 
 
 def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:

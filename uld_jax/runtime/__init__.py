@@ -5,6 +5,7 @@
 - `jax_setup`: JAX and C library settings that training and evaluation rely on.
 - `devices`: The devices of a run: a batch is divided among them by rows.
 - `distributed`: Several processes that train one network: join them, share data, agree.
+- `memory`: Memory that is free for data.
 - `progress`: Log lines and progress bars.
 - `stopping`: Stop a run between two steps, after a signal or when its time is up.
 - `profiling`: A trace of some training steps by JAX's profiler.
@@ -20,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "errors",
         "experiments",
         "jax_setup",
+        "memory",
         "profiling",
         "progress",
         "stopping",

@@ -12,7 +12,7 @@ FOLDER = "profile"
 
 
 class Profiler:
-    """Trace steps 10 to 20 of a training, if a folder is given.
+    """Trace steps 10 to 20 of a training, and those that share a call with them.
 
     Use as a context manager: leaving it writes what was traced so far.
 
@@ -29,24 +29,29 @@ class Profiler:
     def __exit__(self, *_):
         self._stop()
 
-    def step(self, number: int) -> contextlib.AbstractContextManager:
-        """Make the context to run a step in.
+    def steps(self, number: int, count: int = 1) -> contextlib.AbstractContextManager:
+        """Make the context to run a step in, or several that are one call.
 
         Args:
-            number: Number of the step in the run.
+            number: Number of the first step in the run.
+            count: How many.
         """
         if self._folder is None:
             return contextlib.nullcontext()
-        self._steps += 1
-        if self._steps == _FIRST:
+        before = self._steps
+        self._steps += count
+        if before < _FIRST <= self._steps:
+            self._first = before + 1
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # Python calls would fill the trace.
             jax.profiler.start_trace(
                 str(self._folder), create_perfetto_trace=True, profiler_options=options
             )
             self._running = True
-        elif self._steps > _LAST:
+        elif before >= _LAST:
             self._stop()
+        if self._running:
+            self._last = self._steps
         return jax.profiler.StepTraceAnnotation("train", step_num=number)
 
     def _stop(self) -> None:
@@ -54,7 +59,7 @@ class Profiler:
             self._running = False
             jax.profiler.stop_trace()
             progress.log(
-                f"{self._folder}: trace of steps {_FIRST} to "
-                f"{min(self._steps, _LAST)}; open it with xprof, or "
+                f"{self._folder}: trace of steps {self._first} to {self._last}; open "
+                "it with xprof, or "
                 "perfetto_trace.json.gz in ui.perfetto.dev"
             )

@@ -13,7 +13,7 @@ _FREE_TO_CHANGE = frozenset(
         "data.speech",
         "data.speech_splits",
         "data.noise",
-        "data.on_device",
+        "data.held_on",
         "data.prefetch_batches",
         "data.read_threads",
         "data.keep_evidence",

@@ -3,8 +3,10 @@
 import functools
 import math
 import time
+from collections.abc import Iterator
 
 import jax
+import numpy as np
 
 from uld_jax.evaluation import evaluate, predict
 from uld_jax.runtime import distributed, profiling, progress, stopping
@@ -14,6 +16,10 @@ from uld_jax.training import step as step_lib
 
 # Steps between two looks at the loss, each of which waits for the device.
 _STEPS_BETWEEN_SYNCS = 20
+# Steps whose inputs are drawn together, and of which one call does as many as take
+# about so many seconds: it cannot be interrupted. The state notes as many skipped ones.
+_BLOCK = step_lib.NOTED_STEPS
+_SECONDS_OF_CALL = 0.3
 
 
 class Training:
@@ -35,7 +41,11 @@ class Training:
         self._profiler = profiler
         # On CPUs the next batch must not be rendered meanwhile: `jax_setup.configure`.
         on_cpu = jax.default_backend() == "cpu"
-        self._times = step_times.StepTimes(each=on_cpu)
+        # To find a NaN, --debug_nans needs steps of their own.
+        self._resident = None if jax.config.jax_debug_nans else run.data.resident
+        waits = on_cpu or self._resident is not None
+        self._times = step_times.StepTimes(each=waits)
+        self._steps_of_call = 1
         invariant = run.config.train.permutation_invariant
         network = run.graph, run.label
         self._make_train_step = functools.cache(
@@ -48,6 +58,15 @@ class Training:
                 run.devices,
                 run.config.train.clip_norm,
             )
+        )
+        self._train_steps = step_lib.make_train_steps(
+            run.graph,
+            run.optimizer,
+            run.label,
+            run.config.seed,
+            run.data.batch_of,
+            invariant,
+            run.config.train.clip_norm,
         )
         self._eval_step = evaluate.make_eval_step(*network, invariant, run.devices)
         self._distributions = functools.partial(
@@ -94,22 +113,79 @@ class Training:
         began = time.monotonic()
         started = began - so_far.epoch_seconds
         self._times.clear()
-        batches = run.data.training_batches(so_far.epoch, first)
+        calls = self._calls if self._resident is None else self._shared_calls
         size = round(run.data.examples_per_step)
+        done = first
         with progress.Progress(
             title, num_steps * size, "examples", done=first * size
         ) as bar:
-            for step, batch in enumerate(batches, start=first + 1):
-                with self._profiler.step(before + step):
-                    run.state = self._step(batch, before + step - 1)
-                in_step = step % _STEPS_BETWEEN_SYNCS == 0 or step == num_steps
-                bar.update(size, run.look() if in_step else "")
+            for steps, in_step in calls(so_far.epoch, first):
+                done += steps
+                bar.update(steps * size, run.look() if in_step else "")
                 so_far.epoch_seconds = time.monotonic() - started
-                if step < num_steps:
+                if done < num_steps:
                     self._check_stop(in_step=in_step)
-                    if step % rules.checkpoint_steps == 0:
+                    if done % rules.checkpoint_steps == 0:
                         run.save_last()
         return self._times.share(time.monotonic() - began)
+
+    def _calls(self, epoch: int, first: int) -> Iterator[tuple[int, bool]]:
+        """Do the steps of an epoch one by one.
+
+        Yields:
+            After each the number of steps done, 1, and whether to look at the state.
+        """
+        run, num_steps = self._run, self._run.data.steps_per_epoch
+        start = epoch * num_steps
+        for step, batch in enumerate(run.data.training_batches(epoch, first), first):
+            with self._profiler.steps(start + step + 1):
+                run.state = self._step(batch, start + step)
+            done = step + 1
+            yield 1, done % _STEPS_BETWEEN_SYNCS == 0 or done == num_steps
+
+    def _shared_calls(self, epoch: int, first: int) -> Iterator[tuple[int, bool]]:
+        """Do the steps of an epoch, several with each call: see `_calls`.
+
+        How many depends on how long they take; it changes no bit.
+        """
+        run, num_steps = self._run, self._run.data.steps_per_epoch
+        saves = run.config.train.checkpoint_steps
+
+        def draw(start: int):
+            if start >= num_steps:
+                return None
+            # Always as many: another number would compile another program.
+            steps = np.minimum(np.arange(start, start + _BLOCK), num_steps - 1)
+            return jax.device_put(run.data.training_block(epoch, steps.tolist()))
+
+        start = first // _BLOCK * _BLOCK
+        block, following, step = draw(start), None, first
+        while step < num_steps:
+            if step == start + _BLOCK:
+                start, block, following = start + _BLOCK, following, None
+            ends = (start + _BLOCK, num_steps, (step // saves + 1) * saves)
+            count = min(self._steps_of_call, *(end - step for end in ends))
+            began = time.monotonic()
+            before = epoch * num_steps + step + 1
+            with (
+                self._profiler.steps(before, count),
+                self._times.measure(run.label, None, {}, count),
+            ):
+                run.state = self._train_steps(
+                    run.state, self._resident, block, step - start, step - start + count
+                )
+                if following is None:  # While the device computes.
+                    following = draw(start + _BLOCK)
+                jax.block_until_ready(run.state)
+            step += count
+            self._steps_of_call = self._pace(count, time.monotonic() - began)
+            yield count, True
+
+    def _pace(self, count: int, seconds: float) -> int:
+        """Choose the number of steps of the next call by the time of the last."""
+        fitting = int(_SECONDS_OF_CALL * count / max(seconds, 1e-9))
+        # The first call compiles.
+        return max(1, min(fitting, 4 * count, _BLOCK))
 
     def _step(self, batch, number: int) -> step_lib.TrainState:
         """Do one training step; note its batch if --debug_nans ends it."""

@@ -102,10 +102,59 @@ def make_train_step(
         devices: Devices that share each batch; by default one.
         clip_norm: Norm to which the optimizer shortens gradients, to count them.
     """
-    # To find the origin of a NaN, --debug_nans must see it, not a skipped step, and
-    # runs the step again on the same state, which must not have been donated.
+    # With --debug_nans, JAX runs a step with a NaN again on the same state, which must
+    # not have been donated.
+    donated = () if jax.config.jax_debug_nans else ("state",)
+    devices = devices or devices_lib.one()
+    train_step = _train_step(
+        graph, optimizer, label, seed, permutation_invariant, devices, clip_norm
+    )
+    return devices.jit(train_step, donate_argnames=donated)
+
+
+def make_train_steps(
+    graph: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    label: schemes.Label,
+    seed: int,
+    batch_of: Callable[[Any, Any], objective.Batch],
+    permutation_invariant: bool = True,
+    clip_norm: float | None = None,
+) -> Callable[[TrainState, Any, Any, int, int], TrainState]:
+    """Make many training steps that are one call of one program.
+
+    The function takes a state, which it donates, what batches are made of, the inputs
+    of T steps with a leading axis T, and the numbers of the first step to do and of
+    the one after the last. How many steps share a call changes no bit.
+
+    Args:
+        graph: Graph of the network.
+        optimizer: Optimizer.
+        label: Scheme and resolution.
+        seed: Seed of dropout.
+        batch_of: Makes a batch of what batches are made of and the inputs of a step.
+        permutation_invariant: See `objective.losses`.
+        clip_norm: See `make_train_step`.
+    """
+    train_step = _train_step(
+        graph, optimizer, label, seed, permutation_invariant, None, clip_norm
+    )
+
+    def train_steps(state: TrainState, data, inputs, first, end) -> TrainState:
+        def do(number, state):
+            now = jax.tree.map(lambda values: values[number], inputs)
+            return train_step(state, batch_of(data, now))
+
+        return jax.lax.fori_loop(first, end, do, state)
+
+    return jax.jit(train_steps, donate_argnames="state")
+
+
+def _train_step(
+    graph, optimizer, label, seed, permutation_invariant, devices, clip_norm
+) -> Callable[[TrainState, objective.Batch], TrainState]:
+    # To find the origin of a NaN, --debug_nans must see it, not a skipped step.
     guarded = not jax.config.jax_debug_nans
-    donated = ("state",) if guarded else ()
     devices = devices or devices_lib.one()
 
     def train_step(state: TrainState, batch: objective.Batch) -> TrainState:
@@ -148,7 +197,7 @@ def make_train_step(
             state.step + 1, *after, _note(state.skipped, state.step, finite, new)
         )
 
-    return devices.jit(train_step, donate_argnames=donated)
+    return train_step
 
 
 def _ratio(updates: dict, params: dict) -> jax.Array:

@@ -26,30 +26,34 @@ class StepTimes:
     def clear(self) -> None:
         """Forget all steps, at the start of an epoch."""
         self._counts: dict[Hashable, int] = collections.Counter()
+        # Of one step, call by call.
         self._seconds: dict[Hashable, list[float]] = collections.defaultdict(list)
 
     @contextlib.contextmanager
     def measure(
-        self, program: Hashable, state, batch: dict[str, jax.Array]
+        self, program: Hashable, state, batch: dict[str, jax.Array], steps: int = 1
     ) -> Iterator[bool]:
-        """Measure a step, if it is one to measure, in which case to wait at its end.
+        """Measure a call, if it is one to measure, in which case to wait at its end.
 
         Args:
             program: What tells its program from others for the same shapes.
-            state: The state before the step.
+            state: The state before the call.
             batch: Its batch.
+            steps: Steps that the call makes.
         """
         shapes = ((key, value.shape) for key, value in sorted(batch.items()))
         shape = (program, *shapes)
-        self._counts[shape] += 1
-        if not self._each and self._counts[shape] != 2:
+        first = shape not in self._counts
+        second = not first and shape not in self._seconds
+        self._counts[shape] += steps
+        if not self._each and not second:
             yield False
             return
         if not self._each:
             jax.block_until_ready((state, batch))
         began = time.monotonic()
         yield True
-        self._seconds[shape].append(time.monotonic() - began)
+        self._seconds[shape].append((time.monotonic() - began) / steps)
 
     def share(self, seconds: float) -> float | None:
         """Estimate the share of some time that was spent on the steps.
