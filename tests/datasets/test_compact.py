@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import types
 
-import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -12,7 +11,6 @@ from conftest import decibels
 
 from uld_jax.audio import corpora, signals
 from uld_jax.datasets import compact, files, pipeline, splits
-from uld_jax.simulation import recipes
 from uld_jax_data import shards
 from uld_jax_data.simulated import simulated_dataset_builder as simulated
 

@@ -1,7 +1,6 @@
 """Evidence that is kept: the same bits as measured ones, measured once."""
 
 import collections
-import pathlib
 import types
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from made_splits import AUDIO, GEOMETRY, NUM, M, Source, Split
 
-from uld_jax.datasets import files, kept, pipeline, splits
+from uld_jax.datasets import files, kept, pipeline
 from uld_jax.networks import evidence
 
 FACTS = {"name": "simulated/mine:1.0.0"}

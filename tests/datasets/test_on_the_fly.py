@@ -7,7 +7,7 @@ import pytest
 from conftest import decibels
 
 from uld_jax.audio import corpora, signals
-from uld_jax.datasets import files, on_the_fly, pipeline
+from uld_jax.datasets import files, on_the_fly, pipeline, splits
 from uld_jax.simulation import recipes
 
 SPEECH = corpora.open_speech("builtin")
@@ -124,6 +124,34 @@ def test_a_row_does_not_depend_on_the_batch_size():
     for key in ("source_positions", "node_positions", "room_size"):
         np.testing.assert_array_equal(wide[key][:2], narrow[key])
     np.testing.assert_array_equal(wide["audio"][:2], narrow["audio"])
+
+
+def test_steps_rendered_together_are_those_rendered_alone(monkeypatch):
+    rooms = rooms_of(ADHOC, batch_size=2)
+    order = pipeline.endless_order(len(rooms), 2, epoch=0)[:6]
+    numbers = (1, 1, 2, 2, 2)  # Of nodes, of steps 1 to 5.
+
+    def batches():
+        some = rooms.batches(order, 1, nodes=lambda step: nodes[step])
+        return [{k: np.asarray(v) for k, v in batch.items()} for batch in some]
+
+    nodes = dict(enumerate((np.tile(np.arange(k), (2, 1)) for k in numbers), 1))
+    alone = batches()
+    sizes, render = [], recipes.Recipe.batch
+
+    def noted(recipe, drawn, *arguments, **options):
+        sizes.append(len(drawn))
+        return render(recipe, drawn, *arguments, **options)
+
+    monkeypatch.setattr(recipes.Recipe, "batch", noted)
+    monkeypatch.setattr(on_the_fly, "_at_once", lambda: 5)
+    together = batches()
+    assert sizes == [4, 4, 2]
+    assert len(together) == len(alone) == 5
+    for one, other in zip(alone, together, strict=True):
+        for key in splits.FIELDS:
+            # To the last bit with the default compiler, as for other batch sizes.
+            np.testing.assert_allclose(one[key], other[key], atol=1e-4, rtol=0)
 
 
 def test_only_the_nodes_asked_for_are_rendered():

@@ -1,3 +1,5 @@
+import os
+import pathlib
 import platform
 import subprocess
 import sys
@@ -33,6 +35,36 @@ def test_what_is_freed_is_there_for_the_next():
     (usual,) = faults("leave")
     assert kept == "True"
     assert int(count) < int(usual) / 20
+
+
+PROGRAMS = """
+import jax, sys
+from uld_jax.runtime import jax_setup
+jax_setup.configure()
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+def programs_in(**changes):
+    """Return the folder of compiled programs with these variables."""
+    env = {k: v for k, v in os.environ.items() if "JAX_COMPILATION_CACHE" not in k}
+    words = [sys.executable, "-c", PROGRAMS]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, cwd=ROOT, env=env | changes
+    )
+    return done.stdout.strip()
+
+
+def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
+    mine = str(tmp_path / "mine")
+    assert programs_in(JAX_COMPILATION_CACHE_DIR=mine) == mine
+    folder = pathlib.Path(programs_in(XDG_CACHE_HOME=str(tmp_path)))
+    assert folder.parent == tmp_path / "uld_jax"
+    assert folder.is_dir()
+    assert programs_in(JAX_COMPILATION_CACHE_DIR="") in ("", "None")
+    # A home that cannot be written.
+    (tmp_path / "file").touch()
+    assert programs_in(XDG_CACHE_HOME=str(tmp_path / "file")) == "None"
 
 
 def test_steps_do_not_overlap_once_jax_is_configured():

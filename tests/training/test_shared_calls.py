@@ -6,6 +6,7 @@ import pytest
 from conftest import tiny_config
 
 from uld_jax.datasets import loader
+from uld_jax.evaluation import evaluate
 from uld_jax.runtime import stopping
 from uld_jax.training import history, loop, run, train
 
@@ -82,7 +83,9 @@ def test_neither_the_steps_of_a_call_nor_a_stop_between_two_change_a_bit(
 
 def test_batches_in_a_call_are_those_of_the_disk(tiny_data_dir):
     whole, disk = (
-        loader.RunData(tiny_config(tiny_data_dir, **PERTURBED, **{"data.held_on": place}))
+        loader.RunData(
+            tiny_config(tiny_data_dir, **PERTURBED, **{"data.held_on": place})
+        )
         for place in ("device", "disk")
     )
     whole.load()
@@ -106,3 +109,34 @@ def test_the_pace_follows_the_time_of_a_step():
     assert pace(None, 1, 0.001) == 4
     assert pace(None, 4, 0.11) == 10
     assert pace(None, 10, 0.001) == loop._BLOCK
+
+
+def test_what_is_compiled_ahead_is_what_evaluates(tiny_data_dir, tmp_path, monkeypatch):
+    shapes, make = {"ahead": [], "called": []}, evaluate.make_eval_step
+
+    def shapes_of(arguments):
+        return jax.tree.map(lambda array: (array.shape, array.dtype), arguments)
+
+    class Noted:
+        def __init__(self, *arguments):
+            self._step = make(*arguments)
+
+        def lower(self, *arguments):
+            shapes["ahead"].append(shapes_of(arguments))
+            return self._step.lower(*arguments)
+
+        def __call__(self, *arguments):
+            shapes["called"].append(shapes_of(arguments))
+            return self._step(*arguments)
+
+    class OfAnAccelerator(loop.Training):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._compiles_ahead = True
+
+    monkeypatch.setattr(loop.evaluate, "make_eval_step", Noted)
+    monkeypatch.setattr(train.loop, "Training", OfAnAccelerator)
+    config = tiny_config(tiny_data_dir, **{"train.epochs": 1})
+    assert train.train_and_evaluate(config, tmp_path)["status"] == "done"
+    (ahead,) = shapes["ahead"]
+    assert ahead == shapes["called"][0]

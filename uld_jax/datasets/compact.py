@@ -1,18 +1,16 @@
-"""Compact data sets: dry excerpts and geometry, rendered on the device per batch.
+"""Compact data sets: dry excerpts and geometry, rendered on the device.
 
 An example is stored as it was drawn, in a twentieth of the space. On the same kind of
 machine, its audio is bit for bit that of the rendered form. It can also be rendered
 otherwise: at some nodes, with another SNR or late field.
 """
 
-import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 

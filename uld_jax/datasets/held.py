@@ -47,7 +47,9 @@ def choose(
     room = {
         "device": memory.free_on_device(jax.local_devices()[0]),
         "host": memory.free_on_host(),
-        "disk": None if on_disk_already else shutil.disk_usage(_existing(data_dir)).free,
+        "disk": None
+        if on_disk_already
+        else shutil.disk_usage(_existing(data_dir)).free,
     }
     if asked == AUTO:
         places = [
@@ -183,9 +185,7 @@ def hold(
         make = kept.open_kept if place == "disk" else kept.measure_in_memory
         data = make(lambda: renderer, split, kept.signals, data_dir, facts)
         held = [data.on(device) for device in devices]
-    return [
-        RenderedData(*parts) for parts in zip(held, renderers, strict=True)
-    ]
+    return [RenderedData(*parts) for parts in zip(held, renderers, strict=True)]
 
 
 class _WholeScenes:

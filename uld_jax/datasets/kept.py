@@ -29,7 +29,9 @@ FOLDER = "evidence"  # Beside the builders' folders.
 FORMAT = 2  # Changes with what is measured.
 _EXAMPLES_PER_PART = 400  # Each part is an open file.
 _BATCH = 10  # Examples rendered at once.
-_BATCH_OF_SIGNALS = 128  # The same where an accelerator renders and nothing is measured.
+_BATCH_OF_SIGNALS = (
+    128  # The same where an accelerator renders and nothing is measured.
+)
 _NOISIER_DB = (-10.0, 20.0)  # SNR of the noisier copies, uniform.
 _STREAM = 8  # Random stream of their SNR.
 

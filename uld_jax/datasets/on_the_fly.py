@@ -5,7 +5,7 @@ rooms that an unbroken one would have trained on.
 """
 
 import copy
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,12 @@ from uld_jax.simulation import recipes
 
 _ROOMS, _SPEECH, _NOISE = 3, 4, 5  # Random streams; 0 to 2 are those of the splits.
 _LONGEST = 2**31 - 1  # Offsets are int32.
+_AT_ONCE = 128  # Examples that an accelerator renders at once.
+
+
+def _at_once() -> int:
+    """Choose the number of examples to render at once; CPUs render room by room."""
+    return 1 if jax.default_backend() == "cpu" else _AT_ONCE
 
 
 class BankExcerpt(NamedTuple):
@@ -240,17 +246,24 @@ class OnTheFlyData:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         The late field is thinned, and only the chosen nodes are rendered: see
-        `recipes.Recipe.batch`. On an accelerator, drawing the examples of one step
-        overlaps with the device's work on the step before.
+        `recipes.Recipe.batch`. An accelerator renders several steps ahead, and drawing
+        their examples overlaps with its work on the steps before.
         """
         pipeline.refuse(changes)
         return self._batches(order, first_step, nodes)
 
     def _batches(self, order, first_step, nodes):
-        for step in range(first_step, len(order)):
+        for group in _groups(order, first_step, nodes):
+            rows, chosen = zip(*group, strict=True)
+            together = np.concatenate(chosen) if nodes else None
             with jax.default_device(self._device):
-                batch = self._render(order[step], nodes(step) if nodes else None)
-            yield pipeline.finished(batch)
+                batch = self._render(np.concatenate(rows), together)
+            size = len(rows[0])
+            for first in range(0, size * len(rows), size):
+                some = {
+                    key: value[first : first + size] for key, value in batch.items()
+                }
+                yield pipeline.finished(some)
 
     def _render(self, numbers: np.ndarray, nodes: np.ndarray | None) -> Batch:
         drawn = [self.draw(*divmod(int(k), self._batch_size)) for k in numbers]
@@ -267,3 +280,20 @@ class OnTheFlyData:
             nodes=nodes,
             deterministic=self._deterministic,
         )
+
+
+def _groups(
+    order: pipeline.Order, first_step: int, nodes: pipeline.ChooseNodes | None
+) -> Iterator[list[tuple[np.ndarray, np.ndarray | None]]]:
+    """Group the rows and nodes of successive steps that can be rendered together."""
+    group = []
+    for step in range(first_step, len(order)):
+        rows, chosen = order[step], nodes(step) if nodes else None
+        if group:
+            is_full = (len(group) + 1) * len(rows) > _at_once()
+            if is_full or np.shape(chosen) != np.shape(group[0][1]):
+                yield group
+                group = []
+        group.append((rows, chosen))
+    if group:
+        yield group

@@ -1,6 +1,10 @@
 """JAX and C library settings that training and evaluation rely on."""
 
 import ctypes
+import hashlib
+import os
+import pathlib
+import platform
 
 import jax
 
@@ -21,6 +25,43 @@ def configure() -> None:
     # overlapping with the rendering of the next batch.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_host_memory()
+    keep_programs()
+
+
+def keep_programs() -> pathlib.Path | None:
+    """Make JAX keep compiled programs on disk, so that later processes start faster.
+
+    In the folder that JAX_COMPILATION_CACHE_DIR names; otherwise in the user's cache
+    folder, apart for each kind of processor, since a program for one can be wrong on
+    another. An empty JAX_COMPILATION_CACHE_DIR keeps none.
+
+    Returns:
+        The folder; None if nothing is kept.
+    """
+    if folder := jax.config.jax_compilation_cache_dir:
+        return pathlib.Path(folder)
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return None
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = pathlib.Path(caches).expanduser() / "uld_jax" / f"programs-{_processor()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # A home that cannot be written.
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
+
+
+def _processor() -> str:
+    """Identify the kind of processor by what its programs may use."""
+    facts = [platform.machine(), platform.processor()]
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        named = ("flags", "Features", "model name")
+        facts += [line for line in lines if line.startswith(named)][:2]
+    except OSError:
+        pass
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
 
 
 def keep_host_memory() -> bool:

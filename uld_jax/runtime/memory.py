@@ -35,7 +35,8 @@ def free_on_host() -> int | None:
         return None
     try:
         limit, used = (
-            int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
+            int((_CGROUP / name).read_text())
+            for name in ("memory.max", "memory.current")
         )
         free = min(free, limit - used)
     except (OSError, ValueError):  # No limit, or none that is written there.

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import threading
 import time
 from collections.abc import Iterator
 
@@ -43,6 +44,9 @@ class Training:
         on_cpu = jax.default_backend() == "cpu"
         # To find a NaN, --debug_nans needs steps of their own.
         self._resident = None if jax.config.jax_debug_nans else run.data.resident
+        # A CPU's cores compile the training step.
+        kept = bool(jax.config.jax_compilation_cache_dir)
+        self._compiles_ahead = kept and not on_cpu and run.devices.num == 1
         waits = on_cpu or self._resident is not None
         self._times = step_times.StepTimes(each=waits)
         self._steps_of_call = 1
@@ -77,6 +81,8 @@ class Training:
         """Train the epochs that are left, test, and return the record."""
         run, reporter = self._run, self._reporter
         reporter.start()
+        if self._compiles_ahead and not run.is_trained:
+            self._compile_evaluation()
         try:
             while not run.is_trained:
                 busy = self._train_epoch()
@@ -98,6 +104,20 @@ class Training:
         batch, shown = run.shown_batch()
         planes = self._distributions(batch=batch, **best)
         return reporter.end(result, planes[:shown])
+
+    def _compile_evaluation(self) -> None:
+        """Compile the evaluation for JAX's cache on disk, while an epoch is trained."""
+        batch = next(self._run.batches_of("validation")[0])
+        state = self._run.state
+        shapes = jax.tree.map(
+            lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype),
+            (state.params, state.statistics, batch),
+        )
+
+        def compile_it():
+            self._eval_step.lower(*shapes).compile()
+
+        threading.Thread(target=compile_it, daemon=True).start()
 
     def _train_epoch(self) -> float | None:
         """Do the steps that are left of an epoch; a resumed one may have done some.

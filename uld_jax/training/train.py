@@ -75,6 +75,8 @@ def train_and_evaluate(
         # After preparation, whose processes need the accelerator's memory.
         devices = devices_lib.Devices(_divisible_size(config))
         devices.log()
+        if programs := jax_setup.keep_programs():
+            progress.log(f"Compiled programs are kept in {programs}")
         # The time limit counts from here: loading and compiling are part of it.
         stop_flag = stack.enter_context(stopping.StopFlag(seconds))
         run = run_lib.Run(config, folder, devices, stop_flag)
