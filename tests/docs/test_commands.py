@@ -110,7 +110,8 @@ def check_flags(name, words):
         plain = flag.removeprefix("no")
         known = flags.get(flag) or (flags.get(plain) if plain in flags else None)
         assert known, f"{name} has no flag --{flag}"
-        assert known.kind == "bool" or value, f"--{flag} needs a value"
+        bare = known.kind == "bool" or known.bare
+        assert bare or value, f"--{flag} needs a value"
         if flag == "config" and not PLACEHOLDERS.match(value):
             assert not experiments.is_missing(value), value
             settings_of(value)

@@ -130,6 +130,8 @@ def _run(name: str, command: ModuleType, words: list[str]) -> None:
 
     def parse(arguments):
         found = [arguments[0], *_find_experiments(arguments[1:])]
+        for flag in command.FLAGS:
+            found = list(map(flag.complete, found))
         try:
             for flag in command.FLAGS:
                 flag.define()  # The default of --config is parsed here.

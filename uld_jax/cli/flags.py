@@ -17,6 +17,7 @@ class Flag:
         default: Its value if it is not given; None for none.
         required: Whether it must be given.
         least: Least value of a number.
+        bare: Value of a string that is given without one; None if it needs one.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Flag:
     default: Any = None
     required: bool = False
     least: float | int | None = None
+    bare: str | None = None
 
     def define(self) -> None:
         """Define the flag for absl, which parses it."""
@@ -48,7 +50,13 @@ class Flag:
         values = {"integer": "N", "float": "X", "list": "A,B,..."}
         if self.kind == "bool":
             return f"--[no]{self.name}" if self.default else f"--{self.name}"
-        return f"--{self.name}={values.get(self.kind, self.name.upper())}"
+        usage = f"={values.get(self.kind, self.name.upper())}"
+        return f"--{self.name}[{usage}]" if self.bare else f"--{self.name}{usage}"
+
+    def complete(self, word: str) -> str:
+        """Give a word of the command line its value, if it is this flag without one."""
+        alone = self.bare is not None and word in (f"--{self.name}", f"-{self.name}")
+        return f"--{self.name}={self.bare}" if alone else word
 
 
 def _define_config() -> None:

@@ -8,9 +8,8 @@ lose the others. Finished runs are skipped and interrupted ones resumed. Without
 --scheme or --resolution, the experiment's own `sweep` decides. With --init_from=FOLDER
 each run starts from the network of the run of the same name in that folder.
 
-The same command may be started many times, on one machine or on many that share a
-folder. These workers share the runs: each takes the first free one, passes over those
-that another works on, and looks at them again later.
+Runs are trained one after the other. With --ray, as many at once as this machine has
+devices; with --ray=HOST:PORT, or --ray=auto within one, as a cluster of Ray has.
 """
 
 import math
@@ -45,10 +44,10 @@ FLAGS = (
     PREPARE,
     MINUTES,
     Flag(
-        "wait",
-        "bool",
-        "Stay until runs of other workers end, and take over what they leave.",
-        default=False,
+        "ray",
+        "string",
+        "Train on all devices of this machine, or of the cluster of Ray at an address.",
+        bare="local",
     ),
     DEBUG_NANS,
     PROFILE,
@@ -57,7 +56,7 @@ TAKES_PATHS = False
 
 
 def main(values, _) -> None:
-    """Run what is missing and free; report what failed or runs elsewhere."""
+    """Run what is missing; report what failed or runs elsewhere."""
     from ml_collections import config_flags
 
     from uld_jax import config as config_lib
@@ -88,5 +87,23 @@ def main(values, _) -> None:
     splits = loader.needed_splits(config)
     prepare.ensure_prepared(config, allowed=values.prepare, splits=splits)
     words = [f"--{name}" for name in ("debug_nans", "profile") if values[name].value]
-    shared = sweep.runs_for_workers(base, runs, experiment, given, words)
-    workers.report(workers.work_off(shared, deadline, values.wait))
+    planned = sweep.runs_for_workers(base, runs, experiment, given, words)
+    if values.ray is None:
+        workers.report(workers.work_off(planned, deadline))
+        return
+    from uld_jax.training import cluster
+
+    configs = {name: config for name, (_, config) in runs.items()}
+    found = cluster.work_off(
+        planned, configs, values.ray, deadline, values.debug_nans, values.profile
+    )
+    _print_table([base / name for name, outcome in found.items() if outcome == "done"])
+    workers.report(found)
+
+
+def _print_table(folders: list[pathlib.Path]) -> None:
+    from uld_jax.report import groups, markdown, tables
+
+    if folders:
+        found, _ = groups.read(list(map(str, folders)))
+        print(markdown.markdown(tables.make(found, [tables.SUMMARY])))

@@ -1,4 +1,4 @@
-"""What is measured in the signals of a split, kept on disk or in memory.
+"""Measure the signals of a split once, and keep the results on disk or in memory.
 
 What a network of votes needs of the signals (`NetworkSpec.measure`) depends neither on
 the label nor on the run. It takes longer to render and measure than to train on, so it
@@ -39,7 +39,7 @@ Measure = Callable[[Batch], dict[str, jax.Array]]
 
 
 class KeptData:
-    """What is kept of a split and its noisier copies: a `pipeline.Source`.
+    """Kept examples of a split and its noisier copies: a `pipeline.Source`.
 
     Example i of n is the split's; n + i is its first copy.
 

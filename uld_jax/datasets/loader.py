@@ -272,7 +272,7 @@ class RunData:
 
 
 class Block(NamedTuple):
-    """What makes the batches of T steps.
+    """Rows and perturbations of the batches of T steps.
 
     Attributes:
         rows: Numbers of the examples, [T, B].

@@ -77,8 +77,10 @@ class Progress:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._started
         speed = (self._done - self._done_before) / max(seconds, 1e-9)
+        pace = (
+            f", {speed:.3g} per second, {self.left / speed:.0f} s left" if speed else ""
+        )
         log(
-            f"{self._title}: {self._done:,} of {self._total:,} {self._unit}, "
-            f"{speed:.3g} per second, {self.left / max(speed, 1e-9):.0f} s left"
+            f"{self._title}: {self._done:,} of {self._total:,} {self._unit}{pace}"
             + (f", {note}" if note else "")
         )

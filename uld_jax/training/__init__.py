@@ -9,7 +9,7 @@
 - `optimizer`: AdamW, the learning rate over the epochs, the plateau rule.
 - `nonfinite`: Notes on skipped training steps.
 - `initialization`: Start from another run's network.
-- `sweep`: Plan the runs of an experiment. `workers`: share them.
+- `sweep`: Plan the runs of an experiment. `workers`: do them here. `cluster`: on Ray.
 """
 
 import lazy_loader
@@ -17,6 +17,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "cluster",
         "history",
         "initialization",
         "loop",

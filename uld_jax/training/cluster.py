@@ -1,0 +1,190 @@
+"""The runs of a sweep as tasks of Ray, each with a device of its own.
+
+On the devices of one machine or of many that share a folder. A task whose worker dies
+is started again, elsewhere if need be, and resumes from its last checkpoint.
+"""
+
+import contextlib
+import math
+import os
+import pathlib
+import time
+from typing import Any
+
+from uld_jax import config as config_lib
+from uld_jax.runtime import errors, progress, stopping
+from uld_jax.storage import run_folder
+from uld_jax.training import workers
+
+LOCAL = "local"  # In place of an address: the devices of this machine.
+_RETRIES = 20  # Of a task whose worker has died; preempted ones die often.
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_SAVE = 600.0
+
+
+def work_off(
+    runs: dict[str, workers.Run],
+    configs: dict[str, config_lib.ConfigDict],
+    address: str,
+    deadline: float = math.inf,
+    debug_nans: bool = False,
+    profile: bool = False,
+) -> dict[str, str]:
+    """Do the runs that are not over, as many at once as there are devices.
+
+    A device is a GPU or a TPU chip; without either, a whole machine.
+
+    Args:
+        runs: The runs by name.
+        configs: Their settings.
+        address: Of a cluster of Ray: "local", "auto", or HOST:PORT of its head.
+        deadline: When to stop, in seconds of the monotonic clock.
+        debug_nans: Whether a run ends where the first NaN arises.
+        profile: Whether each run traces some of its steps.
+
+    Returns:
+        The outcome of each run by name: see `workers.work_off`.
+
+    Raises:
+        errors.InputError: If Ray is missing, or no cluster answers.
+        stopping.Stopped: If the time is up or a signal to stop came; runs are saved.
+    """
+    ray = _connect(address)
+    try:
+        return _work_off(ray, runs, configs, deadline, debug_nans, profile)
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str):
+    try:
+        import ray
+    except ImportError:
+        raise errors.InputError(
+            "--ray needs Ray, which is not installed: pip install 'uld_jax[cluster]'"
+        ) from None
+    # Workers print what a single run prints; one line here stands for all.
+    options = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        ray.init(address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise errors.InputError(
+            f"--ray is {address!r}; no cluster of Ray answers there "
+            f"({str(error).splitlines()[0]}). Start one with: ray start --head"
+        ) from None
+    return ray
+
+
+def _work_off(ray, runs, configs, deadline, debug_nans, profile) -> dict[str, str]:
+    found = {name: run.status() for name, run in runs.items()}
+    found = {name: status for name, status in found.items() if _is_over(status)}
+    for name, status in found.items():
+        progress.log(f"{name}: {status} already")
+    # A process for each task, so that its device's memory is free for the next.
+    task = ray.remote(max_calls=1, max_retries=_RETRIES, **_device(ray))(_train)
+    names = {
+        task.options(name=name).remote(
+            configs[name],
+            run.workdir.resolve(),
+            pathlib.Path.cwd(),
+            debug_nans,
+            profile,
+        ): name
+        for name, run in runs.items()
+        if name not in found
+    }
+    if not names:
+        return found
+    waiting = list(names)
+    epochs = sum(configs[name].train.epochs for name in names.values())
+    title = f"Training {len(names)} runs"
+    with (
+        stopping.StopFlag(_left(deadline)) as stop_flag,
+        progress.Progress(title, epochs, "epochs", _epochs(runs, names)) as bar,
+    ):
+        while waiting:
+            over, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
+            for one in over:
+                found[names[one]] = _outcome(ray, one)
+                progress.log(f"{names[one]}: {found[names[one]]}")
+            bar.update(
+                _epochs(runs, names) - (epochs - bar.left), f"{len(waiting)} left"
+            )
+            if waiting and (reason := stop_flag.reason()):
+                _stop(ray, waiting)
+                raise stopping.Stopped(reason)
+    return {name: found[name] for name in runs}
+
+
+def _is_over(status: str | None) -> bool:
+    return status not in (None, "running")
+
+
+def _left(deadline: float) -> float | None:
+    return deadline - time.monotonic() if math.isfinite(deadline) else None
+
+
+def _device(ray) -> dict[str, Any]:
+    """Ask for a device of the kind that the cluster has."""
+    there = ray.cluster_resources()
+    if there.get("GPU"):
+        return {"num_gpus": 1}
+    if there.get("TPU"):
+        return {"resources": {"TPU": 1}}
+    cores = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return {"num_cpus": max(1, min(filter(None, cores), default=1))}
+
+
+def _train(
+    config,
+    workdir: pathlib.Path,
+    current: pathlib.Path,
+    debug_nans: bool,
+    profile: bool,
+) -> str:
+    """Train and test one network, in a worker; return the status of its record."""
+    import jax
+
+    from uld_jax.runtime import jax_setup
+    from uld_jax.training import train
+
+    os.chdir(current)  # Paths of data are relative to it.
+    jax_setup.configure()
+    with contextlib.ExitStack() as stack:
+        if debug_nans:
+            stack.enter_context(jax.debug_nans(True))
+            stack.enter_context(jax.debug_infs(True))
+        try:
+            record = train.train_and_evaluate(
+                config, workdir, profile=profile, prepare=False
+            )
+        except errors.LockedError:
+            return workers.ELSEWHERE
+        except stopping.Stopped:
+            return "stopped"
+    return record["status"]
+
+
+def _outcome(ray, task) -> str:
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        return str(error.cause or error).strip().splitlines()[-1]
+    except ray.exceptions.RayError as error:
+        return f"{type(error).__name__} after {_RETRIES} retries"
+
+
+def _epochs(runs: dict[str, workers.Run], names: dict) -> int:
+    """Count the epochs that the records of runs hold."""
+    count = 0
+    for name in names.values():
+        record = run_folder.RunFolder(runs[name].workdir).read_record()
+        count += len(record["epochs"]) if record else 0
+    return count
+
+
+def _stop(ray, tasks: list) -> None:
+    """Let runs save and end, as Ctrl-C does; wait for them."""
+    for task in tasks:
+        ray.cancel(task, force=False)
+    ray.wait(tasks, num_returns=len(tasks), timeout=_SECONDS_TO_SAVE)
