@@ -68,7 +68,7 @@ def test_a_batch_holds_the_same_examples_on_eight_devices(tiny_data_dir, tmp_pat
     names = {name.split("_", 2)[2] for name in made}
     assert len(names) == 3 * 4  # Two batches of training and one of test; the fields.
     for name in names:
-        for kind in ("1_False", "8_True", "8_False"):
+        for kind in ("1_disk", "8_device", "8_disk"):
             np.testing.assert_array_equal(
                 made[f"{kind}_{name}"], made[f"1_device_{name}"], err_msg=name
             )
