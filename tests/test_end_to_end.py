@@ -276,13 +276,13 @@ def test_bad_input_is_refused_before_any_work(flags, message, tiny_data_dir, tmp
 @pytest.mark.parametrize("scheme", list(schemes.SCHEMES))
 def test_a_step_is_the_gradient_of_the_loss(scheme, tiny_data_dir):
     """One step of plain gradient descent against a difference quotient."""
-    from uld_jax.datasets import pipeline
+    from uld_jax.datasets import held, pipeline
     from uld_jax.networks import objective
 
     config = tiny_config(tiny_data_dir, **{"label.scheme": scheme})
     label = schemes.Label(scheme, config.label.resolution)
     path = prepare.dataset_path(config)
-    data = pipeline.DeviceData(splits.Split(path, "train"))
+    data = held.DeviceData(splits.Split(path, "train").load())
     batch = next(data.batches(pipeline.in_order(48, 8)))
     model = build.for_label(dict(config.model), label, 8, 1, seed=0)
     rate = 1e-3

@@ -220,7 +220,7 @@ def test_the_time_limit_saves_and_the_sweep_resumes(tiny_data_dir, tmp_path):
             "--config.label.scheme=one_hot",
         )
         locked = run("-m", "uld_jax.cli", "train", *main, check=False)
-    assert "1 of 2 runs are still at work elsewhere: one_hot_I6_seed0" in half.stdout
+    assert "1 of 2 runs are at work elsewhere: one_hot_I6_seed0" in half.stdout
     assert "another process works in" in locked.stderr
     assert locked.returncode == 3
     whole = run("-m", "uld_jax.cli", "sweep", *flags)

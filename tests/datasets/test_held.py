@@ -2,6 +2,7 @@
 
 import types
 
+import jax
 import numpy as np
 import pytest
 from made_splits import AUDIO, GEOMETRY, NUM, Source, Split
@@ -86,9 +87,14 @@ def room(monkeypatch):
 
 def test_the_first_place_with_room_is_chosen(room, tmp_path):
     def chosen(on_disk_already=False):
-        return held.choose("auto", 500, tmp_path / "not there", on_disk_already)
+        folder = tmp_path / "not there"
+        return held.choose("auto", 500, folder, on_disk_already, devices)
 
+    devices = jax.local_devices()
     assert chosen() == "device"
+    devices *= 3  # CPUs share one memory.
+    assert chosen() == "host"
+    devices = jax.local_devices()
     room["device"] = 499
     assert chosen() == "host"
     room["host"] = 499
@@ -102,9 +108,9 @@ def test_the_first_place_with_room_is_chosen(room, tmp_path):
 
 @pytest.mark.parametrize("place", held.PLACES)
 def test_a_place_with_too_little_room_is_refused(place, room, tmp_path):
-    assert held.choose(place, 1000, tmp_path, False) == place
+    assert held.choose(place, 1000, tmp_path, False, jax.local_devices()) == place
     with pytest.raises(files.DatasetError, match=f"1e-06 GB of the {place} .*held_on"):
-        held.choose(place, 2_000_000, tmp_path, False)
+        held.choose(place, 2_000_000, tmp_path, False, jax.local_devices())
 
 
 def test_memory_that_is_free_is_read_where_linux_writes_it(monkeypatch, tmp_path):

@@ -100,7 +100,7 @@ def test_bad_signals_and_settings_are_refused(monkeypatch):
         with pytest.raises(rooms_lib.RenderingError, match="exceed an int32 index"):
             rendering.render(rooms, dry, keys, SHORT)
     hall = rooms._replace(size=np.full((2, 3), 20.0), t60=np.full(2, 1.2))
-    with pytest.raises(rooms_lib.RenderingError, match="has at most 2560; use smaller"):
+    with pytest.raises(rooms_lib.RenderingError, match="has at most 2816; use smaller"):
         rooms_lib.compute_walls(hall, rooms_lib.RenderSettings())
     for change in (
         {"late": "half"},

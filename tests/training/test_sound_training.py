@@ -16,6 +16,10 @@ from uld_jax.storage import checkpoints, run_folder
 from uld_jax.training import run, train
 
 
+# So that each step has a batch of its own, to be spoiled.
+STEP_BY_STEP = {"data.held_on": "disk"}
+
+
 @pytest.fixture
 def spoil(monkeypatch):
     """Return a function that puts a NaN into the batches of some steps of the run."""
@@ -39,7 +43,7 @@ def test_a_bad_batch_is_noted_and_the_run_continues_and_is_traced(
     spoil, tiny_data_dir, tmp_path, capsys
 ):
     spoil(1, 7, 8)
-    config = tiny_config(tiny_data_dir, **{"train.epochs": 4})
+    config = tiny_config(tiny_data_dir, **{"train.epochs": 4, **STEP_BY_STEP})
     record = train.train_and_evaluate(config, tmp_path, profile=True)
     assert record["status"] == "done"
     assert [epoch["train"]["skipped"] for epoch in record["epochs"]] == [1, 2, 0, 0]
@@ -63,7 +67,7 @@ def test_three_bad_batches_in_a_row_end_the_run_and_leave_its_best(
     spoil, tiny_data_dir, tmp_path
 ):
     spoil(8, 9, 10)
-    config = tiny_config(tiny_data_dir, **{"train.checkpoint_steps": 1})
+    config = tiny_config(tiny_data_dir, **{"train.checkpoint_steps": 1, **STEP_BY_STEP})
     record = train.train_and_evaluate(config, tmp_path)
     assert record["status"] == "diverged"
     assert "3 steps in a row" in record["reason"]
@@ -80,7 +84,7 @@ def test_what_is_skipped_before_a_stop_is_noted_and_not_blamed_on_others(
 ):
     """Also where nobody has looked before, and under --debug_nans afterwards."""
     spoil(2)
-    config = tiny_config(tiny_data_dir)
+    config = tiny_config(tiny_data_dir, **STEP_BY_STEP)
     asked = iter([None, None, None, "time is up"])
     with monkeypatch.context() as patched, pytest.raises(stopping.Stopped):
         patched.setattr(stopping.StopFlag, "reason", lambda self: next(asked))

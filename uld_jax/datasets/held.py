@@ -28,7 +28,11 @@ def num_bytes(opened: Collection[splits.Split]) -> int:
 
 
 def choose(
-    asked: str, needed: int, data_dir: str | pathlib.Path, on_disk_already: bool
+    asked: str,
+    needed: int,
+    data_dir: str | pathlib.Path,
+    on_disk_already: bool,
+    devices: Sequence[jax.Device],
 ) -> str:
     """Choose the place where so many bytes of examples are held.
 
@@ -37,6 +41,7 @@ def choose(
         needed: Bytes that they need.
         data_dir: Folder of data sets.
         on_disk_already: Whether they need no further room on disk.
+        devices: Devices that hold a copy each.
 
     Returns:
         One of `PLACES`; or `NOWHERE` if "auto" finds no room.
@@ -44,8 +49,11 @@ def choose(
     Raises:
         files.DatasetError: If the place asked for has too little room.
     """
+    device = memory.free_on_device(devices[0])
+    if device is not None and devices[0].platform == "cpu":
+        device //= len(devices)  # They share one memory.
     room = {
-        "device": memory.free_on_device(jax.local_devices()[0]),
+        "device": device,
         "host": memory.free_on_host(),
         "disk": None
         if on_disk_already

@@ -99,7 +99,7 @@ class RunData:
         if keeps:
             loaded = {name: self._keep(split) for name, split in opened.items()}
         else:
-            place = sources.choose_place(self._config, opened.values())
+            place = sources.choose_place(self._config, opened.values(), here)
             loaded = {
                 name: self._measured(
                     sources.hold(self._config, split, here, place), whole=True
@@ -250,7 +250,7 @@ class RunData:
             size = shape.num_examples if shape else self._config.train.batch_size
             return self._devices.rows(size)[device]
 
-        @functools.lru_cache(maxsize=1)  # Once for the nodes, once for the rest.
+        @functools.lru_cache  # Of the nodes, some steps ahead; later of the rest.
         def draws(step: int) -> perturbations.Draws:
             some = perturbation
             if shape := self.shape(start + step):

@@ -289,11 +289,12 @@ def _groups(
     group = []
     for step in range(first_step, len(order)):
         rows, chosen = order[step], nodes(step) if nodes else None
-        if group:
-            is_full = (len(group) + 1) * len(rows) > _at_once()
-            if is_full or np.shape(chosen) != np.shape(group[0][1]):
-                yield group
-                group = []
+        if group and np.shape(chosen) != np.shape(group[0][1]):
+            yield group
+            group = []
         group.append((rows, chosen))
+        if (len(group) + 1) * len(rows) > _at_once():
+            yield group
+            group = []
     if group:
         yield group

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import jax
+
 from uld_jax.datasets import (
     compact,
     files,
@@ -58,7 +60,9 @@ def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.S
     return module.open_data(split, config.data, devices)
 
 
-def choose_place(config, opened: Collection[splits.Split]) -> str:
+def choose_place(
+    config, opened: Collection[splits.Split], devices: Sequence[jax.Device]
+) -> str:
     """Choose where the signals of all splits are held, and say it.
 
     Raises:
@@ -70,7 +74,11 @@ def choose_place(config, opened: Collection[splits.Split]) -> str:
         kept.is_kept(split, kept.signals, config.data.dir, facts) for split in opened
     )
     place = held.choose(
-        config.data.held_on, held.num_bytes(opened), config.data.dir, on_disk
+        config.data.held_on,
+        held.num_bytes(opened),
+        config.data.dir,
+        on_disk,
+        devices,
     )
     if not is_compact and place == "host":
         place = "disk"  # Whose pages the system keeps in memory.
