@@ -92,7 +92,7 @@ def test_the_first_place_with_room_is_chosen(room, tmp_path):
 
     devices = jax.local_devices()
     assert chosen() == "device"
-    devices *= 3  # CPUs share one memory.
+    devices = devices * 3  # CPUs share one memory.
     assert chosen() == "host"
     devices = jax.local_devices()
     room["device"] = 499

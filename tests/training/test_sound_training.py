@@ -15,7 +15,6 @@ from uld_jax.runtime import stopping
 from uld_jax.storage import checkpoints, run_folder
 from uld_jax.training import run, train
 
-
 # So that each step has a batch of its own, to be spoiled.
 STEP_BY_STEP = {"data.held_on": "disk"}
 
