@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
-from whole_runs import FRESH, flags_of, run
+from whole_runs import flags_of, run
 
 from uld_jax.labels import schemes
 from uld_jax.networks import build
@@ -90,13 +90,6 @@ def unbroken(tiny_data_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unbroken_fresh(tiny_data_dir, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("unbroken_fresh")
-    run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, workdir, *FRESH))
-    return workdir
-
-
-@pytest.fixture(scope="module")
 def unbroken_adhoc(tiny_data_dir, tmp_path_factory):
     """Return a run of two talkers, fresh rooms, and everything random there is."""
     workdir = tmp_path_factory.mktemp("unbroken_adhoc")
@@ -126,10 +119,9 @@ def assert_same_end(folder, unbroken):
     [
         ("SIGKILL", -signal.SIGKILL, "unbroken"),
         ("SIGTERM", 75, "unbroken"),
-        ("SIGTERM", 75, "unbroken_fresh"),
         ("SIGKILL", -signal.SIGKILL, "unbroken_adhoc"),
     ],
-    ids=["SIGKILL", "SIGTERM", "fresh", "adhoc"],
+    ids=["SIGKILL", "SIGTERM", "adhoc"],
 )
 def test_a_killed_run_resumes_to_the_same_end(
     name, code, kind, request, tiny_data_dir, tmp_path
@@ -138,7 +130,6 @@ def test_a_killed_run_resumes_to_the_same_end(
     unbroken = request.getfixturevalue(kind)
     flags = {
         "unbroken": lambda: flags_of(tiny_data_dir, tmp_path),
-        "unbroken_fresh": lambda: flags_of(tiny_data_dir, tmp_path, *FRESH),
         "unbroken_adhoc": lambda: adhoc_flags_of(tiny_data_dir, tmp_path),
     }[kind]()
     killed = run("-c", KILLED, *flags, check=False, env={"TEST_SIGNAL": name})
