@@ -71,4 +71,6 @@ page=docs/multilateration.md
   --only=conditions --update=$page --mark=conditions
 "$python" -m uld_jax.cli tables results/multilateration/ad2 results/ad2/srp_phat \
   --only=paper --update=$page --mark=two_talkers
+"$python" -m uld_jax.cli tables results/multilateration/any \
+  --only=summary --update=$page --mark=any_session
 "$python" docs/multilateration.py "$runs/ad1/uld_I16_seed0" docs/multilateration.png

@@ -244,6 +244,7 @@ def test_other_test_examples_are_refused():
         (["twin_r1"], "docs/real_rooms.md", tables.KINDS),
         (["multilateration/ad1", "ad1/srp_phat"], VOTES, ["conditions"]),
         (["multilateration/ad2", "ad2/srp_phat"], VOTES, ["paper"]),
+        (["multilateration/any"], VOTES, [tables.SUMMARY]),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):
