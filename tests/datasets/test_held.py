@@ -109,7 +109,9 @@ def test_the_first_place_with_room_is_chosen(room, tmp_path):
 @pytest.mark.parametrize("place", held.PLACES)
 def test_a_place_with_too_little_room_is_refused(place, room, tmp_path):
     assert held.choose(place, 1000, tmp_path, False, jax.local_devices()) == place
-    with pytest.raises(files.DatasetError, match=f"1e-06 GB of the {place} .*held_on"):
+    with pytest.raises(
+        files.DatasetError, match=f"only 1e-06 GB of the {place} .*held_on"
+    ):
         held.choose(place, 2_000_000, tmp_path, False, jax.local_devices())
 
 

@@ -122,7 +122,9 @@ def test_a_full_disk_is_reported_before_the_work(tmp_path, monkeypatch):
     full = types.SimpleNamespace(free=1000)
     monkeypatch.setattr(kept.shutil, "disk_usage", lambda path: full)
     source = Source()
-    with pytest.raises(files.DatasetError, match=r"evidence of train needs .* GB"):
+    with pytest.raises(
+        files.DatasetError, match=r"no room for evidence of train, .* GB"
+    ):
         open_kept(tmp_path, source)
     assert not source.given
 

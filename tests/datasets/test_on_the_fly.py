@@ -129,7 +129,7 @@ def test_a_row_does_not_depend_on_the_batch_size():
 def test_steps_rendered_together_are_those_rendered_alone(monkeypatch):
     rooms = rooms_of(ADHOC, batch_size=2)
     order = pipeline.endless_order(len(rooms), 2, epoch=0)[:6]
-    numbers = (1, 1, 2, 2, 2)  # Of nodes, of steps 1 to 5.
+    numbers = (1, 1, 2, 1, 2)  # Of nodes, of steps 1 to 5.
 
     def batches():
         some = rooms.batches(order, 1, nodes=lambda step: nodes[step])
@@ -146,7 +146,7 @@ def test_steps_rendered_together_are_those_rendered_alone(monkeypatch):
     monkeypatch.setattr(recipes.Recipe, "batch", noted)
     monkeypatch.setattr(on_the_fly, "_at_once", lambda: 5)
     together = batches()
-    assert sizes == [4, 4, 2]
+    assert sizes == [4, 2, 2, 2]
     assert len(together) == len(alone) == 5
     for one, other in zip(alone, together, strict=True):
         for key in splits.FIELDS:

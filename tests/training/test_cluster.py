@@ -10,7 +10,7 @@ from conftest import ROOT
 from whole_runs import flags_of, run
 
 from uld_jax.storage import records
-from uld_jax.training import history
+from uld_jax.training import cluster, history
 
 pytest.importorskip("ray", reason="needs Ray: the extra `cluster`")
 
@@ -82,8 +82,8 @@ def test_a_lost_nodes_run_ends_elsewhere_as_if_never_broken_off(
     base, alone = tmp_path / "swept", tmp_path / "alone"
     folders = [base / f"uld_I5_seed{seed}" for seed in (0, 1)]
     words = flags_of(tiny_data_dir, base, times, "--scheme=uld", "--seed=0,1")
-    with started("-c", CLUSTER, stdin=subprocess.PIPE) as cluster:
-        address = next(line for line in cluster.stdout if line[0].isdigit()).strip()
+    with started("-c", CLUSTER, stdin=subprocess.PIPE) as nodes:
+        address = next(line for line in nodes.stdout if line[0].isdigit()).strip()
         with started("-c", TALKATIVE, *words, f"--ray={address}") as sweep:
             lines = []
             for line in sweep.stdout:
@@ -92,10 +92,10 @@ def test_a_lost_nodes_run_ends_elsewhere_as_if_never_broken_off(
                 if all(map(epochs_of, folders)):
                     break
             before = [epochs_of(folder) for folder in folders]
-            cluster.stdin.write("kill\n")
-            cluster.stdin.flush()
+            nodes.stdin.write("kill\n")
+            nodes.stdin.flush()
             output = "".join([*lines, *sweep.stdout])
-        cluster.stdin.close()
+        nodes.stdin.close()
     assert sweep.returncode == 0, output
     assert max(map(len, before)) < 6
     assert "Training 2 runs: " in output
@@ -103,3 +103,9 @@ def test_a_lost_nodes_run_ends_elsewhere_as_if_never_broken_off(
     assert "| MAE m (ours)" in output or "MAE" in output.splitlines()[-1]
     run("-m", "uld_jax.cli", "train", *flags_of(tiny_data_dir, alone, times))
     assert comparable(folders[0]) == comparable(alone)
+
+
+def test_an_error_is_told_in_one_line():
+    assert cluster.describe(MemoryError()) == "MemoryError"
+    assert cluster.describe(KeyError("x")) == "KeyError: 'x'"
+    assert cluster.describe(ValueError("one\ntwo")) == "ValueError: two"

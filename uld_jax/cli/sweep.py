@@ -62,8 +62,10 @@ def main(values, _) -> None:
     from uld_jax import config as config_lib
     from uld_jax.datasets import loader, prepare
     from uld_jax.storage import run_folder
-    from uld_jax.training import sweep, workers
+    from uld_jax.training import cluster, sweep, workers
 
+    if values.ray is not None:
+        cluster.check_installed()
     experiment = config_flags.get_config_filename(values["config"])
     given = config_flags.get_override_values(values["config"])
     runs = sweep.plan(
@@ -91,8 +93,6 @@ def main(values, _) -> None:
     if values.ray is None:
         workers.report(workers.work_off(planned, deadline))
         return
-    from uld_jax.training import cluster
-
     configs = {name: config for name, (_, config) in runs.items()}
     found = cluster.work_off(
         planned, configs, values.ray, deadline, values.debug_nans, values.profile

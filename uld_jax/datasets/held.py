@@ -66,8 +66,8 @@ def choose(
         return (places or [NOWHERE])[0]
     if room[asked] is not None and needed > room[asked]:
         raise files.DatasetError(
-            f"the signals need {needed / 1e9:.3g} GB, and {room[asked] / 1e9:.3g} GB of "
-            f"the {asked} are to spare; set --config.data.held_on to another of "
+            f"the signals need {needed / 1e9:.3g} GB, and only {room[asked] / 1e9:.3g} GB "
+            f"of the {asked} is free for them; set --config.data.held_on to another of "
             f"{', '.join(PLACES)}, or to {AUTO}"
         )
     return asked

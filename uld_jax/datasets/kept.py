@@ -284,7 +284,7 @@ def _measure_parts(source, split: splits.Split, measure: Measure, jobs: list) ->
         if measure is signals:
             instead = "--config.data.held_on=auto"
         raise files.DatasetError(
-            f"{what} of {split.name} needs {size / 1e9:.2f} GB, more than is free in "
+            f"no room for {what} of {split.name}, {size / 1e9:.2f} GB, in "
             f"{str(folder)!r}: choose another --config.data.dir, or pass {instead}"
         )
     progress.log(f"Keeping {what} of {split.name}, {size / 1e9:.2f} GB, in {folder}")

@@ -285,16 +285,18 @@ class OnTheFlyData:
 def _groups(
     order: pipeline.Order, first_step: int, nodes: pipeline.ChooseNodes | None
 ) -> Iterator[list[tuple[np.ndarray, np.ndarray | None]]]:
-    """Group the rows and nodes of successive steps that can be rendered together."""
+    """Group the rows and nodes of successive steps that can be rendered together.
+
+    Groups are full or of a single step: each size is another program.
+    """
     group = []
     for step in range(first_step, len(order)):
         rows, chosen = order[step], nodes(step) if nodes else None
         if group and np.shape(chosen) != np.shape(group[0][1]):
-            yield group
+            yield from ([one] for one in group)
             group = []
         group.append((rows, chosen))
         if (len(group) + 1) * len(rows) > _at_once():
             yield group
             group = []
-    if group:
-        yield group
+    yield from ([one] for one in group)

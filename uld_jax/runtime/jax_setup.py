@@ -43,10 +43,11 @@ def keep_programs() -> pathlib.Path | None:
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return None
     caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = pathlib.Path(caches).expanduser() / "uld_jax" / f"programs-{_processor()}"
     try:
+        folder = pathlib.Path(caches).expanduser() / "uld_jax"
+        folder /= f"programs-{_processor()}"
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # A home that cannot be written.
+    except (OSError, RuntimeError):  # No home, or one that cannot be written.
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder

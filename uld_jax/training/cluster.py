@@ -20,6 +20,9 @@ LOCAL = "local"  # In place of an address: the devices of this machine.
 _RETRIES = 20  # Of a task whose worker has died; preempted ones die often.
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_SAVE = 600.0
+# A file system may hold the locks of a dead host for a while.
+_SECONDS_FOR_A_LOCK, _SECONDS_BETWEEN_TRIES = 180.0, 10.0
+_STOPPED = "stopped"
 
 
 def work_off(
@@ -56,21 +59,36 @@ def work_off(
         ray.shutdown()
 
 
-def _connect(address: str):
+def check_installed():
+    """Import Ray.
+
+    Raises:
+        errors.InputError: If it is not installed.
+    """
     try:
         import ray
     except ImportError:
         raise errors.InputError(
             "--ray needs Ray, which is not installed: pip install 'uld_jax[cluster]'"
         ) from None
+    return ray
+
+
+def _connect(address: str):
+    """Connect to a cluster, or start one here."""
+    ray = check_installed()
     # Workers print what a single run prints; one line here stands for all.
     options = {"log_to_driver": False, "logging_level": "error"}
     try:
         ray.init(address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
+        if address == LOCAL:
+            raise errors.InputError(
+                f"--ray: Ray does not start here ({describe(error)})"
+            ) from None
         raise errors.InputError(
             f"--ray is {address!r}; no cluster of Ray answers there "
-            f"({str(error).splitlines()[0]}). Start one with: ray start --head"
+            f"({describe(error)}). Start one with: ray start --head"
         ) from None
     return ray
 
@@ -82,35 +100,43 @@ def _work_off(ray, runs, configs, deadline, debug_nans, profile) -> dict[str, st
         progress.log(f"{name}: {status} already")
     # A process for each task, so that its device's memory is free for the next.
     task = ray.remote(max_calls=1, max_retries=_RETRIES, **_device(ray))(_train)
-    names = {
-        task.options(name=name).remote(
+
+    def submit(name: str):
+        return task.options(name=name).remote(
             configs[name],
-            run.workdir.resolve(),
+            runs[name].workdir.resolve(),
             pathlib.Path.cwd(),
             debug_nans,
             profile,
-        ): name
-        for name, run in runs.items()
-        if name not in found
-    }
-    if not names:
+        )
+
+    left = [name for name in runs if name not in found]
+    if not left:
         return found
-    waiting = list(names)
-    epochs = sum(configs[name].train.epochs for name in names.values())
-    title = f"Training {len(names)} runs"
+    names = {submit(name): name for name in left}
+    waiting, tries = list(names), dict.fromkeys(left, 0)
+    epochs = sum(configs[name].train.epochs for name in left)
+    title = f"Training {len(left)} runs"
     with (
         stopping.StopFlag(_left(deadline)) as stop_flag,
-        progress.Progress(title, epochs, "epochs", _epochs(runs, names)) as bar,
+        progress.Progress(title, epochs, "epochs", _epochs(runs, left)) as bar,
     ):
         while waiting:
             over, waiting = ray.wait(waiting, timeout=_SECONDS_BETWEEN_LOOKS)
+            reason = stop_flag.reason()
             for one in over:
-                found[names[one]] = _outcome(ray, one)
-                progress.log(f"{names[one]}: {found[names[one]]}")
+                name = names[one]
+                found[name] = _outcome(ray, one)
+                tries[name] += 1
+                # Its machine is about to be taken away.
+                if found[name] == _STOPPED and not reason and tries[name] <= _RETRIES:
+                    names[again := submit(name)] = name
+                    waiting.append(again)
+                progress.log(f"{name}: {found[name]}")
             bar.update(
-                _epochs(runs, names) - (epochs - bar.left), f"{len(waiting)} left"
+                _epochs(runs, left) - (epochs - bar.left), f"{len(waiting)} left"
             )
-            if waiting and (reason := stop_flag.reason()):
+            if reason and (waiting or _STOPPED in found.values()):
                 _stop(ray, waiting)
                 raise stopping.Stopped(reason)
     return {name: found[name] for name in runs}
@@ -154,30 +180,40 @@ def _train(
         if debug_nans:
             stack.enter_context(jax.debug_nans(True))
             stack.enter_context(jax.debug_infs(True))
-        try:
-            record = train.train_and_evaluate(
-                config, workdir, profile=profile, prepare=False
-            )
-        except errors.LockedError:
-            return workers.ELSEWHERE
-        except stopping.Stopped:
-            return "stopped"
-    return record["status"]
+        until = time.monotonic() + _SECONDS_FOR_A_LOCK
+        while True:
+            try:
+                record = train.train_and_evaluate(
+                    config, workdir, profile=profile, prepare=False
+                )
+                return record["status"]
+            except errors.LockedError:
+                if time.monotonic() > until:
+                    return workers.ELSEWHERE
+                time.sleep(_SECONDS_BETWEEN_TRIES)
+            except stopping.Stopped:
+                return _STOPPED
 
 
 def _outcome(ray, task) -> str:
     try:
         return ray.get(task)
     except ray.exceptions.RayTaskError as error:
-        return str(error.cause or error).strip().splitlines()[-1]
+        return describe(error.cause)
     except ray.exceptions.RayError as error:
-        return f"{type(error).__name__} after {_RETRIES} retries"
+        return describe(error)
 
 
-def _epochs(runs: dict[str, workers.Run], names: dict) -> int:
+def describe(error: BaseException) -> str:
+    """Describe an error in one line: its kind, and the last line of its message."""
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[-1:]])
+
+
+def _epochs(runs: dict[str, workers.Run], names: list[str]) -> int:
     """Count the epochs that the records of runs hold."""
     count = 0
-    for name in names.values():
+    for name in names:
         record = run_folder.RunFolder(runs[name].workdir).read_record()
         count += len(record["epochs"]) if record else 0
     return count

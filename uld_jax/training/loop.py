@@ -81,8 +81,9 @@ class Training:
         """Train the epochs that are left, test, and return the record."""
         run, reporter = self._run, self._reporter
         reporter.start()
+        compiling = None
         if self._compiles_ahead and not run.is_trained:
-            self._compile_evaluation()
+            compiling = self._compile_evaluation()
         try:
             while not run.is_trained:
                 busy = self._train_epoch()
@@ -99,13 +100,16 @@ class Training:
             return reporter.fail("diverged", error)
         except collapse.Collapsed as error:
             return reporter.fail("collapsed", error)
+        finally:
+            if compiling:  # Python must not end meanwhile.
+                compiling.join()
         best = run.best()
         result = self._evaluate("test", **best)
         batch, shown = run.shown_batch()
         planes = self._distributions(batch=batch, **best)
         return reporter.end(result, planes[:shown])
 
-    def _compile_evaluation(self) -> None:
+    def _compile_evaluation(self) -> threading.Thread:
         """Compile the evaluation for JAX's cache on disk, while an epoch is trained."""
         batch = next(self._run.batches_of("validation")[0])
         state = self._run.state
@@ -117,7 +121,9 @@ class Training:
         def compile_it():
             self._eval_step.lower(*shapes).compile()
 
-        threading.Thread(target=compile_it, daemon=True).start()
+        thread = threading.Thread(target=compile_it, daemon=True)
+        thread.start()
+        return thread
 
     def _train_epoch(self) -> float | None:
         """Do the steps that are left of an epoch; a resumed one may have done some.
