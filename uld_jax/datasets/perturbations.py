@@ -21,7 +21,7 @@ from uld_jax.runtime import errors
 
 _STREAM = 6  # Random stream; `on_the_fly` has those before.
 # Where spreads are drawn: the share of examples that have any error of a kind.
-_SHARES = {"clock": 0.6, "position": 0.7, "gain": 0.5, "coloring": 0.5}
+_SHARES = {"clock": 0.6, "position": 0.5, "gain": 0.5, "coloring": 0.5}
 _LEAST_CLOCK = 1 / 500  # Of the largest spread of clocks; log-uniform in between.
 _RIPPLES = 4  # Cosines over the bands, of which a smooth coloring is made.
 
