@@ -48,6 +48,7 @@ def main() -> None:
     import uld_jax
     from uld_jax.datasets import prepare
     from uld_jax.runtime import jax_setup
+    from uld_jax.storage import environment
 
     jax_setup.configure()
     corpora = {"data.speech": options.speech, "data.noise": options.noise}
@@ -65,7 +66,8 @@ def main() -> None:
         "command": " ".join(["python -m benchmarks.training_dynamics", *words]),
         "settings": dict(map(_setting, options.set)),
         "measured": measured,
-        **_environment(),
+        "date": time.strftime("%Y-%m-%d"),
+        **environment.collect(),
     }
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -78,12 +80,6 @@ def _setting(text: str) -> tuple[str, object]:
         return key, ast.literal_eval(value)
     except (SyntaxError, ValueError):
         return key, value
-
-
-def _environment() -> dict:
-    from uld_jax.storage import environment
-
-    return {"date": time.strftime("%Y-%m-%d"), **environment.collect()}
 
 
 def _measure(config, steps: int, every: int):
@@ -113,7 +109,7 @@ def _measure(config, steps: int, every: int):
     )
     graph, state = step.init_state(model, adamw)
     train_step = step.make_train_step(graph, adamw, label, config.seed)
-    look = jax.jit(functools.partial(_look, graph, label, config.seed))
+    look = jax.jit(functools.partial(_look, graph, label))
     first = next(data.training_batches(0, 0))
     number = 0
     with progress.Progress("Training", steps, "steps") as bar:
@@ -136,7 +132,7 @@ def _measure(config, steps: int, every: int):
                 bar.update(1, f"loss {numbers['loss']:.3f}")
 
 
-def _look(graph, label, seed, params, statistics, batch):
+def _look(graph, label, params, statistics, batch):
     """Measure gradients and outputs by layer, for one batch, without dropout."""
     import jax
     import jax.numpy as jnp
@@ -156,8 +152,7 @@ def _look(graph, label, seed, params, statistics, batch):
         loss, _ = objective.losses(label, logits, batch)
         return loss.mean(), outputs
 
-    grads, outputs = jax.grad(mean_loss, has_aux=True)(params)
-    loss, _ = mean_loss(params)
+    (loss, outputs), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
 
     def spread(x):
         x = x.astype(jnp.float32).reshape(num_examples, -1)

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 from made_splits import AUDIO, GEOMETRY, NUM, Source, Split
+from tiny_rooms import open_run_data
 
-from uld_jax import config as config_lib
-from uld_jax.datasets import files, held, kept, loader, pipeline, prepare
+from uld_jax.datasets import files, held, kept, pipeline
 from uld_jax.runtime import memory
 
 FACTS = {"name": "simulated/mine:1.0.0"}
@@ -136,22 +136,7 @@ def test_training_on_compact_data_is_on_the_prepared_examples(tmp_path, capsys):
     """At some nodes, too: gain and SNR are those of the whole scene."""
     batches = {}
     for source, place in (("prepared", "disk"), ("compact", "device")):
-        config = config_lib.default("adhoc")
-        config.update_from_flattened_dict(
-            {
-                "data.name": "simulated/ad1_tiny:1.0.0",
-                "data.dir": str(tmp_path),
-                "data.speech": "builtin",
-                "data.source": source,
-                "data.held_on": place,
-                "data.nodes_in_training": 2,
-                "train.batch_size": 2,
-            }
-        )
-        config = config_lib.resolve(config)
-        prepare.ensure_prepared(config, processes=1)
-        data = loader.RunData(config)
-        data.load()
+        data = open_run_data(tmp_path, source, **{"data.held_on": place})
         (batches[source],) = data.training_batches(0, 1)
     for key, values in batches["prepared"].items():
         # To the last bit with the default compiler: see `test_compact`.

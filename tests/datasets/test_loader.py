@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from tiny_rooms import open_run_data
 
-from uld_jax import config as config_lib
-from uld_jax.datasets import loader, perturbations, prepare
+from uld_jax.datasets import perturbations
 
 
 @pytest.fixture(scope="module")
@@ -12,27 +12,7 @@ def data_dir(tmp_path_factory):
     return str(tmp_path_factory.mktemp("rooms"))
 
 
-def open_data(data_dir, source, seed=0):
-    config = config_lib.default("adhoc")
-    config.update_from_flattened_dict(
-        {
-            "seed": seed,
-            "data.name": "simulated/ad1_tiny:1.0.0",
-            "data.dir": data_dir,
-            "data.speech": "builtin",
-            "data.source": source,
-            "data.nodes_in_training": 2,
-            "data.position_error": 0.1,
-            "data.epoch_examples": 4,
-            "data.speech_hours": 0.01,
-            "train.batch_size": 2,
-        }
-    )
-    config = config_lib.resolve(config)
-    prepare.ensure_prepared(config, processes=1)
-    data = loader.RunData(config)
-    data.load()
-    return data
+FRESH = {"data.epoch_examples": 4, "data.speech_hours": 0.01}
 
 
 @pytest.mark.parametrize("source", ["prepared", "compact", "fresh"])
@@ -48,7 +28,8 @@ def test_each_step_has_nodes_of_its_own_that_a_resumed_epoch_draws_again(
         return draw_step(self, *of_rows)
 
     monkeypatch.setattr(perturbations.Perturbation, "draw_step", noted)
-    data = open_data(data_dir, source, seed=3)
+    settings = {"seed": 3, "data.position_error": 0.1, **FRESH}
+    data = open_run_data(data_dir, source, **settings)
     assert data.steps_per_epoch == 2
     places = [
         np.asarray(batch["node_positions"])[..., :2]

@@ -186,12 +186,17 @@ def hold(
         return [_WholeScenes(renderer) for renderer in renderers]
     renderer = renderers[0]
     if place == "device":
-        arrays = {key: split.geometry()[key] for key in splits.FIELDS[1:]}
+        geometry = split.geometry()
+        arrays = {key: geometry[key] for key in splits.FIELDS[1:]}
         arrays["audio"] = _render(renderer, split, devices[0])
         held = [DeviceData(arrays, device) for device in devices]
     else:
-        make = kept.open_kept if place == "disk" else kept.measure_in_memory
-        data = make(lambda: renderer, split, kept.signals, data_dir, facts)
+        if place == "host":
+            data = kept.render_in_memory(renderer, split)
+        else:
+            data = kept.open_kept(
+                lambda: renderer, split, kept.signals, data_dir, facts
+            )
         held = [data.on(device) for device in devices]
     return [RenderedData(*parts) for parts in zip(held, renderers, strict=True)]
 

@@ -29,9 +29,7 @@ FOLDER = "evidence"  # Beside the builders' folders.
 FORMAT = 2  # Changes with what is measured.
 _EXAMPLES_PER_PART = 400  # Each part is an open file.
 _BATCH = 10  # Examples rendered at once.
-_BATCH_OF_SIGNALS = (
-    128  # The same where an accelerator renders and nothing is measured.
-)
+_BATCH_OF_SIGNALS = 128  # On an accelerator, where nothing is measured.
 _NOISIER_DB = (-10.0, 20.0)  # SNR of the noisier copies, uniform.
 _STREAM = 8  # Random stream of their SNR.
 
@@ -166,16 +164,16 @@ def at_once(measure: Measure = signals) -> int:
     return _BATCH if on_cpu or measure is not signals else _BATCH_OF_SIGNALS
 
 
-def measure_in_memory(
-    open_signals: Callable[[], pipeline.Source],
-    split: splits.Split,
-    measure: Measure,
-    *_,
-) -> KeptData:
-    """Measure a split, and keep it in this process's memory: see `open_kept`."""
-    layout, rows = _layout(measure, split), range(len(split))
-    with progress.Progress(_title(split, measure), len(split), "examples") as bar:
-        part = _measure_part(open_signals(), measure, layout, 0, rows, bar)
+def render_in_memory(source: pipeline.Source, split: splits.Split) -> KeptData:
+    """Render the signals of a split, and keep them in this process's memory.
+
+    Args:
+        source: Renders it.
+        split: The split.
+    """
+    layout, rows = _layout(signals, split), range(len(split))
+    with progress.Progress(_title(split, signals), len(split), "examples") as bar:
+        part = _measure_part(source, signals, layout, 0, rows, bar)
     return KeptData([part], split.geometry())
 
 

@@ -95,14 +95,15 @@ class RunData:
             files.DatasetError: If it does not fit, or is damaged.
         """
         keeps = self._measure is not None and self._config.data.keep_evidence
-        here, opened = self._devices.here, self._splits
+        config, here, opened = self._config, self._devices.here, self._splits
+        facts = sources.describe(config)
         if keeps:
-            loaded = {name: self._keep(split) for name, split in opened.items()}
+            loaded = {name: self._keep(split, facts) for name, split in opened.items()}
         else:
-            place = sources.choose_place(self._config, opened.values(), here)
+            place = sources.choose_place(config, opened.values(), here, facts)
             loaded = {
                 name: self._measured(
-                    sources.hold(self._config, split, here, place), whole=True
+                    sources.hold(config, split, here, place, facts), whole=True
                 )
                 for name, split in opened.items()
             }
@@ -123,14 +124,14 @@ class RunData:
         measure = jax.jit(self._measure)
         return [kept.MeasuredData(part, measure, whole) for part in parts]
 
-    def _keep(self, split: splits.Split) -> list[kept.KeptData]:
+    def _keep(self, split: splits.Split, facts: dict) -> list[kept.KeptData]:
         """Open the kept evidence of a split for each of this process's devices."""
         data = kept.open_kept(
             lambda: sources.open_data(self._config, split, [None])[0],
             split,
             self._measure,
             self._config.data.dir,
-            sources.describe(self._config),
+            facts,
             self._copies(split.name),
         )
         return [data.on(device) for device in self._devices.here]

@@ -61,15 +61,23 @@ def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.S
 
 
 def choose_place(
-    config, opened: Collection[splits.Split], devices: Sequence[jax.Device]
+    config,
+    opened: Collection[splits.Split],
+    devices: Sequence[jax.Device],
+    facts: dict,
 ) -> str:
     """Choose where the signals of all splits are held, and say it.
+
+    Args:
+        config: Settings.
+        opened: The splits.
+        devices: The devices.
+        facts: As `describe` returns them.
 
     Raises:
         files.DatasetError: If there is too little room where the settings want them.
     """
     is_compact = config.data.source == "compact"
-    facts = describe(config)
     on_disk = not is_compact or all(
         kept.is_kept(split, kept.signals, config.data.dir, facts) for split in opened
     )
@@ -87,7 +95,7 @@ def choose_place(
 
 
 def hold(
-    config, split: splits.Split, devices: Sequence, place: str
+    config, split: splits.Split, devices: Sequence, place: str, facts: dict
 ) -> list[pipeline.Source]:
     """Hold a split for each of some devices: load it, or render it once.
 
@@ -96,15 +104,14 @@ def hold(
         split: The split.
         devices: The devices.
         place: As `choose_place` returns it.
+        facts: As `describe` returns them.
 
     Raises:
         files.DatasetError: If an example is damaged, or the disk is full.
     """
     if config.data.source == "compact":
         renderers = open_data(config, split, devices)
-        return held.hold(
-            renderers, split, place, config.data.dir, describe(config), devices
-        )
+        return held.hold(renderers, split, place, config.data.dir, facts, devices)
     if place != "device":
         return open_data(config, split, devices)
     arrays = split.load()

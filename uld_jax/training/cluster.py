@@ -95,7 +95,7 @@ def _connect(address: str):
 
 def _work_off(ray, runs, configs, deadline, debug_nans, profile) -> dict[str, str]:
     found = {name: run.status() for name, run in runs.items()}
-    found = {name: status for name, status in found.items() if _is_over(status)}
+    found = {name: status for name, status in found.items() if workers.is_over(status)}
     for name, status in found.items():
         progress.log(f"{name}: {status} already")
     # A process for each task, so that its device's memory is free for the next.
@@ -118,7 +118,7 @@ def _work_off(ray, runs, configs, deadline, debug_nans, profile) -> dict[str, st
     epochs = sum(configs[name].train.epochs for name in left)
     title = f"Training {len(left)} runs"
     with (
-        stopping.StopFlag(_left(deadline)) as stop_flag,
+        stopping.StopFlag(deadline - time.monotonic()) as stop_flag,
         progress.Progress(title, epochs, "epochs", _epochs(runs, left)) as bar,
     ):
         while waiting:
@@ -140,14 +140,6 @@ def _work_off(ray, runs, configs, deadline, debug_nans, profile) -> dict[str, st
                 _stop(ray, waiting)
                 raise stopping.Stopped(reason)
     return {name: found[name] for name in runs}
-
-
-def _is_over(status: str | None) -> bool:
-    return status not in (None, "running")
-
-
-def _left(deadline: float) -> float | None:
-    return deadline - time.monotonic() if math.isfinite(deadline) else None
 
 
 def _device(ray) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def work_off(runs: dict[str, Run], deadline: float = math.inf) -> dict[str, str]
     found = {}
     for number, (name, run) in enumerate(runs.items(), start=1):
         title = f"[{number}/{len(runs)}] {name}"
-        if (status := run.status()) not in (None, "running"):
+        if is_over(status := run.status()):
             found[name] = status
             progress.log(f"{title}: {status} already")
             continue
@@ -58,6 +58,11 @@ def work_off(runs: dict[str, Run], deadline: float = math.inf) -> dict[str, str]
             code, f"exit code {code}"
         )
     return found
+
+
+def is_over(status: str | None) -> bool:
+    """Check by the status of its record whether a run has nothing left to do."""
+    return status not in (None, "running")
 
 
 def report(found: dict[str, str]) -> None:
