@@ -4,6 +4,7 @@ from conftest import ROOT
 from uld_jax import config as config_lib
 from uld_jax.storage import records
 from uld_jax.storage import settings as settings_lib
+from uld_jax.training import optimizer
 
 
 def resolved(**overrides):
@@ -203,3 +204,15 @@ def test_compact_data_sets_are_rendered_by_jax():
     assert resolved(**{"data.source": "compact"}).data.source == "compact"
     with pytest.raises(config_lib.ConfigError, match="compact data sets need jax"):
         resolved(**{"data.engine": "pyroomacoustics", "data.source": "compact"})
+
+
+def test_the_papers_schedule_is_its_rate_and_the_plateau_rule_alone():
+    config = config_lib.default("adhoc")
+    config.train.learning_rate, config.train.warmup_steps = 4e-4, 400
+    config.train.clip_norm = 1.0
+    config.train.schedule = "paper"
+    rules = config_lib.resolve(config).train
+    assert (rules.learning_rate, rules.clip_norm, rules.rollbacks) == (1e-3, None, 0)
+    assert rules.warmup_steps == 0
+    factor = optimizer.rate_factor("paper", 9, 10, True, rules.plateau_factor)
+    assert factor == rules.plateau_factor

@@ -108,7 +108,8 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "learning_rate": 1e-3,
                 # Replaces learning_rate with --init_from.
                 "fine_tuning_rate": 1e-4,
-                # "plateau" as in the paper, or "cosine" down to zero.
+                # "plateau", or "cosine" down to zero; "paper" is plateau with the
+                # paper's rate, without clipping, warm-up or rollbacks (Sec. 3.3).
                 "schedule": "plateau",
                 # The learning rate is multiplied by it once, after plateau_patience
                 # epochs without a better validation loss; training ends after
@@ -180,8 +181,14 @@ _CHOICES = (
     ("data.held_on", ("auto", "device", "host", "disk")),
     ("data.noise_field", rooms.NOISES),
     ("model.dtype", ("float32", "bfloat16")),
-    ("train.schedule", ("plateau", "cosine")),
+    ("train.schedule", ("plateau", "cosine", "paper")),
 )
+_PAPERS_TRAINING = {
+    "learning_rate": 1e-3,
+    "clip_norm": None,
+    "warmup_steps": 0,
+    "rollbacks": 0,
+}
 
 
 def load_config(experiment: str, **overrides) -> ConfigDict:
@@ -254,6 +261,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     _resolve_label(config.label)
     _check_model(config.model)
     _check_choices(config)
+    if config.train.schedule == "paper":
+        config.train.update(_PAPERS_TRAINING)
     _check_ranges(config)
     _check_combinations(config)
     return config_dict.FrozenConfigDict(config)

@@ -9,7 +9,7 @@ from made_splits import AUDIO, GEOMETRY, NUM, Source, Split
 from tiny_rooms import open_run_data
 
 from uld_jax.datasets import files, held, kept, pipeline
-from uld_jax.runtime import memory
+from uld_jax.runtime import memory, stopping
 
 FACTS = {"name": "simulated/mine:1.0.0"}
 
@@ -104,6 +104,29 @@ def test_the_first_place_with_room_is_chosen(room, tmp_path):
     assert chosen(on_disk_already=True) == "disk"
     room["device"] = None  # Not known.
     assert chosen() == "device"
+
+
+def test_a_resumed_run_holds_its_signals_where_it_did(room, tmp_path, capsys):
+    def chosen(asked):
+        return held.choose(asked, 500, tmp_path, False, jax.local_devices(), "host")
+
+    assert chosen("auto") == "host"
+    assert not capsys.readouterr().out
+    assert chosen("disk") == "disk"
+    room["host"] = 499
+    assert chosen("auto") == "device"
+    assert "no room on the host any more" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("place", held.PLACES)
+def test_rendering_can_be_stopped(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "at_once", lambda *_: 3)
+    renderer = Renderer()
+    with stopping.StopFlag(seconds=-1.0), pytest.raises(stopping.Stopped, match="time"):
+        hold(place, tmp_path, renderer)
+    assert [row for row, _ in renderer.given] == [0, 1, 2]
+    stopping.check()  # Outside, nothing stops.
+    hold(place, tmp_path, renderer)
 
 
 @pytest.mark.parametrize("place", held.PLACES)

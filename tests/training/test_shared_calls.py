@@ -8,6 +8,7 @@ from conftest import tiny_config
 from uld_jax.datasets import loader
 from uld_jax.evaluation import evaluate
 from uld_jax.runtime import stopping
+from uld_jax.storage import run_folder
 from uld_jax.training import history, loop, run, train
 
 PERTURBED = {
@@ -77,6 +78,7 @@ def test_neither_the_steps_of_a_call_nor_a_stop_between_two_change_a_bit(
         with pytest.raises(stopping.Stopped):
             train.train_and_evaluate(config, tmp_path / "stopped")
     done.clear()
+    assert train._place_before(run_folder.RunFolder(tmp_path / "stopped")) == "device"
     assert_same(alone, end_of(config, tmp_path / "stopped"))
     assert sum(done) == 3
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from uld_jax.datasets import files, kept, pipeline, splits
 from uld_jax.datasets.splits import Batch
-from uld_jax.runtime import memory, progress
+from uld_jax.runtime import memory, progress, stopping
 
 PLACES = ("device", "host", "disk")
 AUTO = "auto"
@@ -33,6 +33,7 @@ def choose(
     data_dir: str | pathlib.Path,
     on_disk_already: bool,
     devices: Sequence[jax.Device],
+    before: str | None = None,
 ) -> str:
     """Choose the place where so many bytes of examples are held.
 
@@ -42,6 +43,7 @@ def choose(
         data_dir: Folder of data sets.
         on_disk_already: Whether they need no further room on disk.
         devices: Devices that hold a copy each.
+        before: Where an interrupted run held them: with "auto" again, if there is room.
 
     Returns:
         One of `PLACES`; or `NOWHERE` if "auto" finds no room.
@@ -62,8 +64,15 @@ def choose(
     if asked == AUTO:
         places = [
             place for place in PLACES if room[place] is None or needed <= room[place]
-        ]
-        return (places or [NOWHERE])[0]
+        ] + [NOWHERE]
+        if before in places:
+            return before
+        if before:
+            progress.log(
+                f"There is no room on the {before} any more, where this run held its "
+                "signals: the last bits of its results may differ"
+            )
+        return places[0]
     if room[asked] is not None and needed > room[asked]:
         raise files.DatasetError(
             f"the signals need {needed / 1e9:.3g} GB, and only {room[asked] / 1e9:.3g} GB "
@@ -240,4 +249,5 @@ def _render(
             rows = np.asarray(order[step])
             held = put(held, rows, batch["audio"])
             bar.update(len(np.unique(rows)))
+            stopping.check()
     return held

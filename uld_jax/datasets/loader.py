@@ -39,6 +39,7 @@ class RunData:
         num_samples: Samples N of a signal.
         steps_per_epoch: Training batches in an epoch; 0 without a training split.
         held_out: The validation and test data by split, once loaded.
+        place: Where signals are held, once loaded: see `held.choose`.
 
     Raises:
         files.DatasetError: If the data set cannot be used.
@@ -79,7 +80,7 @@ class RunData:
         self._perturbation.check(self.num_nodes)
         self._check_steps(trained="train" in splits)
         self.origin = sources.describe(config)
-        self.held_out = {}
+        self.held_out, self.place = {}, None
         self.steps_per_epoch = 0
         if "train" not in splits:
             return
@@ -88,11 +89,15 @@ class RunData:
             self.origin["training"] = self._rooms.describe()
         self.steps_per_epoch = len(self._order(epoch=0))
 
-    def load(self) -> None:
+    def load(self, before: str | None = None) -> None:
         """Load what is to be held on the devices.
+
+        Args:
+            before: Where an interrupted run held its signals.
 
         Raises:
             files.DatasetError: If it does not fit, or is damaged.
+            stopping.Stopped: If it is to be rendered first, and a signal to stop came.
         """
         keeps = self._measure is not None and self._config.data.keep_evidence
         config, here, opened = self._config, self._devices.here, self._splits
@@ -100,7 +105,8 @@ class RunData:
         if keeps:
             loaded = {name: self._keep(split, facts) for name, split in opened.items()}
         else:
-            place = sources.choose_place(config, opened.values(), here, facts)
+            place = sources.choose_place(config, opened.values(), here, facts, before)
+            self.place = place
             loaded = {
                 name: self._measured(
                     sources.hold(config, split, here, place, facts), whole=True

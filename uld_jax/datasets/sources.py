@@ -65,6 +65,7 @@ def choose_place(
     opened: Collection[splits.Split],
     devices: Sequence[jax.Device],
     facts: dict,
+    before: str | None = None,
 ) -> str:
     """Choose where the signals of all splits are held, and say it.
 
@@ -73,6 +74,7 @@ def choose_place(
         opened: The splits.
         devices: The devices.
         facts: As `describe` returns them.
+        before: Where an interrupted run held them.
 
     Raises:
         files.DatasetError: If there is too little room where the settings want them.
@@ -87,6 +89,7 @@ def choose_place(
         config.data.dir,
         on_disk,
         devices,
+        before,
     )
     if not is_compact and place == "host":
         place = "disk"  # Whose pages the system keeps in memory.

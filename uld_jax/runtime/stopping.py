@@ -7,10 +7,21 @@ import signal
 import time
 
 _STDERR = 2  # The file descriptor.
+_active: "StopFlag | None" = None  # The one whose `with` block runs.
 
 
 class Stopped(Exception):
     """The end of an unfinished run whose state is saved."""
+
+
+def check() -> None:
+    """Stop here if there is a reason to: nothing has to be saved.
+
+    Raises:
+        Stopped: With the reason.
+    """
+    if _active is not None and (reason := _active.reason()):
+        raise Stopped(reason)
 
 
 class StopFlag:
@@ -41,6 +52,8 @@ class StopFlag:
         self._old = {}
         for number in (signal.SIGINT, signal.SIGTERM):
             self._old[number] = signal.signal(number, record)
+        global _active
+        self._before, _active = _active, self
         return self
 
     def _restore(self):
@@ -48,6 +61,8 @@ class StopFlag:
             signal.signal(number, handler)
 
     def __exit__(self, *_):
+        global _active
+        _active = self._before
         self._restore()
 
     def reason(self) -> str | None:

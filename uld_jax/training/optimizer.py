@@ -65,7 +65,7 @@ def rate_factor(
     """Compute the factor of the learning rate in the next epoch.
 
     Args:
-        schedule: "plateau", the paper's, or "cosine" (Loshchilov and Hutter, 2017,
+        schedule: "plateau" or "paper", or "cosine" (Loshchilov and Hutter, 2017,
             without restarts), which reaches zero after any number of epochs.
         epoch: Epochs done.
         epochs: Epochs in all.

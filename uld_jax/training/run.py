@@ -30,6 +30,7 @@ class Run:
         folder: Folder of the run.
         devices: Devices to compute on.
         stop_flag: Signals and the time limit.
+        place: Where the run held its signals before it was interrupted.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Run:
         folder: RunFolder,
         devices: devices_lib.Devices,
         stop_flag: stopping.StopFlag,
+        place: str | None = None,
     ):
         self.config, self.folder = config, folder
         self.devices, self.stop_flag = devices, stop_flag
@@ -84,7 +86,7 @@ class Run:
             )
             # To go back to. Copies: on CPUs, arrays of the host may share memory.
             self._initial = jax.tree.map(np.array, self._network_items())
-        self.data.load()
+        self.data.load(place)
         self.skipped = nonfinite.SkippedSteps(
             folder.path if distributed.is_first() else None,
             config.seed,

@@ -7,7 +7,7 @@ import pathlib
 import jax
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader
+from uld_jax.datasets import held, loader
 from uld_jax.datasets import prepare as prepare_lib
 from uld_jax.networks import step_shapes
 from uld_jax.runtime import devices as devices_lib
@@ -79,7 +79,8 @@ def train_and_evaluate(
             progress.log(f"Compiled programs are kept in {programs}")
         # The time limit counts from here: loading and compiling are part of it.
         stop_flag = stack.enter_context(stopping.StopFlag(seconds))
-        run = run_lib.Run(config, folder, devices, stop_flag)
+        place = distributed.call_in_first(lambda: _place_before(folder))
+        run = run_lib.Run(config, folder, devices, stop_flag, place)
         if record and record["data"] != run.data.origin:
             raise run_folder.RunConflictError(
                 f"{str(folder)!r} holds a run on other data: "
@@ -88,7 +89,7 @@ def train_and_evaluate(
         distributed.check_same(_shared_facts(run))
         # Not before: settings and data that cannot be used leave no folder behind.
         saved = distributed.call_in_first(
-            lambda: _lock(config, folder, stack), share=False
+            lambda: _lock(run, stack), share=False
         )
         if distributed.broadcast(saved is None and distributed.is_first()):
             return distributed.call_in_first(folder.read_record)
@@ -129,13 +130,21 @@ def _check_folder(config, folder: run_folder.RunFolder) -> dict | None:
     return record
 
 
+def _place_before(folder: run_folder.RunFolder) -> str | None:
+    """Read where an interrupted run held its signals: see `held.choose`."""
+    settings = folder.read_settings() or {"data": {}}
+    place = settings["data"].get("held_on")
+    return place if place in held.PLACES else None
+
+
 def _lock(
-    config, folder: run_folder.RunFolder, stack: contextlib.ExitStack
+    run: run_lib.Run, stack: contextlib.ExitStack
 ) -> checkpoints.Checkpoints | None:
     """Lock a run's folder, write its settings and open its checkpoints.
 
     None if another process has finished the run meanwhile.
     """
+    config, folder = run.config, run.folder
     stack.enter_context(folder.lock())
     # Again, because another process may have written before the folder was locked.
     record = _check_folder(config, folder)
@@ -149,5 +158,8 @@ def _lock(
             f"finished {len(record['epochs'])} epochs; copy it again from an undamaged "
             "copy, or train from scratch in another --workdir"
         )
-    folder.write_settings(config_lib.to_dict(config))
+    settings = config_lib.to_dict(config)
+    if run.data.place in held.PLACES:
+        settings["data"]["held_on"] = run.data.place
+    folder.write_settings(settings)
     return saved
