@@ -1,7 +1,9 @@
 """Compare our training step with the same networks in PyTorch, by turns.
 
     python -m benchmarks.speed.race --small
-    python -m benchmarks.speed.race --networks=l1 --precisions=tf32,bfloat16
+    python -m benchmarks.speed.race --networks=ad1 --precisions=bfloat16 --seconds=40
+
+The last fits 200 s of a GPU: one network and one precision a call.
 
 "torch tuned" is compiled by `torch.compile`; "torch eager" is not. All train on one
 batch that stays on the device. The comparison starts only if outputs, loss and gradients
@@ -30,12 +32,15 @@ KINDS = {"torch tuned": True, "torch eager": False}  # Whether compiled.
 # On a GPU, what stays in float32 beside bfloat16 is done in TF32, JAX's own choice;
 # `training.set_precision` makes it PyTorch's.
 _MATMULS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}
+# Of `torch.compile`. "max-autotune" tries kernels on a GPU for minutes.
+_COMPILE_MODES = ("default", "max-autotune")
 _TURN_SECONDS = 1.5
 _FEWEST_TURNS = 5
 _EQUALITY_EXAMPLES = 2
 NOTE = (
     "One training step, in turns in one process: medians over turns, for ratios with "
-    "quartiles. CPU ms is processor time of all threads. All keep freed memory "
+    "quartiles. First s is the time of the first two steps, compiling included. CPU ms "
+    "is processor time of all threads. All keep freed memory "
     "(docs/speed.md), and PyTorch's threads sleep while they wait "
     "(OMP_WAIT_POLICY=passive)."
 )
@@ -53,11 +58,23 @@ def main() -> None:
     parser.add_argument("--networks", default="l1,ad1", help="of l1, ad1, ad2")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each network")
     parser.add_argument("--precisions", help=f"of {', '.join(_MATMULS)}")
+    parser.add_argument(
+        "--compile_mode",
+        choices=_COMPILE_MODES,
+        default="default",
+        help="of torch.compile",
+    )
     options = parser.parse_args()
     size = "reduced" if options.small else "full"
     precisions = options.precisions and options.precisions.split(",")
     try:
-        table = compare(options.networks.split(","), size, options.seconds, precisions)
+        table = compare(
+            options.networks.split(","),
+            size,
+            options.seconds,
+            precisions,
+            options.compile_mode,
+        )
     except RaceError as error:
         sys.exit(f"error: {error}")
     report.write("speed.race", [table], options.out)
@@ -68,6 +85,7 @@ def compare(
     size: str,
     seconds: float,
     precisions: Sequence[str] | None = None,
+    compile_mode: str = "default",
 ) -> tuple:
     """Compare networks; return a table: title, note and rows.
 
@@ -77,6 +95,7 @@ def compare(
         seconds: For all turns of one network; compiling comes on top.
         precisions: Of "float32", "tf32" and "bfloat16"; by default float32 on a CPU,
             all on a GPU.
+        compile_mode: Of `torch.compile`.
 
     Raises:
         RaceError: If PyTorch is missing or on another device, a name is unknown, or
@@ -96,9 +115,10 @@ def compare(
     for name in names:
         for precision in precisions:
             print(f"{name}, {size}, {precision}", file=sys.stderr, flush=True)
-            rows += _compare(name, size, precision, seconds)
+            rows += _compare(name, size, precision, seconds, compile_mode)
     version = importlib.metadata.version("torch")
-    return ("Training steps against PyTorch.", f"{NOTE} PyTorch {version}.", rows)
+    note = f"{NOTE} PyTorch {version}, compile mode {compile_mode}."
+    return ("Training steps against PyTorch.", note, rows)
 
 
 def _check(what: str, chosen: Collection[str], known: Collection[str]) -> None:
@@ -108,7 +128,9 @@ def _check(what: str, chosen: Collection[str], known: Collection[str]) -> None:
         )
 
 
-def _compare(name: str, size: str, precision: str, seconds: float) -> list[dict]:
+def _compare(
+    name: str, size: str, precision: str, seconds: float, compile_mode: str
+) -> list[dict]:
     """Compare one network in one precision; return its rows."""
     from benchmarks.speed.pytorch import equality, networks, training, weights
 
@@ -143,7 +165,7 @@ def _compare(name: str, size: str, precision: str, seconds: float) -> list[dict]
             learning_rate=ours.config.train.learning_rate,
             weight_decay=ours.config.train.weight_decay,
             bfloat16=precision == "bfloat16",
-            compiled=compiled,
+            compile_mode=compile_mode if compiled else None,
         )
     title = {"network": f"{name}, {size}", "precision": precision}
     device = training.device_name()
@@ -180,9 +202,9 @@ def race(
         batch_size: Examples in a step.
         seconds: For all turns.
     """
-    measures = []
+    measures, first = [], []
     for run in functions.values():
-        run(2)  # Compile.
+        first.append(timer.seconds(functools.partial(run, 2))[0])
         each = timer.seconds(functools.partial(run, 2))[0] / 2
         count = max(1, round(_TURN_SECONDS / each))
         measures.append(lambda run=run, n=count: timer.seconds(lambda: run(n)) / n)
@@ -198,6 +220,7 @@ def race(
                 "examples/s": float(1 / np.median(clock)),
                 "uld_jax is times as fast": against,
                 "CPU ms/example": float(1e3 * np.median(processor)),
+                "first s": first[number],
             }
         )
     return rows

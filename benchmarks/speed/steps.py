@@ -142,6 +142,10 @@ class Steps:
         """Parameters before training, a pure dictionary of arrays."""
         return self._parameters[0]
 
+    def lower(self) -> jax.stages.Lowered:
+        """Trace the training step, without compiling it."""
+        return self._train_step.lower(self._state, self._on_device)
+
     def train(self) -> None:
         """Run a training step and wait for it."""
         self._state = self._train_step(self._state, self._on_device)

@@ -40,7 +40,7 @@ def make_step(
     learning_rate: float,
     weight_decay: float,
     bfloat16: bool,
-    compiled: bool,
+    compile_mode: str | None,
 ) -> Callable[[int], float]:
     """Make a function that runs a number of training steps and waits for them.
 
@@ -55,7 +55,7 @@ def make_step(
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
         bfloat16: Whether to use autocast.
-        compiled: Whether to compile loss and gradient by `torch.compile`.
+        compile_mode: Mode of `torch.compile` for loss and gradient; None for neither.
     """
     torch.manual_seed(0)
     where = device()
@@ -77,11 +77,10 @@ def make_step(
             logits = network(real, imaginary, codes)
         return networks.mean_loss(logits, targets)
 
-    if compiled:
+    if compile_mode is not None:
         # On a CPU the library's random numbers are faster than the compiler's own.
         torch._inductor.config.fallback_random = on_cpu
-        mode = "default" if on_cpu else "max-autotune"
-        loss_of = torch.compile(loss_of, mode=mode)
+        loss_of = torch.compile(loss_of, mode=compile_mode)
 
     def run(steps: int) -> float:
         for _ in range(steps):
