@@ -75,3 +75,25 @@ def test_steps_do_not_overlap_once_jax_is_configured():
     words = [sys.executable, "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "False\n"
+
+
+BOUNDED = """
+import jax, jax.numpy as jnp
+from uld_jax.runtime import jax_setup
+jax_setup._MOST_PROGRAMS = 20_000
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+jax_setup.configure()
+for number in range(1, 9):
+    jax.jit(lambda x: jnp.sin(number * x).sum())(jnp.ones(100 + number))
+"""
+
+
+def test_old_programs_make_room_for_new_ones(tmp_path):
+    env = {k: v for k, v in os.environ.items() if "JAX_COMPILATION_CACHE" not in k}
+    words = [sys.executable, "-c", BOUNDED]
+    env["XDG_CACHE_HOME"] = str(tmp_path)
+    subprocess.run(words, check=True, cwd=ROOT, env=env)
+    sizes = [path.stat().st_size for path in tmp_path.rglob("*-cache")]
+    assert sizes
+    assert sum(sizes) <= 20_000

@@ -11,6 +11,7 @@ import jax
 # Parameters of glibc's `mallopt`, and the value that turns trimming off.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = -1
+_MOST_PROGRAMS = 4 * 2**30  # Bytes of compiled programs that are kept.
 
 
 def configure() -> None:
@@ -33,7 +34,8 @@ def keep_programs() -> pathlib.Path | None:
 
     In the folder that JAX_COMPILATION_CACHE_DIR names; otherwise in the user's cache
     folder, apart for each kind of processor, since a program for one can be wrong on
-    another. An empty JAX_COMPILATION_CACHE_DIR keeps none.
+    another, and at most 4 GiB: those that were used least recently go first. An empty
+    JAX_COMPILATION_CACHE_DIR keeps none.
 
     Returns:
         The folder; None if nothing is kept.
@@ -49,6 +51,7 @@ def keep_programs() -> pathlib.Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # No home, or one that cannot be written.
         return None
+    jax.config.update("jax_compilation_cache_max_size", _MOST_PROGRAMS)
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
 
