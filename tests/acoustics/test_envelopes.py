@@ -18,8 +18,9 @@ def pair_envelopes(signals, mask=None):
     return compiled(jnp.asarray(signals, jnp.float32), mask)
 
 
-def expected_envelope(one, other):
+def expected_envelope(one, other, blur):
     """Compute the envelope by SciPy's full correlation and analytic signal."""
+    whitening = envelopes.WHITENINGS[min(blur, 1)]
     # Whitening depends on the length of the transform.
     group = (len(one) + 960) // 8000
     num_fft = 2 * group * scipy.fft.next_fast_len(-(-(len(one) + 960) // (2 * group)))
@@ -29,13 +30,16 @@ def expected_envelope(one, other):
 
     def whitened(signal):
         spectrum = scipy.fft.rfft(signal, num_fft)
-        return np.where(band, spectrum * np.abs(spectrum) ** -envelopes.WHITENING, 0)
+        return np.where(band, spectrum * np.abs(spectrum) ** -whitening, 0)
 
     cross = scipy.fft.irfft(whitened(one) * whitened(other).conj(), num_fft)
     analytic = scipy.signal.hilbert(cross)
     lags = np.arange(-envelopes.LARGEST_LAG, envelopes.LARGEST_LAG + 1, envelopes.STEP)
     envelope = np.abs(analytic[lags])
-    return blurred(envelope / envelope.mean(), 1.5)
+    sigma, step = envelopes.BLURS[blur]
+    half = len(lags) // 2
+    kept = np.arange(-(half // step), half // step + 1) * step + half
+    return blurred(envelope / envelope.mean(), sigma)[kept]
 
 
 def blurred(values, sigma):
@@ -54,13 +58,15 @@ def delayed_pair(lag, num_samples=16_000):
 def test_envelopes_are_those_of_scipy(num_samples):
     signals = RNG.normal(size=(3, num_samples)).cumsum(axis=1)  # Not white.
     signals[1] += np.roll(signals[0], 40)
-    found = np.exp(np.asarray(envelopes.to_log(pair_envelopes(signals))[0]))
-    for row, (m, n) in enumerate(zip(*correlations.node_pairs(3), strict=True)):
-        expected = expected_envelope(signals[m], signals[n])
-        ratios = np.log(found[row] / expected)[expected > 0.3]
-        # Bytes are steps of 4 %; the sinc takes 2 % at the ends, and lags fold back.
-        assert np.abs(ratios).mean() < 0.1
-        assert np.corrcoef(found[row], expected)[0, 1] > 0.98
+    tables = envelopes.to_log(pair_envelopes(signals))
+    for blur, table in enumerate(tables):
+        found = np.exp(np.asarray(table))
+        for row, (m, n) in enumerate(zip(*correlations.node_pairs(3), strict=True)):
+            expected = expected_envelope(signals[m], signals[n], blur)
+            ratios = np.log(found[row] / expected)[expected > 0.3]
+            # Bytes are steps of 4 %; the sinc takes 2 % at the ends, and lags fold back.
+            assert np.abs(ratios).mean() < 0.1
+            assert np.corrcoef(found[row], expected)[0, 1] > 0.98
 
 
 @pytest.mark.parametrize("lag", [-700, -1, 0, 30, 960])
@@ -89,7 +95,7 @@ def test_level_does_not_matter_and_silence_is_flat():
 def test_bytes_restore_all_blurs_at_any_lag():
     values = RNG.uniform(0.1, 3, envelopes.NUM_LAGS).cumsum() % 7 + 0.1
     values /= values.mean()
-    stored = jax.jit(envelopes._to_bytes)(jnp.asarray(values)[None])
+    stored = jax.jit(envelopes._to_bytes)(*2 * [jnp.asarray(values)[None]])
     assert stored.shape == (1, sum(envelopes.NUM_KEPT))
     lags = np.append(RNG.uniform(-1000, 1000, 500), [-960, 0, 960, 5000])
     tables = jax.jit(envelopes.read)(stored, jnp.asarray(lags, jnp.float32)[None])

@@ -14,7 +14,10 @@ from jaxtyping import Array, Bool, Float, Real, UInt8
 
 from uld_jax.acoustics import constants, correlations
 
-WHITENING = 0.7
+# Powers that spectra are whitened by: for the least blurred envelope, whose peaks tell
+# few nodes apart from their ghosts; and for the others, which noise at all frequencies
+# disturbs less.
+WHITENINGS = (0.85, 0.7)
 BAND = (150.0, 7000.0)  # Hz.
 LARGEST_LAG = 960  # Samples at 16 kHz on either side: 60 ms, 20.6 m.
 STEP = 2  # Samples between two lags.
@@ -37,12 +40,13 @@ def pair_envelopes(
 ) -> UInt8[Array, "Q 1283"]:
     """Compute the envelopes of the correlations of all pairs, blurred, in bytes.
 
-    Of the whole signals, whitened to a power of 0.7 within 150 to 7,000 Hz: noise at
-    all frequencies counts less than with the phase transform. The one-sided spectrum
+    Of the whole signals, whitened to powers of 0.85 and 0.7 within 150 to 7,000 Hz: noise
+    at all frequencies counts less than with the phase transform. The one-sided spectrum
     makes the correlation analytic; its magnitude is the envelope. Each is divided by
-    its mean over the lags and blurred three times (`BLURS`). The bytes are logarithms,
-    one blur after the other, in the order of `correlations.node_pairs`. Lags are by how
-    many samples a sound reaches the first node later than the second: see `to_log`.
+    its mean over the lags and blurred (`BLURS`): the first once, the second twice, more.
+    The bytes are logarithms, one blur after the other, in the order of
+    `correlations.node_pairs`. Lags are by how many samples a sound reaches the first
+    node later than the second: see `to_log`.
 
     Of signals of a second or longer, neighboring bins are summed before the inverse
     transform, four at 2 s, which makes it as much shorter. The envelope is multiplied by
@@ -69,25 +73,39 @@ def pair_envelopes(
         math.ceil((num_samples + LARGEST_LAG) / (2 * group))
     )
     num_fft = 2 * group * length
-    spectra = correlations.whiten(
-        signals.astype(jnp.float32), mask, num_fft, WHITENING
-    )[:, : group * length]
     bins = np.arange(group * length) * constants.SAMPLE_RATE / num_fft
     in_band = (bins >= BAND[0]) & (bins <= BAND[1])
-    spectra = jnp.where(in_band, spectra, 0.0).reshape(num_nodes, length, group)
     one, other = correlations.node_pairs(num_nodes)
-    cross = (spectra[one] * spectra[other].conj()).sum(axis=-1)
-    # Bins up to half the sample rate alone: a lag lasts two samples.
-    analytic = jnp.fft.ifft(cross, axis=-1)
     around = LARGEST_LAG // STEP
-    middle = jnp.concatenate([analytic[:, -around:], analytic[:, : around + 1]], axis=1)
-    return _to_bytes(jnp.abs(middle))
+
+    def envelope(whitening: float) -> Float[Array, "Q L"]:
+        spectra = correlations.whiten(
+            signals.astype(jnp.float32), mask, num_fft, whitening
+        )[:, : group * length]
+        spectra = jnp.where(in_band, spectra, 0.0).reshape(num_nodes, length, group)
+        cross = (spectra[one] * spectra[other].conj()).sum(axis=-1)
+        # Bins up to half the sample rate alone: a lag lasts two samples.
+        analytic = jnp.fft.ifft(cross, axis=-1)
+        middle = [analytic[:, -around:], analytic[:, : around + 1]]
+        return jnp.abs(jnp.concatenate(middle, axis=1))
+
+    return _to_bytes(*map(envelope, WHITENINGS))
 
 
-def _to_bytes(envelopes: Float[Array, "Q L"]) -> UInt8[Array, "Q _"]:
-    mean = envelopes.mean(axis=1, keepdims=True)
-    relative = jnp.where(mean > 0, envelopes / jnp.where(mean > 0, mean, 1.0), 1.0)
-    blurred = [blur(relative, sigma, step) for sigma, step in BLURS]
+def _to_bytes(
+    sharp: Float[Array, "Q L"], robust: Float[Array, "Q L"]
+) -> UInt8[Array, "Q _"]:
+    """Blur envelopes, the first once, and convert them to bytes."""
+
+    def relative(envelope):
+        mean = envelope.mean(axis=1, keepdims=True)
+        return jnp.where(mean > 0, envelope / jnp.where(mean > 0, mean, 1.0), 1.0)
+
+    sharp, robust = relative(sharp), relative(robust)
+    blurred = [
+        blur(envelope, sigma, step)
+        for envelope, (sigma, step) in zip((sharp, robust, robust), BLURS, strict=True)
+    ]
     logs = jnp.log(jnp.maximum(jnp.concatenate(blurred, axis=1), 1e-6))
     steps = jnp.round(STEPS_PER_NEPER * logs) + _ZERO
     return jnp.clip(steps, 0, 255).astype(jnp.uint8)

@@ -26,7 +26,7 @@ from uld_jax.runtime import progress, stopping
 from uld_jax.storage import atomic, checksums, locking
 
 FOLDER = "evidence"  # Beside the builders' folders.
-FORMAT = 2  # Changes with what is measured.
+FORMAT = 3  # Changes with what is measured.
 _EXAMPLES_PER_PART = 400  # Each part is an open file.
 _BATCH = 10  # Examples rendered at once.
 _BATCH_OF_SIGNALS = 128  # On an accelerator, where nothing is measured.

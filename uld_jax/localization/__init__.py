@@ -1,7 +1,10 @@
-"""Localization methods that need no training: SRP-PHAT and time differences.
+"""Localization of recordings: votes with uncertainty, SRP-PHAT, time differences.
 
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
+- `localize`: Localize a talker, with how sure that is: the posterior of the network of
+  votes.
 - `methods`: The table of methods by name.
+- `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 """
@@ -10,5 +13,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["batches", "methods", "srp_phat", "tdoa"],
+    submodules=["batches", "localize", "methods", "posterior", "srp_phat", "tdoa"],
 )
