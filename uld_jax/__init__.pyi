@@ -35,6 +35,8 @@ from .labels.losses import entropy as entropy
 from .labels.losses import permutation_invariant as permutation_invariant
 from .labels.schemes import SCHEMES as SCHEMES
 from .labels.schemes import Label as Label
+from .localization.localize import Localization as Localization
+from .localization.localize import localize as localize
 from .localization.srp_phat import srp_phat as srp_phat
 from .localization.tdoa import tdoa as tdoa
 from .pretrained.loading import Network as Network

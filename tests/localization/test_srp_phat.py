@@ -67,8 +67,8 @@ def test_smoothing_is_a_triangle_over_the_positive_part():
     row = np.random.default_rng(8).normal(size=301).astype(np.float32)
     places = np.arange(-100, 101)
     width = 1.5 / correlations.SAMPLES_PER_METER
-    smooth = jax.jit(srp_phat._integrate)(row[None])[0]
-    found = srp_phat._smoothed(width)(smooth, jnp.asarray(places / 2, jnp.float32))
+    smooth = jax.jit(srp_phat.integrate)(row[None])[0]
+    found = srp_phat.smoothed(width)(smooth, jnp.asarray(places / 2, jnp.float32))
     positive = np.maximum(row, 0.0)
     triangle = np.maximum(1 - np.abs(np.arange(-6, 7)) / 6, 0.0) / 6
     expected = np.convolve(positive, triangle, "same")[150 + places]

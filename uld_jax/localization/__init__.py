@@ -7,11 +7,12 @@
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
+- `times`: Check a position against the times at which a sound reaches the nodes.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["batches", "localize", "methods", "posterior", "srp_phat", "tdoa"],
+    submodules=["batches", "localize", "methods", "posterior", "srp_phat", "tdoa", "times"],
 )

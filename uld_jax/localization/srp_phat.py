@@ -135,19 +135,33 @@ def _localize_all(
         correlations = correlations_lib.correlate_pairs(
             spectra, num_fft, max_lag, _OVERSAMPLING
         )
-        return _search(correlations, nodes, room_size[:2], source_height, num_sources)
+        return search(correlations, nodes, room_size[:2], source_height, num_sources)
 
     return batches.in_groups(locate, (signals, nodes, room_size, mask))
 
 
-def _search(sharp, nodes, sides, source_height, num_sources):
-    """Find the positions [S, 2] in one recording from its pairs' correlations."""
-    smooth = _integrate(sharp)
+def search(
+    sharp: Float[Array, "Q L"],
+    nodes: Float[Array, "M 3"],
+    sides: Float[Array, "2"],
+    source_height: float | Float[Array, ""],
+    num_sources: int,
+) -> Float[Array, "S 2"]:
+    """Find the positions in one recording from its pairs' correlations.
+
+    Args:
+        sharp: From `correlations.correlate_pairs`, twice oversampled.
+        nodes: Node positions in meters.
+        sides: Of the room along x and y.
+        source_height: Of all sources, in meters.
+        num_sources: Sources S, the strongest first.
+    """
+    smooth = integrate(sharp)
 
     def power(points, smoothing=None):
         flat = points.reshape(-1, 2)
         height = jnp.full_like(flat[:, :1], source_height)
-        read = _read if smoothing is None else _smoothed(smoothing)
+        read = read_row if smoothing is None else smoothed(smoothing)
         rows = sharp if smoothing is None else smooth
         points_3d = jnp.concatenate([flat, height], axis=1)
         return response_power(rows, nodes, points_3d, read).reshape(points.shape[:-1])
@@ -191,7 +205,8 @@ def _square(reach: int) -> np.ndarray:
     return np.stack(axes, axis=-1).reshape(-1, 2) / _FINER
 
 
-def _read(row, lags):
+def read_row(row: Float[Array, " L"], lags: Float[Array, " P"]) -> Float[Array, " P"]:
+    """Read a pair's correlation at lags in samples, twice oversampled."""
     return correlations_lib.interpolate(row, lags, _OVERSAMPLING)
 
 
@@ -203,7 +218,7 @@ def _read_lines(row, lags):
     return row[left] + (entry - left) * (row[left + 1] - row[left])
 
 
-def _integrate(correlations: Float[Array, "Q L"]) -> Float[Array, "Q L"]:
+def integrate(correlations: Float[Array, "Q L"]) -> Float[Array, "Q L"]:
     """Integrate the positive part of correlations twice over the lag."""
     positive = jnp.maximum(correlations, 0.0)
     # Without its mean: this changes no comparison of points, keeps the sums small and
@@ -215,8 +230,10 @@ def _integrate(correlations: Float[Array, "Q L"]) -> Float[Array, "Q L"]:
     return jnp.pad(positive[:, :-1], ((0, 0), (1, 0)))
 
 
-def _smoothed(width):
-    """Make a `read` that smooths over lags by a triangle, from the second integral.
+def smoothed(
+    width: float | Float[Array, ""],
+) -> Callable[[Float[Array, " L"], Float[Array, " P"]], Float[Array, " P"]]:
+    """Make a `read` that smooths over lags by a triangle, from `integrate`.
 
     Args:
         width: Spacing of the points in meters.

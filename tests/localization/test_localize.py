@@ -1,0 +1,216 @@
+"""Localization with its uncertainty: right answers, honest doubts, clear errors."""
+
+import jax
+import numpy as np
+import pytest
+
+import uld_jax
+from uld_jax.audio import builtin
+from uld_jax.localization import batches
+from uld_jax.localization import localize as localize_lib
+
+ROOM = np.array([6.0, 5.0, 2.8])
+TALKER = np.array([2.3, 3.1, 1.4])
+RNG = np.random.default_rng(0)
+NODES = RNG.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (8, 3))
+RATE = 16_000
+
+
+def record(nodes=NODES, talker=TALKER, late=0.0, seconds=2.0, rate=RATE, noise=1e-4):
+    """Record built-in speech in free field: delays and spherical spreading."""
+    name = builtin.speech_names()["test"][0]
+    speech = np.tile(np.asarray(builtin.synthesize(name), np.float64), 4)
+    paths = np.linalg.norm(np.asarray(nodes) - talker, axis=1)
+    delays = paths / 343.0 + late
+    count = int(RATE * (seconds + 1))
+    frequencies = np.fft.rfftfreq(count, 1 / RATE)
+    spectrum = np.fft.rfft(speech[:count])
+    turns = np.exp(-2j * np.pi * frequencies * np.broadcast_to(delays, len(paths))[:, None])
+    longer = int(rate * (seconds + 1))
+    kept = np.pad(spectrum * turns, ((0, 0), (0, max(0, longer // 2 + 1 - len(spectrum)))))
+    signals = np.fft.irfft(kept[:, : longer // 2 + 1], longer) * longer / count
+    signals = signals[:, int(rate / 2) :][:, : int(rate * seconds)] / paths[:, None]
+    random = np.random.default_rng(1)
+    return signals + noise * np.abs(signals).max() * random.normal(size=signals.shape)
+
+
+def error(found):
+    return np.linalg.norm(found.position - TALKER[:2])
+
+
+@pytest.fixture(scope="module")
+def found():
+    return uld_jax.localize(record(), RATE, NODES, ROOM)
+
+
+def test_exact_times_give_millimeters_and_say_so(found):
+    assert found.determined
+    assert not found.reasons
+    assert error(found) < 0.01
+    assert error(found) < 3 * found.radius_90 < 0.1
+    assert found.modes[0].mass > 0.95
+    assert found.node_weights.tolist() == [1.0] * 8
+    assert str(found).startswith("(2.3")
+    assert "<td>" in found._repr_html_()
+
+
+def test_the_posterior_is_a_code_that_decodes_to_the_position(found):
+    code = found.probability
+    assert code.sum() == pytest.approx(1.0)
+    axis = np.arange(65) / 64
+    mean = [(code.sum(0) * axis).sum() * 6.0, (code.sum(1) * axis).sum() * 5.0]
+    assert np.linalg.norm(mean - found.position) < 0.2
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["louder", "later", "order", "integers", "in_feet_of_time"],
+)
+def test_what_means_the_same_gives_the_same(found, change):
+    signals, nodes = record(), NODES
+    if change == "louder":
+        signals = 1e-3 * signals
+    elif change == "later":
+        signals = record(late=0.013)
+    elif change == "order":
+        signals, nodes = signals[::-1], nodes[::-1]
+    elif change == "integers":
+        signals = np.int16(20_000 * signals / np.abs(signals).max())
+    else:
+        nodes = nodes.tolist()
+    again = uld_jax.localize(signals, RATE, nodes, ROOM)
+    assert again.determined
+    np.testing.assert_allclose(again.position, found.position, atol=0.005)
+
+
+@pytest.mark.parametrize("rate", [44_100, 48_000, 8_000])
+def test_sample_rates(rate):
+    again = uld_jax.localize(record(rate=rate), rate, NODES, ROOM)
+    assert again.determined
+    assert error(again) < 0.03
+
+
+def test_a_mirrored_room_gives_the_mirrored_answer(found):
+    nodes = NODES.copy()
+    nodes[:, 0] = ROOM[0] - nodes[:, 0]
+    again = uld_jax.localize(record(), RATE, nodes, ROOM)
+    mirrored = [ROOM[0] - found.position[0], found.position[1]]
+    np.testing.assert_allclose(again.position, mirrored, atol=0.005)
+
+
+def test_a_room_need_not_be_known():
+    away = np.array([100.0, -50.0, 0.0])
+    again = uld_jax.localize(record(), RATE, NODES + away)
+    np.testing.assert_allclose(again.position, TALKER[:2] + away[:2], atol=0.02)
+    assert "No room was given" in again.reasons[-1]
+    assert again.determined
+
+
+def test_heights_are_used_where_they_are_given():
+    low = TALKER - [0, 0, 0.9]
+    again = uld_jax.localize(
+        record(talker=low), RATE, NODES, ROOM, source_height=low[2]
+    )
+    assert again.determined
+    assert error(again) < 0.01
+
+
+def test_long_and_short_recordings():
+    assert error(uld_jax.localize(record(seconds=5.0), RATE, NODES, ROOM)) < 0.01
+    short = uld_jax.localize(record(seconds=0.5), RATE, NODES, ROOM)
+    assert error(short) < max(0.1, short.radius_90)
+
+
+def test_a_batch_gives_what_each_gives_alone(found):
+    noise = RNG.normal(size=(8, 32_000))
+    first, second = uld_jax.localize(np.stack([record(), noise]), RATE, NODES, ROOM)
+    np.testing.assert_array_equal(first.position, found.position)
+    assert not second.determined
+    assert "nothing in common" in " ".join(second.reasons)
+
+
+def test_nodes_on_a_line_do_not_tell_the_sides():
+    line = np.stack([np.linspace(0.5, 5.5, 8), np.full(8, 2.5), np.full(8, 1.2)], 1)
+    line += [[0.0, 0.0, 0.0]] * 8
+    found = uld_jax.localize(record(line), RATE, line, ROOM)
+    assert not found.determined
+    assert "places fit" in found.reasons[0]
+    heavy, other = found.modes[:2]
+    # The mirror image has as much mass.
+    np.testing.assert_allclose(heavy.position[0], other.position[0], atol=0.1)
+    np.testing.assert_allclose(heavy.position[1] + other.position[1], 5.0, atol=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_nodes_tell_nothing(count):
+    found = uld_jax.localize(record()[:count], RATE, NODES[:count], ROOM)
+    assert not found.determined
+    assert "3 are needed" in found.reasons[0]
+    assert found.radius_90 > 2.0
+
+
+def test_clocks_that_are_off_do_not_give_a_wrong_answer_without_a_word():
+    late = 0.01 * np.random.default_rng(5).normal(size=8)
+    found = uld_jax.localize(record(late=late), RATE, NODES, ROOM)
+    assert error(found) < found.radius_90 or not found.determined
+
+
+def test_bad_nodes_are_named_and_left_out(found):
+    signals = record()
+    signals[2] = 0.0
+    signals[5, 8000:12_000] = signals[5, 8000]
+    again = uld_jax.localize(signals, RATE, NODES, ROOM)
+    assert again.reasons[:2] == (
+        "Node 2 is silent and was left out",
+        "Node 5 holds one value for 0.25 s and was left out",
+    )
+    assert again.node_weights.tolist() == [1, 1, 0, 1, 1, 0, 1, 1]
+    np.testing.assert_allclose(again.position, found.position, atol=0.02)
+    signals = record()
+    signals[3] = np.clip(signals[3], *np.quantile(signals[3], [0.03, 0.97]))
+    again = uld_jax.localize(signals, RATE, NODES, ROOM)
+    assert again.reasons == ("Node 3 is clipped; it was used",)
+
+
+def test_silence_is_not_located():
+    found = uld_jax.localize(np.zeros((8, 32_000)), RATE, NODES, ROOM)
+    assert not found.determined
+    assert found.reasons[0].startswith("Not determined: no nodes can be used")
+
+
+def bad(signals=None, rate=RATE, nodes=NODES, room=ROOM):
+    signals = np.zeros((8, 32_000)) if signals is None else signals
+    return signals, rate, nodes, room
+
+
+WITH_NAN = np.zeros((8, 32_000))
+WITH_NAN[3, 7] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (bad(np.zeros(9)), r"signals has shape \(9,\); it must be \[M, N\]"),
+        (bad(rate=1), "sample_rate is 1; give it in Hz"),
+        (bad(np.zeros((8, 3000))), r"are 0.188 s long \(3000 samples\)"),
+        (bad(nodes=NODES[:5]), r"\(5, 3\); with these signals it must be \(8, 3\)"),
+        (bad(WITH_NAN), "signals of node 3 holds NaN"),
+        (bad(nodes=NODES * np.nan), "node_positions of node 0 holds NaN"),
+        (bad(nodes=NODES[[0, 1, 2, 3, 4, 5, 6, 1]]), "nodes 1 and 7 are both at"),
+        (bad(nodes=NODES + [3.0, 0, 0]), r"is outside of the room of \[6.0, 5.0\] m"),
+        (bad(room=[6.0]), "room_size is .*give its sides"),
+        (bad(room=[6.0, -1.0]), "in meters above 0"),
+        (bad(np.zeros((61, 9000)), nodes=np.zeros((61, 3))), "at most 60"),
+        (bad(np.zeros((0, 8, 9000))), "signals has no recording"),
+    ],
+)
+def test_bad_input_is_named_with_the_fix(given, message):
+    with pytest.raises(batches.RecordingError, match=message):
+        uld_jax.localize(*given)
+
+
+def test_the_shipped_weights_are_small_and_whole():
+    graph, params, _ = localize_lib._network(True)
+    total = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+    assert 10_000 < total < 1_000_000
+    assert graph is localize_lib._network(True)[0]

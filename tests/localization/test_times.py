@@ -1,0 +1,118 @@
+"""Fits to times of arrival, against exact geometry and the Cramer-Rao bound."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+from uld_jax.acoustics import constants, correlations
+from uld_jax.localization import times
+
+SIDES = np.array([6.0, 5.0], np.float32)
+TALKER = np.array([2.3, 3.1, 1.5])
+HEIGHT = np.array([1.35, 0.3], np.float32)
+RNG = np.random.default_rng(3)
+NODES = RNG.uniform([0, 0, 0.5], [6, 5, 2.2], (12, 3))
+
+
+def delayed(extra=0.0, noise=0.02):
+    """Make a noise as it reaches the nodes, `extra` seconds later."""
+    source = RNG.normal(size=2**15)
+    delays = np.linalg.norm(NODES - TALKER, axis=1) / constants.SPEED_OF_SOUND
+    delays = delays + extra
+    frequencies = np.fft.rfftfreq(len(source), 1 / constants.SAMPLE_RATE)
+    turns = np.exp(-2j * np.pi * frequencies * delays[:, None])
+    signals = np.fft.irfft(np.fft.rfft(source) * turns, len(source))
+    signals += noise * RNG.normal(size=signals.shape)
+    return np.float32(signals[:, 4000:20_000])
+
+
+correlate = jax.jit(times.correlate, static_argnums=2)
+fit_to = jax.jit(times.fit)
+
+
+def fit(signals, start=(2.2, 3.0), mask=None, nodes=NODES):
+    mask = np.ones(len(nodes), bool) if mask is None else mask
+    rows = correlate(signals, mask, correlations.lag_bound(nodes))
+    start = np.float32(start)
+    return fit_to(rows, np.float32(nodes), mask, start, SIDES, HEIGHT)
+
+
+def test_exact_times_give_the_position_to_millimeters():
+    found = fit(delayed())
+    np.testing.assert_allclose(found.position[:2], TALKER[:2], atol=0.004)
+    assert found.agrees.all()
+    assert found.evidence > 15
+    assert np.abs(found.residuals).max() < 0.01
+
+
+def test_it_is_the_least_squares_of_scipy():
+    late = 0.01 / constants.SPEED_OF_SOUND * RNG.normal(size=len(NODES))
+    found = fit(delayed(late))
+    paths = np.linalg.norm(NODES - TALKER, axis=1) + late * constants.SPEED_OF_SOUND
+
+    def residuals(unknowns):
+        expected = np.linalg.norm(NODES - unknowns[:3], axis=1) + unknowns[3]
+        weak = times._LEAST_ERROR / HEIGHT[1] * (unknowns[2] - HEIGHT[0])
+        return np.append(paths - expected, weak)
+
+    best = scipy.optimize.least_squares(residuals, [2.2, 3.0, 1.35, 0.0]).x
+    assert found.agrees.all()
+    np.testing.assert_allclose(found.position[:2], best[:2], atol=0.004)
+
+
+def test_the_covariance_is_the_bound_of_times():
+    found = fit(delayed())
+    offset = TALKER - NODES
+    directions = offset / np.linalg.norm(offset, axis=1)[:, None]
+    design = np.concatenate([directions, np.ones((len(NODES), 1))], axis=1)
+    information = design.T @ design / times._LEAST_ERROR**2
+    information[2, 2] += 1 / HEIGHT[1] ** 2
+    bound = np.linalg.inv(information)[:2, :2]
+    np.testing.assert_allclose(found.covariance, bound, rtol=0.2, atol=1e-7)
+
+
+def test_one_late_node_does_not_agree_and_does_no_harm():
+    late = np.zeros(len(NODES))
+    late[4] = 0.002
+    found = fit(delayed(late))
+    assert np.flatnonzero(~np.asarray(found.agrees)).tolist() == [4]
+    expected = 0.002 * constants.SPEED_OF_SOUND
+    assert found.residuals[4] == pytest.approx(expected, abs=0.02)
+    np.testing.assert_allclose(found.position[:2], TALKER[:2], atol=0.006)
+
+
+@pytest.mark.parametrize("kind", ["clocks", "noise", "elsewhere"])
+def test_nothing_is_confirmed_by_chance(kind):
+    if kind == "clocks":
+        signals = delayed(0.005 * RNG.normal(size=len(NODES)))
+    elif kind == "noise":
+        signals = np.float32(RNG.normal(size=(len(NODES), 16_000)))
+    else:
+        signals = delayed()
+    start = (5.0, 0.5) if kind == "elsewhere" else (2.3, 3.1)
+    assert fit(signals, start).evidence < 0
+
+
+def test_three_nodes_confirm_nothing():
+    some = np.arange(len(NODES)) < 3
+    assert fit(delayed(), mask=some).evidence < 0.1
+
+
+def test_absent_nodes_have_no_influence():
+    some = np.arange(len(NODES)) != 7
+    signals = delayed()
+    without = fit(signals, mask=some)
+    signals[7] = 5.0
+    again = fit(signals, mask=some)
+    alone = fit(np.delete(signals, 7, 0), nodes=np.delete(NODES, 7, 0))
+    np.testing.assert_allclose(without.position, again.position, atol=1e-6)
+    np.testing.assert_allclose(without.position[:2], alone.position[:2], atol=1e-3)
+    assert not without.agrees[7]
+
+
+def test_gradients_and_silence_are_finite():
+    found = fit(np.zeros((len(NODES), 16_000), np.float32))
+    assert all(np.isfinite(np.asarray(part)).all() for part in found)
+    assert jnp.isfinite(found.evidence)

@@ -1,0 +1,585 @@
+"""Localize a talker, with how sure that is: votes, and times where clocks agree.
+
+The network (`networks.multilateration`) was trained on sessions of every kind: 3 to 30
+nodes at any heights, clocks up to 50 ms off, positions up to 0.4 m, gains up to 8 dB,
+noise from -10 to 30 dB. Its weights come with the package. Its posterior is computed on
+64 x 64 cells and finer around its modes. Positions that the nodes' times of arrival
+confirm (`times`) are added to it. `uld_jax.localize` is the entry.
+"""
+
+import dataclasses
+import functools
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.signal
+from flax import nnx
+from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
+
+from uld_jax.acoustics import constants, envelopes
+from uld_jax.acoustics import correlations as correlations_lib
+from uld_jax.localization import batches, posterior, srp_phat, times
+from uld_jax.networks import evidence as evidence_lib
+from uld_jax.pretrained import loading, weights
+
+_RESOLUTION = 64  # Cells per axis of the whole posterior.
+_VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
+_WINDOW = 2 * constants.SAMPLE_RATE  # Samples, as in training.
+_LEAST_SECONDS = 0.25
+_RATES = (8_000, 400_000)  # Hz.
+_MOST_NODES = 60
+# Nodes are padded to one of these numbers, so that few programs are compiled.
+_SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
+# Of the talkers that the network was trained with: mean and deviation in meters.
+_HEIGHT = _MIDDLE_HEIGHT, _ = (1.35, 0.3)
+_NODE_HEIGHT = 1.2  # Meters, if nodes have two coordinates.
+_MARGIN = 2.0  # Meters around the nodes that are searched without a room.
+_ROOM_HEIGHT = 3.0
+_TAPE = 0.05  # Meters by which a node may be outside of a room that was measured.
+# An answer is determined if its mode holds this mass, within this radius in meters.
+_SURE_MASS, _SURE_RADIUS = 0.8, 1.0
+_STUCK_SECONDS = 0.1  # The same value for so long is no sound.
+_CLIPPED = 0.01  # Share of samples at the largest value.
+# Nodes and windows that show whether signals have anything in common, at most; and how
+# far their correlations must stand out, in standard errors.
+_ASKED, _STANDS_OUT = 10, 4.0
+_SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
+_SAME = 0.3  # Meters: fits or peaks that are no farther apart are one.
+# Up to where the evidence of agreeing times counts in full, what share of the rest does,
+# and the least votes for a position.
+_FULL_EVIDENCE, _SHARE_BEYOND, _LEAST_VOTES = 9.0, 0.15, 1e-6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Localization:
+    """Where a talker is, and how sure that is.
+
+    Attributes:
+        position: (x, y) in meters: the mean of the heaviest mode.
+        covariance: [2, 2] in square meters, of that mode.
+        radius_90: Meters around `position` that hold 90 % of the whole posterior.
+        modes: All places that hold a hundredth of it or more, the heaviest first.
+        determined: Whether the answer can be trusted: one mode holds nearly all, within
+            a meter, and the signals have something in common.
+        reasons: Why not, and what else is to be known, in sentences.
+        node_levels: Of each node, relative to their mean, in dB; -inf if silent.
+        node_weights: 1 for the nodes that were used, and 0 for those left out.
+        probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
+        room_size: Sides along x and y of the area it spans, in meters.
+        origin: Its corner (x, y): zero unless the room was not given.
+    """
+
+    position: Float[np.ndarray, "2"]
+    covariance: Float[np.ndarray, "2 2"]
+    radius_90: float
+    modes: tuple[posterior.Mode, ...]
+    determined: bool
+    reasons: tuple[str, ...]
+    node_levels: Float[np.ndarray, " M"]
+    node_weights: Float[np.ndarray, " M"]
+    probability: Float[np.ndarray, "K K"]
+    room_size: Float[np.ndarray, "2"]
+    origin: Float[np.ndarray, "2"]
+
+    def __str__(self):
+        x, y = self.position
+        answer = f"({x:.2f}, {y:.2f}) m, 90 % within {self.radius_90:.2f} m"
+        if not self.determined:
+            answer = f"not determined; best guess {answer}"
+        return "\n  ".join([answer, *self.reasons])
+
+    def _repr_html_(self):
+        rows = "".join(
+            f"<tr><td>({mode.position[0]:.2f}, {mode.position[1]:.2f}) m</td>"
+            f"<td>{mode.mass:.0%}</td></tr>"
+            for mode in self.modes
+        )
+        first, *others = str(self).split("\n  ")
+        notes = "".join(f"<li>{reason}</li>" for reason in others)
+        return f"<b>{first}</b><table>{rows}</table><ul>{notes}</ul>"
+
+
+def localize(
+    signals: ArrayLike,
+    sample_rate: int | float,
+    node_positions: ArrayLike,
+    room_size: ArrayLike | None = None,
+    *,
+    source_height: int | float | None = None,
+) -> Localization | list[Localization]:
+    """Localize a talker who stays in one place, from the signals of scattered nodes.
+
+    Recordings longer than 2 s are cut into windows of 2 s, and the logarithms of their
+    posteriors are averaged.
+
+    Args:
+        signals: [M, N] of M nodes, 3 to 60, or [B, M, N] of B recordings with the same
+            nodes: of any level, with or without a common clock.
+        sample_rate: In Hz, 8,000 or more. Below 16,000, high frequencies are missing.
+        node_positions: (x, y, z) or (x, y) in meters, [M, 3] or [M, 2]. Without
+            heights, all are taken to be at 1.2 m.
+        room_size: Sides along x and y in meters, and the height or not. None for
+            unknown: up to 2 m around the nodes are searched then.
+        source_height: Of the talker's mouth in meters; None for 0.8 to 1.9.
+
+    Returns:
+        A `Localization`; a list of them for signals with an axis B.
+
+    Raises:
+        RecordingError: If shapes do not agree, a value is not finite, the sample rate
+            cannot be right, signals are too short, or nodes are too few, in one place
+            or outside of the room.
+
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3], [0.3, 4.2, 1.1], [5.5, 4.1, 1.2]]
+    >>> distances = np.linalg.norm(np.array(nodes) - [2.0, 3.0, 1.4], axis=1)
+    >>> delays = np.rint(distances / 343.0 * 16_000).astype(int)
+    >>> noise = np.random.default_rng(0).normal(size=33_000)
+    >>> signals = [noise[500 - d : 32_500 - d] / r for d, r in zip(delays, distances)]
+    >>> found = uld_jax.localize(signals, 16_000, nodes, [6.0, 4.5])
+    >>> bool(np.linalg.norm(found.position - [2.0, 3.0]) < max(0.3, found.radius_90))
+    True
+    """
+    signals = np.asarray(signals)
+    if signals.ndim == 3:
+        if not len(signals):
+            raise batches.RecordingError("signals has no recording")
+        return [
+            localize(
+                one,
+                sample_rate,
+                node_positions,
+                room_size,
+                source_height=source_height,
+            )
+            for one in signals
+        ]
+    nodes = _check(signals, sample_rate, node_positions)
+    room = _Room.of(nodes, room_size)
+    sound = _resample(signals, sample_rate)
+    levels, used, reasons = _look_at_nodes(sound)
+    reasons = room.reasons + reasons
+    count = int(used.sum())
+    if count < 3:
+        return _undetermined(room, levels, used, reasons, count)
+    # A known height is brought to the one that is looked at: distances alone matter.
+    lift = 0.0 if source_height is None else _MIDDLE_HEIGHT - source_height
+    moved_nodes = nodes - np.append(room.origin, -lift)
+    windows = _windows(sound[used])
+    network = _network(source_height is None)
+    votes = [
+        _vote(*network, _pad(window, moved_nodes[used], room.sides))
+        for window in windows
+    ]
+    logs = np.mean([np.float64(logs) for _, logs in votes], axis=0)
+    probability = np.exp(logs - logs.max())
+    probability /= probability.sum()
+    plan = room.sides[:2]
+    peaks = posterior.find_peaks(probability, plan)
+    padded = np.resize(peaks, (posterior.MAX_MODES, 2))
+    patches = np.concatenate(
+        [posterior.patch(one, plan, _RESOLUTION) for one in padded]
+    ).astype(np.float32)
+    fine = np.mean(
+        [np.float64(_vote_at(*network, found, patches)) for found, _ in votes], axis=0
+    )
+    fine = fine.reshape(len(padded), -1)[: len(peaks)]
+    cloud = posterior.combine(probability, plan, peaks, fine)
+    height = _HEIGHT if source_height is None else (_MIDDLE_HEIGHT, 0.01)
+    fits = _fit_times(windows, moved_nodes[used], plan, peaks, np.float32(height))
+    cloud, confirmed = _confirm(cloud, probability, plan, fits)
+    if confirmed:
+        apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
+        peaks = peaks[np.min(apart, axis=0) > _SAME]
+        peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
+    modes = posterior.find_modes(cloud, peaks)
+    within = posterior.radius(cloud, modes[0].position)
+    doubts = _doubts(modes, within, plan, room.origin, bool(confirmed))
+    if not confirmed and not _is_coherent(windows):
+        doubts.append(
+            "The signals have nothing in common: silence, or noise of each node's own"
+        )
+    moved = [
+        dataclasses.replace(mode, position=mode.position + room.origin)
+        for mode in modes
+    ]
+    return Localization(
+        moved[0].position,
+        moved[0].covariance,
+        within,
+        tuple(moved),
+        not doubts,
+        (*doubts, *reasons),
+        levels,
+        used.astype(float),
+        posterior.encode(cloud, plan, _RESOLUTION),
+        plan,
+        room.origin,
+    )
+
+
+def _check(signals: np.ndarray, sample_rate: int | float, node_positions) -> np.ndarray:
+    """Check what is given; return node positions [M, 3]."""
+    if signals.ndim != 2 or 0 in signals.shape:
+        raise batches.RecordingError(
+            f"signals has shape {signals.shape}; it must be [M, N] or [B, M, N]"
+        )
+    num_nodes, num_samples = signals.shape
+    low, high = _RATES
+    if not low <= sample_rate <= high:
+        raise batches.RecordingError(
+            f"sample_rate is {sample_rate}; give it in Hz, from {low:,} to {high:,}"
+        )
+    seconds = num_samples / sample_rate
+    if seconds < _LEAST_SECONDS:
+        raise batches.RecordingError(
+            f"signals are {seconds:.3g} s long ({num_samples} samples); give at least "
+            f"{_LEAST_SECONDS} s"
+        )
+    if num_nodes > _MOST_NODES:
+        raise batches.RecordingError(
+            f"signals has {num_nodes} nodes; give at most {_MOST_NODES}"
+        )
+    nodes = np.asarray(node_positions, np.float64)
+    if nodes.shape not in ((num_nodes, 2), (num_nodes, 3)):
+        raise batches.RecordingError(
+            f"node_positions has shape {nodes.shape}; with these signals it must be "
+            f"({num_nodes}, 3), or ({num_nodes}, 2) without heights"
+        )
+    for name, values in (("signals", signals), ("node_positions", nodes)):
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            raise batches.RecordingError(
+                f"{name} of node {int(finite.argmin())} holds NaN or infinity; correct "
+                "it, or leave the node out"
+            )
+    if nodes.shape[1] == 2:
+        nodes = np.append(nodes, np.full((num_nodes, 1), _NODE_HEIGHT), axis=1)
+    for one in range(num_nodes):
+        for other in range(one):
+            if (nodes[one] == nodes[other]).all():
+                raise batches.RecordingError(
+                    f"nodes {other} and {one} are both at {nodes[one].tolist()}; give "
+                    "each its own place, or leave one out"
+                )
+    return nodes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Room:
+    """The box that is searched.
+
+    Attributes:
+        origin: Its corner on the plan.
+        sides: Along x, y and z, in meters.
+        reasons: What a user is to know about it.
+    """
+
+    origin: np.ndarray
+    sides: np.ndarray
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, nodes: np.ndarray, room_size: ArrayLike | None) -> "_Room":
+        if room_size is None:
+            low, high = nodes[:, :2].min(axis=0), nodes[:, :2].max(axis=0)
+            sides = np.append(high - low + 2 * _MARGIN, _ROOM_HEIGHT)
+            note = f"No room was given: up to {_MARGIN:g} m around the nodes was searched"
+            return cls(low - _MARGIN, sides, (note,))
+        sides = np.asarray(room_size, np.float64)
+        if sides.shape not in ((2,), (3,)) or not (
+            np.isfinite(sides).all() and (sides > 0).all()
+        ):
+            raise batches.RecordingError(
+                f"room_size is {np.asarray(room_size).tolist()}; give its sides along x "
+                "and y, and its height or not, in meters above 0"
+            )
+        plan = nodes[:, :2]
+        wrong = ((plan < -_TAPE) | (plan > sides[:2] + _TAPE)).any(axis=1)
+        if wrong.any():
+            number = int(wrong.argmax())
+            raise batches.RecordingError(
+                f"node {number} at {plan[number].tolist()} m is outside of the "
+                f"room of {sides[:2].tolist()} m; correct one of them"
+            )
+        if len(sides) == 2:
+            sides = np.append(sides, _ROOM_HEIGHT)
+        return cls(np.zeros(2), sides)
+
+
+def _resample(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
+    """Convert signals to 16 kHz, zero mean and a largest value of 1 over all nodes."""
+    sound = signals.astype(np.float64)
+    if sample_rate != constants.SAMPLE_RATE:
+        # Rates such as 44,100 have a common divisor; others are rounded to 1 Hz.
+        rate = round(sample_rate)
+        divisor = math.gcd(rate, constants.SAMPLE_RATE)
+        sound = scipy.signal.resample_poly(
+            sound, constants.SAMPLE_RATE // divisor, rate // divisor, axis=1
+        )
+    sound -= sound.mean(axis=1, keepdims=True)
+    largest = np.abs(sound).max()
+    return np.float32(sound / largest if largest > 0 else sound)
+
+
+def _look_at_nodes(
+    sound: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Find out which nodes can be used: their levels in dB, which, and reasons."""
+    power = (sound.astype(np.float64) ** 2).mean(axis=1)
+    used = power > 0
+    reasons = []
+    for number, samples in enumerate(sound):
+        if not used[number]:
+            reasons.append(f"Node {number} is silent and was left out")
+            continue
+        longest = _longest_run(samples) / constants.SAMPLE_RATE
+        if longest > _STUCK_SECONDS:
+            used[number] = False
+            reasons.append(
+                f"Node {number} holds one value for {longest:.2f} s and was left out"
+            )
+        elif _share_clipped(samples) > _CLIPPED:
+            reasons.append(f"Node {number} is clipped; it was used")
+    with np.errstate(divide="ignore"):
+        levels = 10 * np.log10(power)
+    mean = levels[used].mean() if used.any() else 0.0
+    return levels - mean, used, tuple(reasons)
+
+
+def _longest_run(samples: np.ndarray) -> int:
+    """Count the samples of the longest run of one value."""
+    changes = np.flatnonzero(np.diff(samples) != 0)
+    ends = np.concatenate([[-1], changes, [len(samples) - 1]])
+    return int(np.diff(ends).max())
+
+
+def _share_clipped(samples: np.ndarray) -> float:
+    """Compute the share of samples on a plateau at the largest or the least value."""
+    plateau = 0
+    for edge in (samples.max(), samples.min()):
+        flat = np.abs(samples - edge) < 1e-6 * np.ptp(samples)
+        plateau += (flat[1:] & flat[:-1]).sum()
+    return plateau / len(samples)
+
+
+def _fit_times(
+    windows: np.ndarray,
+    nodes: np.ndarray,
+    plan: np.ndarray,
+    peaks: np.ndarray,
+    height: np.ndarray,
+) -> list[times.Fit]:
+    """Fit positions to times of arrival, from the peaks and those of SRP-PHAT."""
+    max_lag = correlations_lib.lag_bound(nodes)
+    batches_of = [_pad(window, nodes, np.append(plan, _ROOM_HEIGHT)) for window in windows]
+    first = batches_of[0]
+    positions, mask = first["node_positions"][0], first["node_mask"][0]
+    sums = sum(
+        np.asarray(_correlate(batch["audio"][0], mask, max_lag)) for batch in batches_of
+    )
+    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))
+    sides = np.float32(plan)
+    fits = jax.device_get(_fit(sums, positions, mask, starts, sides, height))
+    return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
+
+
+@functools.partial(jax.jit, static_argnames="max_lag")
+def _correlate(signals, mask, max_lag):
+    return times.correlate(signals, mask, max_lag)
+
+
+@jax.jit
+def _fit(correlations, nodes, mask, starts, sides, height):
+    strongest = srp_phat.search(correlations, nodes, sides, height[0], _SRP_PEAKS)
+    starts = jnp.concatenate([starts, strongest])
+    return jax.lax.map(
+        lambda start: times.fit(correlations, nodes, mask, start, sides, height), starts
+    )
+
+
+def _confirm(
+    cloud: posterior.Cloud,
+    probability: np.ndarray,
+    plan: np.ndarray,
+    fits: list[times.Fit],
+) -> tuple[posterior.Cloud, list[times.Fit]]:
+    """Add what times of arrival confirm to the posterior of the votes.
+
+    Each gets the mass that the votes give to the cells around it, times how much more
+    likely the agreement of its nodes is than chance. Beyond `_FULL_EVIDENCE` that counts
+    little, for sources of noise make nodes agree, too.
+    """
+    confirmed, total = [], 1.0
+    for fit in sorted(fits, key=lambda fit: -fit.evidence):
+        position = fit.position[:2].astype(np.float64)
+        known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
+        if fit.evidence <= 0 or min(known, default=1.0) < _SAME:
+            continue
+        column, row = np.rint(position / plan * _RESOLUTION).astype(int)
+        around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        beyond = max(0.0, float(fit.evidence) - _FULL_EVIDENCE)
+        gain = float(fit.evidence) - (1 - _SHARE_BEYOND) * beyond
+        mass = max(around.sum(), _LEAST_VOTES) * math.exp(gain)
+        covariance = fit.covariance.astype(np.float64)
+        cloud = posterior.add(cloud, position, covariance, mass / total)
+        total += mass
+        confirmed.append(fit)
+    return cloud, confirmed
+
+
+def _undetermined(room, levels, used, reasons, count: int) -> Localization:
+    """Answer where too few nodes can be used: anywhere."""
+    plan = room.sides[:2]
+    K = _RESOLUTION + 1
+    probability = np.full((K, K), 1 / K**2)
+    points = posterior.grid(plan, _RESOLUTION).reshape(-1, 2)
+    center = plan / 2
+    flat = np.zeros(K**2)
+    cloud = posterior.Cloud(points, probability.ravel(), flat)
+    within = posterior.radius(cloud, center)
+    covariance = np.diag(plan**2 / 12)
+    position = center + room.origin
+    noun = "node" if count == 1 else "nodes"
+    few = f"Not determined: {count or 'no'} {noun} can be used, and 3 are needed"
+    return Localization(
+        position,
+        covariance,
+        within,
+        (posterior.Mode(position, covariance, 1.0),),
+        False,
+        (few, *reasons),
+        levels,
+        used.astype(float),
+        probability,
+        plan,
+        room.origin,
+    )
+
+
+def _windows(sound: np.ndarray) -> np.ndarray:
+    """Cut signals [M, N] into windows [W, M, n] of 2 s, or one if they are shorter."""
+    count = max(1, sound.shape[1] // _WINDOW)
+    length = min(sound.shape[1], _WINDOW)
+    return np.stack([sound[:, i * length : (i + 1) * length] for i in range(count)])
+
+
+def _pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
+    """Make a batch of one window, with absent nodes up to one of few sizes."""
+    missing = min(size for size in _SIZES if size >= len(nodes)) - len(nodes)
+    mask = np.append(np.ones(len(nodes), bool), np.zeros(missing, bool))
+    absent = ((0, missing), (0, 0))
+    batch = {
+        "audio": np.pad(window, absent),
+        "node_positions": np.float32(np.pad(nodes, absent)),
+        "node_mask": mask,
+        "room_size": np.float32(sides),
+    }
+    return {key: array[None] for key, array in batch.items()}
+
+
+@functools.cache
+def _network(all_heights: bool):
+    """Load the network that comes with the package: graph, parameters and statistics.
+
+    Args:
+        all_heights: Whether to sum over the talker's heights; else only the middle one
+            is looked at, and nodes are moved up or down for others.
+    """
+    folder = pathlib.Path(weights.__file__).with_name("any_session")
+    run = weights.read_run(folder, "localize")
+    facts = loading.training_data(run)
+    graph, params, statistics, _ = loading.restore_network(
+        run, facts["num_nodes"], facts["num_sources"]
+    )
+    model = nnx.merge(graph, params, statistics)
+    if not all_heights:
+        model.source_heights = (_MIDDLE_HEIGHT,)
+    graph, *_ = nnx.split(model, nnx.Param, ...)
+    return graph, params, statistics
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def _vote(graph, params, statistics, batch):
+    """Compute the evidence in a window, and its log posterior [K, K]."""
+    model = nnx.merge(graph, params, statistics)
+    evidence = evidence_lib.collect(batch)
+    return evidence, model.log_posteriors(evidence, _RESOLUTION)[0, 0]
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def _vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
+    """Compute the log posterior [P] of a window at some points of the plan."""
+    model = nnx.merge(graph, params, statistics)
+    heights = jnp.asarray(model.source_heights, jnp.float32)
+    count = len(plan)
+    points = jnp.concatenate(
+        [
+            jnp.tile(plan, (len(heights), 1)),
+            jnp.repeat(heights, count)[:, None],
+        ],
+        axis=1,
+    )
+    scores = model.scores_at(evidence, points[None], _VOTES_ON)[0, 0]
+    return jax.nn.logsumexp(scores.reshape(len(heights), count), axis=0)
+
+
+def _doubts(
+    modes: tuple[posterior.Mode, ...],
+    within: float,
+    plan: np.ndarray,
+    origin: np.ndarray,
+    confirmed: bool,
+) -> list[str]:
+    """Say why an answer cannot be trusted, if it cannot."""
+    if modes[0].mass < _SURE_MASS:
+        places = [
+            f"({x:.2f}, {y:.2f}) m with {mode.mass:.0%}"
+            for mode in modes
+            for x, y in [mode.position + origin]
+        ]
+        if len(places) > 1:
+            return [f"{len(places)} places fit: {', '.join(places)}"]
+        return [f"Much of the posterior is elsewhere: {1 - modes[0].mass:.0%}"]
+    if within > _SURE_RADIUS:
+        return [f"90 % of the posterior needs {within:.1f} m around the position"]
+    position = modes[0].position
+    near = np.minimum(position, plan - position) < plan / _RESOLUTION / 2
+    if near.any() and not confirmed:
+        return ["The position is at a wall: the talker may be outside of the room"]
+    return []
+
+
+def _is_coherent(windows: np.ndarray) -> bool:
+    """Check whether signals of different nodes have anything in common.
+
+    The peaks of their correlations are compared with those of the same signals, moved
+    against each other by longer than any sound takes.
+    """
+    num_nodes, length = windows.shape[1:]
+    some = windows[:_ASKED, : min(num_nodes, _ASKED)]
+    step = length // some.shape[1]
+    if step < 2 * envelopes.LARGEST_LAG:  # Too short to be moved that far.
+        some = some[:, : max(2, length // (2 * envelopes.LARGEST_LAG))]
+        step = length // some.shape[1]
+    moved = np.stack(
+        [np.roll(some[:, m], m * step, axis=-1) for m in range(some.shape[1])], axis=1
+    )
+    real, chance = (np.asarray(_peaks(signals)) for signals in (some, moved))
+    error = math.sqrt(chance.var() / chance.size + real.var() / real.size)
+    return bool(real.mean() - chance.mean() > _STANDS_OUT * max(error, 1e-3))
+
+
+@jax.jit
+def _peaks(windows: Float[Array, "W M N"]) -> Float[Array, "W Q"]:
+    """Find the highest log envelope of each pair."""
+
+    def one(signals):
+        return envelopes.to_log(envelopes.pair_envelopes(signals))[0].max(axis=-1)
+
+    return jax.lax.map(one, windows)

@@ -1,0 +1,233 @@
+"""Describe a posterior over the plan: its modes, their masses, and a radius.
+
+A posterior is given on a grid, and finer within small patches around its modes. What a
+patch holds takes the place of the grid's cells there, with the same mass. Positions that
+were found otherwise can be added to it, as normal distributions.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+MAX_MODES = 4
+LEAST_APART = 0.7  # Meters between two modes.
+_LEAST_PEAK = 1e-3  # Of a mode, relative to the highest.
+_LEAST_MASS = 0.01  # Of a mode.
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mode:
+    """One place where a talker may be.
+
+    Attributes:
+        position: (x, y) in meters, the mean of the posterior around it.
+        covariance: Of the posterior around it, in square meters.
+        mass: Its share of the posterior.
+    """
+
+    position: Float[np.ndarray, "2"]
+    covariance: Float[np.ndarray, "2 2"]
+    mass: float
+
+
+def find_peaks(
+    probability: Float[np.ndarray, "K K"], sides: Float[np.ndarray, "2"]
+) -> Float[np.ndarray, "P 2"]:
+    """Find the highest grid points of a posterior, some distance apart.
+
+    Args:
+        probability: At the grid points, rows y.
+        sides: Of the room along x and y, in meters.
+
+    Returns:
+        One to four points (x, y) in meters, the highest first.
+    """
+    points = grid(sides, len(probability) - 1).reshape(-1, 2)
+    left = probability.ravel().copy()
+    least = _LEAST_PEAK * left.max()
+    peaks = []
+    while len(peaks) < MAX_MODES and left.max() > (least if peaks else -1):
+        peaks.append(points[left.argmax()])
+        left[_distances(points, peaks[-1]) < LEAST_APART] = -1
+    return np.array(peaks)
+
+
+def grid(sides: Float[np.ndarray, "2"], resolution: int) -> Float[np.ndarray, "K K 2"]:
+    """Compute the grid points (x, y) of a room in meters, rows y."""
+    axis = np.arange(resolution + 1) / resolution
+    x, y = np.meshgrid(axis * sides[0], axis * sides[1])
+    return np.stack([x, y], axis=-1)
+
+
+def patch(
+    peak: Float[np.ndarray, "2"], sides: Float[np.ndarray, "2"], resolution: int
+) -> Float[np.ndarray, "Q 2"]:
+    """Compute a finer grid around a peak: 2 cells on either side, 8 points to a cell.
+
+    Args:
+        peak: In meters.
+        sides: Of the room.
+        resolution: Cells per axis of the grid.
+    """
+    steps = np.arange(-16, 17) / 8 / resolution
+    x, y = np.meshgrid(*(steps * side for side in sides))
+    return np.stack([x, y], axis=-1).reshape(-1, 2) + peak
+
+
+class Cloud(NamedTuple):
+    """A posterior as points with masses.
+
+    Attributes:
+        points: (x, y) in meters.
+        masses: Shares of the posterior; their sum is 1.
+        variances: In square meters along each axis, of what a point stands for.
+    """
+
+    points: Float[np.ndarray, "N 2"]
+    masses: Float[np.ndarray, " N"]
+    variances: Float[np.ndarray, " N"]
+
+
+def combine(
+    probability: Float[np.ndarray, "K K"],
+    sides: Float[np.ndarray, "2"],
+    peaks: Float[np.ndarray, "P 2"],
+    fine: Float[np.ndarray, "P Q"],
+) -> Cloud:
+    """Join a posterior on a grid and on the patches around its peaks.
+
+    Args:
+        probability: At the grid points, rows y; its sum is 1.
+        sides: Of the room in meters.
+        peaks: From `find_peaks`.
+        fine: Logarithms of the posterior in each peak's `patch`, up to a constant.
+            Points outside of the room count for nothing.
+    """
+    resolution = len(probability) - 1
+    coarse = grid(sides, resolution).reshape(-1, 2)
+    masses = probability.ravel().astype(np.float64)
+    reach = 2 * sides / resolution + 1e-9
+    points, weights = [], []
+    taken = np.zeros(len(coarse), bool)
+    for peak, logs in zip(peaks, fine, strict=True):
+        inside = (np.abs(coarse - peak) <= reach).all(axis=1) & ~taken
+        taken |= inside
+        around = patch(peak, sides, resolution)
+        possible = ((around >= 0) & (around <= sides)).all(axis=1)
+        logs = np.where(possible, logs.astype(np.float64), -np.inf)
+        shares = np.exp(logs - logs.max())
+        points.append(around)
+        weights.append(masses[inside].sum() * shares / shares.sum())
+    cell = float((sides**2).mean()) / resolution**2 / 12
+    sizes = [len(one) for one in points]
+    points.append(coarse[~taken])
+    weights.append(masses[~taken])
+    variances = np.full(sum(map(len, points)), cell)
+    variances[: sum(sizes)] /= 8**2
+    return Cloud(np.concatenate(points), np.concatenate(weights), variances)
+
+
+def add(
+    cloud: Cloud,
+    position: Float[np.ndarray, "2"],
+    covariance: Float[np.ndarray, "2 2"],
+    mass: float,
+) -> Cloud:
+    """Add a normal distribution to a posterior, which then gets the sum 1 again.
+
+    Args:
+        cloud: The posterior.
+        position: Mean in meters.
+        covariance: In square meters.
+        mass: Relative to that of the posterior.
+    """
+    root = np.linalg.cholesky(covariance + 1e-12 * np.eye(2))
+    spread = _unit_normal() @ root.T + position
+    masses = np.append(cloud.masses, np.full(len(spread), mass / len(spread)))
+    return Cloud(
+        np.concatenate([cloud.points, spread]),
+        masses / masses.sum(),
+        np.append(cloud.variances, np.zeros(len(spread))),
+    )
+
+
+def _unit_normal() -> Float[np.ndarray, "64 2"]:
+    """Make points of equal mass for a normal distribution of unit covariance."""
+    shares = (np.arange(8) + 0.5) / 8
+    radii = np.sqrt(-2 * np.log(1 - shares))
+    radii *= np.sqrt(2 / (radii**2).mean())
+    angles = 2 * np.pi * np.arange(8) / 8
+    # Each ring is turned against the one before.
+    turned = angles + np.arange(8)[:, None] * np.pi / 8
+    rings = np.stack([np.cos(turned), np.sin(turned)], axis=-1)
+    return (radii[:, None, None] * rings).reshape(-1, 2)
+
+
+def encode(
+    cloud: Cloud, sides: Float[np.ndarray, "2"], resolution: int
+) -> Float[np.ndarray, "K K"]:
+    """Encode a posterior as an unbiased label: the expectation of its points' codes.
+
+    Args:
+        cloud: The posterior. Points outside of the room count where they are nearest.
+        sides: Of the room.
+        resolution: Cells per axis, K - 1.
+
+    Returns:
+        Probabilities of the grid points, rows y.
+    """
+    place = np.clip(cloud.points / sides, 0.0, 1.0) * resolution
+    left = np.minimum(place.astype(int), resolution - 1)
+    beyond = place - left
+    code = np.zeros((resolution + 1, resolution + 1))
+    for right in (0, 1):
+        for up in (0, 1):
+            share = np.abs(1 - right - beyond[:, 0]) * np.abs(1 - up - beyond[:, 1])
+            at = (left[:, 1] + up, left[:, 0] + right)
+            np.add.at(code, at, cloud.masses * share)
+    return code
+
+
+def find_modes(
+    cloud: Cloud, peaks: Float[np.ndarray, "P 2"]
+) -> tuple[Mode, ...]:
+    """Divide a posterior among its peaks, each point to the nearest.
+
+    Args:
+        cloud: The posterior.
+        peaks: From `find_peaks`, or of what was added to it.
+
+    Returns:
+        The modes that hold a hundredth or more, the heaviest first.
+    """
+    apart = np.stack([_distances(cloud.points, peak) for peak in peaks])
+    owner = apart.argmin(axis=0)
+    modes = []
+    for number in range(len(peaks)):
+        own = owner == number
+        mass = cloud.masses[own].sum()
+        shares = cloud.masses[own] / max(mass, 1e-300)
+        mean = shares @ cloud.points[own]
+        offsets = cloud.points[own] - mean
+        covariance = (shares[:, None] * offsets).T @ offsets
+        covariance += np.eye(2) * (shares @ cloud.variances[own])
+        modes.append(Mode(mean, covariance, float(mass)))
+    modes.sort(key=lambda mode: -mode.mass)
+    return tuple(
+        mode for mode in modes if mode.mass >= _LEAST_MASS or mode is modes[0]
+    )
+
+
+def radius(cloud: Cloud, center: Float[np.ndarray, "2"], share: float = 0.9) -> float:
+    """Compute the radius around a point within which a share of a posterior lies."""
+    # A point that stands for an area is spread over it: 1.6 deviations hold 90 %.
+    distances = np.hypot(_distances(cloud.points, center), 1.6 * cloud.variances**0.5)
+    order = np.argsort(distances)
+    held = np.cumsum(cloud.masses[order])
+    return float(distances[order][np.searchsorted(held, share * held[-1])])
+
+
+def _distances(points, center) -> Float[np.ndarray, " N"]:
+    return np.linalg.norm(points - center, axis=1)

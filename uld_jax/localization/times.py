@@ -1,0 +1,186 @@
+"""Check a position against the times at which a sound reaches the nodes.
+
+Near a position that is roughly right, the correlations of all pairs are searched for the
+highest sum (steered response, see `srp_phat`), then each node's time of arrival is read
+from its correlation with the others, moved by what the position says. Where clocks and
+node positions agree, most nodes are within a few centimeters of their place: that is
+evidence which no wrong position has by chance, and their times give the position by
+least squares, to millimeters. Where they do not, nothing is confirmed.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from uld_jax.acoustics import correlations as correlations_lib
+from uld_jax.localization import srp_phat
+
+OVERSAMPLING = 2
+WHITENING = 0.8
+REACH = 64  # Samples on either side that an arrival is looked for, 1.4 m of path.
+INLIER = 0.04  # Meters: nodes that agree.
+# Shares of nodes that agree where a position is right, and by chance.
+_RIGHT, _CHANCE = 0.75, 0.08
+_FITTED = 3  # Nodes that any position can be made to agree with.
+_SEARCHES = ((0.08, 4), (0.02, 4), (0.005, 4))  # Meters, steps to either side.
+_HEIGHT = (1.35, 0.3)  # Of a talker: mean and standard deviation in meters.
+_LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
+_STEPS = 8
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class Fit(NamedTuple):
+    """A position that times of arrival were fitted to.
+
+    Attributes:
+        position: (x, y, z) in meters.
+        covariance: Of x and y, in square meters.
+        evidence: Logarithm of how much likelier the nodes' agreement is if a source is
+            there than if it came about by chance.
+        residuals: Meters by which the sound reaches each node later than the position
+            says, as far as `REACH` shows.
+        agrees: Which nodes agree.
+    """
+
+    position: Float[Array, "3"]
+    covariance: Float[Array, "2 2"]
+    evidence: Float[Array, ""]
+    residuals: Float[Array, " M"]
+    agrees: Bool[Array, " M"]
+
+
+def correlate(
+    signals: Float[Array, "M N"], mask: Bool[Array, " M"], max_lag: int
+) -> Float[Array, "Q L"]:
+    """Correlate the whitened signals of all pairs, for `fit`."""
+    num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
+    spectra = correlations_lib.whiten(signals, mask, num_fft, WHITENING)
+    return correlations_lib.correlate_pairs(spectra, num_fft, max_lag, OVERSAMPLING)
+
+
+def fit(
+    correlations: Float[Array, "Q L"],
+    node_positions: Float[Array, "M 3"],
+    mask: Bool[Array, " M"],
+    start: Float[Array, "2"],
+    sides: Float[Array, "2"],
+    height: Float[Array, "2"],
+) -> Fit:
+    """Fit a position near a start to the times of arrival.
+
+    Args:
+        correlations: From `correlate`.
+        node_positions: In meters.
+        mask: True where a node is present.
+        start: (x, y) in meters.
+        sides: Of the room.
+        height: Mean and standard deviation of the source's height in meters.
+    """
+    position = _search(correlations, node_positions, start, sides, height)
+    for _ in range(2):
+        arrivals, residuals = _arrivals(correlations, node_positions, mask, position)
+        position, covariance, agrees = _least_squares(
+            node_positions, mask, arrivals, position, sides, height
+        )
+    num_nodes, num_agree = mask.sum(), agrees.sum()
+    evidence = num_agree * np.log(_RIGHT / _CHANCE)
+    evidence += (num_nodes - num_agree) * np.log((1 - _RIGHT) / (1 - _CHANCE))
+    evidence -= _FITTED * np.log(_RIGHT / _CHANCE)
+    return Fit(position, covariance, evidence, residuals, agrees)
+
+
+def _search(correlations, node_positions, start, sides, height):
+    """Find the point of highest response near a start, coarse to fine: [3]."""
+    smooth = srp_phat.integrate(correlations)
+    center = jnp.append(start, height[0])
+    # The first search is of three heights: the mean, and one deviation to either side.
+    up = height[1] * jnp.array([-1.0, 0.0, 1.0])
+    for spacing, reach in _SEARCHES:
+        steps = spacing * jnp.arange(-reach, reach + 1.0)
+        x, y, z = jnp.meshgrid(
+            jnp.clip(center[0] + steps, 0.0, sides[0]),
+            jnp.clip(center[1] + steps, 0.0, sides[1]),
+            center[2] + up,
+            indexing="ij",
+        )
+        points = jnp.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
+        read = srp_phat.smoothed(spacing)
+        power = srp_phat.response_power(smooth, node_positions, points, read)
+        center, up = points[power.argmax()], jnp.zeros(1)
+    return center
+
+
+def _arrivals(correlations, node_positions, mask, position):
+    """Find each node's time of arrival, up to a common one: [M] in meters of path."""
+    num_nodes = len(node_positions)
+    paths = jnp.sqrt(((position - node_positions) ** 2).sum(axis=-1))
+    delays = correlations_lib.SAMPLES_PER_METER * paths
+    shifts = jnp.arange(-REACH * OVERSAMPLING, REACH * OVERSAMPLING + 1) / OVERSAMPLING
+    one, other = correlations_lib.node_pairs(num_nodes)
+
+    def add(total, pair):
+        row, m, n = pair
+        expected = delays[m] - delays[n]
+        # Seen from the second node, lags run the other way.
+        total = total.at[m].add(srp_phat.read_row(row, expected + shifts))
+        return total.at[n].add(srp_phat.read_row(row, expected - shifts)), None
+
+    start = jnp.zeros((num_nodes, len(shifts)))
+    sums, _ = jax.lax.scan(add, start, (correlations, one, other))
+    peaks = jnp.clip(sums.argmax(axis=1), 1, len(shifts) - 2)
+    around = jnp.take_along_axis(sums, peaks[:, None] + jnp.arange(-1, 2), axis=1)
+    left, highest, right = around.T
+    bend = left - 2 * highest + right
+    vertex = 0.5 * (left - right) / jnp.where(bend < 0, bend, -jnp.inf)
+    late = shifts[peaks] + jnp.clip(vertex, -0.5, 0.5) / OVERSAMPLING
+    residuals = jnp.where(mask, late / correlations_lib.SAMPLES_PER_METER, 0.0)
+    return paths + residuals, residuals
+
+
+def _least_squares(node_positions, mask, arrivals, start, sides, height):
+    """Fit a position to arrivals, those of nodes that agree alone."""
+
+    def residuals_at(unknowns):
+        offset = unknowns[:3] - node_positions
+        paths = jnp.sqrt((offset**2).sum(axis=-1))
+        return arrivals - paths - unknowns[3], offset / jnp.maximum(paths, 1e-3)[:, None]
+
+    def weights_of(residuals):
+        return mask & (jnp.abs(residuals) < INLIER)
+
+    def information(weights, directions):
+        design = jnp.concatenate([directions, jnp.ones((len(arrivals), 1))], axis=1)
+        design = weights[:, None] * design
+        normal = jnp.matmul(design.T, design, precision=_HIGHEST)
+        prior = jnp.array([1e-6, 1e-6, 0.0, 1e-6])
+        prior = prior.at[2].set((error / height[1]) ** 2)
+        return design, normal + jnp.diag(prior)
+
+    error = _LEAST_ERROR
+    first, _ = residuals_at(jnp.append(start, 0.0))
+    common = jnp.nanmedian(jnp.where(mask, first, jnp.nan))
+
+    def step(unknowns, _):
+        residuals, directions = residuals_at(unknowns)
+        weights = weights_of(residuals)
+        design, normal = information(weights, directions)
+        toward = jnp.matmul(design.T, jnp.where(weights, residuals, 0.0))
+        toward = toward.at[2].add(
+            (error / height[1]) ** 2 * (height[0] - unknowns[2])
+        )
+        moved = unknowns + jnp.linalg.solve(normal, toward)
+        plan = jnp.clip(moved[:2], 0.0, sides)
+        return jnp.concatenate([plan, moved[2:]]), None
+
+    unknowns, _ = jax.lax.scan(step, jnp.append(start, common), None, length=_STEPS)
+    residuals, directions = residuals_at(unknowns)
+    weights = weights_of(residuals)
+    _, normal = information(weights, directions)
+    count = weights.sum()
+    scatter = jnp.where(weights, residuals**2, 0.0).sum() / jnp.maximum(count - 3, 1)
+    variance = jnp.maximum(scatter, error**2)
+    covariance = variance * jnp.linalg.inv(normal)[:2, :2]
+    return unknowns[:3], covariance, weights
