@@ -1,4 +1,4 @@
-"""Test trained networks and SRP-PHAT in rooms of plain pyroomacoustics.
+"""Test `uld_jax.localize`, networks and SRP-PHAT in rooms of plain pyroomacoustics.
 
     python -m benchmarks.reliability.other_rooms --speech=FOLDER --noise=FOLDER \
         --cache=runs/other_rooms runs/votes
@@ -25,6 +25,7 @@ _CONDITIONS = {  # SNR in dB, kind of noise, clocks in s, positions in m, gains 
     "clean": {},
     "white noise, 15 dB": {"snr_db": 15.0, "noise": "white"},
     "point noise, 10 dB": {"snr_db": 10.0, "noise": "point"},
+    "point noise, 0 dB": {"snr_db": 0.0, "noise": "point"},
     "gains 10 dB": {"gains_db": 10.0},
     "clocks 2 ms": {"clocks": 0.002},
     "positions 0.1 m": {"positions": 0.1},
@@ -35,7 +36,7 @@ def main() -> None:
     """Render what is missing, test, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     report.add_flag(parser)
-    parser.add_argument("runs", nargs="+", help="folders of trained networks")
+    parser.add_argument("runs", nargs="*", help="folders of trained networks")
     parser.add_argument("--speech", required=True, help="folder of speech, or builtin")
     parser.add_argument("--noise", required=True, help="folder of noise, or builtin")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
@@ -60,6 +61,20 @@ def main() -> None:
                 errors = np.linalg.norm(found - truth, axis=-1)
                 row[f"{title}: MAE m"] = float(errors.mean())
                 row[f"{title}: median m"] = float(np.median(errors))
+            found = [_localize(batch) for batch in batches]
+            errors = np.array(
+                [
+                    np.linalg.norm(one.position - room["talker"][:2])
+                    for one, room in zip(found, rooms, strict=True)
+                ]
+            )
+            sure = np.array([one.determined for one in found])
+            within = errors <= [one.radius_90 for one in found]
+            row["localize: MAE m"] = float(errors.mean())
+            row["median m"] = float(np.median(errors))
+            row["90 % radius covers"] = f"{within.mean():.0%}"
+            row["determined"] = f"{sure.mean():.0%}"
+            row["MAE m of these"] = float(errors[sure].mean()) if sure.any() else ""
             rows.append(row)
             print(row, flush=True)
     note = f"{len(rooms)} rooms, 2 s of speech, networks at I = {_CELLS}."
@@ -159,6 +174,13 @@ def _srp_phat(batch: dict[str, np.ndarray]) -> np.ndarray:
     import uld_jax
 
     return uld_jax.srp_phat(*batch.values())[0, 0]
+
+
+def _localize(batch: dict[str, np.ndarray]):
+    import uld_jax
+
+    audio, nodes, room = (array[0] for array in batch.values())
+    return uld_jax.localize(audio, _RATE, nodes, room)
 
 
 def _network(folder: str):

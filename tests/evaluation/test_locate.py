@@ -22,6 +22,7 @@ from uld_jax.datasets import prepare
 from uld_jax.evaluation import locate as locate_lib
 from uld_jax.evaluation import predict
 from uld_jax.labels import schemes
+from uld_jax.localization import localize
 from uld_jax.networks import build
 from uld_jax.runtime import errors
 from uld_jax.storage import atomic, checkpoints, records
@@ -166,7 +167,7 @@ def test_srp_phat_finds_a_source_in_the_free_field(free_lab, tmp_path):
     miss = np.linalg.norm(found[0] - expected[0])
     assert float(seen["error"]) == pytest.approx(miss, abs=1.1e-3)
     # The position of the other is unknown.
-    assert [unseen[name] for name in locate_lib.COLUMNS[-3:]] == [""] * 3
+    assert [unseen[name] for name in locate_lib.COLUMNS[-6:]] == [""] * 6
     lines = result.stdout.splitlines()
     assert lines[0].startswith("seen.wav: 1 window, median position (")
     assert f"median error {seen['error']} m" in lines[0]
@@ -183,12 +184,14 @@ def located(places):
 def test_each_source_has_rows_of_its_own():
     known = located(np.array([[1.0, 2.0, 1.6], [3.0, 4.0, 1.6]]))
     found = list(locate_lib.rows(known))
-    assert found[1] == ("a", "0.000", "2", "3.000", "5.000", "3.000", "4.000", "1.000")
-    assert found[2] == ("a", "6.000", "1", "1.300", "2.400", "1.000", "2.000", "0.500")
+    expected = ("a", "0.000", "2", "3.000", "5.000", "3.000", "4.000", "1.000")
+    assert found[1] == (*expected, "", "", "")
+    expected = ("a", "6.000", "1", "1.300", "2.400", "1.000", "2.000", "0.500")
+    assert found[2] == (*expected, "", "", "")
     assert known.summary() == "a: 2 windows, median error 0.250 m"
     unknown = list(locate_lib.rows(located(None)))
     assert [row[:5] for row in unknown] == [row[:5] for row in found]
-    assert unknown[1][5:] == ("", "", "")
+    assert unknown[1][5:] == 6 * ("",)
 
 
 def level_and_nodes(batch):
@@ -241,7 +244,8 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
 @pytest.mark.parametrize(
     ("flags_given", "message"),
     [
-        ({}, "--run is None and --method None; give one of them"),
+        ({}, "session folder 'no/lab' does not exist"),
+        ({"num_sources": 2, "method": "fused"}, "session folder 'no/lab'"),
         ({"run": "r", "method": "srp_phat"}, "--run is 'r' and --method 'srp_phat'"),
         ({"run": "r", "num_sources": 2}, "--num_sources is 2, but a network"),
         ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' exists"),
@@ -259,6 +263,46 @@ def test_wrong_flags_are_named(tmp_path, monkeypatch, network, flags_given, mess
     with pytest.raises(errors.InputError, match=message):
         main(recordings="no/lab", **flags_given)
     assert (tmp_path / "there.csv").read_text() == "precious\n"
+
+
+def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, capsys):
+    out = tmp_path / "positions.csv"
+    main(recordings=free_lab, out=out)
+    rows = read(out)
+    found = column(rows, "x", "y")
+    expected = np.array(list(TALKERS.values()))[:, :2]
+    for row, miss in zip(rows, np.linalg.norm(found - expected, axis=1), strict=True):
+        assert row["determined"] in ("yes", "no")
+        assert miss < float(row["radius_90"]) + 0.1
+        assert (row["determined"] == "yes") == (row["reasons"] == "")
+    printed = capsys.readouterr().out
+    assert "seen.wav: 1 window, " in printed
+    assert "determined" in printed
+
+
+def test_a_summary_is_of_what_is_determined():
+    silent = np.zeros((2, 8000))
+    found = localize.localize(silent, 16_000, [[0, 0, 1], [1, 0, 1]], [2.0, 2.0])
+
+    def one(x, determined, radius):
+        return dataclasses.replace(
+            found,
+            position=np.array([x, 2.0]),
+            determined=determined,
+            radius_90=radius,
+            reasons=(),
+        )
+
+    details = [one(1.0, True, 0.1), one(5.0, False, 3.0), one(1.2, True, 0.3)]
+    recording = sessions.Recording("a", "test", None, (), N, 16_000)
+    predicted = np.stack([each.position[None] for each in details])
+    located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
+    assert located.summary() == (
+        "a: 3 windows, 2 determined, median position (1.100, 2.000) m, 90 % within "
+        "0.200 m"
+    )
+    rows = list(locate_lib.rows(located))
+    assert rows[1][-3:] == ("3.000", "no", "")
 
 
 def test_a_recording_that_cannot_be_right_does_not_keep_the_others(

@@ -25,9 +25,13 @@ def record(nodes=NODES, talker=TALKER, late=0.0, seconds=2.0, rate=RATE, noise=1
     count = int(RATE * (seconds + 1))
     frequencies = np.fft.rfftfreq(count, 1 / RATE)
     spectrum = np.fft.rfft(speech[:count])
-    turns = np.exp(-2j * np.pi * frequencies * np.broadcast_to(delays, len(paths))[:, None])
+    turns = np.exp(
+        -2j * np.pi * frequencies * np.broadcast_to(delays, len(paths))[:, None]
+    )
     longer = int(rate * (seconds + 1))
-    kept = np.pad(spectrum * turns, ((0, 0), (0, max(0, longer // 2 + 1 - len(spectrum)))))
+    kept = np.pad(
+        spectrum * turns, ((0, 0), (0, max(0, longer // 2 + 1 - len(spectrum))))
+    )
     signals = np.fft.irfft(kept[:, : longer // 2 + 1], longer) * longer / count
     signals = signals[:, int(rate / 2) :][:, : int(rate * seconds)] / paths[:, None]
     random = np.random.default_rng(1)
@@ -64,7 +68,7 @@ def test_the_posterior_is_a_code_that_decodes_to_the_position(found):
 
 @pytest.mark.parametrize(
     "change",
-    ["louder", "later", "order", "integers", "in_feet_of_time"],
+    ["louder", "later", "order", "integers", "lists"],
 )
 def test_what_means_the_same_gives_the_same(found, change):
     signals, nodes = record(), NODES
@@ -131,7 +135,6 @@ def test_a_batch_gives_what_each_gives_alone(found):
 
 def test_nodes_on_a_line_do_not_tell_the_sides():
     line = np.stack([np.linspace(0.5, 5.5, 8), np.full(8, 2.5), np.full(8, 1.2)], 1)
-    line += [[0.0, 0.0, 0.0]] * 8
     found = uld_jax.localize(record(line), RATE, line, ROOM)
     assert not found.determined
     assert "places fit" in found.reasons[0]
@@ -197,7 +200,10 @@ WITH_NAN[3, 7] = np.nan
         (bad(WITH_NAN), "signals of node 3 holds NaN"),
         (bad(nodes=NODES * np.nan), "node_positions of node 0 holds NaN"),
         (bad(nodes=NODES[[0, 1, 2, 3, 4, 5, 6, 1]]), "nodes 1 and 7 are both at"),
-        (bad(nodes=NODES + [3.0, 0, 0]), r"is outside of the room of \[6.0, 5.0\] m"),
+        (
+            bad(nodes=NODES + np.array([3.0, 0, 0])),
+            r"is outside of the room of \[6.0, 5.0\] m",
+        ),
         (bad(room=[6.0]), "room_size is .*give its sides"),
         (bad(room=[6.0, -1.0]), "in meters above 0"),
         (bad(np.zeros((61, 9000)), nodes=np.zeros((61, 3))), "at most 60"),

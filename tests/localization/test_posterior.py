@@ -26,7 +26,9 @@ def refined(probability, mean, deviation):
     """Combine with what a normal distribution says near the peaks."""
     peaks = posterior.find_peaks(probability, SIDES)
     fine = [
-        -0.5 * ((posterior.patch(peak, SIDES, CELLS) - mean) ** 2).sum(-1) / deviation**2
+        -0.5
+        * ((posterior.patch(peak, SIDES, CELLS) - mean) ** 2).sum(-1)
+        / deviation**2
         for peak in peaks
     ]
     return peaks, posterior.combine(probability, SIDES, peaks, np.stack(fine))

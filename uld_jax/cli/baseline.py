@@ -11,7 +11,7 @@ import pathlib
 from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR, Flag
 from uld_jax.runtime import progress
 
-METHOD = Flag("method", "string", "Method: srp_phat or tdoa_ls.")
+METHOD = Flag("method", "string", "Method: fused, srp_phat or tdoa_ls.")
 FLAGS = (
     CONFIG,
     dataclasses.replace(METHOD, required=True),

@@ -1,12 +1,17 @@
-r"""Localize talkers in a folder of recordings, with a network or with a method.
+r"""Localize talkers in a folder of recordings, and say how sure that is.
 
-    uld_jax locate --recordings=my_lab --run=runs/ad1_uld --out=positions.csv
+    uld_jax locate --recordings=my_lab --out=positions.csv
     uld_jax locate --recordings=my_lab --method=srp_phat --out=positions.csv
+    uld_jax locate --recordings=my_lab --run=runs/ad1_uld --out=positions.csv
+
+By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
+an answer cannot be trusted; or by another method, or a network of your own.
 
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
 2 s in which somebody speaks, and each source, a row of the table --out.
 """
 
+import dataclasses
 import os
 import pathlib
 
@@ -22,7 +27,7 @@ FLAGS = (
         required=True,
     ),
     Flag("run", "string", "Folder of a finished run, or of shared weights."),
-    METHOD,
+    dataclasses.replace(METHOD, help=f"{METHOD.help} By default fused."),
     Flag("out", "string", "Table of positions to write, as CSV."),
     Flag(
         "num_sources",
@@ -40,7 +45,7 @@ _BATCH_ON_CPU, _BATCH = 4, 32
 
 def _check(values) -> pathlib.Path | None:
     """Check that the flags fit together; return the path of the table."""
-    if bool(values.run) == bool(values.method):
+    if values.run and values.method:
         raise errors.InputError(
             f"--run is {values.run!r} and --method {values.method!r}; give one of them: "
             "the folder of a network's run, or a method (see uld_jax locate --help)"
@@ -75,6 +80,7 @@ def main(values, _) -> None:
 
     from uld_jax.audio import sessions
     from uld_jax.evaluation import locate
+    from uld_jax.localization import methods
     from uld_jax.pretrained import weights
     from uld_jax.runtime import jax_setup
 
@@ -84,7 +90,8 @@ def main(values, _) -> None:
     if run:
         predictor = locate.network(session, run)
     else:
-        predictor = locate.method(session, values.method, values.num_sources)
+        name = values.method or methods.FUSED
+        predictor = locate.method(session, name, values.num_sources)
     batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
     if run and run["converged"] is False:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")

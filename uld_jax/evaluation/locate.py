@@ -16,13 +16,14 @@ import numpy as np
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import metrics, predict
-from uld_jax.localization import batches
+from uld_jax.localization import batches, localize, methods
 from uld_jax.networks import build
 from uld_jax.pretrained import loading
 from uld_jax.runtime import progress
 from uld_jax.storage import atomic
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
+COLUMNS += ("radius_90", "determined", "reasons")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,11 +35,14 @@ class Located:
         starts: Starts of its W windows, in seconds.
         predicted: Positions [W, S, 2] in meters. Sources with known positions are in the
             order of the table. Otherwise the order may change from window to window.
+        details: Of each window, how sure its position is; None if the method does not
+            know.
     """
 
     recording: sessions.Recording
     starts: np.ndarray
     predicted: np.ndarray
+    details: list[localize.Localization] | None = None
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -52,9 +56,16 @@ class Located:
         """Summarize in a line: windows, median position of one source, median error."""
         count = len(self.starts)
         facts = [f"{count} window{'s' if count > 1 else ''}"]
-        if self.predicted.shape[1] == 1:
-            x, y = np.median(self.predicted[:, 0], axis=0)
+        sure = np.ones(count, bool)
+        if self.details:
+            sure = np.array([one.determined for one in self.details])
+            facts.append(f"{sure.sum()} determined")
+        if self.predicted.shape[1] == 1 and sure.any():
+            x, y = np.median(self.predicted[sure, 0], axis=0)
             facts.append(f"median position ({x:.3f}, {y:.3f}) m")
+            if self.details:
+                radii = [one.radius_90 for one in self.details if one.determined]
+                facts.append(f"90 % within {np.median(radii):.3f} m")
         if (errors := self.errors) is not None:
             facts.append(f"median error {np.median(errors):.3f} m")
         return f"{self.recording.name}: {', '.join(facts)}"
@@ -111,6 +122,8 @@ def method(
         num_sources = session.num_sources or 1
     _check_sources(session, num_sources, f"--method={name}")
     predictor = predict.method_predictor(name, num_sources)
+    if name == methods.FUSED:
+        return localize_batch
     batch = _stack([_geometry(session)])
     shape = (1, len(session.nodes), session.num_samples)
     try:
@@ -125,6 +138,15 @@ def method(
             f"--method={name} cannot localize {str(session.folder)!r}: {reason}"
         ) from None
     return predictor
+
+
+def localize_batch(batch: predict.Batch) -> list[localize.Localization]:
+    """Localize the source in each window of a batch, and say how sure that is."""
+    parts = (batch["audio"], batch["node_positions"], batch["room_size"])
+    return [
+        localize.localize(heard, signals_lib.SAMPLE_RATE, nodes, room)
+        for heard, nodes, room in zip(*parts, strict=True)
+    ]
 
 
 def _check_sources(session: sessions.Session, num_sources: int, what: str) -> None:
@@ -167,14 +189,17 @@ def locate(
         bar.update(len(session.recordings) - len(whole.recordings))
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
-            found = np.stack(list(itertools.islice(predicted, len(starts))))
+            found, details = list(itertools.islice(predicted, len(starts))), None
+            if isinstance(found[0], localize.Localization):
+                details, found = found, [one.position[None] for one in found]
+            found = np.stack(found)
             if not np.isfinite(found).all():
                 raise FloatingPointError(f"{recording.name}: a position is not finite")
             if recording.source_positions is not None:
                 truth = np.float32(recording.source_positions[:, :2])
                 found = np.stack([one[_order(one, truth)] for one in found])
             bar.update()
-            yield Located(recording, starts / signals_lib.SAMPLE_RATE, found)
+            yield Located(recording, starts / signals_lib.SAMPLE_RATE, found, details)
 
 
 _order = jax.jit(metrics.best_permutation)
@@ -202,10 +227,14 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
 def _predict(
     session: sessions.Session, predictor: predict.Predictor, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Yield the positions [S, 2] found in each window."""
+    """Yield the positions [S, 2] found in each window, or how sure they are, too."""
     # All batches have one size, so that one program is compiled: the last batch repeats
     # its last window.
     examples = _examples(session)
+    if predictor is localize_batch:
+        for example in examples:
+            yield from predictor(_stack([example]))
+        return
     while batch := list(itertools.islice(examples, batch_size)):
         padding = batch[-1:] * (batch_size - len(batch))
         found = jax.device_get(predictor(_stack(batch + padding)))
@@ -227,6 +256,11 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
             else:
                 values = *truth[source, :2], errors[window, source]
                 texts += [f"{number:.3f}" for number in values]
+            texts += ["", "", ""]
+            if found.details:
+                one = found.details[window]
+                answer = "yes" if one.determined else "no"
+                texts[-3:] = f"{one.radius_90:.3f}", answer, "; ".join(one.reasons)
             yield found.recording.name, f"{start:.3f}", str(source + 1), *texts
 
 

@@ -28,6 +28,7 @@ SCHEMES = {
     "uld": Look("ULD", "#0072B2", "o"),
 }
 METHODS = {
+    "fused": Look("Votes and times", "#56B4E9", "D"),
     "srp_phat": Look("SRP-PHAT", "#000000", "P"),
     "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
 }

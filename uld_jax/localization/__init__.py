@@ -14,5 +14,13 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["batches", "localize", "methods", "posterior", "srp_phat", "tdoa", "times"],
+    submodules=[
+        "batches",
+        "localize",
+        "methods",
+        "posterior",
+        "srp_phat",
+        "tdoa",
+        "times",
+    ],
 )

@@ -25,13 +25,14 @@ from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import batches, posterior, srp_phat, times
 from uld_jax.networks import evidence as evidence_lib
 from uld_jax.pretrained import loading, weights
+from uld_jax.simulation import scenes
 
 _RESOLUTION = 64  # Cells per axis of the whole posterior.
 _VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
 _WINDOW = 2 * constants.SAMPLE_RATE  # Samples, as in training.
 _LEAST_SECONDS = 0.25
 _RATES = (8_000, 400_000)  # Hz.
-_MOST_NODES = 60
+_LEAST_NODES, _MOST_NODES = 3, 60
 # Nodes are padded to one of these numbers, so that few programs are compiled.
 _SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
 # Of the talkers that the network was trained with: mean and deviation in meters.
@@ -49,9 +50,9 @@ _CLIPPED = 0.01  # Share of samples at the largest value.
 _ASKED, _STANDS_OUT = 10, 4.0
 _SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
 _SAME = 0.3  # Meters: fits or peaks that are no farther apart are one.
-# Up to where the evidence of agreeing times counts in full, what share of the rest does,
-# and the least votes for a position.
-_FULL_EVIDENCE, _SHARE_BEYOND, _LEAST_VOTES = 9.0, 0.15, 1e-6
+# Up to where the evidence of agreeing times counts; what share of how far it is behind the
+# most of all positions counts against one; and the least votes for a position.
+_FULL_EVIDENCE, _SHARE_BEHIND, _LEAST_VOTES = 9.0, 0.15, 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,6 +72,13 @@ class Localization:
         probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
         room_size: Sides along x and y of the area it spans, in meters.
         origin: Its corner (x, y): zero unless the room was not given.
+
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3]]
+    >>> found = uld_jax.localize(np.ones((2, 8_000)), 16_000, nodes, [6.0, 4.5])
+    >>> found.determined, found.reasons[0]
+    (False, 'Not determined: no nodes can be used, and 3 are needed')
     """
 
     position: Float[np.ndarray, "2"]
@@ -165,7 +173,7 @@ def localize(
     levels, used, reasons = _look_at_nodes(sound)
     reasons = room.reasons + reasons
     count = int(used.sum())
-    if count < 3:
+    if count < _LEAST_NODES:
         return _undetermined(room, levels, used, reasons, count)
     # A known height is brought to the one that is looked at: distances alone matter.
     lift = 0.0 if source_height is None else _MIDDLE_HEIGHT - source_height
@@ -221,6 +229,49 @@ def localize(
         plan,
         room.origin,
     )
+
+
+def fused(
+    signals: ArrayLike,
+    node_positions: ArrayLike,
+    room_size: ArrayLike,
+    mask: ArrayLike | None = None,
+    num_sources: int = 1,
+    *,
+    source_height: int | float = scenes.SOURCE_HEIGHT,
+) -> Float[np.ndarray, "B 1 2"]:
+    """Localize one source in each recording of a batch by `localize`: positions alone.
+
+    Args:
+        signals: Recordings at 16 kHz, [B, M, N].
+        node_positions: Node positions in meters, [B, M, 3].
+        room_size: Sides along x, y, z in meters, [B, 3].
+        mask: True where there is a node, [B, M]; None for everywhere.
+        num_sources: 1.
+        source_height: Height of the source in meters, as for `srp_phat`.
+
+    Raises:
+        RecordingError: If `num_sources` is not 1, or as `localize`.
+    """
+    if num_sources != 1:
+        raise batches.RecordingError(
+            f"num_sources is {num_sources}; this method localizes one source, for more "
+            "use srp_phat"
+        )
+    arrays = batches.prepare(
+        signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES
+    )
+    found = [
+        localize(
+            heard[present],
+            constants.SAMPLE_RATE,
+            nodes[present],
+            room,
+            source_height=source_height,
+        )
+        for heard, nodes, room, present in zip(*map(np.asarray, arrays), strict=True)
+    ]
+    return np.float32([[one.position] for one in found])
 
 
 def _check(signals: np.ndarray, sample_rate: int | float, node_positions) -> np.ndarray:
@@ -289,7 +340,9 @@ class _Room:
         if room_size is None:
             low, high = nodes[:, :2].min(axis=0), nodes[:, :2].max(axis=0)
             sides = np.append(high - low + 2 * _MARGIN, _ROOM_HEIGHT)
-            note = f"No room was given: up to {_MARGIN:g} m around the nodes was searched"
+            note = (
+                f"No room was given: up to {_MARGIN:g} m around the nodes was searched"
+            )
             return cls(low - _MARGIN, sides, (note,))
         sides = np.asarray(room_size, np.float64)
         if sides.shape not in ((2,), (3,)) or not (
@@ -377,7 +430,9 @@ def _fit_times(
 ) -> list[times.Fit]:
     """Fit positions to times of arrival, from the peaks and those of SRP-PHAT."""
     max_lag = correlations_lib.lag_bound(nodes)
-    batches_of = [_pad(window, nodes, np.append(plan, _ROOM_HEIGHT)) for window in windows]
+    batches_of = [
+        _pad(window, nodes, np.append(plan, _ROOM_HEIGHT)) for window in windows
+    ]
     first = batches_of[0]
     positions, mask = first["node_positions"][0], first["node_mask"][0]
     sums = sum(
@@ -412,10 +467,11 @@ def _confirm(
     """Add what times of arrival confirm to the posterior of the votes.
 
     Each gets the mass that the votes give to the cells around it, times how much more
-    likely the agreement of its nodes is than chance. Beyond `_FULL_EVIDENCE` that counts
-    little, for sources of noise make nodes agree, too.
+    likely the agreement of its nodes is than chance: up to `_FULL_EVIDENCE`, for sources
+    of noise make nodes agree, too. Among such positions, those with more count more.
     """
     confirmed, total = [], 1.0
+    most = max(float(fit.evidence) for fit in fits)
     for fit in sorted(fits, key=lambda fit: -fit.evidence):
         position = fit.position[:2].astype(np.float64)
         known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
@@ -423,8 +479,8 @@ def _confirm(
             continue
         column, row = np.rint(position / plan * _RESOLUTION).astype(int)
         around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-        beyond = max(0.0, float(fit.evidence) - _FULL_EVIDENCE)
-        gain = float(fit.evidence) - (1 - _SHARE_BEYOND) * beyond
+        behind = most - float(fit.evidence)
+        gain = min(float(fit.evidence), _FULL_EVIDENCE) - _SHARE_BEHIND * behind
         mass = max(around.sum(), _LEAST_VOTES) * math.exp(gain)
         covariance = fit.covariance.astype(np.float64)
         cloud = posterior.add(cloud, position, covariance, mass / total)
@@ -446,7 +502,10 @@ def _undetermined(room, levels, used, reasons, count: int) -> Localization:
     covariance = np.diag(plan**2 / 12)
     position = center + room.origin
     noun = "node" if count == 1 else "nodes"
-    few = f"Not determined: {count or 'no'} {noun} can be used, and 3 are needed"
+    few = (
+        f"Not determined: {count or 'no'} {noun} can be used, and {_LEAST_NODES} are "
+        "needed"
+    )
     return Localization(
         position,
         covariance,

@@ -1,4 +1,4 @@
-"""Methods that need no training, by name, all called alike.
+"""Methods that need no training by users, by name, all called alike.
 
 To add a method, write its function and one entry here, with its title in
 `labels.titles`.
@@ -7,7 +7,9 @@ To add a method, write its function and one entry here, with its title in
 import dataclasses
 from collections.abc import Callable
 
-from uld_jax.localization import srp_phat, tdoa
+from uld_jax.localization import localize, srp_phat, tdoa
+
+FUSED = "fused"  # It knows how sure it is.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Method:
 
 
 METHODS = {
+    FUSED: Method(localize.fused, max_sources=1),
     "srp_phat": Method(srp_phat.srp_phat),
     "tdoa_ls": Method(tdoa.tdoa, max_sources=1),
 }

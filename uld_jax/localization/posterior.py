@@ -190,9 +190,7 @@ def encode(
     return code
 
 
-def find_modes(
-    cloud: Cloud, peaks: Float[np.ndarray, "P 2"]
-) -> tuple[Mode, ...]:
+def find_modes(cloud: Cloud, peaks: Float[np.ndarray, "P 2"]) -> tuple[Mode, ...]:
     """Divide a posterior among its peaks, each point to the nearest.
 
     Args:
@@ -215,9 +213,7 @@ def find_modes(
         covariance += np.eye(2) * (shares @ cloud.variances[own])
         modes.append(Mode(mean, covariance, float(mass)))
     modes.sort(key=lambda mode: -mode.mass)
-    return tuple(
-        mode for mode in modes if mode.mass >= _LEAST_MASS or mode is modes[0]
-    )
+    return tuple(mode for mode in modes if mode.mass >= _LEAST_MASS or mode is modes[0])
 
 
 def radius(cloud: Cloud, center: Float[np.ndarray, "2"], share: float = 0.9) -> float:

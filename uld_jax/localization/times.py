@@ -146,7 +146,9 @@ def _least_squares(node_positions, mask, arrivals, start, sides, height):
     def residuals_at(unknowns):
         offset = unknowns[:3] - node_positions
         paths = jnp.sqrt((offset**2).sum(axis=-1))
-        return arrivals - paths - unknowns[3], offset / jnp.maximum(paths, 1e-3)[:, None]
+        return arrivals - paths - unknowns[3], offset / jnp.maximum(paths, 1e-3)[
+            :, None
+        ]
 
     def weights_of(residuals):
         return mask & (jnp.abs(residuals) < INLIER)
@@ -168,9 +170,7 @@ def _least_squares(node_positions, mask, arrivals, start, sides, height):
         weights = weights_of(residuals)
         design, normal = information(weights, directions)
         toward = jnp.matmul(design.T, jnp.where(weights, residuals, 0.0))
-        toward = toward.at[2].add(
-            (error / height[1]) ** 2 * (height[0] - unknowns[2])
-        )
+        toward = toward.at[2].add((error / height[1]) ** 2 * (height[0] - unknowns[2]))
         moved = unknowns + jnp.linalg.solve(normal, toward)
         plan = jnp.clip(moved[:2], 0.0, sides)
         return jnp.concatenate([plan, moved[2:]]), None
