@@ -245,7 +245,6 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
     ("flags_given", "message"),
     [
         ({}, "session folder 'no/lab' does not exist"),
-        ({"num_sources": 2, "method": "fused"}, "session folder 'no/lab'"),
         ({"run": "r", "method": "srp_phat"}, "--run is 'r' and --method 'srp_phat'"),
         ({"run": "r", "num_sources": 2}, "--num_sources is 2, but a network"),
         ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' exists"),
@@ -273,11 +272,11 @@ def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, caps
     expected = np.array(list(TALKERS.values()))[:, :2]
     for row, miss in zip(rows, np.linalg.norm(found - expected, axis=1), strict=True):
         assert row["determined"] in ("yes", "no")
-        assert miss < float(row["radius_90"]) + 0.1
-        assert (row["determined"] == "yes") == (row["reasons"] == "")
+        assert miss < min(float(row["radius_90"]), 2.0) + 0.1
+        assert row["determined"] == "yes" or row["reasons"]
     printed = capsys.readouterr().out
-    assert "seen.wav: 1 window, " in printed
-    assert "determined" in printed
+    count = sum(row["determined"] == "yes" for row in rows[:1])
+    assert f"seen.wav: 1 window, {count} determined" in printed
 
 
 def test_a_summary_is_of_what_is_determined():

@@ -68,7 +68,7 @@ def test_the_posterior_is_a_code_that_decodes_to_the_position(found):
 
 @pytest.mark.parametrize(
     "change",
-    ["louder", "later", "order", "integers", "lists"],
+    ["louder", "later", "order", "integers", "lists", "constant"],
 )
 def test_what_means_the_same_gives_the_same(found, change):
     signals, nodes = record(), NODES
@@ -80,6 +80,8 @@ def test_what_means_the_same_gives_the_same(found, change):
         signals, nodes = signals[::-1], nodes[::-1]
     elif change == "integers":
         signals = np.int16(20_000 * signals / np.abs(signals).max())
+    elif change == "constant":
+        signals = signals + 30 * np.abs(signals).max()
     else:
         nodes = nodes.tolist()
     again = uld_jax.localize(signals, RATE, nodes, ROOM)
@@ -89,7 +91,10 @@ def test_what_means_the_same_gives_the_same(found, change):
 
 @pytest.mark.parametrize("rate", [44_100, 48_000, 8_000])
 def test_sample_rates(rate):
-    again = uld_jax.localize(record(rate=rate), rate, NODES, ROOM)
+    """With a constant, too, which is no click at the ends."""
+    signals = record(rate=rate)
+    signals += 30 * np.abs(signals).max()
+    again = uld_jax.localize(signals, rate, NODES, ROOM)
     assert again.determined
     assert error(again) < 0.03
 
@@ -125,6 +130,21 @@ def test_long_and_short_recordings():
     assert error(short) < max(0.1, short.radius_90)
 
 
+def test_windows_reach_from_the_beginning_to_the_end():
+    sound = np.repeat(np.arange(21.0, 121.0), 16_000)[None] * np.tile(
+        [1.0, -1.0], 800_000
+    )
+    windows = localize_lib._windows(sound, RATE)
+    assert windows.shape == (15, 1, 32_000)
+    loudest = np.abs(windows).max(axis=(1, 2))
+    assert (np.diff(loudest) > 0).all()
+    assert loudest[-1] == 1.0
+    assert localize_lib._windows(sound[:, :63_000], RATE).shape == (2, 1, 32_000)
+    assert localize_lib._windows(sound[:, :9_000], RATE).shape == (1, 1, 8_000)
+    sound[:, 64_000:] *= 1e-4  # Hardly anything is heard there.
+    assert len(localize_lib._windows(sound, RATE)) == 1
+
+
 def test_a_batch_gives_what_each_gives_alone(found):
     noise = RNG.normal(size=(8, 32_000))
     first, second = uld_jax.localize(np.stack([record(), noise]), RATE, NODES, ROOM)
@@ -153,25 +173,35 @@ def test_one_or_two_nodes_tell_nothing(count):
 
 
 def test_clocks_that_are_off_do_not_give_a_wrong_answer_without_a_word():
-    late = 0.01 * np.random.default_rng(5).normal(size=8)
-    found = uld_jax.localize(record(late=late), RATE, NODES, ROOM)
-    assert error(found) < found.radius_90 or not found.determined
+    wrong = 0
+    for seed in range(5):
+        late = 0.01 * np.random.default_rng(seed).normal(size=8)
+        found = uld_jax.localize(record(late=late), RATE, NODES, ROOM)
+        wrong += found.determined and error(found) > found.radius_90
+    assert wrong <= 1
 
 
-def test_bad_nodes_are_named_and_left_out(found):
-    signals = record()
-    signals[2] = 0.0
-    signals[5, 8000:12_000] = signals[5, 8000]
-    again = uld_jax.localize(signals, RATE, NODES, ROOM)
+def test_a_talker_outside_of_the_room_is_not_placed_inside():
+    outside = np.array([-1.2, 2.5, 1.4])
+    found = uld_jax.localize(record(talker=outside), RATE, NODES, ROOM)
+    assert not found.determined
+
+
+@pytest.mark.parametrize("rate", [RATE, 44_100, 8_000])
+def test_bad_nodes_are_named_and_left_out(found, rate):
+    signals = record(rate=rate)
+    signals[2] = 0.25
+    signals[5, rate // 2 : rate // 4 * 3] = signals[5, rate // 2]
+    again = uld_jax.localize(signals, rate, NODES, ROOM)
     assert again.reasons[:2] == (
         "Node 2 is silent and was left out",
         "Node 5 holds one value for 0.25 s and was left out",
     )
     assert again.node_weights.tolist() == [1, 1, 0, 1, 1, 0, 1, 1]
-    np.testing.assert_allclose(again.position, found.position, atol=0.02)
-    signals = record()
+    np.testing.assert_allclose(again.position, found.position, atol=0.03)
+    signals = record(rate=rate)
     signals[3] = np.clip(signals[3], *np.quantile(signals[3], [0.03, 0.97]))
-    again = uld_jax.localize(signals, RATE, NODES, ROOM)
+    again = uld_jax.localize(signals, rate, NODES, ROOM)
     assert again.reasons == ("Node 3 is clipped; it was used",)
 
 
@@ -205,14 +235,38 @@ WITH_NAN[3, 7] = np.nan
             r"is outside of the room of \[6.0, 5.0\] m",
         ),
         (bad(room=[6.0]), "room_size is .*give its sides"),
-        (bad(room=[6.0, -1.0]), "in meters above 0"),
+        (bad(room=[6.0, -1.0]), "in meters from 0"),
         (bad(np.zeros((61, 9000)), nodes=np.zeros((61, 3))), "at most 60"),
         (bad(np.zeros((0, 8, 9000))), "signals has no recording"),
+        (bad(nodes=100 * NODES), "node_positions spans .* give meters"),
+        (bad(room=[600.0, 500.0]), "in meters from 0 to 100"),
     ],
 )
 def test_bad_input_is_named_with_the_fix(given, message):
     with pytest.raises(batches.RecordingError, match=message):
         uld_jax.localize(*given)
+
+
+@pytest.mark.parametrize("height", [140, np.nan, -1.0])
+def test_heights_of_another_unit_are_refused(height):
+    with pytest.raises(batches.RecordingError, match=r"source_height is .* in meters"):
+        uld_jax.localize(*bad(), source_height=height)
+
+
+def test_independent_noise_has_nothing_in_common():
+    for num_nodes in (3, 4, 8):
+        for seed in range(5):
+            noise = np.random.default_rng(seed).normal(size=(1, num_nodes, 16_000))
+            assert not localize_lib._is_coherent(np.float32(noise)), (num_nodes, seed)
+
+
+def test_the_method_is_the_function():
+    low = np.array([2.3, 3.1, 1.7])
+    signals = record(talker=low)
+    found = uld_jax.localize(signals, RATE, NODES, ROOM)
+    mask = np.ones((1, 8), bool)
+    ((position,),) = localize_lib.fused(signals[None], NODES[None], ROOM[None], mask)
+    np.testing.assert_allclose(position, found.position, atol=1e-6)
 
 
 def test_the_shipped_weights_are_small_and_whole():

@@ -97,7 +97,18 @@ def test_nothing_is_confirmed_by_chance(kind):
 
 def test_three_nodes_confirm_nothing():
     some = np.arange(len(NODES)) < 3
-    assert fit(delayed(), mask=some).evidence < 0.1
+    assert fit(delayed(), mask=some).evidence <= 0
+
+
+def test_a_talker_outside_of_the_room_is_not_confirmed():
+    """The fit ends at a wall."""
+    sides = np.array([2.0, 5.0], np.float32)
+    rows = correlate(delayed(), np.ones(12, bool), correlations.lag_bound(NODES))
+    nodes = np.float32(NODES)
+    found = fit_to(
+        rows, nodes, np.ones(12, bool), np.float32([1.9, 3.0]), sides, HEIGHT
+    )
+    assert found.evidence < 0
 
 
 def test_absent_nodes_have_no_influence():
@@ -112,7 +123,7 @@ def test_absent_nodes_have_no_influence():
     assert not without.agrees[7]
 
 
-def test_gradients_and_silence_are_finite():
+def test_silence_gives_finite_numbers():
     found = fit(np.zeros((len(NODES), 16_000), np.float32))
     assert all(np.isfinite(np.asarray(part)).all() for part in found)
     assert jnp.isfinite(found.evidence)

@@ -15,7 +15,7 @@ import numpy as np
 
 from uld_jax.datasets import files, kept, pipeline, splits
 from uld_jax.datasets.splits import Batch
-from uld_jax.runtime import memory, progress, stopping
+from uld_jax.runtime import distributed, memory, progress
 
 PLACES = ("device", "host", "disk")
 AUTO = "auto"
@@ -249,5 +249,5 @@ def _render(
             rows = np.asarray(order[step])
             held = put(held, rows, batch["audio"])
             bar.update(len(np.unique(rows)))
-            stopping.check()
+            distributed.check_stop()
     return held

@@ -22,7 +22,7 @@ import numpy as np
 from uld_jax.acoustics import correlations
 from uld_jax.datasets import files, pipeline, splits
 from uld_jax.datasets.splits import Batch
-from uld_jax.runtime import progress, stopping
+from uld_jax.runtime import distributed, progress
 from uld_jax.storage import atomic, checksums, locking
 
 FOLDER = "evidence"  # Beside the builders' folders.
@@ -316,7 +316,7 @@ def _measure_part(
             part[field][done : done + count] = found[field][:count]
         done += count
         bar.update(count)
-        stopping.check()
+        distributed.check_stop()
     return part
 
 

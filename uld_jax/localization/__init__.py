@@ -1,8 +1,7 @@
 """Localization of recordings: votes with uncertainty, SRP-PHAT, time differences.
 
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
-- `localize`: Localize a talker, with how sure that is: the posterior of the network of
-  votes.
+- `localize`: Localize a talker with its uncertainty: votes, and times where clocks agree.
 - `methods`: The table of methods by name.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).

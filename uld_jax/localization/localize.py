@@ -1,4 +1,4 @@
-"""Localize a talker, with how sure that is: votes, and times where clocks agree.
+"""Localize a talker with its uncertainty: votes, and times where clocks agree.
 
 The network (`networks.multilateration`) was trained on sessions of every kind: 3 to 30
 nodes at any heights, clocks up to 50 ms off, positions up to 0.4 m, gains up to 8 dB,
@@ -25,31 +25,38 @@ from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import batches, posterior, srp_phat, times
 from uld_jax.networks import evidence as evidence_lib
 from uld_jax.pretrained import loading, weights
-from uld_jax.simulation import scenes
 
 _RESOLUTION = 64  # Cells per axis of the whole posterior.
 _VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
-_WINDOW = 2 * constants.SAMPLE_RATE  # Samples, as in training.
+_WINDOW_SECONDS = 2.0  # As in training.
+_HEARD = 1e-3  # Energy of a window that is used, relative to the strongest.
+_MOST_WINDOWS = 15
 _LEAST_SECONDS = 0.25
 _RATES = (8_000, 400_000)  # Hz.
-_LEAST_NODES, _MOST_NODES = 3, 60
+LEAST_NODES, _MOST_NODES = 3, 60
 # Nodes are padded to one of these numbers, so that few programs are compiled.
 _SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
 # Of the talkers that the network was trained with: mean and deviation in meters.
-_HEIGHT = _MIDDLE_HEIGHT, _ = (1.35, 0.3)
+_MIDDLE_HEIGHT = 1.35
+_HEIGHT = (_MIDDLE_HEIGHT, 0.3)
 _NODE_HEIGHT = 1.2  # Meters, if nodes have two coordinates.
 _MARGIN = 2.0  # Meters around the nodes that are searched without a room.
 _ROOM_HEIGHT = 3.0
-_TAPE = 0.05  # Meters by which a node may be outside of a room that was measured.
+_TOLERANCE = 0.05  # Meters by which a node may be outside of a room that was measured.
 # An answer is determined if its mode holds this mass, within this radius in meters.
 _SURE_MASS, _SURE_RADIUS = 0.8, 1.0
+_WALL_CELLS, _WALL_MASS = (
+    1.5,
+    0.3,
+)  # Much of the posterior so near to a wall is doubtful.
+_FARTHEST = 100.0  # Meters: larger numbers are of another unit.
 _STUCK_SECONDS = 0.1  # The same value for so long is no sound.
 _CLIPPED = 0.01  # Share of samples at the largest value.
 # Nodes and windows that show whether signals have anything in common, at most; and how
 # far their correlations must stand out, in standard errors.
-_ASKED, _STANDS_OUT = 10, 4.0
+_MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
 _SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
-_SAME = 0.3  # Meters: fits or peaks that are no farther apart are one.
+_MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one.
 # Up to where the evidence of agreeing times counts; what share of how far it is behind the
 # most of all positions counts against one; and the least votes for a position.
 _FULL_EVIDENCE, _SHARE_BEHIND, _LEAST_VOTES = 9.0, 0.15, 1e-6
@@ -67,7 +74,8 @@ class Localization:
         determined: Whether the answer can be trusted: one mode holds nearly all, within
             a meter, and the signals have something in common.
         reasons: Why not, and what else is to be known, in sentences.
-        node_levels: Of each node, relative to their mean, in dB; -inf if silent.
+        node_levels: Of each node, in dB, relative to the mean of those used; -inf if
+            silent.
         node_weights: 1 for the nodes that were used, and 0 for those left out.
         probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
         room_size: Sides along x and y of the area it spans, in meters.
@@ -122,11 +130,12 @@ def localize(
     """Localize a talker who stays in one place, from the signals of scattered nodes.
 
     Recordings longer than 2 s are cut into windows of 2 s, and the logarithms of their
-    posteriors are averaged.
+    posteriors are averaged; of those longer than 30 s, 15 windows are used.
 
     Args:
-        signals: [M, N] of M nodes, 3 to 60, or [B, M, N] of B recordings with the same
-            nodes: of any level, with or without a common clock.
+        signals: [M, N] of M nodes, up to 60, or [B, M, N] of B recordings with the same
+            nodes: of any level, with clocks up to 50 ms off. Fewer than 3 nodes
+            determine nothing.
         sample_rate: In Hz, 8,000 or more. Below 16,000, high frequencies are missing.
         node_positions: (x, y, z) or (x, y) in meters, [M, 3] or [M, 2]. Without
             heights, all are taken to be at 1.2 m.
@@ -138,9 +147,9 @@ def localize(
         A `Localization`; a list of them for signals with an axis B.
 
     Raises:
-        RecordingError: If shapes do not agree, a value is not finite, the sample rate
-            cannot be right, signals are too short, or nodes are too few, in one place
-            or outside of the room.
+        RecordingError: If shapes do not agree, a value is not finite, the sample rate or
+            a unit cannot be right, signals are too short, nodes are too many, or two in
+            one place, or one outside of the room.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -167,18 +176,16 @@ def localize(
             )
             for one in signals
         ]
-    nodes = _check(signals, sample_rate, node_positions)
+    nodes = _check(signals, sample_rate, node_positions, source_height)
     room = _Room.of(nodes, room_size)
-    sound = _resample(signals, sample_rate)
-    levels, used, reasons = _look_at_nodes(sound)
+    levels, used, reasons = _look_at_nodes(signals, sample_rate)
     reasons = room.reasons + reasons
-    count = int(used.sum())
-    if count < _LEAST_NODES:
-        return _undetermined(room, levels, used, reasons, count)
+    if int(used.sum()) < LEAST_NODES:
+        return _undetermined(room, levels, used, reasons)
+    windows = _windows(signals[used], sample_rate)
     # A known height is brought to the one that is looked at: distances alone matter.
     lift = 0.0 if source_height is None else _MIDDLE_HEIGHT - source_height
     moved_nodes = nodes - np.append(room.origin, -lift)
-    windows = _windows(sound[used])
     network = _network(source_height is None)
     votes = [
         _vote(*network, _pad(window, moved_nodes[used], room.sides))
@@ -203,14 +210,16 @@ def localize(
     cloud, confirmed = _confirm(cloud, probability, plan, fits)
     if confirmed:
         apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
-        peaks = peaks[np.min(apart, axis=0) > _SAME]
+        peaks = peaks[np.min(apart, axis=0) > _MERGE_DISTANCE]
         peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
     modes = posterior.find_modes(cloud, peaks)
     within = posterior.radius(cloud, modes[0].position)
-    doubts = _doubts(modes, within, plan, room.origin, bool(confirmed))
-    if not confirmed and not _is_coherent(windows):
+    doubts = _doubts(modes, within, cloud, plan, room.origin)
+    apart = [np.linalg.norm(fit.position[:2] - modes[0].position) for fit in confirmed]
+    if min(apart, default=np.inf) > _MERGE_DISTANCE and not _is_coherent(windows):
         doubts.append(
-            "The signals have nothing in common: silence, or noise of each node's own"
+            "The nodes' signals have nothing in common within 60 ms: silence, noise of "
+            "each node's own, or clocks that are farther off"
         )
     moved = [
         dataclasses.replace(mode, position=mode.position + room.origin)
@@ -238,7 +247,7 @@ def fused(
     mask: ArrayLike | None = None,
     num_sources: int = 1,
     *,
-    source_height: int | float = scenes.SOURCE_HEIGHT,
+    source_height: int | float | None = None,
 ) -> Float[np.ndarray, "B 1 2"]:
     """Localize one source in each recording of a batch by `localize`: positions alone.
 
@@ -248,7 +257,7 @@ def fused(
         room_size: Sides along x, y, z in meters, [B, 3].
         mask: True where there is a node, [B, M]; None for everywhere.
         num_sources: 1.
-        source_height: Height of the source in meters, as for `srp_phat`.
+        source_height: Height of the source in meters; None for 0.8 to 1.9.
 
     Raises:
         RecordingError: If `num_sources` is not 1, or as `localize`.
@@ -259,22 +268,27 @@ def fused(
             "use srp_phat"
         )
     arrays = batches.prepare(
-        signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES
+        signals, node_positions, room_size, mask, least_nodes=LEAST_NODES
     )
     found = [
         localize(
-            heard[present],
+            one[present],
             constants.SAMPLE_RATE,
             nodes[present],
             room,
             source_height=source_height,
         )
-        for heard, nodes, room, present in zip(*map(np.asarray, arrays), strict=True)
+        for one, nodes, room, present in zip(*map(np.asarray, arrays), strict=True)
     ]
-    return np.float32([[one.position] for one in found])
+    return np.float32([[each.position] for each in found])
 
 
-def _check(signals: np.ndarray, sample_rate: int | float, node_positions) -> np.ndarray:
+def _check(
+    signals: np.ndarray,
+    sample_rate: int | float,
+    node_positions: ArrayLike,
+    source_height: int | float | None,
+) -> np.ndarray:
     """Check what is given; return node positions [M, 3]."""
     if signals.ndim != 2 or 0 in signals.shape:
         raise batches.RecordingError(
@@ -309,6 +323,17 @@ def _check(signals: np.ndarray, sample_rate: int | float, node_positions) -> np.
                 f"{name} of node {int(finite.argmin())} holds NaN or infinity; correct "
                 "it, or leave the node out"
             )
+    if (
+        np.abs(nodes).max(initial=0.0) > _FARTHEST
+        and np.ptp(nodes, axis=0).max() > _FARTHEST
+    ):
+        raise batches.RecordingError(
+            f"node_positions spans {np.ptp(nodes, axis=0).max():.4g} m; give meters"
+        )
+    if source_height is not None and not 0 <= source_height <= _FARTHEST / 10:
+        raise batches.RecordingError(
+            f"source_height is {source_height}; give it in meters above the floor"
+        )
     if nodes.shape[1] == 2:
         nodes = np.append(nodes, np.full((num_nodes, 1), _NODE_HEIGHT), axis=1)
     for one in range(num_nodes):
@@ -346,14 +371,14 @@ class _Room:
             return cls(low - _MARGIN, sides, (note,))
         sides = np.asarray(room_size, np.float64)
         if sides.shape not in ((2,), (3,)) or not (
-            np.isfinite(sides).all() and (sides > 0).all()
+            np.isfinite(sides).all() and (sides > 0).all() and (sides < _FARTHEST).all()
         ):
             raise batches.RecordingError(
                 f"room_size is {np.asarray(room_size).tolist()}; give its sides along x "
-                "and y, and its height or not, in meters above 0"
+                f"and y, and its height or not, in meters from 0 to {_FARTHEST:g}"
             )
         plan = nodes[:, :2]
-        wrong = ((plan < -_TAPE) | (plan > sides[:2] + _TAPE)).any(axis=1)
+        wrong = ((plan < -_TOLERANCE) | (plan > sides[:2] + _TOLERANCE)).any(axis=1)
         if wrong.any():
             number = int(wrong.argmax())
             raise batches.RecordingError(
@@ -365,33 +390,18 @@ class _Room:
         return cls(np.zeros(2), sides)
 
 
-def _resample(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
-    """Convert signals to 16 kHz, zero mean and a largest value of 1 over all nodes."""
-    sound = signals.astype(np.float64)
-    if sample_rate != constants.SAMPLE_RATE:
-        # Rates such as 44,100 have a common divisor; others are rounded to 1 Hz.
-        rate = round(sample_rate)
-        divisor = math.gcd(rate, constants.SAMPLE_RATE)
-        sound = scipy.signal.resample_poly(
-            sound, constants.SAMPLE_RATE // divisor, rate // divisor, axis=1
-        )
-    sound -= sound.mean(axis=1, keepdims=True)
-    largest = np.abs(sound).max()
-    return np.float32(sound / largest if largest > 0 else sound)
-
-
 def _look_at_nodes(
-    sound: np.ndarray,
+    signals: np.ndarray, sample_rate: int | float
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Find out which nodes can be used: their levels in dB, which, and reasons."""
-    power = (sound.astype(np.float64) ** 2).mean(axis=1)
+    power = np.array([np.var(samples, dtype=np.float64) for samples in signals])
     used = power > 0
     reasons = []
-    for number, samples in enumerate(sound):
+    for number, samples in enumerate(signals):
         if not used[number]:
             reasons.append(f"Node {number} is silent and was left out")
             continue
-        longest = _longest_run(samples) / constants.SAMPLE_RATE
+        longest = _longest_run(samples) / sample_rate
         if longest > _STUCK_SECONDS:
             used[number] = False
             reasons.append(
@@ -475,7 +485,7 @@ def _confirm(
     for fit in sorted(fits, key=lambda fit: -fit.evidence):
         position = fit.position[:2].astype(np.float64)
         known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
-        if fit.evidence <= 0 or min(known, default=1.0) < _SAME:
+        if fit.evidence <= 0 or min(known, default=1.0) < _MERGE_DISTANCE:
             continue
         column, row = np.rint(position / plan * _RESOLUTION).astype(int)
         around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
@@ -489,21 +499,21 @@ def _confirm(
     return cloud, confirmed
 
 
-def _undetermined(room, levels, used, reasons, count: int) -> Localization:
+def _undetermined(room, levels, used, reasons) -> Localization:
     """Answer where too few nodes can be used: anywhere."""
+    count = int(used.sum())
     plan = room.sides[:2]
     K = _RESOLUTION + 1
     probability = np.full((K, K), 1 / K**2)
     points = posterior.grid(plan, _RESOLUTION).reshape(-1, 2)
     center = plan / 2
-    flat = np.zeros(K**2)
-    cloud = posterior.Cloud(points, probability.ravel(), flat)
+    cloud = posterior.Cloud(points, probability.ravel(), np.zeros((K**2, 2)))
     within = posterior.radius(cloud, center)
     covariance = np.diag(plan**2 / 12)
     position = center + room.origin
     noun = "node" if count == 1 else "nodes"
     few = (
-        f"Not determined: {count or 'no'} {noun} can be used, and {_LEAST_NODES} are "
+        f"Not determined: {count or 'no'} {noun} can be used, and {LEAST_NODES} are "
         "needed"
     )
     return Localization(
@@ -521,11 +531,40 @@ def _undetermined(room, levels, used, reasons, count: int) -> Localization:
     )
 
 
-def _windows(sound: np.ndarray) -> np.ndarray:
-    """Cut signals [M, N] into windows [W, M, n] of 2 s, or one if they are shorter."""
-    count = max(1, sound.shape[1] // _WINDOW)
-    length = min(sound.shape[1], _WINDOW)
-    return np.stack([sound[:, i * length : (i + 1) * length] for i in range(count)])
+def _windows(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
+    """Cut signals [M, N] into windows [W, M, n] of 2 s at 16 kHz, or of what there is.
+
+    Of long signals, some windows from the beginning to the end. Those in which hardly
+    anything is heard are left out.
+    """
+    num_samples = signals.shape[1]
+    longest = round(_WINDOW_SECONDS * sample_rate)
+    # Few lengths, so that few programs are compiled.
+    step = round(_LEAST_SECONDS * sample_rate)
+    length = min(longest, num_samples // step * step)
+    count = min(_MOST_WINDOWS, max(1, round(num_samples / length)))
+    starts = np.linspace(0, num_samples - length, count).astype(int)
+    windows = np.stack(
+        [_resample(signals[:, start : start + length], sample_rate) for start in starts]
+    )
+    energies = (windows**2).sum(axis=(1, 2))
+    windows = windows[energies > _HEARD * energies.max()]
+    return np.float32(windows / np.abs(windows).max())
+
+
+def _resample(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
+    """Convert signals to 16 kHz and zero mean."""
+    sound = signals.astype(np.float64)
+    # First: a step to zero at the ends would be a click in all nodes at once.
+    sound -= sound.mean(axis=1, keepdims=True)
+    if sample_rate == constants.SAMPLE_RATE:
+        return sound
+    # Rates such as 44,100 have a common divisor; others are rounded to 1 Hz.
+    rate = round(sample_rate)
+    divisor = math.gcd(rate, constants.SAMPLE_RATE)
+    return scipy.signal.resample_poly(
+        sound, constants.SAMPLE_RATE // divisor, rate // divisor, axis=1
+    )
 
 
 def _pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
@@ -591,9 +630,9 @@ def _vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
 def _doubts(
     modes: tuple[posterior.Mode, ...],
     within: float,
+    cloud: posterior.Cloud,
     plan: np.ndarray,
     origin: np.ndarray,
-    confirmed: bool,
 ) -> list[str]:
     """Say why an answer cannot be trusted, if it cannot."""
     if modes[0].mass < _SURE_MASS:
@@ -607,10 +646,14 @@ def _doubts(
         return [f"Much of the posterior is elsewhere: {1 - modes[0].mass:.0%}"]
     if within > _SURE_RADIUS:
         return [f"90 % of the posterior needs {within:.1f} m around the position"]
-    position = modes[0].position
-    near = np.minimum(position, plan - position) < plan / _RESOLUTION / 2
-    if near.any() and not confirmed:
-        return ["The position is at a wall: the talker may be outside of the room"]
+    reach = _WALL_CELLS * plan / _RESOLUTION
+    near = (np.minimum(cloud.points, plan - cloud.points) < reach).any(axis=1)
+    # What times confirm has no extent, and may be near a wall.
+    near &= (cloud.variances > 0).any(axis=1)
+    if cloud.masses[near].sum() > _WALL_MASS:
+        return [
+            "Much of the posterior is at a wall: the talker may be outside of the room"
+        ]
     return []
 
 
@@ -620,8 +663,12 @@ def _is_coherent(windows: np.ndarray) -> bool:
     The peaks of their correlations are compared with those of the same signals, moved
     against each other by longer than any sound takes.
     """
-    num_nodes, length = windows.shape[1:]
-    some = windows[:_ASKED, : min(num_nodes, _ASKED)]
+    length = windows.shape[-1]
+    some = windows
+    for axis in (0, 1):
+        most = min(some.shape[axis], _MOST_CHECKED)
+        chosen = np.linspace(0, some.shape[axis] - 1, most).astype(int)
+        some = some.take(chosen, axis)
     step = length // some.shape[1]
     if step < 2 * envelopes.LARGEST_LAG:  # Too short to be moved that far.
         some = some[:, : max(2, length // (2 * envelopes.LARGEST_LAG))]
@@ -631,7 +678,7 @@ def _is_coherent(windows: np.ndarray) -> bool:
     )
     real, chance = (np.asarray(_peaks(signals)) for signals in (some, moved))
     error = math.sqrt(chance.var() / chance.size + real.var() / real.size)
-    return bool(real.mean() - chance.mean() > _STANDS_OUT * max(error, 1e-3))
+    return bool(real.mean() - chance.mean() > _LEAST_CONTRAST * max(error, 1e-3))
 
 
 @jax.jit

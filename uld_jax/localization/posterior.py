@@ -9,11 +9,15 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Float
 
 MAX_MODES = 4
-LEAST_APART = 0.7  # Meters between two modes.
 _LEAST_PEAK = 1e-3  # Of a mode, relative to the highest.
+_FINER = 6  # Points of a patch to a cell of the grid.
+_DIP = 0.5  # Between two modes, relative to the lower one.
+# A normal distribution on the plan has 90 % within so many deviations.
+_WITHIN_90 = 2.146
 _LEAST_MASS = 0.01  # Of a mode.
 
 
@@ -35,7 +39,7 @@ class Mode:
 def find_peaks(
     probability: Float[np.ndarray, "K K"], sides: Float[np.ndarray, "2"]
 ) -> Float[np.ndarray, "P 2"]:
-    """Find the highest grid points of a posterior, some distance apart.
+    """Find the highest local maxima of a posterior, with a dip between any two.
 
     Args:
         probability: At the grid points, rows y.
@@ -44,14 +48,26 @@ def find_peaks(
     Returns:
         One to four points (x, y) in meters, the highest first.
     """
-    points = grid(sides, len(probability) - 1).reshape(-1, 2)
-    left = probability.ravel().copy()
-    least = _LEAST_PEAK * left.max()
-    peaks = []
-    while len(peaks) < MAX_MODES and left.max() > (least if peaks else -1):
-        peaks.append(points[left.argmax()])
-        left[_distances(points, peaks[-1]) < LEAST_APART] = -1
-    return np.array(peaks)
+    highest = scipy.ndimage.maximum_filter(probability, size=3, mode="nearest")
+    least = _LEAST_PEAK * probability.max()
+    found = np.argwhere((probability == highest) & (probability >= least))
+    order = np.argsort(-probability[tuple(found.T)], kind="stable")
+    kept = []
+    for place in found[order]:
+        if all(_dips(probability, place, other) for other in kept):
+            kept.append(place)
+        if len(kept) == MAX_MODES:
+            break
+    rows, columns = np.array(kept).T
+    return grid(sides, len(probability) - 1)[rows, columns]
+
+
+def _dips(probability, one, other) -> bool:
+    """Check whether a posterior dips on the way between two grid points."""
+    steps = np.linspace(0, 1, 2 * int(np.abs(one - other).max()) + 1)[:, None]
+    way = (one + steps * (other - one)).T
+    on_it = scipy.ndimage.map_coordinates(probability, way, order=1)
+    return bool(on_it.min() < _DIP * min(on_it[0], on_it[-1]))
 
 
 def grid(sides: Float[np.ndarray, "2"], resolution: int) -> Float[np.ndarray, "K K 2"]:
@@ -64,14 +80,14 @@ def grid(sides: Float[np.ndarray, "2"], resolution: int) -> Float[np.ndarray, "K
 def patch(
     peak: Float[np.ndarray, "2"], sides: Float[np.ndarray, "2"], resolution: int
 ) -> Float[np.ndarray, "Q 2"]:
-    """Compute a finer grid around a peak: 2 cells on either side, 8 points to a cell.
+    """Compute a finer grid around a peak, which reaches to the ends of 5 x 5 cells.
 
     Args:
         peak: In meters.
         sides: Of the room.
         resolution: Cells per axis of the grid.
     """
-    steps = np.arange(-16, 17) / 8 / resolution
+    steps = np.arange(-_FINER * 5 // 2, _FINER * 5 // 2 + 1) / _FINER / resolution
     x, y = np.meshgrid(*(steps * side for side in sides))
     return np.stack([x, y], axis=-1).reshape(-1, 2) + peak
 
@@ -82,12 +98,12 @@ class Cloud(NamedTuple):
     Attributes:
         points: (x, y) in meters.
         masses: Shares of the posterior; their sum is 1.
-        variances: In square meters along each axis, of what a point stands for.
+        variances: In square meters along x and y, of what a point stands for.
     """
 
     points: Float[np.ndarray, "N 2"]
     masses: Float[np.ndarray, " N"]
-    variances: Float[np.ndarray, " N"]
+    variances: Float[np.ndarray, "N 2"]
 
 
 def combine(
@@ -120,12 +136,11 @@ def combine(
         shares = np.exp(logs - logs.max())
         points.append(around)
         weights.append(masses[inside].sum() * shares / shares.sum())
-    cell = float((sides**2).mean()) / resolution**2 / 12
-    sizes = [len(one) for one in points]
+    count = sum(map(len, points))
     points.append(coarse[~taken])
     weights.append(masses[~taken])
-    variances = np.full(sum(map(len, points)), cell)
-    variances[: sum(sizes)] /= 8**2
+    variances = np.tile((sides / resolution) ** 2 / 12, (sum(map(len, points)), 1))
+    variances[:count] /= _FINER**2
     return Cloud(np.concatenate(points), np.concatenate(weights), variances)
 
 
@@ -149,7 +164,7 @@ def add(
     return Cloud(
         np.concatenate([cloud.points, spread]),
         masses / masses.sum(),
-        np.append(cloud.variances, np.zeros(len(spread))),
+        np.append(cloud.variances, np.zeros((len(spread), 2)), axis=0),
     )
 
 
@@ -210,7 +225,7 @@ def find_modes(cloud: Cloud, peaks: Float[np.ndarray, "P 2"]) -> tuple[Mode, ...
         mean = shares @ cloud.points[own]
         offsets = cloud.points[own] - mean
         covariance = (shares[:, None] * offsets).T @ offsets
-        covariance += np.eye(2) * (shares @ cloud.variances[own])
+        covariance += np.diag(shares @ cloud.variances[own])
         modes.append(Mode(mean, covariance, float(mass)))
     modes.sort(key=lambda mode: -mode.mass)
     return tuple(mode for mode in modes if mode.mass >= _LEAST_MASS or mode is modes[0])
@@ -218,8 +233,9 @@ def find_modes(cloud: Cloud, peaks: Float[np.ndarray, "P 2"]) -> tuple[Mode, ...
 
 def radius(cloud: Cloud, center: Float[np.ndarray, "2"], share: float = 0.9) -> float:
     """Compute the radius around a point within which a share of a posterior lies."""
-    # A point that stands for an area is spread over it: 1.6 deviations hold 90 %.
-    distances = np.hypot(_distances(cloud.points, center), 1.6 * cloud.variances**0.5)
+    # A point that stands for an area is spread over it.
+    spread = _WITHIN_90 * np.sqrt(cloud.variances.mean(axis=1))
+    distances = np.hypot(_distances(cloud.points, center), spread)
     order = np.argsort(distances)
     held = np.cumsum(cloud.masses[order])
     return float(distances[order][np.searchsorted(held, share * held[-1])])

@@ -24,9 +24,11 @@ REACH = 64  # Samples on either side that an arrival is looked for, 1.4 m of pat
 INLIER = 0.04  # Meters: nodes that agree.
 # Shares of nodes that agree where a position is right, and by chance.
 _RIGHT, _CHANCE = 0.75, 0.08
-_FITTED = 3  # Nodes that any position can be made to agree with.
+# Nodes that any position can be made to agree with: for x, y and the time at which the
+# sound began; and for the height, if it is not known to 5 cm.
+_FITTED, _KNOWN_HEIGHT = 3, 0.05
+_NEVER = -99.0  # Evidence of a fit that ended at a wall.
 _SEARCHES = ((0.08, 4), (0.02, 4), (0.005, 4))  # Meters, steps to either side.
-_HEIGHT = (1.35, 0.3)  # Of a talker: mean and standard deviation in meters.
 _LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
 _STEPS = 8
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -80,15 +82,19 @@ def fit(
         height: Mean and standard deviation of the source's height in meters.
     """
     position = _search(correlations, node_positions, start, sides, height)
+    fitted = _FITTED + (height[1] > _KNOWN_HEIGHT)
     for _ in range(2):
         arrivals, residuals = _arrivals(correlations, node_positions, mask, position)
         position, covariance, agrees = _least_squares(
-            node_positions, mask, arrivals, position, sides, height
+            node_positions, mask, arrivals, position, sides, height, fitted
         )
     num_nodes, num_agree = mask.sum(), agrees.sum()
     evidence = num_agree * np.log(_RIGHT / _CHANCE)
     evidence += (num_nodes - num_agree) * np.log((1 - _RIGHT) / (1 - _CHANCE))
-    evidence -= _FITTED * np.log(_RIGHT / _CHANCE)
+    evidence -= fitted * np.log(_RIGHT / _CHANCE)
+    plan = position[:2]
+    at_wall = (jnp.minimum(plan, sides - plan) < 1e-4).any()
+    evidence = jnp.where(at_wall, _NEVER, evidence)
     return Fit(position, covariance, evidence, residuals, agrees)
 
 
@@ -140,7 +146,7 @@ def _arrivals(correlations, node_positions, mask, position):
     return paths + residuals, residuals
 
 
-def _least_squares(node_positions, mask, arrivals, start, sides, height):
+def _least_squares(node_positions, mask, arrivals, start, sides, height, fitted):
     """Fit a position to arrivals, those of nodes that agree alone."""
 
     def residuals_at(unknowns):
@@ -180,7 +186,9 @@ def _least_squares(node_positions, mask, arrivals, start, sides, height):
     weights = weights_of(residuals)
     _, normal = information(weights, directions)
     count = weights.sum()
-    scatter = jnp.where(weights, residuals**2, 0.0).sum() / jnp.maximum(count - 3, 1)
+    scatter = jnp.where(weights, residuals**2, 0.0).sum() / jnp.maximum(
+        count - fitted, 1
+    )
     variance = jnp.maximum(scatter, error**2)
     covariance = variance * jnp.linalg.inv(normal)[:2, :2]
     return unknowns[:3], covariance, weights

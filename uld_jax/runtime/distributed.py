@@ -112,6 +112,18 @@ def broadcast_arrays(tree: Any) -> Any:
     return jax.tree.unflatten(structure, values)
 
 
+def check_stop() -> None:
+    """Stop here if there is a reason to, where nothing has to be saved.
+
+    One of several processes goes on: they stop together, between two steps.
+
+    Raises:
+        stopping.Stopped: With the reason.
+    """
+    if not is_one_of_many():
+        stopping.check()
+
+
 def call_in_first(function: Callable[[], Any], share: bool = True) -> Any:
     """Call a function in process 0 alone.
 

@@ -11,7 +11,7 @@ _active: "StopFlag | None" = None  # The one whose `with` block runs.
 
 
 class Stopped(Exception):
-    """The end of an unfinished run whose state is saved."""
+    """The end of an unfinished run, whose state is saved if it has one."""
 
 
 def check() -> None:
