@@ -85,7 +85,7 @@ def test_an_added_distribution_has_its_share_mean_and_covariance():
     peaks, cloud = refined(probability, np.array([1.5, 1.0]), 0.1)
     mean = np.array([4.0, 3.0])
     covariance = np.array([[4e-4, 1e-4], [1e-4, 2e-4]])
-    cloud = posterior.add(cloud, mean, covariance, 3.0)
+    cloud = posterior.add(cloud, [(mean, covariance, 3.0)])
     assert cloud.masses.sum() == pytest.approx(1.0)
     first, second = posterior.find_modes(cloud, np.stack([mean, peaks[0]]))
     assert (first.mass, second.mass) == pytest.approx((0.75, 0.25))

@@ -189,7 +189,8 @@ def exact(batch):
     lags = (distances[:, one] - distances[:, other]) * correlations.SAMPLES_PER_METER
     kept = (np.arange(envelopes.NUM_LAGS) - envelopes.NUM_LAGS // 2) * envelopes.STEP
     peaks = np.exp(-0.5 * ((kept - lags[..., None]) / 2) ** 2)
-    return rings, _to_bytes(jnp.asarray(peaks[0], jnp.float32))[None]
+    envelope = jnp.asarray(peaks[0], jnp.float32)
+    return rings, _to_bytes(envelope, envelope)[None]
 
 
 @pytest.mark.parametrize("votes", ["rings", "hyperbolas"])

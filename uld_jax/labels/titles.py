@@ -1,7 +1,7 @@
 """Names and plot looks of schemes, methods and networks: plain data.
 
 Tables and figures list them in this order. The colors are those of Okabe and Ito, which
-color-blind readers can tell apart; the markers differ too.
+color-blind readers can tell apart, and a brown; the markers differ too.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ SCHEMES = {
     "uld": Look("ULD", "#0072B2", "o"),
 }
 METHODS = {
-    "fused": Look("Votes and times", "#56B4E9", "D"),
+    "fused": Look("Votes and times", "#8B4513", "D"),
     "srp_phat": Look("SRP-PHAT", "#000000", "P"),
     "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
 }

@@ -57,9 +57,11 @@ _CLIPPED = 0.01  # Share of samples at the largest value.
 _MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
 _SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
 _MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one.
-# Up to where the evidence of agreeing times counts; what share of how far it is behind the
-# most of all positions counts against one; and the least votes for a position.
-_FULL_EVIDENCE, _SHARE_BEHIND, _LEAST_VOTES = 9.0, 0.15, 1e-6
+# How far around a position its times count against the votes, in meters; the most that
+# they count there and against other places, as logarithms; what share of how far it is
+# behind the most of all positions counts against one; and the least votes for a position.
+_SURROUNDINGS, _MOST_WITHIN, _MOST_BETWEEN = 0.6, 9.0, 2.0
+_SHARE_BEHIND, _LEAST_VOTES = 0.15, 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -476,27 +478,34 @@ def _confirm(
 ) -> tuple[posterior.Cloud, list[times.Fit]]:
     """Add what times of arrival confirm to the posterior of the votes.
 
-    Each gets the mass that the votes give to the cells around it, times how much more
-    likely the agreement of its nodes is than chance: up to `_FULL_EVIDENCE`, for sources
-    of noise make nodes agree, too. Among such positions, those with more count more.
+    The posterior around such a position is multiplied by how much likelier the agreement
+    of its nodes is than chance, exp(2) at most: sources of noise make nodes agree, too.
+    There, between the position and what the votes say around it, it counts up to exp(9).
     """
-    confirmed, total = [], 1.0
+    confirmed = []
     most = max(float(fit.evidence) for fit in fits)
+    added = []
+    masses = cloud.masses.copy()
     for fit in sorted(fits, key=lambda fit: -fit.evidence):
-        position = fit.position[:2].astype(np.float64)
+        position, evidence = fit.position[:2].astype(np.float64), float(fit.evidence)
         known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
-        if fit.evidence <= 0 or min(known, default=1.0) < _MERGE_DISTANCE:
+        if evidence <= 0 or min(known, default=np.inf) < _MERGE_DISTANCE:
             continue
         column, row = np.rint(position / plan * _RESOLUTION).astype(int)
         around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-        behind = most - float(fit.evidence)
-        gain = min(float(fit.evidence), _FULL_EVIDENCE) - _SHARE_BEHIND * behind
-        mass = max(around.sum(), _LEAST_VOTES) * math.exp(gain)
-        covariance = fit.covariance.astype(np.float64)
-        cloud = posterior.add(cloud, position, covariance, mass / total)
-        total += mass
+        votes = max(around.sum(), _LEAST_VOTES)
+        near = np.linalg.norm(cloud.points - position, axis=1) < _SURROUNDINGS
+        total = max(cloud.masses[near].sum(), votes)
+        times_say = votes * math.exp(min(evidence, _MOST_WITHIN))
+        share = times_say / (times_say + total)
+        behind = most - evidence
+        gain = math.exp(min(evidence, _MOST_BETWEEN) - _SHARE_BEHIND * behind)
+        masses[near] = (1 - share) * gain * cloud.masses[near]
+        added.append(
+            (position, fit.covariance.astype(np.float64), share * gain * total)
+        )
         confirmed.append(fit)
-    return cloud, confirmed
+    return posterior.add(cloud._replace(masses=masses), added), confirmed
 
 
 def _undetermined(room, levels, used, reasons) -> Localization:
@@ -534,8 +543,8 @@ def _undetermined(room, levels, used, reasons) -> Localization:
 def _windows(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
     """Cut signals [M, N] into windows [W, M, n] of 2 s at 16 kHz, or of what there is.
 
-    Of long signals, some windows from the beginning to the end. Those in which hardly
-    anything is heard are left out.
+    Of long signals, some windows from the beginning to the end. Those far below the
+    strongest are left out.
     """
     num_samples = signals.shape[1]
     longest = round(_WINDOW_SECONDS * sample_rate)

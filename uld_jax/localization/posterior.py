@@ -6,6 +6,7 @@ were found otherwise can be added to it, as normal distributions.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -144,27 +145,22 @@ def combine(
     return Cloud(np.concatenate(points), np.concatenate(weights), variances)
 
 
-def add(
-    cloud: Cloud,
-    position: Float[np.ndarray, "2"],
-    covariance: Float[np.ndarray, "2 2"],
-    mass: float,
-) -> Cloud:
-    """Add a normal distribution to a posterior, which then gets the sum 1 again.
+def add(cloud: Cloud, normals: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> Cloud:
+    """Add normal distributions to a posterior, and give it the sum 1 again.
 
     Args:
         cloud: The posterior.
-        position: Mean in meters.
-        covariance: In square meters.
-        mass: Relative to that of the posterior.
+        normals: Mean [2] in meters, covariance [2, 2] in square meters and mass of each.
     """
-    root = np.linalg.cholesky(covariance + 1e-12 * np.eye(2))
-    spread = _unit_normal() @ root.T + position
-    masses = np.append(cloud.masses, np.full(len(spread), mass / len(spread)))
+    points, masses, variances = ([part] for part in cloud)
+    for mean, covariance, mass in normals:
+        root = np.linalg.cholesky(covariance + 1e-12 * np.eye(2))
+        points.append(_unit_normal() @ root.T + mean)
+        masses.append(np.full(len(points[-1]), mass / len(points[-1])))
+        variances.append(np.zeros((len(points[-1]), 2)))
+    joined = np.concatenate(masses)
     return Cloud(
-        np.concatenate([cloud.points, spread]),
-        masses / masses.sum(),
-        np.append(cloud.variances, np.zeros((len(spread), 2)), axis=0),
+        np.concatenate(points), joined / joined.sum(), np.concatenate(variances)
     )
 
 
