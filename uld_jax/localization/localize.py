@@ -104,8 +104,11 @@ class Localization:
     origin: Float[np.ndarray, "2"]
 
     def __str__(self):
-        x, y = self.position
-        answer = f"({x:.2f}, {y:.2f}) m, 90 % within {self.radius_90:.2f} m"
+        digits = 2 if self.radius_90 > 0.05 else 3
+        x, y, radius = (
+            f"{value:.{digits}f}" for value in (*self.position, self.radius_90)
+        )
+        answer = f"({x}, {y}) m, 90 % within {radius} m"
         if not self.determined:
             answer = f"not determined; best guess {answer}"
         return "\n  ".join([answer, *self.reasons])
