@@ -6,7 +6,7 @@ import pytest
 
 import uld_jax
 from uld_jax.audio import builtin
-from uld_jax.localization import batches, posterior, times
+from uld_jax.localization import batches, posterior, recordings, times
 from uld_jax.localization import localize as localize_lib
 
 ROOM = np.array([6.0, 5.0, 2.8])
@@ -134,15 +134,15 @@ def test_windows_reach_from_the_beginning_to_the_end():
     sound = np.repeat(np.arange(21.0, 121.0), 16_000)[None] * np.tile(
         [1.0, -1.0], 800_000
     )
-    windows = localize_lib._windows(sound, RATE)
+    windows = recordings.cut(sound, RATE)
     assert windows.shape == (15, 1, 32_000)
     loudest = np.abs(windows).max(axis=(1, 2))
     assert (np.diff(loudest) > 0).all()
     assert loudest[-1] == 1.0
-    assert localize_lib._windows(sound[:, :63_000], RATE).shape == (2, 1, 32_000)
-    assert localize_lib._windows(sound[:, :9_000], RATE).shape == (1, 1, 8_000)
+    assert recordings.cut(sound[:, :63_000], RATE).shape == (2, 1, 32_000)
+    assert recordings.cut(sound[:, :9_000], RATE).shape == (1, 1, 8_000)
     sound[:, 64_000:] *= 1e-4  # Hardly anything is heard there.
-    assert len(localize_lib._windows(sound, RATE)) == 1
+    assert len(recordings.cut(sound, RATE)) == 1
 
 
 def test_a_batch_gives_what_each_gives_alone(found):

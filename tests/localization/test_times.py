@@ -29,14 +29,18 @@ def delayed(extra=0.0, noise=0.02):
 
 
 correlate = jax.jit(times.correlate, static_argnums=2)
-fit_to = jax.jit(times.fit)
+fit_all = jax.jit(times.fit)
+
+
+def fit_to(rows, nodes, mask, start, sides):
+    fits = fit_all(rows, nodes, mask, np.float32([start]), sides, HEIGHT)
+    return jax.tree.map(lambda array: array[0], fits)
 
 
 def fit(signals, start=(2.2, 3.0), mask=None, nodes=NODES):
     mask = np.ones(len(nodes), bool) if mask is None else mask
     rows = correlate(signals, mask, correlations.lag_bound(nodes))
-    start = np.float32(start)
-    return fit_to(rows, np.float32(nodes), mask, start, SIDES, HEIGHT)
+    return fit_to(rows, np.float32(nodes), mask, start, SIDES)
 
 
 def test_exact_times_give_the_position_to_millimeters():
@@ -105,9 +109,7 @@ def test_a_talker_outside_of_the_room_is_not_confirmed():
     sides = np.array([2.0, 5.0], np.float32)
     rows = correlate(delayed(), np.ones(12, bool), correlations.lag_bound(NODES))
     nodes = np.float32(NODES)
-    found = fit_to(
-        rows, nodes, np.ones(12, bool), np.float32([1.9, 3.0]), sides, HEIGHT
-    )
+    found = fit_to(rows, nodes, np.ones(12, bool), (1.9, 3.0), sides)
     assert found.evidence < 0
 
 

@@ -174,6 +174,27 @@ def interpolate(
     return b + 0.5 * x * (c - a + x * bend)
 
 
+def refine_peaks(
+    rows: Float[Array, "M L"], peaks: Int[Array, " M"]
+) -> tuple[Int[Array, " M"], Float[Array, " M"], Float[Array, " M"]]:
+    """Find where between the entries peaks are, by a parabola through three of them.
+
+    Args:
+        rows: Correlations.
+        peaks: Highest entry of each.
+
+    Returns:
+        The entries, none of them at an end; how far beyond each the parabola's vertex is,
+        up to half an entry; and the values there.
+    """
+    inner = jnp.clip(peaks, 1, rows.shape[1] - 2)
+    around = jnp.take_along_axis(rows, inner[:, None] + jnp.arange(-1, 2), axis=1)
+    left, height, right = around.T
+    bend = left - 2 * height + right
+    shift = 0.5 * (left - right) / jnp.where(bend < 0, bend, -jnp.inf)
+    return inner, jnp.clip(shift, -0.5, 0.5), height
+
+
 def _middle(wrapped: Float[Array, "Q _"], max_lag: int) -> Float[Array, "Q L"]:
     """Select lags from -max_lag to max_lag of a circle that starts at lag 0."""
     return jnp.concatenate([wrapped[:, -max_lag:], wrapped[:, : max_lag + 1]], axis=1)

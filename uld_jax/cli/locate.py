@@ -87,12 +87,14 @@ def main(values, _) -> None:
     jax_setup.configure()
     run = weights.read_run(values.run, "--run") if values.run else None
     session = sessions.open_session(values.recordings)
+    batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
     if run:
         predictor = locate.network(session, run)
     else:
         name = values.method or methods.FUSED
         predictor = locate.method(session, name, values.num_sources)
-    batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
+        if name == methods.FUSED:  # Each for itself: padding would only take time.
+            batch_size = 1
     if run and run["converged"] is False:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")
     table, left_out = [], []

@@ -16,6 +16,7 @@ import numpy as np
 from uld_jax.datasets import files, kept, pipeline, splits
 from uld_jax.datasets.splits import Batch
 from uld_jax.runtime import distributed, memory, progress
+from uld_jax.storage import atomic
 
 PLACES = ("device", "host", "disk")
 AUTO = "auto"
@@ -59,7 +60,7 @@ def choose(
         "host": memory.free_on_host(),
         "disk": None
         if on_disk_already
-        else shutil.disk_usage(_existing(data_dir)).free,
+        else shutil.disk_usage(atomic.nearest_existing(data_dir)).free,
     }
     if asked == AUTO:
         places = [
@@ -98,11 +99,6 @@ def describe(opened: Collection[splits.Split], place: str, rendered: bool) -> st
         NOWHERE: "rendered for each batch: there is no room to hold them",
     }
     return f"Signals of {count:,} examples, {size:.3g} GB, are {where[place]}"
-
-
-def _existing(folder: str | pathlib.Path) -> pathlib.Path:
-    folder = pathlib.Path(folder).expanduser().resolve()
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 class DeviceData:

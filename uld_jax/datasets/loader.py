@@ -14,7 +14,6 @@ from uld_jax.datasets.splits import Batch
 from uld_jax.networks import build, step_shapes
 from uld_jax.runtime import devices as devices_lib
 
-PLACES = held.PLACES  # Where signals can be held: see `held.choose`.
 _SPLITS = ("train", "validation", "test")
 
 

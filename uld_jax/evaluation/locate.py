@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -24,6 +24,9 @@ from uld_jax.storage import atomic
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
 COLUMNS += ("radius_90", "determined", "reasons")
+# To positions of the sources [B, S, 2]; or to how sure the position of one is, for each
+# example.
+Predictor = predict.Predictor | Callable[[predict.Batch], list[localize.Localization]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ def network(session: sessions.Session, run: dict) -> predict.Predictor:
 
 def method(
     session: sessions.Session, name: str, num_sources: int | None = None
-) -> predict.Predictor:
+) -> Predictor:
     """Make a predictor of a method that needs no training for a session.
 
     Args:
@@ -167,7 +170,7 @@ def _check_sources(session: sessions.Session, num_sources: int, what: str) -> No
 
 def locate(
     session: sessions.Session,
-    predictor: predict.Predictor,
+    predictor: Predictor,
     batch_size: int,
     left_out: list[str] | None = None,
 ) -> Iterator[Located]:
@@ -231,16 +234,12 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
 
 
 def _predict(
-    session: sessions.Session, predictor: predict.Predictor, batch_size: int
-) -> Iterator[np.ndarray]:
+    session: sessions.Session, predictor: Predictor, batch_size: int
+) -> Iterator[np.ndarray | localize.Localization]:
     """Yield the positions [S, 2] found in each window, or how sure they are, too."""
     # All batches have one size, so that one program is compiled: the last batch repeats
     # its last window.
     examples = _examples(session)
-    if predictor is localize_batch:
-        for example in examples:
-            yield from predictor(_stack([example]))
-        return
     while batch := list(itertools.islice(examples, batch_size)):
         padding = batch[-1:] * (batch_size - len(batch))
         found = jax.device_get(predictor(_stack(batch + padding)))

@@ -15,43 +15,28 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.signal
 from flax import nnx
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants, envelopes
 from uld_jax.acoustics import correlations as correlations_lib
-from uld_jax.localization import batches, posterior, srp_phat, times
+from uld_jax.localization import batches, posterior, recordings, srp_phat, times
 from uld_jax.networks import evidence as evidence_lib
 from uld_jax.pretrained import loading, weights
 
 _RESOLUTION = 64  # Cells per axis of the whole posterior.
 _VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
-_WINDOW_SECONDS = 2.0  # As in training.
-_HEARD = 1e-3  # Energy of a window that is used, relative to the strongest.
-_MOST_WINDOWS = 15
-_LEAST_SECONDS = 0.25
-_RATES = (8_000, 400_000)  # Hz.
-LEAST_NODES, _MOST_NODES = 3, 60
+LEAST_NODES = 3
 # Nodes are padded to one of these numbers, so that few programs are compiled.
 _SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
 # Of the talkers that the network was trained with: mean and deviation in meters.
 _MIDDLE_HEIGHT = 1.35
 _HEIGHT = (_MIDDLE_HEIGHT, 0.3)
-_NODE_HEIGHT = 1.2  # Meters, if nodes have two coordinates.
-_MARGIN = 2.0  # Meters around the nodes that are searched without a room.
-_ROOM_HEIGHT = 3.0
-_TOLERANCE = 0.05  # Meters by which a node may be outside of a room that was measured.
 # An answer is determined if its mode holds this mass, within this radius in meters.
 _SURE_MASS, _SURE_RADIUS = 0.8, 1.0
-_WALL_CELLS, _WALL_MASS = (
-    1.5,
-    0.3,
-)  # Much of the posterior so near to a wall is doubtful.
-_FARTHEST = 100.0  # Meters: larger numbers are of another unit.
-_STUCK_SECONDS = 0.1  # The same value for so long is no sound.
-_CLIPPED = 0.01  # Share of samples at the largest value.
+# Much of the posterior so near to a wall, in cells, is doubtful.
+_WALL_CELLS, _WALL_MASS = 1.5, 0.3
 # Nodes and windows that show whether signals have anything in common, at most; and how
 # far their correlations must stand out, in standard errors.
 _MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
@@ -181,37 +166,36 @@ def localize(
             )
             for one in signals
         ]
-    nodes = _check(signals, sample_rate, node_positions, source_height)
-    room = _Room.of(nodes, room_size)
-    levels, used, reasons = _look_at_nodes(signals, sample_rate)
+    nodes = recordings.check(signals, sample_rate, node_positions, source_height)
+    room = recordings.Room.around(nodes, room_size)
+    levels, used, reasons = recordings.look_at_nodes(signals, sample_rate)
     reasons = room.reasons + reasons
     if int(used.sum()) < LEAST_NODES:
         return _undetermined(room, levels, used, reasons)
-    windows = _windows(signals[used], sample_rate)
+    windows = recordings.cut(signals[used], sample_rate)
     # A known height is brought to the one that is looked at: distances alone matter.
     lift = 0.0 if source_height is None else _MIDDLE_HEIGHT - source_height
-    moved_nodes = nodes - np.append(room.origin, -lift)
+    moved_nodes = (nodes - np.append(room.origin, -lift))[used]
+    padded = [_pad(window, moved_nodes, room.sides) for window in windows]
     network = _network(source_height is None)
-    votes = [
-        _vote(*network, _pad(window, moved_nodes[used], room.sides))
-        for window in windows
-    ]
+    votes = [_vote(*network, batch) for batch in padded]
     logs = np.mean([np.float64(logs) for _, logs in votes], axis=0)
     probability = np.exp(logs - logs.max())
     probability /= probability.sum()
     plan = room.sides[:2]
     peaks = posterior.find_peaks(probability, plan)
-    padded = np.resize(peaks, (posterior.MAX_MODES, 2))
+    starts = np.resize(peaks, (posterior.MAX_MODES, 2))  # Always as many.
     patches = np.concatenate(
-        [posterior.patch(one, plan, _RESOLUTION) for one in padded]
+        [posterior.patch(one, plan, _RESOLUTION) for one in starts]
     ).astype(np.float32)
     fine = np.mean(
         [np.float64(_vote_at(*network, found, patches)) for found, _ in votes], axis=0
     )
-    fine = fine.reshape(len(padded), -1)[: len(peaks)]
+    fine = fine.reshape(len(starts), -1)[: len(peaks)]
     cloud = posterior.combine(probability, plan, peaks, fine)
     height = _HEIGHT if source_height is None else (_MIDDLE_HEIGHT, 0.01)
-    fits = _fit_times(windows, moved_nodes[used], plan, peaks, np.float32(height))
+    max_lag = correlations_lib.lag_bound(moved_nodes)
+    fits = _fit_times(padded, max_lag, np.float32(starts), np.float32(height))
     cloud, confirmed = _confirm(cloud, probability, plan, fits)
     if confirmed:
         apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
@@ -288,189 +272,27 @@ def fused(
     return np.float32([[each.position] for each in found])
 
 
-def _check(
-    signals: np.ndarray,
-    sample_rate: int | float,
-    node_positions: ArrayLike,
-    source_height: int | float | None,
-) -> np.ndarray:
-    """Check what is given; return node positions [M, 3]."""
-    if signals.ndim != 2 or 0 in signals.shape:
-        raise batches.RecordingError(
-            f"signals has shape {signals.shape}; it must be [M, N] or [B, M, N]"
-        )
-    num_nodes, num_samples = signals.shape
-    low, high = _RATES
-    if not low <= sample_rate <= high:
-        raise batches.RecordingError(
-            f"sample_rate is {sample_rate}; give it in Hz, from {low:,} to {high:,}"
-        )
-    seconds = num_samples / sample_rate
-    if seconds < _LEAST_SECONDS:
-        raise batches.RecordingError(
-            f"signals are {seconds:.3g} s long ({num_samples} samples); give at least "
-            f"{_LEAST_SECONDS} s"
-        )
-    if num_nodes > _MOST_NODES:
-        raise batches.RecordingError(
-            f"signals has {num_nodes} nodes; give at most {_MOST_NODES}"
-        )
-    nodes = np.asarray(node_positions, np.float64)
-    if nodes.shape not in ((num_nodes, 2), (num_nodes, 3)):
-        raise batches.RecordingError(
-            f"node_positions has shape {nodes.shape}; with these signals it must be "
-            f"({num_nodes}, 3), or ({num_nodes}, 2) without heights"
-        )
-    for name, values in (("signals", signals), ("node_positions", nodes)):
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            raise batches.RecordingError(
-                f"{name} of node {int(finite.argmin())} holds NaN or infinity; correct "
-                "it, or leave the node out"
-            )
-    if (
-        np.abs(nodes).max(initial=0.0) > _FARTHEST
-        and np.ptp(nodes, axis=0).max() > _FARTHEST
-    ):
-        raise batches.RecordingError(
-            f"node_positions spans {np.ptp(nodes, axis=0).max():.4g} m; give meters"
-        )
-    if source_height is not None and not 0 <= source_height <= _FARTHEST / 10:
-        raise batches.RecordingError(
-            f"source_height is {source_height}; give it in meters above the floor"
-        )
-    if nodes.shape[1] == 2:
-        nodes = np.append(nodes, np.full((num_nodes, 1), _NODE_HEIGHT), axis=1)
-    for one in range(num_nodes):
-        for other in range(one):
-            if (nodes[one] == nodes[other]).all():
-                raise batches.RecordingError(
-                    f"nodes {other} and {one} are both at {nodes[one].tolist()}; give "
-                    "each its own place, or leave one out"
-                )
-    return nodes
-
-
-@dataclasses.dataclass(frozen=True)
-class _Room:
-    """The box that is searched.
-
-    Attributes:
-        origin: Its corner on the plan.
-        sides: Along x, y and z, in meters.
-        reasons: What a user is to know about it.
-    """
-
-    origin: np.ndarray
-    sides: np.ndarray
-    reasons: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, nodes: np.ndarray, room_size: ArrayLike | None) -> "_Room":
-        if room_size is None:
-            low, high = nodes[:, :2].min(axis=0), nodes[:, :2].max(axis=0)
-            sides = np.append(high - low + 2 * _MARGIN, _ROOM_HEIGHT)
-            note = (
-                f"No room was given: up to {_MARGIN:g} m around the nodes was searched"
-            )
-            return cls(low - _MARGIN, sides, (note,))
-        sides = np.asarray(room_size, np.float64)
-        if sides.shape not in ((2,), (3,)) or not (
-            np.isfinite(sides).all() and (sides > 0).all() and (sides < _FARTHEST).all()
-        ):
-            raise batches.RecordingError(
-                f"room_size is {np.asarray(room_size).tolist()}; give its sides along x "
-                f"and y, and its height or not, in meters from 0 to {_FARTHEST:g}"
-            )
-        plan = nodes[:, :2]
-        wrong = ((plan < -_TOLERANCE) | (plan > sides[:2] + _TOLERANCE)).any(axis=1)
-        if wrong.any():
-            number = int(wrong.argmax())
-            raise batches.RecordingError(
-                f"node {number} at {plan[number].tolist()} m is outside of the "
-                f"room of {sides[:2].tolist()} m; correct one of them"
-            )
-        if len(sides) == 2:
-            sides = np.append(sides, _ROOM_HEIGHT)
-        return cls(np.zeros(2), sides)
-
-
-def _look_at_nodes(
-    signals: np.ndarray, sample_rate: int | float
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Find out which nodes can be used: their levels in dB, which, and reasons."""
-    power = np.array([np.var(samples, dtype=np.float64) for samples in signals])
-    used = power > 0
-    reasons = []
-    for number, samples in enumerate(signals):
-        if not used[number]:
-            reasons.append(f"Node {number} is silent and was left out")
-            continue
-        longest = _longest_run(samples) / sample_rate
-        if longest > _STUCK_SECONDS:
-            used[number] = False
-            reasons.append(
-                f"Node {number} holds one value for {longest:.2f} s and was left out"
-            )
-        elif _share_clipped(samples) > _CLIPPED:
-            reasons.append(f"Node {number} is clipped; it was used")
-    with np.errstate(divide="ignore"):
-        levels = 10 * np.log10(power)
-    mean = levels[used].mean() if used.any() else 0.0
-    return levels - mean, used, tuple(reasons)
-
-
-def _longest_run(samples: np.ndarray) -> int:
-    """Count the samples of the longest run of one value."""
-    changes = np.flatnonzero(np.diff(samples) != 0)
-    ends = np.concatenate([[-1], changes, [len(samples) - 1]])
-    return int(np.diff(ends).max())
-
-
-def _share_clipped(samples: np.ndarray) -> float:
-    """Compute the share of samples on a plateau at the largest or the least value."""
-    plateau = 0
-    for edge in (samples.max(), samples.min()):
-        flat = np.abs(samples - edge) < 1e-6 * np.ptp(samples)
-        plateau += (flat[1:] & flat[:-1]).sum()
-    return plateau / len(samples)
-
-
 def _fit_times(
-    windows: np.ndarray,
-    nodes: np.ndarray,
-    plan: np.ndarray,
-    peaks: np.ndarray,
-    height: np.ndarray,
+    padded: list[dict], max_lag: int, starts: np.ndarray, height: np.ndarray
 ) -> list[times.Fit]:
-    """Fit positions to times of arrival, from the peaks and those of SRP-PHAT."""
-    max_lag = correlations_lib.lag_bound(nodes)
-    batches_of = [
-        _pad(window, nodes, np.append(plan, _ROOM_HEIGHT)) for window in windows
-    ]
-    first = batches_of[0]
-    positions, mask = first["node_positions"][0], first["node_mask"][0]
+    """Fit positions to times of arrival, from some starts and those of SRP-PHAT."""
+    facts = ("node_positions", "node_mask", "room_size")
+    nodes, mask, sides = (padded[0][name][0] for name in facts)
     sums = sum(
-        np.asarray(_correlate(batch["audio"][0], mask, max_lag)) for batch in batches_of
+        np.asarray(_correlate(batch["audio"][0], mask, max_lag)) for batch in padded
     )
-    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))
-    sides = np.float32(plan)
-    fits = jax.device_get(_fit(sums, positions, mask, starts, sides, height))
+    fits = jax.device_get(_fit(sums, nodes, mask, starts, sides[:2], height))
     return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
 
 
-@functools.partial(jax.jit, static_argnames="max_lag")
-def _correlate(signals, mask, max_lag):
-    return times.correlate(signals, mask, max_lag)
+_correlate = jax.jit(times.correlate, static_argnames="max_lag")
 
 
 @jax.jit
 def _fit(correlations, nodes, mask, starts, sides, height):
     strongest = srp_phat.search(correlations, nodes, sides, height[0], _SRP_PEAKS)
     starts = jnp.concatenate([starts, strongest])
-    return jax.lax.map(
-        lambda start: times.fit(correlations, nodes, mask, start, sides, height), starts
-    )
+    return times.fit(correlations, nodes, mask, starts, sides, height)
 
 
 def _confirm(
@@ -543,42 +365,6 @@ def _undetermined(room, levels, used, reasons) -> Localization:
     )
 
 
-def _windows(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
-    """Cut signals [M, N] into windows [W, M, n] of 2 s at 16 kHz, or of what there is.
-
-    Of long signals, some windows from the beginning to the end. Those far below the
-    strongest are left out.
-    """
-    num_samples = signals.shape[1]
-    longest = round(_WINDOW_SECONDS * sample_rate)
-    # Few lengths, so that few programs are compiled.
-    step = round(_LEAST_SECONDS * sample_rate)
-    length = min(longest, num_samples // step * step)
-    count = min(_MOST_WINDOWS, max(1, round(num_samples / length)))
-    starts = np.linspace(0, num_samples - length, count).astype(int)
-    windows = np.stack(
-        [_resample(signals[:, start : start + length], sample_rate) for start in starts]
-    )
-    energies = (windows**2).sum(axis=(1, 2))
-    windows = windows[energies > _HEARD * energies.max()]
-    return np.float32(windows / np.abs(windows).max())
-
-
-def _resample(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
-    """Convert signals to 16 kHz and zero mean."""
-    sound = signals.astype(np.float64)
-    # First: a step to zero at the ends would be a click in all nodes at once.
-    sound -= sound.mean(axis=1, keepdims=True)
-    if sample_rate == constants.SAMPLE_RATE:
-        return sound
-    # Rates such as 44,100 have a common divisor; others are rounded to 1 Hz.
-    rate = round(sample_rate)
-    divisor = math.gcd(rate, constants.SAMPLE_RATE)
-    return scipy.signal.resample_poly(
-        sound, constants.SAMPLE_RATE // divisor, rate // divisor, axis=1
-    )
-
-
 def _pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
     """Make a batch of one window, with absent nodes up to one of few sizes."""
     missing = min(size for size in _SIZES if size >= len(nodes)) - len(nodes)
@@ -626,17 +412,7 @@ def _vote(graph, params, statistics, batch):
 def _vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
     """Compute the log posterior [P] of a window at some points of the plan."""
     model = nnx.merge(graph, params, statistics)
-    heights = jnp.asarray(model.source_heights, jnp.float32)
-    count = len(plan)
-    points = jnp.concatenate(
-        [
-            jnp.tile(plan, (len(heights), 1)),
-            jnp.repeat(heights, count)[:, None],
-        ],
-        axis=1,
-    )
-    scores = model.scores_at(evidence, points[None], _VOTES_ON)[0, 0]
-    return jax.nn.logsumexp(scores.reshape(len(heights), count), axis=0)
+    return model.log_posteriors_at(evidence, plan[None], _VOTES_ON)[0, 0]
 
 
 def _doubts(
@@ -653,9 +429,7 @@ def _doubts(
             for mode in modes
             for x, y in [mode.position + origin]
         ]
-        if len(places) > 1:
-            return [f"{len(places)} places fit: {', '.join(places)}"]
-        return [f"Much of the posterior is elsewhere: {1 - modes[0].mass:.0%}"]
+        return [f"{len(places)} places fit: {', '.join(places)}"]
     if within > _SURE_RADIUS:
         return [f"90 % of the posterior needs {within:.1f} m around the position"]
     reach = _WALL_CELLS * plan / _RESOLUTION

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import correlations as correlations_lib
@@ -31,7 +31,7 @@ _CELLS = 64  # Per axis, on the coarse grid.
 _CANDIDATES = 16  # For each source.
 _FINER = 4  # Each grid's spacing is that of the one before, divided by this.
 _FINE_GRIDS = 3  # To 0.6 mm in a room of 10 m.
-_OVERSAMPLING = 2
+OVERSAMPLING = 2
 _LEAST_SMOOTHING = 0.5  # Samples: a peak's own width.
 _LEAST_NODES = 2
 _MAX_SOURCES = _CELLS**2 // _CANDIDATES
@@ -98,6 +98,25 @@ def srp_phat(
     return batches.finish(found)
 
 
+def correlate(
+    signals: Float[Array, "M N"],
+    mask: Bool[Array, " M"],
+    max_lag: int,
+    whitening: float | Float[Array, ""],
+) -> Float[Array, "Q L"]:
+    """Correlate the whitened signals of all pairs, as the other functions read them.
+
+    Args:
+        signals: Signals at 16 kHz.
+        mask: True where there is a node.
+        max_lag: Largest lag in samples, at least the largest distance between nodes.
+        whitening: As in `correlations.whiten`.
+    """
+    num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
+    spectra = correlations_lib.whiten(signals, mask, num_fft, whitening)
+    return correlations_lib.correlate_pairs(spectra, num_fft, max_lag, OVERSAMPLING)
+
+
 def response_power(
     correlations: Float[Array, "Q L"],
     node_positions: Float[Array, "M 3"],
@@ -107,7 +126,7 @@ def response_power(
     """Sum all pairs' correlations at the lags of points in space.
 
     Args:
-        correlations: Correlations of all pairs, from `correlations.correlate_pairs`.
+        correlations: Correlations of all pairs, from `correlate`.
         node_positions: Node positions in meters.
         points: Points in meters.
         read: (row, lags [P] in samples) to one pair's correlation at these lags.
@@ -130,11 +149,7 @@ def _localize_all(
 ):
     def locate(signals, nodes, room_size, mask):
         nodes = jnp.where(mask[:, None], nodes, 0.0)
-        num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
-        spectra = correlations_lib.whiten(signals, mask, num_fft, whitening)
-        correlations = correlations_lib.correlate_pairs(
-            spectra, num_fft, max_lag, _OVERSAMPLING
-        )
+        correlations = correlate(signals, mask, max_lag, whitening)
         return search(correlations, nodes, room_size[:2], source_height, num_sources)
 
     return batches.in_groups(locate, (signals, nodes, room_size, mask))
@@ -150,7 +165,7 @@ def search(
     """Find the positions in one recording from its pairs' correlations.
 
     Args:
-        sharp: From `correlations.correlate_pairs`, twice oversampled.
+        sharp: From `correlate`.
         nodes: Node positions in meters.
         sides: Of the room along x and y.
         source_height: Of all sources, in meters.
@@ -206,14 +221,14 @@ def _square(reach: int) -> np.ndarray:
 
 
 def read_row(row: Float[Array, " L"], lags: Float[Array, " P"]) -> Float[Array, " P"]:
-    """Read a pair's correlation at lags in samples, twice oversampled."""
-    return correlations_lib.interpolate(row, lags, _OVERSAMPLING)
+    """Read a pair's correlation, from `correlate`, at lags in samples."""
+    return correlations_lib.interpolate(row, lags, OVERSAMPLING)
 
 
 def _read_lines(row, lags):
     """Interpolate linearly: exact enough for an integral, at half the cost."""
     last = row.shape[0] - 1
-    entry = jnp.clip(lags * _OVERSAMPLING + last // 2, 0.0, last)
+    entry = jnp.clip(lags * OVERSAMPLING + last // 2, 0.0, last)
     left = jnp.minimum(entry.astype(jnp.int32), last - 1)
     return row[left] + (entry - left) * (row[left + 1] - row[left])
 
@@ -246,7 +261,7 @@ def smoothed(
         left, center, right = (
             _read_lines(row, lags + step) for step in (-2 * half, 0.0, 2 * half)
         )
-        return (left - 2 * center + right) / (2 * half * _OVERSAMPLING) ** 2
+        return (left - 2 * center + right) / (2 * half * OVERSAMPLING) ** 2
 
     return read
 

@@ -135,13 +135,8 @@ def path_differences(
         jnp.abs(lags) <= 1 + correlations_lib.SAMPLES_PER_METER * distances[:, None]
     )
     peaks = jnp.where(possible, correlations, -jnp.inf).argmax(axis=1)
-    inner = jnp.clip(peaks, 1, 2 * max_lag - 1)[:, None]
-    around = jnp.take_along_axis(correlations, inner + jnp.arange(-1, 2), axis=1)
-    # The vertex of a parabola through the peak and its neighbors lies between samples.
-    left, height, right = around.T
-    bend = left - 2 * height + right
-    shift = 0.5 * (left - right) / jnp.where(bend < 0, bend, -jnp.inf)
-    samples = inner[:, 0] - max_lag + jnp.clip(shift, -0.5, 0.5)
+    inner, shift, height = correlations_lib.refine_peaks(correlations, peaks)
+    samples = inner - max_lag + shift
     differences = samples / correlations_lib.SAMPLES_PER_METER
     others = mask & (jnp.arange(len(signals)) != reference)
     weights = jnp.where(others, jnp.maximum(height, 0.0), 0.0)

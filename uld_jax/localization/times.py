@@ -18,7 +18,6 @@ from jaxtyping import Array, Bool, Float
 from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import srp_phat
 
-OVERSAMPLING = 2
 WHITENING = 0.8
 REACH = 64  # Samples on either side that an arrival is looked for, 1.4 m of path.
 INLIER = 0.04  # Meters: nodes that agree.
@@ -35,7 +34,7 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class Fit(NamedTuple):
-    """A position that times of arrival were fitted to.
+    """A position that times of arrival were fitted to, or several.
 
     Attributes:
         position: (x, y, z) in meters.
@@ -47,41 +46,48 @@ class Fit(NamedTuple):
         agrees: Which nodes agree.
     """
 
-    position: Float[Array, "3"]
-    covariance: Float[Array, "2 2"]
-    evidence: Float[Array, ""]
-    residuals: Float[Array, " M"]
-    agrees: Bool[Array, " M"]
+    position: Float[Array, "*C 3"]
+    covariance: Float[Array, "*C 2 2"]
+    evidence: Float[Array, "*C"]
+    residuals: Float[Array, "*C M"]
+    agrees: Bool[Array, "*C M"]
 
 
 def correlate(
     signals: Float[Array, "M N"], mask: Bool[Array, " M"], max_lag: int
 ) -> Float[Array, "Q L"]:
     """Correlate the whitened signals of all pairs, for `fit`."""
-    num_fft = correlations_lib.transform_length(signals.shape[1], max_lag)
-    spectra = correlations_lib.whiten(signals, mask, num_fft, WHITENING)
-    return correlations_lib.correlate_pairs(spectra, num_fft, max_lag, OVERSAMPLING)
+    return srp_phat.correlate(signals, mask, max_lag, WHITENING)
 
 
 def fit(
     correlations: Float[Array, "Q L"],
     node_positions: Float[Array, "M 3"],
     mask: Bool[Array, " M"],
-    start: Float[Array, "2"],
+    starts: Float[Array, "C 2"],
     sides: Float[Array, "2"],
     height: Float[Array, "2"],
 ) -> Fit:
-    """Fit a position near a start to the times of arrival.
+    """Fit a position near each of some starts to the times of arrival.
 
     Args:
         correlations: From `correlate`.
         node_positions: In meters.
         mask: True where a node is present.
-        start: (x, y) in meters.
+        starts: (x, y) in meters.
         sides: Of the room.
         height: Mean and standard deviation of the source's height in meters.
     """
-    position = _search(correlations, node_positions, start, sides, height)
+    smooth = srp_phat.integrate(correlations)
+
+    def fit_one(start):
+        center = _search(smooth, node_positions, start, sides, height)
+        return _fit(correlations, node_positions, mask, center, sides, height)
+
+    return jax.lax.map(fit_one, starts)
+
+
+def _fit(correlations, node_positions, mask, position, sides, height) -> Fit:
     fitted = _FITTED + (height[1] > _KNOWN_HEIGHT)
     for _ in range(2):
         arrivals, residuals = _arrivals(correlations, node_positions, mask, position)
@@ -98,9 +104,8 @@ def fit(
     return Fit(position, covariance, evidence, residuals, agrees)
 
 
-def _search(correlations, node_positions, start, sides, height):
+def _search(smooth, node_positions, start, sides, height):
     """Find the point of highest response near a start, coarse to fine: [3]."""
-    smooth = srp_phat.integrate(correlations)
     center = jnp.append(start, height[0])
     # The first search is of three heights: the mean, and one deviation to either side.
     up = height[1] * jnp.array([-1.0, 0.0, 1.0])
@@ -124,7 +129,8 @@ def _arrivals(correlations, node_positions, mask, position):
     num_nodes = len(node_positions)
     paths = jnp.sqrt(((position - node_positions) ** 2).sum(axis=-1))
     delays = correlations_lib.SAMPLES_PER_METER * paths
-    shifts = jnp.arange(-REACH * OVERSAMPLING, REACH * OVERSAMPLING + 1) / OVERSAMPLING
+    reach = REACH * srp_phat.OVERSAMPLING
+    shifts = jnp.arange(-reach, reach + 1) / srp_phat.OVERSAMPLING
     one, other = correlations_lib.node_pairs(num_nodes)
 
     def add(total, pair):
@@ -136,12 +142,8 @@ def _arrivals(correlations, node_positions, mask, position):
 
     start = jnp.zeros((num_nodes, len(shifts)))
     sums, _ = jax.lax.scan(add, start, (correlations, one, other))
-    peaks = jnp.clip(sums.argmax(axis=1), 1, len(shifts) - 2)
-    around = jnp.take_along_axis(sums, peaks[:, None] + jnp.arange(-1, 2), axis=1)
-    left, highest, right = around.T
-    bend = left - 2 * highest + right
-    vertex = 0.5 * (left - right) / jnp.where(bend < 0, bend, -jnp.inf)
-    late = shifts[peaks] + jnp.clip(vertex, -0.5, 0.5) / OVERSAMPLING
+    places, beyond, _ = correlations_lib.refine_peaks(sums, sums.argmax(axis=1))
+    late = shifts[places] + beyond / srp_phat.OVERSAMPLING
     residuals = jnp.where(mask, late / correlations_lib.SAMPLES_PER_METER, 0.0)
     return paths + residuals, residuals
 
@@ -152,9 +154,8 @@ def _least_squares(node_positions, mask, arrivals, start, sides, height, fitted)
     def residuals_at(unknowns):
         offset = unknowns[:3] - node_positions
         paths = jnp.sqrt((offset**2).sum(axis=-1))
-        return arrivals - paths - unknowns[3], offset / jnp.maximum(paths, 1e-3)[
-            :, None
-        ]
+        directions = offset / jnp.maximum(paths, 1e-3)[:, None]
+        return arrivals - paths - unknowns[3], directions
 
     def weights_of(residuals):
         return mask & (jnp.abs(residuals) < INLIER)
@@ -185,10 +186,8 @@ def _least_squares(node_positions, mask, arrivals, start, sides, height, fitted)
     residuals, directions = residuals_at(unknowns)
     weights = weights_of(residuals)
     _, normal = information(weights, directions)
-    count = weights.sum()
-    scatter = jnp.where(weights, residuals**2, 0.0).sum() / jnp.maximum(
-        count - fitted, 1
-    )
+    beyond_fit = jnp.maximum(weights.sum() - fitted, 1)
+    scatter = jnp.where(weights, residuals**2, 0.0).sum() / beyond_fit
     variance = jnp.maximum(scatter, error**2)
     covariance = variance * jnp.linalg.inv(normal)[:2, :2]
     return unknowns[:3], covariance, weights

@@ -197,11 +197,30 @@ class Multilateration(nnx.Module):
             resolution: Cells per axis, F - 1; rows y, columns x.
         """
         points = grid_points(evidence.room_size, resolution, self.source_heights)
-        scores = self._scores(evidence, points)
+        summed = self._sum_over_heights(self._scores(evidence, points))
+        return summed.reshape(*summed.shape[:2], resolution + 1, resolution + 1)
+
+    def log_posteriors_at(
+        self,
+        evidence: evidence_lib.Evidence,
+        plan: Float[Array, "B P 2"],
+        resolution: int = 16,
+    ) -> Float[Array, "B S P"]:
+        """Compute log posteriors of the sources at any points of the plan, in meters.
+
+        Args:
+            evidence: Of a batch.
+            plan: The points.
+            resolution: Cells per axis of the grid that votes are seen relative to.
+        """
+        points = at_heights(plan, self.source_heights)
+        return self._sum_over_heights(self.scores_at(evidence, points, resolution))
+
+    def _sum_over_heights(self, scores):
+        """Sum over the talker's heights, [B, S, H P] to [B, S, P]."""
         B, S, _ = scores.shape
         scores = scores.reshape(B, S, len(self.source_heights), -1)
-        summed = jax.nn.logsumexp(scores, axis=2)
-        return summed.reshape(B, S, resolution + 1, resolution + 1)
+        return jax.nn.logsumexp(scores, axis=2)
 
     def scores_at(
         self,
@@ -412,9 +431,16 @@ def grid_points(
     """Compute grid points in meters, at all heights: height by height, row by row."""
     axis = jnp.arange(resolution + 1) / resolution
     y, x = jnp.meshgrid(axis, axis, indexing="ij")
-    plan = jnp.stack([x.ravel(), y.ravel()], axis=-1)
-    plan = jnp.tile(plan, (len(heights), 1)) * room_size[:, None, :2]
-    z = jnp.repeat(jnp.asarray(heights, jnp.float32), axis.size**2)
+    plan = jnp.stack([x.ravel(), y.ravel()], axis=-1) * room_size[:, None, :2]
+    return at_heights(plan, heights)
+
+
+def at_heights(
+    plan: Float[Array, "B P 2"], heights: tuple[float, ...]
+) -> Float[Array, "B _ 3"]:
+    """Put points of the plan at each of some heights, height by height."""
+    z = jnp.repeat(jnp.asarray(heights, jnp.float32), plan.shape[1])
+    plan = jnp.tile(plan, (1, len(heights), 1))
     z = jnp.broadcast_to(z[:, None], (*plan.shape[:2], 1))
     return jnp.concatenate([plan, z], axis=-1)
 

@@ -36,6 +36,12 @@ def replace(path: pathlib.Path, unique: bool = False) -> Iterator[pathlib.Path]:
     partial.replace(path)
 
 
+def nearest_existing(path: str | pathlib.Path) -> pathlib.Path:
+    """Find the path itself or the nearest folder above it that exists."""
+    path = pathlib.Path(path).expanduser()
+    return next((one for one in (path, *path.parents) if one.exists()), path)
+
+
 def write_bytes(path: pathlib.Path, content: bytes) -> None:
     """Write a file in one piece."""
     with replace(path) as partial:

@@ -78,9 +78,7 @@ class RunFolder:
             )
 
     def _check_writable(self) -> None:
-        there = self.path
-        while not there.exists() and there != there.parent:
-            there = there.parent
+        there = atomic.nearest_existing(self.path)
         if not there.is_dir():
             raise RunConflictError(
                 f"--workdir: {str(there)!r} is a file; name a folder for the run"

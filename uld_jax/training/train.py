@@ -7,7 +7,7 @@ import pathlib
 import jax
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader
+from uld_jax.datasets import held, loader
 from uld_jax.datasets import prepare as prepare_lib
 from uld_jax.networks import step_shapes
 from uld_jax.runtime import devices as devices_lib
@@ -132,7 +132,7 @@ def _place_before(folder: run_folder.RunFolder) -> str | None:
     """Read where an interrupted run held its signals: see `held.choose`."""
     settings = folder.read_settings() or {"data": {}}
     place = settings["data"].get("held_on")
-    return place if place in loader.PLACES else None
+    return place if place in held.PLACES else None
 
 
 def _lock(
@@ -157,7 +157,7 @@ def _lock(
             "copy, or train from scratch in another --workdir"
         )
     settings = config_lib.to_dict(config)
-    if run.data.place in loader.PLACES:
+    if run.data.place in held.PLACES:
         settings["data"]["held_on"] = run.data.place
     folder.write_settings(settings)
     return saved
