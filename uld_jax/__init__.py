@@ -6,8 +6,9 @@ The contents, by what one wants to do:
 - Train with them: `cross_entropy`, `entropy`, `permutation_invariant`.
 - Score positions: `mae`, `accuracy`, `error_statistics`, `quantization_error`, ...
 - Transform signals: `stft`. Render rooms: `render`, `Rooms`, `RenderSettings`.
-- Localize a talker, with how sure that is: `localize`. Other methods: `srp_phat`, `tdoa`.
-  With a network of one's own: `load_network`.
+- Localize a talker, with how sure that is: `localize`. Find how late each node's clock is:
+  `calibrate_clocks`. Other methods: `srp_phat`, `tdoa`. With a network of one's own:
+  `load_network`.
 - Run experiments: `load_config`, `train_and_evaluate`, `read_records`.
 
 `__init__.pyi` lists all of it and where it is defined. Sub-packages hold the rest.

@@ -35,7 +35,9 @@ from .labels.losses import entropy as entropy
 from .labels.losses import permutation_invariant as permutation_invariant
 from .labels.schemes import SCHEMES as SCHEMES
 from .labels.schemes import Label as Label
-from .localization.localize import Localization as Localization
+from .localization.answers import Localization as Localization
+from .localization.calibration import Calibration as Calibration
+from .localization.calibration import calibrate_clocks as calibrate_clocks
 from .localization.localize import localize as localize
 from .localization.srp_phat import srp_phat as srp_phat
 from .localization.tdoa import tdoa as tdoa

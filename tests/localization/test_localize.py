@@ -1,12 +1,14 @@
 """Localization with its uncertainty: right answers, honest doubts, clear errors."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
 
 import uld_jax
 from uld_jax.audio import builtin
-from uld_jax.localization import batches, posterior, recordings, times
+from uld_jax.localization import batches, doubts, posterior, recordings, times, votes
 from uld_jax.localization import localize as localize_lib
 
 ROOM = np.array([6.0, 5.0, 2.8])
@@ -219,6 +221,30 @@ def test_clocks_that_are_off_do_not_give_a_wrong_answer_without_a_word():
     assert wrong <= 1
 
 
+def test_a_late_node_is_named_and_does_no_harm(found):
+    late = np.zeros(8)
+    late[5] = 0.2
+    again = uld_jax.localize(record(late=late), RATE, NODES, ROOM)
+    assert again.determined
+    assert error(again) < error(found) + 0.01
+    assert again.reasons == ("Node 5 is 200.0 ms late: its clock is off",)
+    np.testing.assert_allclose(again.node_offsets, late, atol=1e-4)
+    np.testing.assert_allclose(again.node_residuals, 343.0 * again.node_offsets)
+    assert again.node_offset_errors.max() < 1e-4
+
+
+def test_clocks_that_are_all_off_are_found_as_well_as_the_position():
+    late = 0.01 * np.random.default_rng(3).normal(size=8)
+    found = uld_jax.localize(record(late=late), RATE, NODES, ROOM)
+    assert error(found) < 0.3
+    spread = float(re.search(r"are off: by (.*) ms", found.reasons[-1])[1])
+    assert 5 < spread < 20
+    wrong = found.node_offsets - late
+    wrong -= np.median(wrong)
+    assert np.abs(wrong).max() < 2 * found.radius_90 / 343.0 + 1e-4
+    assert (np.abs(wrong) < 4 * found.node_offset_errors + 1e-4).all()
+
+
 def test_a_talker_outside_of_the_room_is_not_placed_inside():
     outside = np.array([-1.2, 2.5, 1.4])
     found = uld_jax.localize(record(talker=outside), RATE, NODES, ROOM)
@@ -295,7 +321,7 @@ def test_independent_noise_has_nothing_in_common():
     for num_nodes in (3, 4, 8):
         for seed in range(5):
             noise = np.random.default_rng(seed).normal(size=(1, num_nodes, 16_000))
-            assert not localize_lib._is_coherent(np.float32(noise)), (num_nodes, seed)
+            assert not doubts.is_coherent(np.float32(noise)), (num_nodes, seed)
 
 
 def test_the_method_is_the_function():
@@ -308,7 +334,7 @@ def test_the_method_is_the_function():
 
 
 def test_the_shipped_weights_are_small_and_whole():
-    graph, params, _ = localize_lib._network(True)
+    graph, params, _ = votes.load_network(True)
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     assert 10_000 < total < 1_000_000
-    assert graph is localize_lib._network(True)[0]
+    assert graph is votes.load_network(True)[0]

@@ -112,3 +112,33 @@ def test_what_does_not_dip_is_one_mode():
     assert len(posterior.find_peaks(shoulder, SIDES)) == 1
     apart = on_grid((np.array([2.0, 2.0]), 0.3, 0.6), (np.array([3.5, 2.0]), 0.3, 0.4))
     assert len(posterior.find_peaks(apart, SIDES)) == 2
+
+
+def test_a_likelihood_counts_in_full_around_a_peak_and_little_between():
+    points = np.array([[1.0, 1.0], [1.2, 1.0], [4.0, 4.0], [4.2, 4.0]])
+    masses = np.array([0.4, 0.4, 0.1, 0.1])
+    cloud = posterior.Cloud(points, masses, np.zeros((4, 2)))
+    peaks = np.array([[1.1, 1.0], [4.1, 4.0]])
+    logs = np.array([0.0, -1.0, 10.0, 9.5])
+    found = posterior.multiply(cloud, peaks, logs, most=2.0).masses
+    assert found.sum() == pytest.approx(1.0)
+    assert found[1] / found[0] == pytest.approx(np.exp(-1.0))
+    assert found[3] / found[2] == pytest.approx(np.exp(-0.5))
+    # Between them exp(2), not exp(10).
+    assert found[2:].sum() / found[:2].sum() == pytest.approx(np.exp(2.0) * 0.2 / 0.8)
+    # Up to the limit, it is a product.
+    little = 0.1 * logs
+    expected = masses * np.exp(little)
+    np.testing.assert_allclose(
+        posterior.multiply(cloud, peaks, little, most=2.0).masses,
+        expected / expected.sum(),
+    )
+
+
+def test_a_likelihood_of_zero_leaves_a_place_as_it_was():
+    points = np.array([[1.0, 1.0], [4.0, 4.0], [4.2, 4.0]])
+    cloud = posterior.Cloud(points, np.array([0.5, 0.25, 0.25]), np.zeros((3, 2)))
+    logs = np.array([0.0, -2000.0, -3000.0])
+    found = posterior.multiply(cloud, points[:2], logs, most=2.0).masses
+    assert found[1] == found[2]
+    assert found[1:].sum() / found[0] == pytest.approx(np.exp(-2.0))

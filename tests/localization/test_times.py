@@ -58,7 +58,7 @@ def test_it_is_the_least_squares_of_scipy():
 
     def residuals(unknowns):
         expected = np.linalg.norm(NODES - unknowns[:3], axis=1) + unknowns[3]
-        weak = times._LEAST_ERROR / HEIGHT[1] * (unknowns[2] - HEIGHT[0])
+        weak = times.LEAST_ERROR / HEIGHT[1] * (unknowns[2] - HEIGHT[0])
         return np.append(paths - expected, weak)
 
     best = scipy.optimize.least_squares(residuals, [2.2, 3.0, 1.35, 0.0]).x
@@ -71,7 +71,7 @@ def test_the_covariance_is_the_bound_of_times():
     offset = TALKER - NODES
     directions = offset / np.linalg.norm(offset, axis=1)[:, None]
     design = np.concatenate([directions, np.ones((len(NODES), 1))], axis=1)
-    information = design.T @ design / times._LEAST_ERROR**2
+    information = design.T @ design / times.LEAST_ERROR**2
     information[2, 2] += 1 / HEIGHT[1] ** 2
     bound = np.linalg.inv(information)[:2, :2]
     np.testing.assert_allclose(found.covariance, bound, rtol=0.2, atol=1e-7)

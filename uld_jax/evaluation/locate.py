@@ -16,7 +16,7 @@ import numpy as np
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import metrics, predict
-from uld_jax.localization import batches, localize, methods
+from uld_jax.localization import answers, batches, localize, methods
 from uld_jax.networks import build
 from uld_jax.pretrained import loading
 from uld_jax.runtime import progress
@@ -26,7 +26,7 @@ COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error"
 COLUMNS += ("radius_90", "determined", "reasons")
 # To positions of the sources [B, S, 2]; or to how sure the position of one is, for each
 # example.
-Predictor = predict.Predictor | Callable[[predict.Batch], list[localize.Localization]]
+Predictor = predict.Predictor | Callable[[predict.Batch], list[answers.Localization]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Located:
     recording: sessions.Recording
     starts: np.ndarray
     predicted: np.ndarray
-    details: list[localize.Localization] | None = None
+    details: list[answers.Localization] | None = None
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -149,7 +149,7 @@ def method(
     return predictor
 
 
-def localize_batch(batch: predict.Batch) -> list[localize.Localization]:
+def localize_batch(batch: predict.Batch) -> list[answers.Localization]:
     """Localize the source in each window of a batch, and say how sure that is."""
     parts = (batch["audio"], batch["node_positions"], batch["room_size"])
     return [
@@ -199,7 +199,7 @@ def locate(
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
             found, details = list(itertools.islice(predicted, len(starts))), None
-            if isinstance(found[0], localize.Localization):
+            if isinstance(found[0], answers.Localization):
                 details, found = found, [one.position[None] for one in found]
             found = np.stack(found)
             if not np.isfinite(found).all():
@@ -235,7 +235,7 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
 
 def _predict(
     session: sessions.Session, predictor: Predictor, batch_size: int
-) -> Iterator[np.ndarray | localize.Localization]:
+) -> Iterator[np.ndarray | answers.Localization]:
     """Yield the positions [S, 2] found in each window, or how sure they are, too."""
     # All batches have one size, so that one program is compiled: the last batch repeats
     # its last window.

@@ -1,6 +1,11 @@
 """Localization of recordings: votes with uncertainty, SRP-PHAT, time differences.
 
+- `alignment`: Align nodes whose clocks are wrong, and measure how loud direct sound is at each.
+- `answers`: The answer of the localizer: a position, how sure it is, and what nodes say.
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
+- `calibration`: Calibrate the clocks of a session from talkers at several places.
+- `clocks`: Find how late each node is, given where the talker is.
+- `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `localize`: Localize a talker with its uncertainty: votes, and times where clocks agree.
 - `methods`: The table of methods by name.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
@@ -15,7 +20,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "alignment",
+        "answers",
         "batches",
+        "calibration",
+        "clocks",
+        "doubts",
         "localize",
         "methods",
         "posterior",
@@ -23,5 +33,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "srp_phat",
         "tdoa",
         "times",
+        "votes",
     ],
 )

@@ -1,45 +1,38 @@
-"""Localize a talker with its uncertainty: votes, and times where clocks agree.
+"""Localize a talker with its uncertainty: votes, amplitudes and times.
 
-The network (`networks.multilateration`) was trained on sessions of every kind: 3 to 30
-nodes at any heights, clocks up to 50 ms off, positions up to 0.4 m, gains up to 8 dB,
-noise from -10 to 30 dB. Its weights come with the package. Its posterior is computed on
-64 x 64 cells and finer around its modes. Positions that the nodes' times of arrival
-confirm (`times`) are added to it. `uld_jax.localize` is the entry.
+The posterior of the network's `votes` is computed on 64 x 64 cells and finer around its
+modes. Positions that the nodes' times of arrival confirm (`times`) are added to it. Where
+times confirm none, clocks may be off: nodes are aligned then, and the posterior is
+multiplied by the likelihood of direct sound's amplitudes (`alignment`).
+`uld_jax.localize` is the entry.
 """
 
 import dataclasses
-import functools
 import math
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float
+import scipy.special
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from uld_jax.acoustics import constants, envelopes
+from uld_jax.acoustics import constants
 from uld_jax.acoustics import correlations as correlations_lib
-from uld_jax.localization import batches, posterior, recordings, srp_phat, times
-from uld_jax.networks import evidence as evidence_lib
-from uld_jax.pretrained import loading, weights
+from uld_jax.localization import (
+    alignment,
+    answers,
+    batches,
+    clocks,
+    posterior,
+    recordings,
+    srp_phat,
+    times,
+    votes,
+)
+from uld_jax.localization import doubts as doubts_lib
 
-_RESOLUTION = 64  # Cells per axis of the whole posterior.
-_VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
 LEAST_NODES = 3
-# Nodes are padded to one of these numbers, so that few programs are compiled.
-_SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
-# Of the talkers that the network was trained with: mean and deviation in meters.
-_MIDDLE_HEIGHT = 1.35
-_HEIGHT = (_MIDDLE_HEIGHT, 0.3)
-# An answer is determined if its mode holds this mass, within this radius in meters.
-_SURE_MASS, _SURE_RADIUS = 0.8, 1.0
-# Much of the posterior so near to a wall, in cells, is doubtful.
-_WALL_CELLS, _WALL_MASS = 1.5, 0.3
-# Nodes and windows that show whether signals have anything in common, at most; and how
-# far their correlations must stand out, in standard errors.
-_MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
 _SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
 _MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one.
 # How far around a position its times count against the votes, in meters; the most that
@@ -47,66 +40,17 @@ _MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one
 # behind the most of all positions counts against one; and the least votes for a position.
 _SURROUNDINGS, _MOST_WITHIN, _MOST_BETWEEN = 0.6, 9.0, 2.0
 _SHARE_BEHIND, _LEAST_VOTES = 0.15, 1e-6
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Localization:
-    """Where a talker is, and how sure that is.
-
-    Attributes:
-        position: (x, y) in meters: the mean of the heaviest mode.
-        covariance: [2, 2] in square meters, of that mode.
-        radius_90: Meters around `position` that hold 90 % of the whole posterior.
-        modes: All places that hold a hundredth of it or more, the heaviest first.
-        determined: Whether the answer can be trusted: one mode holds nearly all, within
-            a meter, and the signals have something in common.
-        reasons: Why not, and what else is to be known, in sentences.
-        node_levels: Of each node, in dB, relative to the mean of those used; -inf if
-            silent.
-        node_weights: 1 for the nodes that were used, and 0 for those left out.
-        probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
-        room_size: Sides along x and y of the area it spans, in meters.
-        origin: Its corner (x, y): zero unless the room was not given.
-
-    >>> import numpy as np
-    >>> import uld_jax
-    >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3]]
-    >>> found = uld_jax.localize(np.ones((2, 8_000)), 16_000, nodes, [6.0, 4.5])
-    >>> found.determined, found.reasons[0]
-    (False, 'Not determined: no nodes can be used, and 3 are needed')
-    """
-
-    position: Float[np.ndarray, "2"]
-    covariance: Float[np.ndarray, "2 2"]
-    radius_90: float
-    modes: tuple[posterior.Mode, ...]
-    determined: bool
-    reasons: tuple[str, ...]
-    node_levels: Float[np.ndarray, " M"]
-    node_weights: Float[np.ndarray, " M"]
-    probability: Float[np.ndarray, "K K"]
-    room_size: Float[np.ndarray, "2"]
-    origin: Float[np.ndarray, "2"]
-
-    def __str__(self):
-        digits = 2 if self.radius_90 > 0.05 else 3
-        x, y, radius = (
-            f"{value:.{digits}f}" for value in (*self.position, self.radius_90)
-        )
-        answer = f"({x}, {y}) m, 90 % within {radius} m"
-        if not self.determined:
-            answer = f"not determined; best guess {answer}"
-        return "\n  ".join([answer, *self.reasons])
-
-    def _repr_html_(self):
-        rows = "".join(
-            f"<tr><td>({mode.position[0]:.2f}, {mode.position[1]:.2f}) m</td>"
-            f"<td>{mode.mass:.0%}</td></tr>"
-            for mode in self.modes
-        )
-        first, *others = str(self).split("\n  ")
-        notes = "".join(f"<li>{reason}</li>" for reason in others)
-        return f"<b>{first}</b><table>{rows}</table><ul>{notes}</ul>"
+# Where times have less evidence than this, clocks cannot be believed, and amplitudes of
+# aligned nodes count.
+_BELIEVED = 9.0
+# Peaks that nodes are aligned from; the share of belief that no alignment is right; and
+# the power of the likelihood, since votes know of levels, too.
+_GUIDES, _NOT_ALIGNED, _AMPLITUDES_COUNT = 2, 0.3, 0.5
+# Talker's heights that amplitudes are looked at, in deviations from the mean.
+_HEIGHTS = (-1.0, 0.0, 1.0)
+_POINTS = 8192  # Points of a posterior are padded to this number.
+# Evidence of an alignment that shows how far clocks are off.
+_ALIGNED = 3.0
 
 
 def localize(
@@ -116,7 +60,7 @@ def localize(
     room_size: ArrayLike | None = None,
     *,
     source_height: int | float | None = None,
-) -> Localization | list[Localization]:
+) -> answers.Localization | list[answers.Localization]:
     """Localize a talker who stays in one place, from the signals of scattered nodes.
 
     Recordings longer than 2 s are cut into windows of 2 s, and the logarithms of their
@@ -174,28 +118,20 @@ def localize(
         return _undetermined(room, levels, used, reasons)
     windows = recordings.cut(signals[used], sample_rate)
     # A known height is brought to the one that is looked at: distances alone matter.
-    lift = 0.0 if source_height is None else _MIDDLE_HEIGHT - source_height
+    lift = 0.0 if source_height is None else votes.MIDDLE_HEIGHT - source_height
     moved_nodes = (nodes - np.append(room.origin, -lift))[used]
-    padded = [_pad(window, moved_nodes, room.sides) for window in windows]
-    network = _network(source_height is None)
-    votes = [_vote(*network, batch) for batch in padded]
-    logs = np.mean([np.float64(logs) for _, logs in votes], axis=0)
-    probability = np.exp(logs - logs.max())
-    probability /= probability.sum()
+    height = votes.HEIGHT if source_height is None else (votes.MIDDLE_HEIGHT, 0.01)
+    padded = [votes.pad(window, moved_nodes, room.sides) for window in windows]
     plan = room.sides[:2]
-    peaks = posterior.find_peaks(probability, plan)
-    starts = np.resize(peaks, (posterior.MAX_MODES, 2))  # Always as many.
-    patches = np.concatenate(
-        [posterior.patch(one, plan, _RESOLUTION) for one in starts]
-    ).astype(np.float32)
-    fine = np.mean(
-        [np.float64(_vote_at(*network, found, patches)) for found, _ in votes], axis=0
-    )
-    fine = fine.reshape(len(starts), -1)[: len(peaks)]
-    cloud = posterior.combine(probability, plan, peaks, fine)
-    height = _HEIGHT if source_height is None else (_MIDDLE_HEIGHT, 0.01)
+    probability, cloud, peaks = _vote(padded, plan, source_height is None)
+    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
     max_lag = correlations_lib.lag_bound(moved_nodes)
-    fits = _fit_times(padded, max_lag, np.float32(starts), np.float32(height))
+    fits = _fit_times(padded, max_lag, starts, np.float32(height))
+    aligned = None
+    if max(float(fit.evidence) for fit in fits) < _BELIEVED:
+        cloud, aligned = _weigh_amplitudes(cloud, peaks, padded, height)
+        probability = posterior.encode(cloud, plan, votes.RESOLUTION)
+        peaks = posterior.find_peaks(probability, plan)
     cloud, confirmed = _confirm(cloud, probability, plan, fits)
     if confirmed:
         apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
@@ -203,27 +139,47 @@ def localize(
         peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
     modes = posterior.find_modes(cloud, peaks)
     within = posterior.radius(cloud, modes[0].position)
-    doubts = _doubts(modes, within, cloud, plan, room.origin)
+    doubts = doubts_lib.find_doubts(modes, within, cloud, plan, room.origin)
     apart = [np.linalg.norm(fit.position[:2] - modes[0].position) for fit in confirmed]
-    if min(apart, default=np.inf) > _MERGE_DISTANCE and not _is_coherent(windows):
+    near = (
+        int(np.argmin(apart)) if min(apart, default=np.inf) < _MERGE_DISTANCE else None
+    )
+    offsets, errors = np.full((2, len(nodes)), np.nan)
+    if near is not None:
+        nodes_at, mask = _nodes(padded)
+        late = clocks.find_late(_signals(padded), mask, nodes_at, confirmed[near])
+        offsets[used] = late[mask]
+    elif not doubts_lib.is_coherent(windows):
         doubts.append(
             "The nodes' signals have nothing in common within 60 ms: silence, noise of "
             "each node's own, or clocks that are farther off"
         )
+    elif aligned is not None:
+        at = np.append(modes[0].position, height[0])
+        offsets[used] = clocks.subtract_paths(aligned, moved_nodes, at)
+    errors[used] = clocks.standard_errors(moved_nodes, modes[0], height[0])
+    errors[np.isnan(offsets)] = np.nan
+    reasons = (
+        *doubts,
+        *reasons,
+        *doubts_lib.describe_clocks(offsets, near is not None),
+    )
     moved = [
         dataclasses.replace(mode, position=mode.position + room.origin)
         for mode in modes
     ]
-    return Localization(
+    return answers.Localization(
         moved[0].position,
         moved[0].covariance,
         within,
         tuple(moved),
         not doubts,
-        (*doubts, *reasons),
+        reasons,
         levels,
         used.astype(float),
-        posterior.encode(cloud, plan, _RESOLUTION),
+        offsets,
+        errors,
+        posterior.encode(cloud, plan, votes.RESOLUTION),
         plan,
         room.origin,
     )
@@ -272,17 +228,107 @@ def fused(
     return np.float32([[each.position] for each in found])
 
 
+def _vote(
+    padded: list[dict], plan: np.ndarray, all_heights: bool
+) -> tuple[np.ndarray, posterior.Cloud, np.ndarray]:
+    """Compute the votes' posterior on the grid, finer around its peaks, and these."""
+    network = votes.load_network(all_heights)
+    voted = [votes.vote(*network, batch) for batch in padded]
+    logs = np.mean([np.float64(logs) for _, logs in voted], axis=0)
+    probability = np.exp(logs - logs.max())
+    probability /= probability.sum()
+    peaks = posterior.find_peaks(probability, plan)
+    starts = np.resize(peaks, (posterior.MAX_MODES, 2))
+    patches = np.concatenate(
+        [posterior.patch(one, plan, votes.RESOLUTION) for one in starts]
+    ).astype(np.float32)
+    fine = np.mean(
+        [np.float64(votes.vote_at(*network, found, patches)) for found, _ in voted],
+        axis=0,
+    )
+    fine = fine.reshape(len(starts), -1)[: len(peaks)]
+    return probability, posterior.combine(probability, plan, peaks, fine), peaks
+
+
 def _fit_times(
     padded: list[dict], max_lag: int, starts: np.ndarray, height: np.ndarray
 ) -> list[times.Fit]:
     """Fit positions to times of arrival, from some starts and those of SRP-PHAT."""
-    facts = ("node_positions", "node_mask", "room_size")
-    nodes, mask, sides = (padded[0][name][0] for name in facts)
+    nodes, mask = _nodes(padded)
+    sides = padded[0]["room_size"][0]
     sums = sum(
         np.asarray(_correlate(batch["audio"][0], mask, max_lag)) for batch in padded
     )
     fits = jax.device_get(_fit(sums, nodes, mask, starts, sides[:2], height))
     return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
+
+
+def _weigh_amplitudes(
+    cloud: posterior.Cloud,
+    peaks: np.ndarray,
+    padded: list[dict],
+    height: tuple[float, float],
+) -> tuple[posterior.Cloud, np.ndarray | None]:
+    """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.
+
+    Nodes are aligned from the correlations alone and from the highest peaks. Each of
+    these alignments may be the right one, or none. Between peaks, amplitudes count up to
+    exp(2), as times do: those of a source of noise fit its place, too.
+
+    Returns:
+        The posterior; and each node's delay in seconds in the alignment that fits it
+        best, or None if none fits well.
+    """
+    count = len(cloud.points)
+    points = np.pad(cloud.points, ((0, _POINTS - count), (0, 0)), mode="edge")
+    heights = np.float32(height[0] + height[1] * np.array(_HEIGHTS))
+    nodes, mask = _nodes(padded)
+    delays, logs = _align(
+        *(_signals(padded), nodes, mask),
+        *(np.float32(np.resize(peaks, (_GUIDES, 2))), np.float32(points), heights),
+    )
+    logs = np.asarray(logs, np.float64)[:, :count]
+    right = math.log((1 - _NOT_ALIGNED) / len(logs))
+    none = np.full((1, count), math.log(_NOT_ALIGNED))
+    weights = scipy.special.logsumexp(
+        np.concatenate([none, right + _AMPLITUDES_COUNT * logs]), axis=0
+    )
+    cloud = posterior.multiply(cloud, peaks, weights, _MOST_BETWEEN)
+    evidence = scipy.special.logsumexp(logs, b=cloud.masses, axis=1)
+    best = int(evidence.argmax())
+    if evidence[best] < _ALIGNED:
+        return cloud, None
+    return cloud, np.asarray(delays[best])[mask]
+
+
+def _nodes(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Look up the positions and the mask of the nodes, with absent ones."""
+    return padded[0]["node_positions"][0], padded[0]["node_mask"][0]
+
+
+def _signals(padded: list[dict]) -> np.ndarray:
+    """Collect the windows [W, M, N]."""
+    return np.concatenate([batch["audio"] for batch in padded])
+
+
+@jax.jit
+def _align(signals, nodes, mask, guides, plan, heights):
+    """Compute delays [H, M] and the likelihood of amplitudes [H, P] at points."""
+    pairs = alignment.correlate(signals, mask)
+    guides = jnp.column_stack([guides, jnp.full(len(guides), heights[1])])
+    found = jax.lax.map(
+        lambda guide: alignment.align_guided(pairs, nodes, mask, guide), guides
+    )
+    blind = alignment.align_blind(pairs)
+    aligned = alignment.measure(signals, mask, jnp.stack([blind, *found]))
+
+    def at_height(height):
+        points = jnp.column_stack([plan, jnp.full(len(plan), height)])
+        return alignment.log_likelihoods(points, nodes, mask, aligned)
+
+    logs = jax.lax.map(at_height, heights)
+    logs = jax.nn.logsumexp(logs, axis=0) - math.log(len(heights))
+    return aligned.delays, logs
 
 
 _correlate = jax.jit(times.correlate, static_argnames="max_lag")
@@ -316,12 +362,12 @@ def _confirm(
         known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
         if evidence <= 0 or min(known, default=np.inf) < _MERGE_DISTANCE:
             continue
-        column, row = np.rint(position / plan * _RESOLUTION).astype(int)
+        column, row = np.rint(position / plan * votes.RESOLUTION).astype(int)
         around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
-        votes = max(around.sum(), _LEAST_VOTES)
+        voted = max(around.sum(), _LEAST_VOTES)
         near = np.linalg.norm(cloud.points - position, axis=1) < _SURROUNDINGS
-        total = max(cloud.masses[near].sum(), votes)
-        times_say = votes * math.exp(min(evidence, _MOST_WITHIN))
+        total = max(cloud.masses[near].sum(), voted)
+        times_say = voted * math.exp(min(evidence, _MOST_WITHIN))
         share = times_say / (times_say + total)
         behind = most - evidence
         gain = math.exp(min(evidence, _MOST_BETWEEN) - _SHARE_BEHIND * behind)
@@ -333,13 +379,13 @@ def _confirm(
     return posterior.add(cloud._replace(masses=masses), added), confirmed
 
 
-def _undetermined(room, levels, used, reasons) -> Localization:
+def _undetermined(room, levels, used, reasons) -> answers.Localization:
     """Answer where too few nodes can be used: anywhere."""
     count = int(used.sum())
     plan = room.sides[:2]
-    K = _RESOLUTION + 1
+    K = votes.RESOLUTION + 1
     probability = np.full((K, K), 1 / K**2)
-    points = posterior.grid(plan, _RESOLUTION).reshape(-1, 2)
+    points = posterior.grid(plan, votes.RESOLUTION).reshape(-1, 2)
     center = plan / 2
     cloud = posterior.Cloud(points, probability.ravel(), np.zeros((K**2, 2)))
     within = posterior.radius(cloud, center)
@@ -350,7 +396,8 @@ def _undetermined(room, levels, used, reasons) -> Localization:
         f"Not determined: {count or 'no'} {noun} can be used, and {LEAST_NODES} are "
         "needed"
     )
-    return Localization(
+    unknown = np.full(len(used), np.nan)
+    return answers.Localization(
         position,
         covariance,
         within,
@@ -359,119 +406,9 @@ def _undetermined(room, levels, used, reasons) -> Localization:
         (few, *reasons),
         levels,
         used.astype(float),
+        unknown,
+        unknown,
         probability,
         plan,
         room.origin,
     )
-
-
-def _pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
-    """Make a batch of one window, with absent nodes up to one of few sizes."""
-    missing = min(size for size in _SIZES if size >= len(nodes)) - len(nodes)
-    mask = np.append(np.ones(len(nodes), bool), np.zeros(missing, bool))
-    absent = ((0, missing), (0, 0))
-    batch = {
-        "audio": np.pad(window, absent),
-        "node_positions": np.float32(np.pad(nodes, absent)),
-        "node_mask": mask,
-        "room_size": np.float32(sides),
-    }
-    return {key: array[None] for key, array in batch.items()}
-
-
-@functools.cache
-def _network(all_heights: bool):
-    """Load the network that comes with the package: graph, parameters and statistics.
-
-    Args:
-        all_heights: Whether to sum over the talker's heights; else only the middle one
-            is looked at, and nodes are moved up or down for others.
-    """
-    folder = pathlib.Path(weights.__file__).with_name("any_session")
-    run = weights.read_run(folder, "localize")
-    facts = loading.training_data(run)
-    graph, params, statistics, _ = loading.restore_network(
-        run, facts["num_nodes"], facts["num_sources"]
-    )
-    model = nnx.merge(graph, params, statistics)
-    if not all_heights:
-        model.source_heights = (_MIDDLE_HEIGHT,)
-    graph, *_ = nnx.split(model, nnx.Param, ...)
-    return graph, params, statistics
-
-
-@functools.partial(jax.jit, static_argnames="graph")
-def _vote(graph, params, statistics, batch):
-    """Compute the evidence in a window, and its log posterior [K, K]."""
-    model = nnx.merge(graph, params, statistics)
-    evidence = evidence_lib.collect(batch)
-    return evidence, model.log_posteriors(evidence, _RESOLUTION)[0, 0]
-
-
-@functools.partial(jax.jit, static_argnames="graph")
-def _vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
-    """Compute the log posterior [P] of a window at some points of the plan."""
-    model = nnx.merge(graph, params, statistics)
-    return model.log_posteriors_at(evidence, plan[None], _VOTES_ON)[0, 0]
-
-
-def _doubts(
-    modes: tuple[posterior.Mode, ...],
-    within: float,
-    cloud: posterior.Cloud,
-    plan: np.ndarray,
-    origin: np.ndarray,
-) -> list[str]:
-    """Say why an answer cannot be trusted, if it cannot."""
-    if modes[0].mass < _SURE_MASS:
-        places = [
-            f"({x:.2f}, {y:.2f}) m with {mode.mass:.0%}"
-            for mode in modes
-            for x, y in [mode.position + origin]
-        ]
-        return [f"{len(places)} places fit: {', '.join(places)}"]
-    if within > _SURE_RADIUS:
-        return [f"90 % of the posterior needs {within:.1f} m around the position"]
-    reach = _WALL_CELLS * plan / _RESOLUTION
-    near = (np.minimum(cloud.points, plan - cloud.points) < reach).any(axis=1)
-    # What times confirm has no extent, and may be near a wall.
-    near &= (cloud.variances > 0).any(axis=1)
-    if cloud.masses[near].sum() > _WALL_MASS:
-        return [
-            "Much of the posterior is at a wall: the talker may be outside of the room"
-        ]
-    return []
-
-
-def _is_coherent(windows: np.ndarray) -> bool:
-    """Check whether signals of different nodes have anything in common.
-
-    The peaks of their correlations are compared with those of the same signals, moved
-    against each other by longer than any sound takes.
-    """
-    length = windows.shape[-1]
-    some = windows
-    for axis in (0, 1):
-        most = min(some.shape[axis], _MOST_CHECKED)
-        chosen = np.linspace(0, some.shape[axis] - 1, most).astype(int)
-        some = some.take(chosen, axis)
-    step = length // some.shape[1]
-    if step < 2 * envelopes.LARGEST_LAG:  # Too short to be moved that far.
-        some = some[:, : max(2, length // (2 * envelopes.LARGEST_LAG))]
-        step = length // some.shape[1]
-    moved = np.stack(
-        [np.roll(some[:, m], m * step, axis=-1) for m in range(some.shape[1])], axis=1
-    )
-    real, chance = (np.asarray(_peaks(signals)) for signals in (some, moved))
-    error = math.sqrt(chance.var() / chance.size + real.var() / real.size)
-    return bool(real.mean() - chance.mean() > _LEAST_CONTRAST * max(error, 1e-3))
-
-
-@jax.jit
-def _peaks(windows: Float[Array, "W M N"]) -> Float[Array, "W Q"]:
-    """Find the highest log envelope of each pair."""
-
-    def one(signals):
-        return envelopes.to_log(envelopes.pair_envelopes(signals))[0].max(axis=-1)
-
-    return jax.lax.map(one, windows)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 MAX_MODES = 4
 _LEAST_PEAK = 1e-3  # Of a mode, relative to the highest.
@@ -164,6 +164,43 @@ def add(cloud: Cloud, normals: Sequence[tuple[np.ndarray, np.ndarray, float]]) -
     )
 
 
+def multiply(
+    cloud: Cloud,
+    peaks: Float[np.ndarray, "P 2"],
+    logs: Float[np.ndarray, " N"],
+    most: float,
+) -> Cloud:
+    """Multiply a posterior by a likelihood that counts little between places.
+
+    Args:
+        cloud: The posterior.
+        peaks: Of it; each point belongs to the nearest.
+        logs: Logarithms of the likelihood at the points, up to a constant.
+        most: How far the share of one peak can fall behind that of another by it, as a
+            logarithm. Around one peak, the likelihood counts in full.
+    """
+    owner = _nearest(cloud.points, peaks)
+    masses = cloud.masses * np.exp(logs - logs.max())
+    before, after = (
+        np.bincount(owner, weights=some, minlength=len(peaks))
+        for some in (cloud.masses, masses)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gains = np.where(before > 0, np.log(after / before), -np.inf)
+    shares = before * np.exp(np.maximum(gains - gains.max(), -most))
+    # Where nothing is left, what there was stays.
+    lost = after <= 0
+    masses = np.where(lost[owner], cloud.masses, masses)
+    after = np.where(lost, before, after)
+    masses *= (shares / np.maximum(after, 1e-300))[owner]
+    return cloud._replace(masses=masses / masses.sum())
+
+
+def _nearest(points, peaks) -> Int[np.ndarray, " N"]:
+    """Find the nearest peak of each point."""
+    return np.stack([_distances(points, peak) for peak in peaks]).argmin(axis=0)
+
+
 def _unit_normal() -> Float[np.ndarray, "64 2"]:
     """Make points of equal mass for a normal distribution of unit covariance."""
     shares = (np.arange(8) + 0.5) / 8
@@ -211,8 +248,7 @@ def find_modes(cloud: Cloud, peaks: Float[np.ndarray, "P 2"]) -> tuple[Mode, ...
     Returns:
         The modes that hold a hundredth or more, the heaviest first.
     """
-    apart = np.stack([_distances(cloud.points, peak) for peak in peaks])
-    owner = apart.argmin(axis=0)
+    owner = _nearest(cloud.points, peaks)
     modes = []
     for number in range(len(peaks)):
         own = owner == number

@@ -28,7 +28,7 @@ _RIGHT, _CHANCE = 0.75, 0.08
 _FITTED, _KNOWN_HEIGHT = 3, 0.05
 _NEVER = -99.0  # Evidence of a fit that ended at a wall.
 _SEARCHES = ((0.08, 4), (0.02, 4), (0.005, 4))  # Meters, steps to either side.
-_LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
+LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
 _STEPS = 8
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -168,7 +168,7 @@ def _least_squares(node_positions, mask, arrivals, start, sides, height, fitted)
         prior = prior.at[2].set((error / height[1]) ** 2)
         return design, normal + jnp.diag(prior)
 
-    error = _LEAST_ERROR
+    error = LEAST_ERROR
     first, _ = residuals_at(jnp.append(start, 0.0))
     common = jnp.nanmedian(jnp.where(mask, first, jnp.nan))
 

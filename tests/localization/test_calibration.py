@@ -1,0 +1,137 @@
+"""Clocks of a session, from exact distances and from recordings in free field."""
+
+import numpy as np
+import pytest
+
+import uld_jax
+from uld_jax.localization import answers, batches, calibration
+from uld_jax.localization.posterior import Mode
+
+SPEED = 343.0
+PLACES = np.array([[1.2, 3.1], [4.4, 1.0], [2.8, 4.2], [0.8, 0.9], [5.1, 3.6]])
+HEIGHT = 1.5
+
+
+def session(
+    seed, num_places=5, rough=0.15, noise=0.0, wrong=0.0, drift=0.0, times=None
+):
+    """Make what `localize` finds in rooms whose nodes are late, without signals."""
+    rng = np.random.default_rng(seed)
+    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (12, 3))
+    late = 0.01 * rng.normal(size=12)
+    drifts = drift * rng.normal(size=12)
+    found = []
+    for number, place in enumerate(PLACES[:num_places]):
+        paths = np.linalg.norm(nodes - [*place, HEIGHT], axis=1)
+        seen = place + rough * rng.normal(size=2)
+        assumed = np.linalg.norm(nodes - [*seen, HEIGHT], axis=1)
+        offsets = late + (paths - assumed) / SPEED + noise / SPEED * rng.normal(size=12)
+        if times is not None:
+            offsets += times[number] * drifts
+        offsets[rng.uniform(size=12) < wrong] += 0.02 * rng.normal()
+        offsets -= np.median(offsets)
+        covariance = max(rough, 0.01) ** 2 * np.eye(2)
+        unknown = np.full(12, np.nan)
+        found.append(
+            answers.Localization(
+                seen,
+                covariance,
+                0.3,
+                (Mode(seen, covariance, 1.0),),
+                True,
+                (),
+                np.zeros(12),
+                np.ones(12),
+                offsets,
+                unknown,
+                np.ones((2, 2)) / 4,
+                np.array([6.0, 5.0]),
+                np.zeros(2),
+            )
+        )
+    return found, nodes, late - np.median(late), drifts - np.median(drifts)
+
+
+def test_exact_times_give_exact_clocks_and_positions():
+    found, nodes, late, _ = session(0)
+    fitted = calibration.fit_clocks(found, nodes, source_height=HEIGHT)
+    assert fitted.determined
+    assert not fitted.reasons
+    np.testing.assert_allclose(fitted.offsets, late, atol=1e-5)
+    np.testing.assert_allclose(fitted.positions, PLACES, atol=0.005)
+    np.testing.assert_array_equal(fitted.drifts, 0.0)
+
+
+def test_wrong_times_do_little_harm():
+    found, nodes, late, _ = session(1, noise=0.004, wrong=0.2)
+    fitted = calibration.fit_clocks(found, nodes, source_height=HEIGHT)
+    wrong = np.abs(fitted.offsets - late)
+    assert np.median(wrong) < 5e-5
+    assert np.linalg.norm(fitted.positions - PLACES, axis=1).max() < 0.05
+
+
+def test_heights_need_not_be_known():
+    found, nodes, late, _ = session(2, noise=0.004)
+    fitted = calibration.fit_clocks(found, nodes)
+    np.testing.assert_allclose(fitted.offsets, late, atol=3e-4)
+    assert np.linalg.norm(fitted.positions - PLACES, axis=1).max() < 0.1
+
+
+def test_standard_errors_are_those_of_many_trials():
+    errors, given = [], []
+    for seed in range(12):
+        found, nodes, _, _ = session(100, noise=0.01, rough=0.05)
+        rng = np.random.default_rng(seed)
+        for one in found:
+            one.node_offsets[:] += 0.01 / SPEED * rng.normal(size=12)
+        fitted = calibration.fit_clocks(found, nodes, source_height=HEIGHT)
+        errors.append(fitted.offsets)
+        given.append(fitted.offset_errors)
+    # Relative to their mean, as the given ones are.
+    errors -= np.mean(errors, axis=1, keepdims=True)
+    scatter = np.std(errors, axis=0)
+    ratio = np.mean(given) / scatter.mean()
+    assert 0.5 < ratio < 2.0
+
+
+def test_drifts_are_found_from_the_times_of_recordings():
+    times = np.array([0.0, 13.0, 30.0, 44.0, 60.0])
+    found, nodes, _, drifts = session(3, noise=0.004, drift=5e-5, times=times)
+    fitted = calibration.fit_clocks(found, nodes, times, HEIGHT)
+    np.testing.assert_allclose(fitted.drifts, drifts, atol=5e-6)
+
+
+@pytest.mark.parametrize("num_places", [1, 2])
+def test_few_places_do_not_determine_clocks(num_places):
+    found, nodes, _, _ = session(4, num_places=num_places)
+    found = [*found, found[0]]  # The same place once more is no other.
+    fitted = calibration.fit_clocks(found, nodes)
+    assert not fitted.determined
+    assert f"at {num_places} place" in fitted.reasons[0]
+    np.testing.assert_array_equal(fitted.positions[0], found[0].position)
+    if num_places == 1:  # What is believed before says how little is known.
+        assert fitted.offset_errors.min() > 1e-4
+
+
+def test_an_unknown_node_stays_unknown():
+    found, nodes, late, _ = session(5)
+    for one in found:
+        one.node_offsets[3] = np.nan
+    fitted = calibration.fit_clocks(found, nodes, source_height=HEIGHT)
+    assert np.isnan(fitted.offsets[3])
+    rest = np.delete(late, 3)
+    np.testing.assert_allclose(
+        np.delete(fitted.offsets, 3), rest - np.median(rest), atol=1e-5
+    )
+
+
+def test_bad_input_is_named():
+    signals = np.zeros((2, 4, 8_000))
+    nodes = np.random.default_rng(0).uniform(0, 4, (4, 3))
+    with pytest.raises(batches.RecordingError, match="has no recording"):
+        uld_jax.calibrate_clocks([], 16_000, nodes)
+    with pytest.raises(batches.RecordingError, match=r"times has shape \(3,\)"):
+        uld_jax.calibrate_clocks(signals, 16_000, nodes, times=[0, 1, 2])
+    signals[1, 2, 5] = np.nan
+    with pytest.raises(batches.RecordingError, match="signals of node 2 holds NaN"):
+        uld_jax.calibrate_clocks(signals, 16_000, nodes)

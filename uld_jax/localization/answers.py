@@ -1,0 +1,80 @@
+"""The answer of the localizer: a position, how sure it is, and what nodes say."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from uld_jax.acoustics import constants
+from uld_jax.localization import posterior
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Localization:
+    """Where a talker is, and how sure that is.
+
+    Attributes:
+        position: (x, y) in meters: the mean of the heaviest mode.
+        covariance: [2, 2] in square meters, of that mode.
+        radius_90: Meters around `position` that hold 90 % of the whole posterior.
+        modes: All places that hold a hundredth of it or more, the heaviest first.
+        determined: Whether the answer can be trusted: one mode holds nearly all, within
+            a meter, and the signals have something in common.
+        reasons: Why not, and what else is to be known, in sentences.
+        node_levels: Of each node, in dB, relative to the mean of those used; -inf if
+            silent.
+        node_weights: 1 for the nodes that were used, and 0 for those left out.
+        node_offsets: Seconds by which the sound reached each node later than from
+            `position` by the other nodes' clocks: its clock is off, or its position. NaN
+            where that is not known.
+        node_offset_errors: Their standard errors in seconds, from that of the position.
+        probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
+        room_size: Sides along x and y of the area it spans, in meters.
+        origin: Its corner (x, y): zero unless the room was not given.
+
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3]]
+    >>> found = uld_jax.localize(np.ones((2, 8_000)), 16_000, nodes, [6.0, 4.5])
+    >>> found.determined, found.reasons[0]
+    (False, 'Not determined: no nodes can be used, and 3 are needed')
+    """
+
+    position: Float[np.ndarray, "2"]
+    covariance: Float[np.ndarray, "2 2"]
+    radius_90: float
+    modes: tuple[posterior.Mode, ...]
+    determined: bool
+    reasons: tuple[str, ...]
+    node_levels: Float[np.ndarray, " M"]
+    node_weights: Float[np.ndarray, " M"]
+    node_offsets: Float[np.ndarray, " M"]
+    node_offset_errors: Float[np.ndarray, " M"]
+    probability: Float[np.ndarray, "K K"]
+    room_size: Float[np.ndarray, "2"]
+    origin: Float[np.ndarray, "2"]
+
+    @property
+    def node_residuals(self) -> Float[np.ndarray, " M"]:
+        """Meters of path that `node_offsets` are: what positions alone would explain."""
+        return self.node_offsets * constants.SPEED_OF_SOUND
+
+    def __str__(self):
+        digits = 2 if self.radius_90 > 0.05 else 3
+        x, y, radius = (
+            f"{value:.{digits}f}" for value in (*self.position, self.radius_90)
+        )
+        answer = f"({x}, {y}) m, 90 % within {radius} m"
+        if not self.determined:
+            answer = f"not determined; best guess {answer}"
+        return "\n  ".join([answer, *self.reasons])
+
+    def _repr_html_(self):
+        rows = "".join(
+            f"<tr><td>({mode.position[0]:.2f}, {mode.position[1]:.2f}) m</td>"
+            f"<td>{mode.mass:.0%}</td></tr>"
+            for mode in self.modes
+        )
+        first, *others = str(self).split("\n  ")
+        notes = "".join(f"<li>{reason}</li>" for reason in others)
+        return f"<b>{first}</b><table>{rows}</table><ul>{notes}</ul>"

@@ -1,0 +1,83 @@
+"""Find how late each node is, given where the talker is.
+
+A node is late if its clock is, or if it stands farther away than was measured: one
+position of a talker cannot tell these apart.
+"""
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from uld_jax.acoustics import constants
+from uld_jax.localization import alignment, posterior, times
+
+# Correlation of a node with the sum of others, relative to its root mean square, at which
+# its sound was found.
+_STANDS_OUT = 7.0
+_find = jax.jit(alignment.find_late)
+
+
+def find_late(
+    signals: Float[np.ndarray, "W M N"],
+    mask: Bool[np.ndarray, " M"],
+    node_positions: Float[np.ndarray, "M 3"],
+    fit: times.Fit,
+) -> Float[np.ndarray, " M"]:
+    """Find by how many seconds each node is later than a position says, up to 0.25.
+
+    Args:
+        signals: Windows at 16 kHz.
+        mask: True where there is a node.
+        node_positions: In meters.
+        fit: A position that times confirm.
+
+    Returns:
+        Seconds, relative to the nodes that agree with the position; NaN where the sound
+        was not found.
+    """
+    paths = np.linalg.norm(node_positions - fit.position, axis=1)
+    delays = np.float32(paths / constants.SPEED_OF_SOUND)
+    late, contrast = map(np.asarray, _find(signals, mask, fit.agrees, delays))
+    late = late - np.median(late[fit.agrees])
+    return np.where(contrast > _STANDS_OUT, late, np.nan)
+
+
+def subtract_paths(
+    delays: Float[np.ndarray, " M"],
+    node_positions: Float[np.ndarray, "M 3"],
+    position: Float[np.ndarray, "3"],
+) -> Float[np.ndarray, " M"]:
+    """Compute by how many seconds aligned nodes are later than a position says.
+
+    Args:
+        delays: In seconds, on the circle of `alignment`.
+        node_positions: In meters.
+        position: In meters.
+
+    Returns:
+        Seconds, relative to their median.
+    """
+    paths = np.linalg.norm(node_positions - position, axis=1)
+    late = delays - paths / constants.SPEED_OF_SOUND
+    circle = 2 * alignment.NUM_LAGS / constants.SAMPLE_RATE
+    # From one of them, so that a median on the circle exists.
+    late = (late - late[0] + circle / 2) % circle - circle / 2
+    return late - np.median(late)
+
+
+def standard_errors(
+    node_positions: Float[np.ndarray, "M 3"], mode: posterior.Mode, height: float
+) -> Float[np.ndarray, " M"]:
+    """Compute the standard errors of offsets in seconds from that of a position.
+
+    Args:
+        node_positions: In meters.
+        mode: The position and its covariance.
+        height: Of the talker in meters.
+    """
+    away = np.append(mode.position, height) - node_positions
+    directions = away[:, :2] / np.maximum(np.linalg.norm(away, axis=1), 1e-3)[:, None]
+    # An error that moves all nodes alike is no offset.
+    directions -= directions.mean(axis=0)
+    variances = np.einsum("ma,ab,mb->m", directions, mode.covariance, directions)
+    return np.sqrt(variances + times.LEAST_ERROR**2) / constants.SPEED_OF_SOUND

@@ -1,0 +1,116 @@
+"""Say why an answer of the localizer cannot be trusted, and what is wrong with nodes."""
+
+import math
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from uld_jax.acoustics import constants, envelopes
+from uld_jax.localization import posterior, votes
+
+# An answer is determined if its mode holds this mass, within this radius in meters.
+_SURE_MASS, _SURE_RADIUS = 0.8, 1.0
+# Much of the posterior so near to a wall, in cells, is doubtful.
+_WALL_CELLS, _WALL_MASS = 1.5, 0.3
+# Nodes and windows that show whether signals have anything in common, at most; and how
+# far their correlations must stand out, in standard errors.
+_MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
+# Seconds at which a node is named as late, and the most that are named.
+_LATE, _MOST_NAMED = 0.02, 3
+
+
+def find_doubts(
+    modes: tuple[posterior.Mode, ...],
+    within: float,
+    cloud: posterior.Cloud,
+    plan: np.ndarray,
+    origin: np.ndarray,
+) -> list[str]:
+    """Say why an answer cannot be trusted, if it cannot.
+
+    Args:
+        modes: Of the posterior.
+        within: Radius in meters that holds 90 % of it.
+        cloud: The posterior.
+        plan: Sides of the room in meters.
+        origin: Its corner.
+    """
+    if modes[0].mass < _SURE_MASS:
+        places = [
+            f"({x:.2f}, {y:.2f}) m with {mode.mass:.0%}"
+            for mode in modes
+            for x, y in [mode.position + origin]
+        ]
+        return [f"{len(places)} places fit: {', '.join(places)}"]
+    if within > _SURE_RADIUS:
+        return [f"90 % of the posterior needs {within:.1f} m around the position"]
+    reach = _WALL_CELLS * plan / votes.RESOLUTION
+    near = (np.minimum(cloud.points, plan - cloud.points) < reach).any(axis=1)
+    # What times confirm has no extent, and may be near a wall.
+    near &= (cloud.variances > 0).any(axis=1)
+    if cloud.masses[near].sum() > _WALL_MASS:
+        return [
+            "Much of the posterior is at a wall: the talker may be outside of the room"
+        ]
+    return []
+
+
+def is_coherent(windows: np.ndarray) -> bool:
+    """Check whether signals of different nodes have anything in common.
+
+    The peaks of their correlations are compared with those of the same signals, moved
+    against each other by longer than any sound takes.
+    """
+    length = windows.shape[-1]
+    some = windows
+    for axis in (0, 1):
+        most = min(some.shape[axis], _MOST_CHECKED)
+        chosen = np.linspace(0, some.shape[axis] - 1, most).astype(int)
+        some = some.take(chosen, axis)
+    step = length // some.shape[1]
+    if step < 2 * envelopes.LARGEST_LAG:  # Too short to be moved that far.
+        some = some[:, : max(2, length // (2 * envelopes.LARGEST_LAG))]
+        step = length // some.shape[1]
+    moved = np.stack(
+        [np.roll(some[:, m], m * step, axis=-1) for m in range(some.shape[1])], axis=1
+    )
+    real, chance = (np.asarray(_peaks(signals)) for signals in (some, moved))
+    error = math.sqrt(chance.var() / chance.size + real.var() / real.size)
+    return bool(real.mean() - chance.mean() > _LEAST_CONTRAST * max(error, 1e-3))
+
+
+@jax.jit
+def _peaks(windows: Float[Array, "W M N"]) -> Float[Array, "W Q"]:
+    """Find the highest log envelope of each pair."""
+
+    def one(signals):
+        return envelopes.to_log(envelopes.pair_envelopes(signals))[0].max(axis=-1)
+
+    return jax.lax.map(one, windows)
+
+
+def describe_clocks(offsets: np.ndarray, confirmed: bool) -> list[str]:
+    """Say which nodes are late or early, or how far off clocks are altogether.
+
+    Args:
+        offsets: Seconds by which nodes are late; NaN where it is not known.
+        confirmed: Whether they are relative to nodes that agree.
+    """
+    known = offsets[np.isfinite(offsets)]
+    if not confirmed:
+        if not len(known):
+            return []
+        spread = 1.4826 * np.median(np.abs(known))
+        return [
+            f"Clocks or node positions are off: by {1000 * spread:.1f} ms, or "
+            f"{spread * constants.SPEED_OF_SOUND:.2f} m (standard deviation)"
+        ]
+    late = np.flatnonzero(np.abs(offsets) > _LATE)
+    if len(late) > _MOST_NAMED:
+        return [f"{len(late)} nodes are more than {1000 * _LATE:.0f} ms late or early"]
+    return [
+        f"Node {number} is {1000 * abs(offsets[number]):.1f} ms "
+        f"{'late' if offsets[number] > 0 else 'early'}: its clock is off"
+        for number in late
+    ]

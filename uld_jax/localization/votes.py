@@ -1,0 +1,74 @@
+"""Votes of the network that comes with the package, for windows of any session.
+
+It was trained on sessions of every kind: 3 to 30 nodes at any heights, clocks up to 50 ms
+off, positions up to 0.4 m, gains up to 8 dB, noise from -10 to 30 dB.
+"""
+
+import functools
+import pathlib
+
+import jax
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from uld_jax.networks import evidence as evidence_lib
+from uld_jax.pretrained import loading, weights
+
+RESOLUTION = 64  # Cells per axis of the whole posterior.
+# Of the talkers that the network was trained with: mean and deviation in meters.
+MIDDLE_HEIGHT = 1.35
+HEIGHT = (MIDDLE_HEIGHT, 0.3)
+_VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
+# Nodes are padded to one of these numbers, so that few programs are compiled.
+_SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
+
+
+@functools.cache
+def load_network(all_heights: bool):
+    """Load the network that comes with the package: graph, parameters and statistics.
+
+    Args:
+        all_heights: Whether to sum over the talker's heights; else only the middle one
+            is looked at, and nodes are moved up or down for others.
+    """
+    folder = pathlib.Path(weights.__file__).with_name("any_session")
+    run = weights.read_run(folder, "localize")
+    facts = loading.training_data(run)
+    graph, params, statistics, _ = loading.restore_network(
+        run, facts["num_nodes"], facts["num_sources"]
+    )
+    model = nnx.merge(graph, params, statistics)
+    if not all_heights:
+        model.source_heights = (MIDDLE_HEIGHT,)
+    graph, *_ = nnx.split(model, nnx.Param, ...)
+    return graph, params, statistics
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def vote(graph, params, statistics, batch):
+    """Compute the evidence in a window, and its log posterior [K, K]."""
+    model = nnx.merge(graph, params, statistics)
+    evidence = evidence_lib.collect(batch)
+    return evidence, model.log_posteriors(evidence, RESOLUTION)[0, 0]
+
+
+@functools.partial(jax.jit, static_argnames="graph")
+def vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
+    """Compute the log posterior [P] of a window at some points of the plan."""
+    model = nnx.merge(graph, params, statistics)
+    return model.log_posteriors_at(evidence, plan[None], _VOTES_ON)[0, 0]
+
+
+def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
+    """Make a batch of one window, with absent nodes up to one of few sizes."""
+    missing = min(size for size in _SIZES if size >= len(nodes)) - len(nodes)
+    mask = np.append(np.ones(len(nodes), bool), np.zeros(missing, bool))
+    absent = ((0, missing), (0, 0))
+    batch = {
+        "audio": np.pad(window, absent),
+        "node_positions": np.float32(np.pad(nodes, absent)),
+        "node_mask": mask,
+        "room_size": np.float32(sides),
+    }
+    return {key: array[None] for key, array in batch.items()}
