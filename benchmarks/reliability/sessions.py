@@ -65,7 +65,8 @@ def _calibrate(rooms, num_nodes: int, num_places: int) -> dict:
         before.append(np.linalg.norm(alone - talkers, axis=1))
         after.append(np.linalg.norm(found.positions - talkers, axis=1))
         within.append(after[-1] <= found.radii_90)
-        wrong.append(found.offsets - (late - np.median(late)))
+        error = found.offsets - late
+        wrong.append(error - np.nanmedian(error))  # They are relative to each other.
         given.append(found.determined)
     offsets = 1000 * np.concatenate(wrong)
     return {

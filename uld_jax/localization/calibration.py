@@ -10,19 +10,24 @@ for 2 K coordinates and M - 1 offsets: three places and four nodes are enough, a
 both make it better. Clocks that drift have one rate more each.
 
 Times and rough positions come from `uld_jax.localize`. All unknowns are then fitted at
-once, by SciPy's least squares with a loss that wrong times hardly change.
+once, by SciPy's least squares with a loss that wrong times hardly change. With signals
+moved to common clocks, all is done a second time: recordings whose first position was
+wrong are found then.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.fft
 import scipy.optimize
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
 from uld_jax.localization import answers, batches, localize, recordings, votes
+from uld_jax.localization import times as fits
 
 # Standard deviations of times in meters of path: what is farther off than this is doubted.
 # Wide at first, while positions are rough.
@@ -30,6 +35,7 @@ _TIMES = (0.3, 0.1, 0.03, 0.01)
 # Standard deviations of offsets in seconds and of drifts, before anything is known.
 _OFFSET, _DRIFT = 0.05, 1e-4
 LEAST_PLACES = 3
+_LEAST_AGREE = 5  # Nodes whose times agree, of a position that is believed.
 _APART = 0.5  # Meters between places.
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
 _WITHIN_90 = 2.146  # Standard deviations of a normal distribution on the plan.
@@ -49,7 +55,7 @@ class Calibration:
         radii_90: Meters around each that hold 90 %, [K].
         determined: Whether clocks are known: talkers were at three places or more.
         reasons: Why not, in sentences.
-        localizations: What `uld_jax.localize` found in each recording, before.
+        localizations: Of each recording by `uld_jax.localize`, as it was recorded.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -67,6 +73,20 @@ class Calibration:
     determined: bool
     reasons: tuple[str, ...]
     localizations: tuple[answers.Localization, ...]
+
+    def late_at(
+        self, times: Float[np.ndarray, " K"] | None
+    ) -> Float[np.ndarray, "K M"]:
+        """Compute by how many seconds each node was late in each recording.
+
+        Args:
+            times: When they began, in seconds, as they were given.
+        """
+        offsets, drifts = np.nan_to_num(self.offsets), np.nan_to_num(self.drifts)
+        late = np.tile(offsets, (len(self.positions), 1))
+        if times is None:
+            return late
+        return late + np.outer(times - np.mean(times), drifts)
 
 
 def calibrate_clocks(
@@ -124,13 +144,34 @@ def calibrate_clocks(
             )
     for one in sounds:  # All of them, before the first is localized.
         nodes = recordings.check(one, sample_rate, node_positions, source_height)
-    found = tuple(
-        localize.localize(
-            one, sample_rate, node_positions, room_size, source_height=source_height
-        )
-        for one in sounds
+
+    def locate(late):
+        return [
+            localize.localize(
+                _advance(one, own, sample_rate),
+                sample_rate,
+                node_positions,
+                room_size,
+                source_height=source_height,
+            )
+            for one, own in zip(sounds, late, strict=True)
+        ]
+
+    late = np.zeros((len(sounds), len(nodes)))
+    alone = locate(late)
+    first = fit_clocks(alone, nodes, times, source_height)
+    if not first.determined:
+        return first
+    late += first.late_at(times)
+    second = fit_clocks(locate(late), nodes, times, source_height)
+    if not second.determined:
+        return first
+    return dataclasses.replace(
+        second,
+        offsets=first.offsets + second.offsets,
+        drifts=first.drifts + second.drifts,
+        localizations=tuple(alone),
     )
-    return fit_clocks(found, nodes, times, source_height)
 
 
 def fit_clocks(
@@ -156,7 +197,7 @@ def fit_clocks(
     radii = np.array([one.radius_90 for one in found])
     num_places = 0
     if usable.any():
-        offsets[known], errors[known], drifts[known], better, spread = _solve(
+        offsets[known], errors[known], drifts[known], better, spread, trusted = _solve(
             positions[usable],
             np.array([one.covariance for one in found])[usable],
             late[usable][:, known],
@@ -164,11 +205,13 @@ def fit_clocks(
             None if times is None else times[usable],
             height,
         )
-        num_places = _count_places(better)
+        num_places = _count_places(better[trusted])
     determined = num_places >= LEAST_PLACES
     reasons = []
     if determined:
-        positions[usable], radii[usable] = better, spread
+        # Positions whose times do not fit the clocks of the others stay as they were.
+        good = np.flatnonzero(usable)[trusted]
+        positions[good], radii[good] = better[trusted], spread[trusted]
     else:
         noun = "place" if num_places == 1 else "places"
         reasons.append(
@@ -202,7 +245,8 @@ def _solve(starts, covariances, late, nodes, times, height):
         height: Mean and deviation of the talkers' heights.
 
     Returns:
-        Offsets, their errors, drifts [M]; positions [K, 2] and radii [K].
+        Offsets, their errors, drifts [M]; positions [K, 2], radii [K], and at which of
+        them most times agree with the clocks.
     """
     K, M = late.shape
     speed = constants.SPEED_OF_SOUND
@@ -261,7 +305,31 @@ def _solve(starts, covariances, late, nodes, times, height):
         (drifts - np.median(drifts)) / (speed * span),
         places[:, :2],
         _WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
+        _agree(arrivals - _paths(places, nodes) - offsets - when[:, None] * drifts),
     )
+
+
+def _agree(late: np.ndarray) -> np.ndarray:
+    """Check at which places most nodes agree, by times [K, M] in meters."""
+    late = late - np.nanmedian(late, axis=1, keepdims=True)
+    count = (np.abs(late) < fits.INLIER).sum(axis=1)
+    return (count >= _LEAST_AGREE) & (2 * count >= np.isfinite(late).sum(axis=1))
+
+
+def _advance(
+    signals: np.ndarray, late: np.ndarray, sample_rate: int | float
+) -> np.ndarray:
+    """Move each signal [M, N] forward by the seconds that its node is late [M]."""
+    if not late.any():
+        return signals
+    num_samples = signals.shape[1]
+    # Zeros, so that nothing comes around from the other end.
+    longer = scipy.fft.next_fast_len(
+        num_samples + math.ceil(np.abs(late).max() * sample_rate), real=True
+    )
+    frequencies = np.fft.rfftfreq(longer, 1 / sample_rate)
+    turns = np.exp(2j * np.pi * frequencies * late[:, None])
+    return np.fft.irfft(np.fft.rfft(signals, longer) * turns, longer)[:, :num_samples]
 
 
 def _doubt(errors: np.ndarray) -> np.ndarray:
