@@ -233,6 +233,24 @@ def test_a_late_node_is_named_and_does_no_harm(found):
     assert again.node_offset_errors.max() < 1e-4
 
 
+def test_exchanged_nodes_are_named():
+    nodes = NODES.copy()
+    nodes[[3, 7]] = nodes[[7, 3]]
+    found = uld_jax.localize(record(), RATE, nodes, ROOM)
+    assert error(found) < 0.03
+    assert found.reasons == (
+        "Nodes 3 and 7 seem to be exchanged: each fits the other's position",
+    )
+
+
+def test_coordinates_of_another_room_are_noticed():
+    for seed in range(1, 6):
+        generator = np.random.default_rng(seed)
+        nodes = generator.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (8, 3))
+        found = uld_jax.localize(record(), RATE, nodes, ROOM)
+        assert not found.determined, seed
+
+
 def test_clocks_that_are_all_off_are_found_as_well_as_the_position():
     late = 0.01 * np.random.default_rng(3).normal(size=8)
     found = uld_jax.localize(record(late=late), RATE, NODES, ROOM)

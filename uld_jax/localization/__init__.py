@@ -9,6 +9,7 @@
 - `localize`: Localize a talker with its uncertainty: votes, and times where clocks agree.
 - `methods`: The table of methods by name.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
+- `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
@@ -29,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "localize",
         "methods",
         "posterior",
+        "radii",
         "recordings",
         "srp_phat",
         "tdoa",

@@ -6,7 +6,7 @@ position of a talker cannot tell these apart.
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from uld_jax.acoustics import constants
 from uld_jax.localization import alignment, posterior, times
@@ -14,6 +14,7 @@ from uld_jax.localization import alignment, posterior, times
 # Correlation of a node with the sum of others, relative to its root mean square, at which
 # its sound was found.
 _STANDS_OUT = 7.0
+_LEAST_SWAP = 0.3  # Meters between the paths of nodes that may be exchanged.
 _find = jax.jit(alignment.find_late)
 
 
@@ -40,6 +41,24 @@ def find_late(
     late, contrast = map(np.asarray, _find(signals, mask, fit.agrees, delays))
     late = late - np.median(late[fit.agrees])
     return np.where(contrast > _STANDS_OUT, late, np.nan)
+
+
+def find_exchanged(
+    late: Float[np.ndarray, " M"], paths: Float[np.ndarray, " M"]
+) -> Int[np.ndarray, "E 2"]:
+    """Find pairs of nodes of which each receives what the other should.
+
+    Args:
+        late: Seconds by which nodes are late, from `find_late`.
+        paths: Meters from the talker to each node.
+    """
+    one, other = np.triu_indices(len(late), 1)
+    swapped = paths[other] - paths[one]
+    residuals = constants.SPEED_OF_SOUND * late
+    fits = np.abs(residuals[one] - swapped) < times.INLIER
+    fits &= np.abs(residuals[other] + swapped) < times.INLIER
+    fits &= np.abs(swapped) > _LEAST_SWAP
+    return np.stack([one[fits], other[fits]], axis=1)
 
 
 def subtract_paths(

@@ -4,7 +4,7 @@ import math
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from uld_jax.acoustics import constants, envelopes
 from uld_jax.localization import posterior, votes
@@ -18,6 +18,14 @@ _WALL_CELLS, _WALL_MASS = 1.5, 0.3
 _MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
 # Seconds at which a node is named as late, and the most that are named.
 _LATE, _MOST_NAMED = 0.02, 3
+NOT_COHERENT = (
+    "The nodes' signals have nothing in common within 60 ms: silence, noise of each "
+    "node's own, or clocks that are farther off"
+)
+NOTHING_FITS = (
+    "Neither times nor levels fit: clocks and gains or node positions are far off, or "
+    "there is noise alone"
+)
 
 
 def find_doubts(
@@ -90,27 +98,44 @@ def _peaks(windows: Float[Array, "W M N"]) -> Float[Array, "W Q"]:
     return jax.lax.map(one, windows)
 
 
-def describe_clocks(offsets: np.ndarray, confirmed: bool) -> list[str]:
-    """Say which nodes are late or early, or how far off clocks are altogether.
+def describe_clocks(offsets: Float[np.ndarray, " M"]) -> str:
+    """Say how far clocks are off altogether.
+
+    Args:
+        offsets: Seconds by which nodes are late.
+    """
+    spread = 1.4826 * np.median(np.abs(offsets))
+    return (
+        f"Clocks or node positions are off: by {1000 * spread:.1f} ms, or "
+        f"{spread * constants.SPEED_OF_SOUND:.2f} m (standard deviation)"
+    )
+
+
+def describe_nodes(
+    offsets: Float[np.ndarray, " M"],
+    numbers: Int[np.ndarray, " M"],
+    exchanged: Int[np.ndarray, "E 2"],
+) -> list[str]:
+    """Say which nodes are late or early, and which are exchanged.
 
     Args:
         offsets: Seconds by which nodes are late; NaN where it is not known.
-        confirmed: Whether they are relative to nodes that agree.
+        numbers: Of the nodes.
+        exchanged: Pairs of nodes of which each is where the other should be.
     """
-    known = offsets[np.isfinite(offsets)]
-    if not confirmed:
-        if not len(known):
-            return []
-        spread = 1.4826 * np.median(np.abs(known))
-        return [
-            f"Clocks or node positions are off: by {1000 * spread:.1f} ms, or "
-            f"{spread * constants.SPEED_OF_SOUND:.2f} m (standard deviation)"
-        ]
+    notes = [
+        f"Nodes {one} and {other} seem to be exchanged: each fits the other's position"
+        for one, other in exchanged
+    ]
     late = np.flatnonzero(np.abs(offsets) > _LATE)
     if len(late) > _MOST_NAMED:
-        return [f"{len(late)} nodes are more than {1000 * _LATE:.0f} ms late or early"]
-    return [
-        f"Node {number} is {1000 * abs(offsets[number]):.1f} ms "
-        f"{'late' if offsets[number] > 0 else 'early'}: its clock is off"
-        for number in late
-    ]
+        count = len(late)
+        notes.append(f"{count} nodes are more than {1000 * _LATE:.0f} ms late or early")
+        return notes
+    for number in late:
+        word = "late" if offsets[number] > 0 else "early"
+        milliseconds = 1000 * abs(offsets[number])
+        notes.append(
+            f"Node {numbers[number]} is {milliseconds:.1f} ms {word}: its clock is off"
+        )
+    return notes

@@ -25,6 +25,7 @@ from uld_jax.localization import (
     batches,
     clocks,
     posterior,
+    radii,
     recordings,
     srp_phat,
     times,
@@ -49,8 +50,8 @@ _GUIDES, _NOT_ALIGNED, _AMPLITUDES_COUNT = 2, 0.3, 0.5
 # Talker's heights that amplitudes are looked at, in deviations from the mean.
 _HEIGHTS = (-1.0, 0.0, 1.0)
 _POINTS = 8192  # Points of a posterior are padded to this number.
-# Evidence of an alignment that shows how far clocks are off.
-_ALIGNED = 3.0
+# Evidence of amplitudes for each node below which they do not fit.
+_FITS = 0.7
 
 
 def localize(
@@ -97,19 +98,36 @@ def localize(
     True
     """
     signals = np.asarray(signals)
-    if signals.ndim == 3:
-        if not len(signals):
-            raise batches.RecordingError("signals has no recording")
-        return [
-            localize(
-                one,
-                sample_rate,
-                node_positions,
-                room_size,
-                source_height=source_height,
-            )
-            for one in signals
-        ]
+    if signals.ndim != 3:
+        return localize_one(
+            signals, sample_rate, node_positions, room_size, source_height
+        )
+    if not len(signals):
+        raise batches.RecordingError("signals has no recording")
+    return [
+        localize_one(one, sample_rate, node_positions, room_size, source_height)
+        for one in signals
+    ]
+
+
+def localize_one(
+    signals: np.ndarray,
+    sample_rate: int | float,
+    node_positions: ArrayLike,
+    room_size: ArrayLike | None,
+    source_height: int | float | None,
+    calibrated: bool = True,
+) -> answers.Localization:
+    """Localize a talker in one recording: see `localize`.
+
+    Args:
+        signals: [M, N].
+        sample_rate: In Hz.
+        node_positions: In meters.
+        room_size: In meters, or None.
+        source_height: In meters, or None.
+        calibrated: Whether the radius is what calibration makes of the posterior's own.
+    """
     nodes = recordings.check(signals, sample_rate, node_positions, source_height)
     room = recordings.Room.around(nodes, room_size)
     levels, used, reasons = recordings.look_at_nodes(signals, sample_rate)
@@ -127,9 +145,9 @@ def localize(
     starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
     max_lag = correlations_lib.lag_bound(moved_nodes)
     fits = _fit_times(padded, max_lag, starts, np.float32(height))
-    aligned = None
+    delays, evidence, notes = None, math.inf, []
     if max(float(fit.evidence) for fit in fits) < _BELIEVED:
-        cloud, aligned = _weigh_amplitudes(cloud, peaks, padded, height)
+        cloud, delays, evidence = _weigh_amplitudes(cloud, peaks, padded, height)
         probability = posterior.encode(cloud, plan, votes.RESOLUTION)
         peaks = posterior.find_peaks(probability, plan)
     cloud, confirmed = _confirm(cloud, probability, plan, fits)
@@ -139,31 +157,29 @@ def localize(
         peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
     modes = posterior.find_modes(cloud, peaks)
     within = posterior.radius(cloud, modes[0].position)
+    if calibrated:
+        within = radii.calibrate(within, int(used.sum()))
     doubts = doubts_lib.find_doubts(modes, within, cloud, plan, room.origin)
-    apart = [np.linalg.norm(fit.position[:2] - modes[0].position) for fit in confirmed]
-    near = (
-        int(np.argmin(apart)) if min(apart, default=np.inf) < _MERGE_DISTANCE else None
-    )
+    nearest = [
+        fit
+        for fit in confirmed
+        if np.linalg.norm(fit.position[:2] - modes[0].position) < _MERGE_DISTANCE
+    ]
     offsets, errors = np.full((2, len(nodes)), np.nan)
-    if near is not None:
-        nodes_at, mask = _nodes(padded)
-        late = clocks.find_late(_signals(padded), mask, nodes_at, confirmed[near])
-        offsets[used] = late[mask]
+    if nearest:
+        offsets[used], notes = _compare_nodes(padded, nearest[0], np.flatnonzero(used))
     elif not doubts_lib.is_coherent(windows):
-        doubts.append(
-            "The nodes' signals have nothing in common within 60 ms: silence, noise of "
-            "each node's own, or clocks that are farther off"
-        )
-    elif aligned is not None:
+        doubts.append(doubts_lib.NOT_COHERENT)
+    elif delays is not None:
         at = np.append(modes[0].position, height[0])
-        offsets[used] = clocks.subtract_paths(aligned, moved_nodes, at)
+        offsets[used] = clocks.subtract_paths(delays, moved_nodes, at)
+        if evidence < _FITS * used.sum():
+            doubts.append(doubts_lib.NOTHING_FITS)
+        else:
+            notes = [doubts_lib.describe_clocks(offsets[used])]
     errors[used] = clocks.standard_errors(moved_nodes, modes[0], height[0])
     errors[np.isnan(offsets)] = np.nan
-    reasons = (
-        *doubts,
-        *reasons,
-        *doubts_lib.describe_clocks(offsets, near is not None),
-    )
+    reasons = (*doubts, *reasons, *notes)
     moved = [
         dataclasses.replace(mode, position=mode.position + room.origin)
         for mode in modes
@@ -268,7 +284,7 @@ def _weigh_amplitudes(
     peaks: np.ndarray,
     padded: list[dict],
     height: tuple[float, float],
-) -> tuple[posterior.Cloud, np.ndarray | None]:
+) -> tuple[posterior.Cloud, np.ndarray, float]:
     """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.
 
     Nodes are aligned from the correlations alone and from the highest peaks. Each of
@@ -276,8 +292,9 @@ def _weigh_amplitudes(
     exp(2), as times do: those of a source of noise fit its place, too.
 
     Returns:
-        The posterior; and each node's delay in seconds in the alignment that fits it
-        best, or None if none fits well.
+        The posterior; each node's delay in seconds in the alignment that fits it best;
+        and how much likelier the amplitudes of that are by the posterior than by chance,
+        as a logarithm.
     """
     count = len(cloud.points)
     points = np.pad(cloud.points, ((0, _POINTS - count), (0, 0)), mode="edge")
@@ -296,9 +313,27 @@ def _weigh_amplitudes(
     cloud = posterior.multiply(cloud, peaks, weights, _MOST_BETWEEN)
     evidence = scipy.special.logsumexp(logs, b=cloud.masses, axis=1)
     best = int(evidence.argmax())
-    if evidence[best] < _ALIGNED:
-        return cloud, None
-    return cloud, np.asarray(delays[best])[mask]
+    return cloud, np.asarray(delays[best])[mask], float(evidence[best])
+
+
+def _compare_nodes(
+    padded: list[dict], fit: times.Fit, numbers: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """Find nodes that do not fit a position that times confirm.
+
+    Args:
+        padded: Windows.
+        fit: The position.
+        numbers: Of the nodes, as the user counts them.
+
+    Returns:
+        Seconds by which each is late, and what there is to say.
+    """
+    nodes, mask = _nodes(padded)
+    late = clocks.find_late(_signals(padded), mask, nodes, fit)[mask]
+    paths = np.linalg.norm(nodes - fit.position, axis=1)[mask]
+    exchanged = numbers[clocks.find_exchanged(late, paths)]
+    return late, doubts_lib.describe_nodes(late, numbers, exchanged)
 
 
 def _nodes(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
