@@ -95,6 +95,27 @@ def test_two_sources_of_a_method_are_ordered_alike(batch, monkeypatch):
     np.testing.assert_allclose(found["predicted"], positions + 0.01, atol=1e-5)
 
 
+def test_radii_of_a_method_are_counted_around_its_positions(batch, monkeypatch):
+    batch, turn = turned_batch(batch, [False, True, True])
+    positions = batch["source_positions"][..., :2]
+    radii = jnp.asarray([[0.2, 0.1], [0.2, 0.1], [0.1, 0.1]], jnp.float32)
+    away = jnp.asarray([0.15, 0.0])
+    # The first of each pair, as the method gives them, is 0.15 m off.
+    oracle = methods.Method(
+        lambda *_: (turn(positions) + away[:, None] * jnp.array([1.0, 0.0]), radii),
+        gives_radii=True,
+    )
+    monkeypatch.setitem(methods.METHODS, "oracle", oracle)
+    step = evaluate.method_step("oracle", 2)
+    found = step(batch)
+    expected = np.array([[1, 1], [1, 1], [0, 1]])
+    expected = turn(expected[..., None])[..., 0]
+    np.testing.assert_array_equal(found["coverage"], expected)
+    result = evaluate.evaluate(step, [batch], 3, "test").metrics
+    assert result["coverage_90"] == pytest.approx(5 / 6)
+    assert result["area_90"] == pytest.approx(np.pi * float((radii**2).mean()))
+
+
 def test_padding_at_the_end_does_not_count(batch):
     label = schemes.Label("uld", 4)
     logits = jax.random.normal(jax.random.key(1), (3, 1, 25))

@@ -347,8 +347,10 @@ def test_the_method_is_the_function():
     signals = record(talker=low)
     found = uld_jax.localize(signals, RATE, NODES, ROOM)
     mask = np.ones((1, 8), bool)
-    ((position,),) = localize_lib.fused(signals[None], NODES[None], ROOM[None], mask)
+    batch = signals[None], NODES[None], ROOM[None], mask
+    ((position,),), ((radius,),) = localize_lib.fused(*batch)
     np.testing.assert_allclose(position, found.position, atol=1e-6)
+    assert radius == pytest.approx(found.radius_90)
 
 
 def test_the_shipped_weights_are_small_and_whole():

@@ -27,7 +27,7 @@ class Evaluation:
 
     Attributes:
         metrics: Error statistics; of a network also ACC, cell accuracy, quantization
-            error, and coverage and mean area of 90 % regions, if its label has any.
+            error. Coverage and mean area of 90 % regions, where there are any.
         positions: True positions [n, S, 2] in meters.
         predicted: Predicted positions [n, S, 2], in the best permutation.
         loss: Mean loss; None for a method, which has none.
@@ -88,13 +88,16 @@ def network_step(run: dict, num_nodes: int, num_sources: int) -> Step:
 
 
 def method_step(name: str, num_sources: int) -> Step:
-    """Make an evaluation step of a method: see `predict.method_predictor`."""
-    predictor = predict.method_predictor(name, num_sources)
+    """Make an evaluation step of a method: see `predict.method_answers`."""
+    answer = predict.method_answers(name, num_sources)
     # A program of its own: a method has to be called from outside of one.
     score_batch = jax.jit(score.score_method)
-    return lambda batch: score_batch(
-        predictor(batch), batch["source_positions"][..., :2]
-    )
+
+    def step(batch):
+        predicted, radii = answer(batch)
+        return score_batch(predicted, batch["source_positions"][..., :2], radii)
+
+    return step
 
 
 def _in_groups(function: Callable, batch: dict) -> dict:
@@ -156,8 +159,6 @@ def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
         raise FloatingPointError(f"{title}: an output is not finite")
     errors = metrics_lib.distances(results["predicted"], results["positions"])
     metrics = metrics_lib.error_statistics(errors.ravel())
-    if "loss" not in results:
-        return Evaluation(metrics, **results)
     means = {
         key: float(results.pop(key).mean(dtype=np.float64))
         for key in ("loss", "kl", "quantization_error", "coverage", "area")
@@ -165,6 +166,8 @@ def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
     }
     for key in metrics_lib.REGION.keys() & means.keys():
         metrics[metrics_lib.REGION[key]] = means.pop(key)
+    if "loss" not in means:
+        return Evaluation(metrics, **results)
     metrics |= {
         "accuracy": metrics_lib.accuracy(results["correct"]),
         "cell_accuracy": metrics_lib.accuracy(results["cell_correct"]),

@@ -61,11 +61,23 @@ def network_predictor(run: dict, num_nodes: int, num_sources: int) -> Predictor:
 
 
 def method_predictor(name: str, num_sources: int) -> Predictor:
-    """Make a predictor of a method that needs no training.
+    """Make a predictor of a method that needs no training: see `method_answers`."""
+    answer = method_answers(name, num_sources)
+    return lambda batch: answer(batch)[0]
+
+
+def method_answers(
+    name: str, num_sources: int
+) -> Callable[[Batch], tuple[Float[Array, "B S 2"], Float[Array, "B S"] | None]]:
+    """Make a function from a batch to a method's positions and radii.
 
     Args:
         name: One of `methods.METHODS`.
         num_sources: How many sources it is to find.
+
+    Returns:
+        From a batch to positions in meters, and the radii that hold 90 %, or None if the
+        method gives none.
 
     Raises:
         PredictorError: If there is no such method, or it finds fewer sources.
@@ -79,12 +91,13 @@ def method_predictor(name: str, num_sources: int) -> Predictor:
         raise PredictorError(f"{name} finds fewer than {num_sources} sources")
 
     def predict(batch):
-        return method.localize(
+        found = method.localize(
             batch["audio"].astype("float32"),
             np.asarray(batch["node_positions"]),
             np.asarray(batch["room_size"]),
             batch.get("node_mask"),
             num_sources,
         )
+        return found if method.gives_radii else (found, None)
 
     return predict

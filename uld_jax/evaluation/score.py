@@ -4,6 +4,7 @@ The permutation with the least summed distance decides, whatever the loss takes.
 """
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from uld_jax.evaluation import metrics
@@ -53,16 +54,32 @@ def score_region(
 
 
 def score_method(
-    predicted: Float[Array, "B S 2"], positions: Float[Array, "B S 2"]
+    predicted: Float[Array, "B S 2"],
+    positions: Float[Array, "B S 2"],
+    radii: Float[Array, "B S"] | None = None,
 ) -> dict[str, Array]:
     """Order the predictions of a method, which has neither classes nor a loss.
 
+    Args:
+        predicted: In meters.
+        positions: The true ones.
+        radii: In meters around the predicted ones, that hold 90 %; or None.
+
     Returns:
-        `predicted`, in the best order, and `positions`.
+        `predicted`, in the best order, and `positions`; with radii also `coverage`,
+        whether each position is within its circle, and the circle's `area` in square
+        meters, [B, S].
     """
     orders = jax.vmap(metrics.best_permutation)(predicted, positions)
-    predicted = jax.vmap(lambda one, order: one[order])(predicted, orders)
-    return {"predicted": predicted, "positions": positions}
+    reorder = jax.vmap(lambda one, order: one[order])
+    predicted = reorder(predicted, orders)
+    results = {"predicted": predicted, "positions": positions}
+    if radii is not None:
+        radii = reorder(radii, orders)
+        away = jnp.sqrt(((predicted - positions) ** 2).sum(axis=-1))
+        results["coverage"] = (away <= radii).astype(jnp.float32)
+        results["area"] = jnp.pi * radii**2
+    return results
 
 
 def score_network(

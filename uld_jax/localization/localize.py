@@ -209,8 +209,8 @@ def fused(
     num_sources: int = 1,
     *,
     source_height: int | float | None = None,
-) -> Float[np.ndarray, "B 1 2"]:
-    """Localize one source in each recording of a batch by `localize`: positions alone.
+) -> tuple[Float[np.ndarray, "B 1 2"], Float[np.ndarray, "B 1"]]:
+    """Localize one source in each recording of a batch by `localize`.
 
     Args:
         signals: Recordings at 16 kHz, [B, M, N].
@@ -219,6 +219,9 @@ def fused(
         mask: True where there is a node, [B, M]; None for everywhere.
         num_sources: 1.
         source_height: Height of the source in meters; None for 0.8 to 1.9.
+
+    Returns:
+        Positions in meters, and the radii around them that hold 90 %.
 
     Raises:
         RecordingError: If `num_sources` is not 1, or as `localize`.
@@ -231,17 +234,13 @@ def fused(
     arrays = batches.prepare(
         signals, node_positions, room_size, mask, least_nodes=LEAST_NODES
     )
+    rate = constants.SAMPLE_RATE
     found = [
-        localize(
-            one[present],
-            constants.SAMPLE_RATE,
-            nodes[present],
-            room,
-            source_height=source_height,
-        )
+        localize_one(one[present], rate, nodes[present], room, source_height)
         for one, nodes, room, present in zip(*map(np.asarray, arrays), strict=True)
     ]
-    return np.float32([[each.position] for each in found])
+    positions = np.float32([[each.position] for each in found])
+    return positions, np.float32([[each.radius_90] for each in found])
 
 
 def _vote(

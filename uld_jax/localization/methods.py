@@ -20,14 +20,17 @@ class Method:
         localize: (signals, node_positions, room_size, mask, num_sources) to positions
             [B, S, 2] in meters.
         max_sources: Sources that it can tell apart; None for any number.
+        gives_radii: Whether it gives positions and the radii [B, S] in meters that hold
+            90 %.
     """
 
     localize: Callable
     max_sources: int | None = None
+    gives_radii: bool = False
 
 
 METHODS = {
-    FUSED: Method(localize.fused, max_sources=1),
+    FUSED: Method(localize.fused, max_sources=1, gives_radii=True),
     "srp_phat": Method(srp_phat.srp_phat),
     "tdoa_ls": Method(tdoa.tdoa, max_sources=1),
 }

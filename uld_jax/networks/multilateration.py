@@ -325,8 +325,9 @@ class Multilateration(nnx.Module):
             B * M,
         )
         if self.without == "hyperbolas":
-            num_votes = self.pair_second.out_features
-            return _Votes(rings, jnp.zeros((*rings.shape, num_votes)))
+            # Not constants: the compiler would spend minutes on folding what follows.
+            zeros = 0.0 * rings[..., None]
+            return _Votes(rings, jnp.tile(zeros, self.pair_second.out_features))
         one, other = correlations.node_pairs(M)
         weights = (evidence.mask[:, one] & evidence.mask[:, other]).astype(jnp.float32)
         weights /= jnp.maximum(weights.sum(axis=1, keepdims=True), 1.0)
