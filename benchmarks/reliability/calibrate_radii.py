@@ -42,7 +42,9 @@ def main() -> None:
         table = radii.fit(own[:, 1], own[:, 2], _GROUPS)
         groups.append({"least_nodes": least, "scenes": len(own), **table})
         print(groups[-1])
-    words = [word for word in sys.argv[1:] if not word.startswith("--cache")]
+    # Folders of results are places on one machine.
+    local = ("--cache", "--datasets")
+    words = [word for word in sys.argv[1:] if not word.startswith(local)]
     command = f"python -m benchmarks.reliability.calibrate_radii {' '.join(words)}"
     path = pathlib.Path(radii.__file__).with_name("radii.json")
     path.write_text(json.dumps({"command": command, "groups": groups}, indent=1) + "\n")

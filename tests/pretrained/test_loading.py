@@ -1,5 +1,7 @@
 """Loaded networks find what evaluation finds, and refuse what they cannot process."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from saved_networks import make_run
@@ -7,6 +9,7 @@ from test_card import batch_of
 
 import uld_jax
 from uld_jax.evaluation import evaluate, predict
+from uld_jax.networks import evidence
 from uld_jax.pretrained import card, loading, weights
 from uld_jax.simulation import recipes
 
@@ -148,3 +151,16 @@ def test_the_recipe_that_is_not_stored_is_that_of_l1():
         assert getattr(recipes.L1, name) == value
     law = {"num_nodes": 30}
     assert loading.training_data({"data": {"rendering": {"law": law}}}) == law
+
+
+def test_a_network_of_other_evidence_is_refused(run):
+    record = weights.read_run(run, "--run")
+    older = record | {"network": {"evidence_format": 2}}
+    with pytest.raises(loading.NetworkError, match="evidence of format 2"):
+        loading.restore_network(older, 8, 1)
+
+
+def test_the_weights_of_the_package_are_of_the_evidence_that_it_measures():
+    folder = pathlib.Path(weights.__file__).with_name("any_session")
+    network = weights.read_run(folder, "weights")["network"]
+    assert network["evidence_format"] == evidence.FORMAT

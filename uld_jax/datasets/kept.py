@@ -22,11 +22,11 @@ import numpy as np
 from uld_jax.acoustics import correlations
 from uld_jax.datasets import files, pipeline, splits
 from uld_jax.datasets.splits import Batch
+from uld_jax.networks import evidence
 from uld_jax.runtime import distributed, progress
 from uld_jax.storage import atomic, checksums, locking
 
 FOLDER = "evidence"  # Beside the builders' folders.
-FORMAT = 3  # Changes with what is measured.
 _EXAMPLES_PER_PART = 400  # Each part is an open file.
 _BATCH = 10  # Examples rendered at once.
 _BATCH_OF_SIGNALS = 128  # On an accelerator, where nothing is measured.
@@ -257,7 +257,7 @@ def _folder(
     """Name the folder of a split's evidence by all that its bits depend on."""
     sums = split.path / checksums.FILE_NAME
     facts = facts | {
-        "format": FORMAT,
+        "format": evidence.FORMAT,
         "split": split.name,
         "noisier": _NOISIER_DB,
         "measure": f"{measure.__module__}.{measure.__qualname__}",

@@ -16,7 +16,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from uld_jax.labels import schemes
-from uld_jax.networks import ad_hoc, encoder_decoder, multilateration, objective
+from uld_jax.networks import (
+    ad_hoc,
+    encoder_decoder,
+    evidence,
+    multilateration,
+    objective,
+)
 from uld_jax.networks.spec import NetworkSpec
 
 NETWORKS = {
@@ -71,6 +77,18 @@ def for_label(
         rngs=nnx.Rngs(seed),
         **{key: value for key, value in settings.items() if key != "name"},
     )
+
+
+def evidence_format(name: str) -> dict[str, int]:
+    """Look up the format of the evidence that a network is trained on, for its record.
+
+    Args:
+        name: The network's.
+
+    Returns:
+        `evidence_format`; nothing for a network that takes the signals.
+    """
+    return {"evidence_format": evidence.FORMAT} if NETWORKS[name].measure else {}
 
 
 def describe(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 from uld_jax.acoustics import envelopes as envelopes_lib
 from uld_jax.acoustics import levels as levels_lib
 
+FORMAT = 3  # Changes with what is measured, so that networks know theirs.
 # Of a batch, besides the evidence, in training with perturbations.
 CLOCK_OFFSETS = "clock_offsets"  # [B, M], in samples; a late node's are positive.
 GAINS = "gains_db"  # [B, M, 24], in mel bands.

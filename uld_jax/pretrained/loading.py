@@ -252,7 +252,7 @@ def restore_network(
 
     Raises:
         NetworkError: If only the record was kept, if the network is for another number
-            of sources, or if it cannot be built.
+            of sources, if it cannot be built, or if it was trained on other evidence.
         CheckpointError: If it is damaged.
         WeightsError: If shared weights are damaged.
     """
@@ -280,6 +280,14 @@ def restore_network(
             f"{uld_jax.__version__}, the network was trained with {made_by}, with the "
             "schemes and networks that its experiment may have added"
         ) from None
+    expected = build.evidence_format(settings["model"]["name"])
+    given = run.get("network", {}).get("evidence_format")
+    if given is not None and given not in expected.values():
+        raise NetworkError(
+            f"the network in {folder!r} was trained on evidence of format {given}; "
+            f"uld_jax {uld_jax.__version__} measures format "
+            f"{expected.get('evidence_format')}: train it again"
+        )
     graph, *parts = nnx.split(model, nnx.Param, ...)
     like = dict(zip(_ITEMS, map(nnx.to_pure_dict, parts), strict=True))
     items, misfits, unused = put(like, arrays)

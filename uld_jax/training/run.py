@@ -59,6 +59,7 @@ class Run:
             self.network = build.describe(
                 model, self.label, self.data.num_nodes, self.data.num_samples
             )
+            self.network |= build.evidence_format(config.model.name)
         except ValueError as error:
             raise config_lib.ConfigError(f"--config.{error}") from None
         rules = config.train
