@@ -162,5 +162,6 @@ def test_a_network_of_other_evidence_is_refused(run):
 
 def test_the_weights_of_the_package_are_of_the_evidence_that_it_measures():
     folder = pathlib.Path(weights.__file__).with_name("any_session")
-    network = weights.read_run(folder, "weights")["network"]
-    assert network["evidence_format"] == evidence.FORMAT
+    run = weights.read_run(folder, "weights")
+    assert weights.read_arrays(folder, run["card"])
+    assert run["network"]["evidence_format"] == evidence.FORMAT
