@@ -13,7 +13,6 @@ to `uld_jax/localization/radii.json`. It takes about a second a scene.
 import argparse
 import json
 import pathlib
-import sys
 
 import numpy as np
 
@@ -42,10 +41,11 @@ def main() -> None:
         table = radii.fit(own[:, 1], own[:, 2], _GROUPS)
         groups.append({"least_nodes": least, "scenes": len(own), **table})
         print(groups[-1])
-    # Folders of results are places on one machine.
-    local = ("--cache", "--datasets")
-    words = [word for word in sys.argv[1:] if not word.startswith(local)]
-    command = f"python -m benchmarks.reliability.calibrate_radii {' '.join(words)}"
+    # Without folders that are places on one machine.
+    command = (
+        f"python -m benchmarks.reliability.calibrate_radii --speech={options.speech} "
+        f"--noise={options.noise} --turns={options.turns}"
+    )
     path = pathlib.Path(radii.__file__).with_name("radii.json")
     path.write_text(json.dumps({"command": command, "groups": groups}, indent=1) + "\n")
 
@@ -74,7 +74,7 @@ def _measure(options, turn: int) -> np.ndarray:
         for batch in source.batches(pipeline.in_order(len(loud), 8)):
             scenes = [np.asarray(batch[key]) for key in _KEYS]
             for scene in zip(*scenes, strict=True):
-                if loud[number]:
+                if number < len(loud) and loud[number]:  # The last may be repeated.
                     rng = np.random.default_rng([2**24, turn, number])
                     rows.append(_localize(localize.localize_one, rng, *scene))
                     bar.update()

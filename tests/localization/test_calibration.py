@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import uld_jax
+from uld_jax.audio import builtin
 from uld_jax.localization import answers, batches, calibration
 from uld_jax.localization.posterior import Mode
 
@@ -42,6 +43,7 @@ def session(
                 (),
                 np.zeros(12),
                 np.ones(12),
+                HEIGHT,
                 offsets,
                 unknown,
                 np.ones((2, 2)) / 4,
@@ -107,7 +109,7 @@ def test_few_places_do_not_determine_clocks(num_places):
     found = [*found, found[0]]  # The same place once more is no other.
     fitted = calibration.fit_clocks(found, nodes)
     assert not fitted.determined
-    assert f"at {num_places} place" in fitted.reasons[0]
+    assert f"agree at {num_places} place" in fitted.reasons[0]
     np.testing.assert_array_equal(fitted.positions[0], found[0].position)
     if num_places == 1:  # What is believed before says how little is known.
         assert fitted.offset_errors.min() > 1e-4
@@ -135,3 +137,67 @@ def test_bad_input_is_named():
     signals[1, 2, 5] = np.nan
     with pytest.raises(batches.RecordingError, match="signals of node 2 holds NaN"):
         uld_jax.calibrate_clocks(signals, 16_000, nodes)
+
+
+def test_recordings_give_clocks_and_positions():
+    """Through signals, with a node that is dead in one of them."""
+    rng = np.random.default_rng(6)
+    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (9, 3))
+    late = 0.01 * rng.normal(size=9)
+    frequencies = np.fft.rfftfreq(48_000, 1 / 16_000)
+    recordings = []
+    for number, place in enumerate(PLACES[:4]):
+        speech = np.asarray(builtin.synthesize(f"test0{number}-0"), np.float64)[:48_000]
+        paths = np.linalg.norm(nodes - [*place, HEIGHT], axis=1)[:, None]
+        turns = np.exp(-2j * np.pi * frequencies * (paths / SPEED + late[:, None]))
+        signals = np.fft.irfft(np.fft.rfft(speech) * turns, 48_000) / paths
+        recordings.append(signals[:, 8_000:40_000])
+    recordings[2][3] = 0.5
+    found = uld_jax.calibrate_clocks(recordings, 16_000, nodes, [6.0, 5.0])
+    assert found.determined
+    wrong = found.offsets - late
+    assert np.abs(wrong - np.median(wrong)).max() < 2e-4
+    away = np.linalg.norm(found.positions - PLACES[:4], axis=1)
+    assert np.median(away) < 0.02
+    assert found.fitted.sum() >= 3
+    for number in np.flatnonzero(~found.fitted):
+        assert f"Times of recording {number} do not fit" in " ".join(found.reasons)
+
+
+def test_signals_are_moved_by_parts_of_a_sample_and_dead_nodes_stay_dead():
+    rng = np.random.default_rng(7)
+    smooth = np.fft.irfft(np.fft.rfft(rng.normal(size=4096))[:900], 4096)
+    time = np.arange(1000) + 1500
+    late = np.array([0.0, 3.25, -7.5, 1.0]) / 16_000
+    signals = np.array(
+        [np.interp(time - 16_000 * one, np.arange(4096), smooth) for one in late]
+    )
+    signals[3] = 0.25
+    used = np.array([True, True, True, False])
+    moved = calibration._advance(signals, late, used, 16_000)
+    inner = slice(100, -100)
+    scale = np.abs(signals[0]).max()
+    for one in (1, 2):
+        assert np.abs(moved[one] - moved[0])[inner].max() < 0.1 * scale
+    np.testing.assert_array_equal(moved[3], 0.0)
+
+
+def test_a_recording_that_cannot_be_used_does_not_move_the_origin_of_time():
+    times = np.array([0.0, 30.0, 60.0, 90.0, 600.0])
+    found, nodes, late, drifts = session(8, drift=5e-5, times=times)
+    found[4].node_offsets[:] = np.nan
+    fitted = calibration.fit_clocks(found, nodes, times, HEIGHT)
+    at = fitted.late_at(times)[:4]
+    expected = late + times[:4, None] * drifts
+    wrong = at - expected
+    wrong -= np.median(wrong, axis=1, keepdims=True)
+    assert np.abs(wrong).max() < 2e-4
+    assert not fitted.fitted[4]
+    assert "Times of recording 4 do not fit" in fitted.reasons[0]
+
+
+def test_what_two_passes_found_is_added_where_either_knows():
+    first = np.array([1.0, np.nan, 3.0, np.nan])
+    second = np.array([0.5, 2.0, np.nan, np.nan])
+    total = calibration._add(first, second)
+    np.testing.assert_array_equal(total, [-0.5, 0.0, 1.0, np.nan])

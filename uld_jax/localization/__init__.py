@@ -6,7 +6,7 @@
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
-- `localize`: Localize a talker with its uncertainty: votes, and times where clocks agree.
+- `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
@@ -14,6 +14,7 @@
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
+- `votes`: Votes of the network that comes with the package, for windows of any session.
 """
 
 import lazy_loader

@@ -44,6 +44,7 @@ _REVERBERATION = 0.04  # c above.
 _WORST = 0.5  # Relative error beyond which a node says nothing.
 _UNRELATED = 0.8  # Deviation of log amplitudes that no position explains.
 _T_STEPS = 5
+_LEAST_AMPLITUDE = 1e-6
 _TINY = 1e-30
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -220,10 +221,9 @@ def log_likelihoods(
     spreading = jnp.log(jnp.maximum(distances, 0.1))
 
     def one(alignment):
-        amplitudes = jnp.maximum(alignment.amplitudes, 1e-6)
-        error = _REVERBERATION * jnp.sqrt(alignment.powers) / amplitudes
-        used = mask & (alignment.powers > 0) & (error < _WORST)
-        measured = jnp.log(amplitudes)
+        error = _errors(alignment)
+        used = find_known(alignment, mask)
+        measured = jnp.log(jnp.maximum(alignment.amplitudes, _LEAST_AMPLITUDE))
         sources = spreading + measured
 
         def density(values, scales):
@@ -247,6 +247,22 @@ def log_likelihoods(
         return jnp.where(used.sum() >= 3, found, 0.0)
 
     return jax.lax.map(one, alignment)
+
+
+def find_known(alignment: Alignment, mask: Bool[Array, " M"]) -> Bool[Array, "*H M"]:
+    """Find the nodes whose direct sound stands out enough to be measured.
+
+    Args:
+        alignment: From `measure`, or one of its alignments.
+        mask: True where there is a node.
+    """
+    return mask & (alignment.powers > 0) & (_errors(alignment) < _WORST)
+
+
+def _errors(alignment: Alignment) -> Float[Array, "*H M"]:
+    """Compute the errors of the logarithms of amplitudes, but for those of gains."""
+    amplitudes = jnp.maximum(alignment.amplitudes, _LEAST_AMPLITUDE)
+    return _REVERBERATION * jnp.sqrt(alignment.powers) / amplitudes
 
 
 def find_late(

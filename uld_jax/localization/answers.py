@@ -19,14 +19,16 @@ class Localization:
         radius_90: Meters around `position` that hold 90 % of the whole posterior.
         modes: All places that hold a hundredth of it or more, the heaviest first.
         determined: Whether the answer can be trusted: one mode holds nearly all, within
-            a meter, and the signals have something in common.
+            a meter, and the nodes' times or levels fit it.
         reasons: Why not, and what else is to be known, in sentences.
         node_levels: Of each node, in dB, relative to the mean of those used; -inf if
             silent.
         node_weights: 1 for the nodes that were used, and 0 for those left out.
+        height: Of the talker in meters, as far as times show it; else the given one, or
+            the mean of talkers'.
         node_offsets: Seconds by which the sound reached each node later than from
-            `position` by the other nodes' clocks: its clock is off, or its position. NaN
-            where that is not known.
+            `position` and `height` by the other nodes' clocks: its clock is off, or its
+            position. NaN where that is not known.
         node_offset_errors: Their standard errors in seconds, from that of the position.
         probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
         room_size: Sides along x and y of the area it spans, in meters.
@@ -48,6 +50,7 @@ class Localization:
     reasons: tuple[str, ...]
     node_levels: Float[np.ndarray, " M"]
     node_weights: Float[np.ndarray, " M"]
+    height: float
     node_offsets: Float[np.ndarray, " M"]
     node_offset_errors: Float[np.ndarray, " M"]
     probability: Float[np.ndarray, "K K"]

@@ -6,8 +6,9 @@ Node m receives the sound of place k at
 
 with its clock's offset o_m and an unknown start t_k. One place never shows an offset: it
 could be a longer path. With K places and M nodes there are K (M - 1) differences of times
-for 2 K coordinates and M - 1 offsets: three places and four nodes are enough, and more of
-both make it better. Clocks that drift have one rate more each.
+for 2 K coordinates and M - 1 offsets. Three places are asked for, and five nodes whose
+times agree at each: any fewer agree with anything. Clocks that drift have one rate more
+each.
 
 Times and rough positions come from `uld_jax.localize`. All unknowns are then fitted at
 once, by SciPy's least squares with a loss that wrong times hardly change. With signals
@@ -22,11 +23,18 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.fft
 import scipy.optimize
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
-from uld_jax.localization import answers, batches, localize, recordings, votes
+from uld_jax.localization import (
+    answers,
+    batches,
+    localize,
+    posterior,
+    recordings,
+    votes,
+)
 from uld_jax.localization import times as fits
 
 # Standard deviations of times in meters of path: what is farther off than this is doubted.
@@ -38,7 +46,6 @@ LEAST_PLACES = 3
 _LEAST_AGREE = 5  # Nodes whose times agree, of a position that is believed.
 _APART = 0.5  # Meters between places.
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
-_WITHIN_90 = 2.146  # Standard deviations of a normal distribution on the plan.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,15 +53,17 @@ class Calibration:
     """Clocks of a session's nodes, and the talkers' positions by them.
 
     Attributes:
-        offsets: Seconds by which each node is late, [M], relative to their median; NaN
-            for nodes of which nothing is known.
+        offsets: Seconds by which each node is late, [M], relative to their median, at the
+            mean of the recordings' times; NaN for nodes of which nothing is known.
         offset_errors: Their standard errors in seconds.
         drifts: Seconds a second by which each node is later and later, [M], relative to
-            their median; 0 if no times of recordings were given.
+            their median; about 0 if no times of recordings were given.
         positions: Of the talkers, (x, y) in meters, [K, 2].
         radii_90: Meters around each that hold 90 %, [K].
+        fitted: Which of them the clocks fit, [K]; the others, and all if clocks are not
+            determined, are as `uld_jax.localize` found them.
         determined: Whether clocks are known: talkers were at three places or more.
-        reasons: Why not, in sentences.
+        reasons: Why not, and which recordings do not fit, in sentences.
         localizations: Of each recording by `uld_jax.localize`, as it was recorded.
 
     >>> import numpy as np
@@ -62,7 +71,7 @@ class Calibration:
     >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3], [0.3, 4.2, 1.1], [5.5, 4.1, 1.2]]
     >>> found = uld_jax.calibrate_clocks(np.ones((1, 4, 8_000)), 16_000, nodes, [6.0, 4.5])
     >>> found.determined, found.reasons[0]
-    (False, 'Talkers were at 0 places, and 3 are needed')
+    (False, 'Times of 5 nodes or more agree at 0 places, and 3 places are needed')
     """
 
     offsets: Float[np.ndarray, " M"]
@@ -70,6 +79,7 @@ class Calibration:
     drifts: Float[np.ndarray, " M"]
     positions: Float[np.ndarray, "K 2"]
     radii_90: Float[np.ndarray, " K"]
+    fitted: Bool[np.ndarray, " K"]
     determined: bool
     reasons: tuple[str, ...]
     localizations: tuple[answers.Localization, ...]
@@ -145,33 +155,38 @@ def calibrate_clocks(
     for one in sounds:  # All of them, before the first is localized.
         nodes = recordings.check(one, sample_rate, node_positions, source_height)
 
-    def locate(late):
+    def locate(signals):
         return [
-            localize.localize(
-                _advance(one, own, sample_rate),
-                sample_rate,
-                node_positions,
-                room_size,
-                source_height=source_height,
+            localize.localize_one(
+                one, sample_rate, node_positions, room_size, source_height
             )
-            for one, own in zip(sounds, late, strict=True)
+            for one in signals
         ]
 
-    late = np.zeros((len(sounds), len(nodes)))
-    alone = locate(late)
+    alone = locate(sounds)
     first = fit_clocks(alone, nodes, times, source_height)
     if not first.determined:
         return first
-    late += first.late_at(times)
-    second = fit_clocks(locate(late), nodes, times, source_height)
+    moved = [
+        _advance(one, late, before.node_weights > 0, sample_rate)
+        for one, late, before in zip(sounds, first.late_at(times), alone, strict=True)
+    ]
+    second = fit_clocks(locate(moved), nodes, times, source_height)
     if not second.determined:
         return first
     return dataclasses.replace(
         second,
-        offsets=first.offsets + second.offsets,
-        drifts=first.drifts + second.drifts,
+        offsets=_add(first.offsets, second.offsets),
+        drifts=_add(first.drifts, second.drifts),
         localizations=tuple(alone),
     )
+
+
+def _add(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Add what two passes found of the nodes, relative to the median again."""
+    total = np.nan_to_num(first) + np.nan_to_num(second)
+    total[np.isnan(first) & np.isnan(second)] = np.nan
+    return total - np.nanmedian(total)
 
 
 def fit_clocks(
@@ -198,27 +213,33 @@ def fit_clocks(
     num_places = 0
     if usable.any():
         offsets[known], errors[known], drifts[known], better, spread, trusted = _solve(
-            positions[usable],
+            np.column_stack([positions, [one.height for one in found]])[usable],
             np.array([one.covariance for one in found])[usable],
             late[usable][:, known],
             node_positions[known],
-            None if times is None else times[usable],
+            # All of them have the same origin, whichever are usable.
+            None if times is None else (times - np.mean(times))[usable],
             height,
         )
         num_places = _count_places(better[trusted])
     determined = num_places >= LEAST_PLACES
-    reasons = []
+    fitted = np.zeros(len(found), bool)
     if determined:
-        # Positions whose times do not fit the clocks of the others stay as they were.
-        good = np.flatnonzero(usable)[trusted]
-        positions[good], radii[good] = better[trusted], spread[trusted]
+        fitted[np.flatnonzero(usable)[trusted]] = True
+        positions[fitted], radii[fitted] = better[trusted], spread[trusted]
+        reasons = [
+            f"Times of recording {number} do not fit: its position is as `localize` "
+            "found it"
+            for number in np.flatnonzero(~fitted)
+        ]
     else:
         noun = "place" if num_places == 1 else "places"
-        reasons.append(
-            f"Talkers were at {num_places} {noun}, and {LEAST_PLACES} are needed"
-        )
+        reasons = [
+            f"Times of {_LEAST_AGREE} nodes or more agree at {num_places} {noun}, and "
+            f"{LEAST_PLACES} places are needed"
+        ]
     return Calibration(
-        *(offsets, errors, drifts, positions, radii),
+        *(offsets, errors, drifts, positions, radii, fitted),
         *(determined, tuple(reasons), tuple(found)),
     )
 
@@ -236,12 +257,12 @@ def _solve(starts, covariances, late, nodes, times, height):
     """Fit all unknowns at once.
 
     Args:
-        starts: (x, y) of each place, K.
+        starts: (x, y, z) of each place, [K, 3].
         covariances: Of these.
         late: Seconds by which each node is late by these positions, [K, M]; NaN where
             unknown.
         nodes: [M, 3].
-        times: Seconds [K], or None.
+        times: Seconds [K] from their origin, or None.
         height: Mean and deviation of the talkers' heights.
 
     Returns:
@@ -250,12 +271,13 @@ def _solve(starts, covariances, late, nodes, times, height):
     """
     K, M = late.shape
     speed = constants.SPEED_OF_SOUND
-    first = np.column_stack([starts, np.full(K, height[0])])
-    arrivals = speed * late + _paths(first, nodes)  # Meters, each row up to a constant.
+    arrivals = speed * late + _paths(
+        starts, nodes
+    )  # Meters, each row up to a constant.
     measured = np.isfinite(arrivals)
-    # When, relative to the middle, in units of the whole span.
+    # When, in units of the whole span.
     span = 1.0 if times is None else max(np.ptp(times), 1e-9)
-    when = np.zeros(K) if times is None else (times - times.mean()) / span
+    when = np.zeros(K) if times is None else times / span
     priors = []
     for covariance in covariances:
         wider = covariance + _LEAST_SPREAD**2 * np.eye(2)
@@ -270,7 +292,7 @@ def _solve(starts, covariances, late, nodes, times, height):
         places, begin, offsets, drifts = split(unknowns)
         expected = _paths(places, nodes) + offsets + when[:, None] * drifts
         errors = (arrivals - expected - begin[:, None])[measured] / scale
-        moved = places[:, :2] - starts
+        moved = places[:, :2] - starts[:, :2]
         believed = [root @ one for root, one in zip(priors, moved, strict=True)]
         return np.concatenate(
             [
@@ -282,10 +304,10 @@ def _solve(starts, covariances, late, nodes, times, height):
             ]
         )
 
-    rest = arrivals - _paths(first, nodes)
+    rest = arrivals - _paths(starts, nodes)
     begin = np.nanmedian(rest, axis=1)
     offsets = np.nanmedian(rest - begin[:, None], axis=0)
-    unknowns = np.concatenate([first.ravel(), begin, offsets, np.zeros(M)])
+    unknowns = np.concatenate([starts.ravel(), begin, offsets, np.zeros(M)])
     for scale in _TIMES:
         solution = scipy.optimize.least_squares(
             residuals, unknowns, x_scale="jac", args=(scale,)
@@ -304,7 +326,7 @@ def _solve(starts, covariances, late, nodes, times, height):
         errors / speed,
         (drifts - np.median(drifts)) / (speed * span),
         places[:, :2],
-        _WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
+        posterior.WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
         _agree(arrivals - _paths(places, nodes) - offsets - when[:, None] * drifts),
     )
 
@@ -317,19 +339,23 @@ def _agree(late: np.ndarray) -> np.ndarray:
 
 
 def _advance(
-    signals: np.ndarray, late: np.ndarray, sample_rate: int | float
+    signals: np.ndarray, late: np.ndarray, used: np.ndarray, sample_rate: int | float
 ) -> np.ndarray:
-    """Move each signal [M, N] forward by the seconds that its node is late [M]."""
-    if not late.any():
-        return signals
+    """Move each signal [M, N] forward by the seconds that its node is late [M].
+
+    Nodes that were left out become silent.
+    """
     num_samples = signals.shape[1]
     # Zeros, so that nothing comes around from the other end.
     longer = scipy.fft.next_fast_len(
         num_samples + math.ceil(np.abs(late).max() * sample_rate), real=True
     )
+    sound = signals - signals.mean(axis=1, keepdims=True, dtype=np.float64)
     frequencies = np.fft.rfftfreq(longer, 1 / sample_rate)
     turns = np.exp(2j * np.pi * frequencies * late[:, None])
-    return np.fft.irfft(np.fft.rfft(signals, longer) * turns, longer)[:, :num_samples]
+    moved = np.fft.irfft(np.fft.rfft(sound, longer) * turns, longer)[:, :num_samples]
+    moved[~used] = 0.0
+    return moved
 
 
 def _doubt(errors: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from uld_jax.acoustics import constants
-from uld_jax.localization import alignment, posterior, times
+from uld_jax.localization import alignment, times
 
 # Correlation of a node with the sum of others, relative to its root mean square, at which
 # its sound was found.
@@ -39,8 +39,9 @@ def find_late(
     paths = np.linalg.norm(node_positions - fit.position, axis=1)
     delays = np.float32(paths / constants.SPEED_OF_SOUND)
     late, contrast = map(np.asarray, _find(signals, mask, fit.agrees, delays))
-    late = late - np.median(late[fit.agrees])
-    return np.where(contrast > _STANDS_OUT, late, np.nan)
+    late = np.where(contrast > _STANDS_OUT, late, np.nan)
+    agreeing = late[fit.agrees & (contrast > _STANDS_OUT)]
+    return late - (np.median(agreeing) if len(agreeing) else np.nan)
 
 
 def find_exchanged(
@@ -58,7 +59,10 @@ def find_exchanged(
     fits = np.abs(residuals[one] - swapped) < times.INLIER
     fits &= np.abs(residuals[other] + swapped) < times.INLIER
     fits &= np.abs(swapped) > _LEAST_SWAP
-    return np.stack([one[fits], other[fits]], axis=1)
+    pairs = np.stack([one[fits], other[fits]], axis=1)
+    # Of many displaced nodes, some fit by chance: each must fit one other alone.
+    numbers, counts = np.unique(pairs, return_counts=True)
+    return pairs[np.isin(pairs, numbers[counts == 1]).all(axis=1)]
 
 
 def subtract_paths(
@@ -69,7 +73,7 @@ def subtract_paths(
     """Compute by how many seconds aligned nodes are later than a position says.
 
     Args:
-        delays: In seconds, on the circle of `alignment`.
+        delays: In seconds, on the circle of `alignment`; NaN where unknown.
         node_positions: In meters.
         position: In meters.
 
@@ -79,24 +83,31 @@ def subtract_paths(
     paths = np.linalg.norm(node_positions - position, axis=1)
     late = delays - paths / constants.SPEED_OF_SOUND
     circle = 2 * alignment.NUM_LAGS / constants.SAMPLE_RATE
-    # From one of them, so that a median on the circle exists.
-    late = (late - late[0] + circle / 2) % circle - circle / 2
-    return late - np.median(late)
+
+    def wrap(seconds):
+        return (seconds + circle / 2) % circle - circle / 2
+
+    # Around their mean on the circle, so that there is a median.
+    angles = 2 * np.pi * late / circle
+    late = wrap(late - circle * np.angle(np.nansum(np.exp(1j * angles))) / (2 * np.pi))
+    return wrap(late - np.nanmedian(late))
 
 
 def standard_errors(
-    node_positions: Float[np.ndarray, "M 3"], mode: posterior.Mode, height: float
+    node_positions: Float[np.ndarray, "M 3"],
+    position: Float[np.ndarray, "3"],
+    covariance: Float[np.ndarray, "3 3"],
 ) -> Float[np.ndarray, " M"]:
     """Compute the standard errors of offsets in seconds from that of a position.
 
     Args:
         node_positions: In meters.
-        mode: The position and its covariance.
-        height: Of the talker in meters.
+        position: In meters.
+        covariance: Of the position, in square meters.
     """
-    away = np.append(mode.position, height) - node_positions
-    directions = away[:, :2] / np.maximum(np.linalg.norm(away, axis=1), 1e-3)[:, None]
+    away = position - node_positions
+    directions = away / np.maximum(np.linalg.norm(away, axis=1), 1e-3)[:, None]
     # An error that moves all nodes alike is no offset.
     directions -= directions.mean(axis=0)
-    variances = np.einsum("ma,ab,mb->m", directions, mode.covariance, directions)
+    variances = np.einsum("ma,ab,mb->m", directions, covariance, directions)
     return np.sqrt(variances + times.LEAST_ERROR**2) / constants.SPEED_OF_SOUND

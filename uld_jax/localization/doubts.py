@@ -18,13 +18,15 @@ _WALL_CELLS, _WALL_MASS = 1.5, 0.3
 _MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
 # Seconds at which a node is named as late, and the most that are named.
 _LATE, _MOST_NAMED = 0.02, 3
+# Standard errors by which clocks are off, when that is said.
+_OFF = 2.0
 NOT_COHERENT = (
     "The nodes' signals have nothing in common within 60 ms: silence, noise of each "
     "node's own, or clocks that are farther off"
 )
 NOTHING_FITS = (
-    "Neither times nor levels fit: clocks and gains or node positions are far off, or "
-    "there is noise alone"
+    "Levels do not fit, and times confirm no position: nodes are few, or their clocks and "
+    "gains or their positions are far off, or there is noise alone"
 )
 
 
@@ -98,17 +100,25 @@ def _peaks(windows: Float[Array, "W M N"]) -> Float[Array, "W Q"]:
     return jax.lax.map(one, windows)
 
 
-def describe_clocks(offsets: Float[np.ndarray, " M"]) -> str:
-    """Say how far clocks are off altogether.
+def describe_clocks(
+    offsets: Float[np.ndarray, " M"], errors: Float[np.ndarray, " M"]
+) -> list[str]:
+    """Say how far clocks are off altogether, if they are.
 
     Args:
-        offsets: Seconds by which nodes are late.
+        offsets: Seconds by which nodes are late; NaN where it is not known.
+        errors: Their standard errors.
     """
-    spread = 1.4826 * np.median(np.abs(offsets))
-    return (
+    known = np.isfinite(offsets)
+    if not known.any():
+        return []
+    spread = 1.4826 * np.median(np.abs(offsets[known]))
+    if spread < _OFF * np.median(errors[known]):
+        return []
+    return [
         f"Clocks or node positions are off: by {1000 * spread:.1f} ms, or "
         f"{spread * constants.SPEED_OF_SOUND:.2f} m (standard deviation)"
-    )
+    ]
 
 
 def describe_nodes(
@@ -136,6 +146,7 @@ def describe_nodes(
         word = "late" if offsets[number] > 0 else "early"
         milliseconds = 1000 * abs(offsets[number])
         notes.append(
-            f"Node {numbers[number]} is {milliseconds:.1f} ms {word}: its clock is off"
+            f"Node {numbers[number]} is {milliseconds:.1f} ms {word}: its clock or "
+            "position is off"
         )
     return notes

@@ -49,6 +49,7 @@ _BELIEVED = 9.0
 _GUIDES, _NOT_ALIGNED, _AMPLITUDES_COUNT = 2, 0.3, 0.5
 # Talker's heights that amplitudes are looked at, in deviations from the mean.
 _HEIGHTS = (-1.0, 0.0, 1.0)
+_WINDOWS = (1, 2, 4, 8, 15)  # Numbers of windows that programs are compiled for.
 _POINTS = 8192  # Points of a posterior are padded to this number.
 # Evidence of amplitudes for each node below which they do not fit.
 _FITS = 0.7
@@ -165,20 +166,29 @@ def localize_one(
         for fit in confirmed
         if np.linalg.norm(fit.position[:2] - modes[0].position) < _MERGE_DISTANCE
     ]
+    at, spread = np.append(modes[0].position, height[0]), height[1]
     offsets, errors = np.full((2, len(nodes)), np.nan)
     if nearest:
-        offsets[used], notes = _compare_nodes(padded, nearest[0], np.flatnonzero(used))
+        at[2], spread = nearest[0].position[2], 0.0
+        offsets[used], notes = _compare_nodes(
+            padded, nearest[0], at, np.flatnonzero(used)
+        )
+    elif confirmed and float(confirmed[0].evidence) >= _BELIEVED:
+        x, y = confirmed[0].position[:2] + room.origin
+        doubts.append(f"Times confirm another place, ({x:.2f}, {y:.2f}) m")
     elif not doubts_lib.is_coherent(windows):
         doubts.append(doubts_lib.NOT_COHERENT)
     elif delays is not None:
-        at = np.append(modes[0].position, height[0])
         offsets[used] = clocks.subtract_paths(delays, moved_nodes, at)
+    covariance = np.diag([0.0, 0.0, spread**2])
+    covariance[:2, :2] = posterior.scatter(cloud, modes[0].position)
+    errors[used] = clocks.standard_errors(moved_nodes, at, covariance)
+    errors[np.isnan(offsets)] = np.nan
+    if not nearest and np.isfinite(offsets).any():
         if evidence < _FITS * used.sum():
             doubts.append(doubts_lib.NOTHING_FITS)
         else:
-            notes = [doubts_lib.describe_clocks(offsets[used])]
-    errors[used] = clocks.standard_errors(moved_nodes, modes[0], height[0])
-    errors[np.isnan(offsets)] = np.nan
+            notes = doubts_lib.describe_clocks(offsets, errors)
     reasons = (*doubts, *reasons, *notes)
     moved = [
         dataclasses.replace(mode, position=mode.position + room.origin)
@@ -193,6 +203,7 @@ def localize_one(
         reasons,
         levels,
         used.astype(float),
+        float(at[2] - lift),
         offsets,
         errors,
         posterior.encode(cloud, plan, votes.RESOLUTION),
@@ -291,7 +302,8 @@ def _weigh_amplitudes(
     exp(2), as times do: those of a source of noise fit its place, too.
 
     Returns:
-        The posterior; each node's delay in seconds in the alignment that fits it best;
+        The posterior; each node's delay in seconds in the alignment that fits it best,
+        NaN where it is not known;
         and how much likelier the amplitudes of that are by the posterior than by chance,
         as a logarithm.
     """
@@ -299,11 +311,12 @@ def _weigh_amplitudes(
     points = np.pad(cloud.points, ((0, _POINTS - count), (0, 0)), mode="edge")
     heights = np.float32(height[0] + height[1] * np.array(_HEIGHTS))
     nodes, mask = _nodes(padded)
-    delays, logs = _align(
+    found = _align(
         *(_signals(padded), nodes, mask),
         *(np.float32(np.resize(peaks, (_GUIDES, 2))), np.float32(points), heights),
     )
-    logs = np.asarray(logs, np.float64)[:, :count]
+    delays, known, logs = map(np.asarray, found)
+    logs = logs.astype(np.float64)[:, :count]
     right = math.log((1 - _NOT_ALIGNED) / len(logs))
     none = np.full((1, count), math.log(_NOT_ALIGNED))
     weights = scipy.special.logsumexp(
@@ -312,27 +325,32 @@ def _weigh_amplitudes(
     cloud = posterior.multiply(cloud, peaks, weights, _MOST_BETWEEN)
     evidence = scipy.special.logsumexp(logs, b=cloud.masses, axis=1)
     best = int(evidence.argmax())
-    return cloud, np.asarray(delays[best])[mask], float(evidence[best])
+    delays = np.where(known[best], delays[best], np.nan)
+    return cloud, delays[mask], float(evidence[best])
 
 
 def _compare_nodes(
-    padded: list[dict], fit: times.Fit, numbers: np.ndarray
+    padded: list[dict], fit: times.Fit, position: np.ndarray, numbers: np.ndarray
 ) -> tuple[np.ndarray, list[str]]:
     """Find nodes that do not fit a position that times confirm.
 
     Args:
         padded: Windows.
         fit: The position.
+        position: The answer near it, [3].
         numbers: Of the nodes, as the user counts them.
 
     Returns:
-        Seconds by which each is late, and what there is to say.
+        Seconds by which each is late by the answer, and what there is to say.
     """
     nodes, mask = _nodes(padded)
     late = clocks.find_late(_signals(padded), mask, nodes, fit)[mask]
-    paths = np.linalg.norm(nodes - fit.position, axis=1)[mask]
+    paths = np.linalg.norm(nodes[mask] - fit.position, axis=1)
     exchanged = numbers[clocks.find_exchanged(late, paths)]
-    return late, doubts_lib.describe_nodes(late, numbers, exchanged)
+    notes = doubts_lib.describe_nodes(late, numbers, exchanged)
+    moved = paths - np.linalg.norm(nodes[mask] - position, axis=1)
+    moved -= np.median(moved)
+    return late + moved / constants.SPEED_OF_SOUND, notes
 
 
 def _nodes(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -341,13 +359,15 @@ def _nodes(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _signals(padded: list[dict]) -> np.ndarray:
-    """Collect the windows [W, M, N]."""
-    return np.concatenate([batch["audio"] for batch in padded])
+    """Collect the windows [W, M, N], with silent ones up to one of few numbers."""
+    signals = np.concatenate([batch["audio"] for batch in padded])
+    missing = min(size for size in _WINDOWS if size >= len(signals)) - len(signals)
+    return np.pad(signals, ((0, missing), (0, 0), (0, 0)))
 
 
 @jax.jit
 def _align(signals, nodes, mask, guides, plan, heights):
-    """Compute delays [H, M] and the likelihood of amplitudes [H, P] at points."""
+    """Compute delays and which are known [H, M], and amplitudes' likelihood [H, P]."""
     pairs = alignment.correlate(signals, mask)
     guides = jnp.column_stack([guides, jnp.full(len(guides), heights[1])])
     found = jax.lax.map(
@@ -362,7 +382,7 @@ def _align(signals, nodes, mask, guides, plan, heights):
 
     logs = jax.lax.map(at_height, heights)
     logs = jax.nn.logsumexp(logs, axis=0) - math.log(len(heights))
-    return aligned.delays, logs
+    return aligned.delays, alignment.find_known(aligned, mask), logs
 
 
 _correlate = jax.jit(times.correlate, static_argnames="max_lag")
@@ -440,6 +460,7 @@ def _undetermined(room, levels, used, reasons) -> answers.Localization:
         (few, *reasons),
         levels,
         used.astype(float),
+        np.nan,
         unknown,
         unknown,
         probability,

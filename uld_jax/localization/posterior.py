@@ -18,7 +18,7 @@ _LEAST_PEAK = 1e-3  # Of a mode, relative to the highest.
 _FINER = 6  # Points of a patch to a cell of the grid.
 _DIP = 0.5  # Between two modes, relative to the lower one.
 # A normal distribution on the plan has 90 % within so many deviations.
-_WITHIN_90 = 2.146
+WITHIN_90 = 2.146
 _LEAST_MASS = 0.01  # Of a mode.
 
 
@@ -263,10 +263,17 @@ def find_modes(cloud: Cloud, peaks: Float[np.ndarray, "P 2"]) -> tuple[Mode, ...
     return tuple(mode for mode in modes if mode.mass >= _LEAST_MASS or mode is modes[0])
 
 
+def scatter(cloud: Cloud, center: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2 2"]:
+    """Compute the mean square of a whole posterior's offsets from a point: [2, 2]."""
+    offsets = cloud.points - center
+    within = np.diag(cloud.masses @ cloud.variances)
+    return (cloud.masses[:, None] * offsets).T @ offsets + within
+
+
 def radius(cloud: Cloud, center: Float[np.ndarray, "2"], share: float = 0.9) -> float:
     """Compute the radius around a point within which a share of a posterior lies."""
     # A point that stands for an area is spread over it.
-    spread = _WITHIN_90 * np.sqrt(cloud.variances.mean(axis=1))
+    spread = WITHIN_90 * np.sqrt(cloud.variances.mean(axis=1))
     distances = np.hypot(_distances(cloud.points, center), spread)
     order = np.argsort(distances)
     held = np.cumsum(cloud.masses[order])

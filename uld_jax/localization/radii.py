@@ -3,9 +3,9 @@
 Posteriors are too sure in some cases, and not sure enough in others. By how much was
 measured on simulated scenes of any session, with clocks, positions and gains that are off,
 down to an SNR of 0 dB: in groups of nodes and of radii, the errors relative to the radius
-have a 90 % quantile (split conformal prediction; V. Vovk, A. Gammerman and G. Shafer,
-"Algorithmic Learning in a Random World", Springer, 2005). A radius is multiplied by it.
-`benchmarks.reliability.calibrate_radii` makes the table.
+have a 90 % quantile (as in split conformal prediction; V. Vovk, A. Gammerman and
+G. Shafer, "Algorithmic Learning in a Random World", Springer, 2005). A radius is multiplied
+by it, interpolated between the groups' medians. `benchmarks.reliability.calibrate_radii` makes the table.
 """
 
 import functools

@@ -252,7 +252,8 @@ def restore_network(
 
     Raises:
         NetworkError: If only the record was kept, if the network is for another number
-            of sources, if it cannot be built, or if it was trained on other evidence.
+            of sources, if it cannot be built, or if it was trained on other evidence
+            (records of before formats were noted are not checked).
         CheckpointError: If it is damaged.
         WeightsError: If shared weights are damaged.
     """
