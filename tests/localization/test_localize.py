@@ -251,12 +251,11 @@ def test_coordinates_of_another_room_are_noticed():
         assert not found.determined, seed
 
 
-@pytest.mark.parametrize("count", [3, 4])
-def test_clocks_of_few_nodes_are_not_called_wrong(count):
-    """Times of so few nodes confirm nothing, however right they are."""
+def test_clocks_of_few_nodes_are_not_called_wrong():
+    """Times of four nodes confirm nothing, however right they are."""
     for seed in range(3):
         generator = np.random.default_rng(seed)
-        nodes = generator.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (count, 3))
+        nodes = generator.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (4, 3))
         found = uld_jax.localize(record(nodes), RATE, nodes, ROOM)
         assert "Clocks" not in " ".join(found.reasons), seed
 

@@ -105,9 +105,10 @@ def align_blind(envelopes: Float[Array, "M M 4000"]) -> Int[Array, " M"]:
     free = jnp.zeros((num_nodes, 1))
 
     def ascend(delays):
-        for _ in range(_SWEEPS):
-            delays = _sweep(envelopes, delays, free)
-        return delays
+        def sweep(_, delays):
+            return _sweep(envelopes, delays, free)
+
+        return jax.lax.fori_loop(0, _SWEEPS, sweep, delays)
 
     found = jax.lax.map(ascend, each[best])
     agreement = jax.lax.map(lambda delays: _agreement(envelopes, delays), found)
@@ -162,9 +163,10 @@ def measure(
     common = spectra * jax.lax.rsqrt(jnp.maximum(mean, _TINY))
 
     def one(lags):
-        delays = 2.0 * lags
-        for _ in range(_REFINEMENTS):
-            delays = delays + _refine(_move(flat, delays, num_fft), num_fft)
+        def refine(_, delays):
+            return delays + _refine(_move(flat, delays, num_fft), num_fft)
+
+        delays = jax.lax.fori_loop(0, _REFINEMENTS, refine, 2.0 * lags)
         moved = _move(common, delays, num_fft)
         gram = jnp.einsum("waf,wbf->ab", moved, moved.conj(), precision=_HIGHEST).real
         amplitudes, powers = factor(gram / (len(signals) * num_fft / 2))
@@ -228,21 +230,24 @@ def log_likelihoods(
 
         def density(values, scales):
             # Of all used nodes, with their common part fitted to them.
-            center = jnp.zeros((*values.shape[:-1], 1))
-            for step in range(_T_STEPS):
+            def step(number, center):
                 # Wide at first, so that no few nodes decide.
-                wide = jnp.hypot(scales, 1.0) if step == 0 else scales
-                weights = jnp.where(
-                    used, 4 / (3 + ((values - center) / wide) ** 2) / wide**2, 0.0
-                )
+                wide = jnp.where(number == 0, jnp.hypot(scales, 1.0), scales)
+                weights = 4 / (3 + ((values - center) / wide) ** 2) / wide**2
+                weights = jnp.where(used, weights, 0.0)
                 total = weights.sum(axis=-1, keepdims=True)
                 center = (weights * values).sum(axis=-1, keepdims=True)
-                center = center / jnp.maximum(total, _TINY)
+                return center / jnp.maximum(total, _TINY)
+
+            start = jnp.zeros((*values.shape[:-1], 1))
+            center = jax.lax.fori_loop(0, _T_STEPS, step, start)
             logs = -2 * jnp.log1p(((values - center) / scales) ** 2 / 3)
             return jnp.where(used, logs - jnp.log(scales), 0.0).sum(axis=-1)
 
-        logs = [density(sources, jnp.hypot(error, gain)) for gain in _GAINS]
-        found = jax.nn.logsumexp(jnp.stack(logs), axis=0) - np.log(len(_GAINS))
+        logs = jax.lax.map(
+            lambda gain: density(sources, jnp.hypot(error, gain)), jnp.array(_GAINS)
+        )
+        found = jax.nn.logsumexp(logs, axis=0) - np.log(len(_GAINS))
         found = found - density(measured, jnp.hypot(error, _UNRELATED))
         return jnp.where(used.sum() >= 3, found, 0.0)
 
