@@ -31,6 +31,16 @@ ablate() {  # FOLDER SEED FLAGS
     --workdir="$runs/$1_seed$2" "${@:3}"
 }
 
+# Test one network at every resolution, as in Table 2.
+test_at_every_I() {  # SCHEME FOLDER SEED RESOLUTIONS
+  local resolution
+  for resolution in $4; do
+    run train ad1_multilateration --config.seed="$3" --config.label.scheme="$1" \
+      --config.label.resolution="$resolution" --config.train.epochs=0 \
+      --init_from="$runs/$2_seed$3" --workdir="$runs/labels/$1_I${resolution}_seed$3"
+  done
+}
+
 for seed in ${SEEDS:-0 1 2}; do
   [[ $parts != *" ad1 "* ]] || both_grids ad1_multilateration "$runs/ad1" "$seed"
   # Two talkers start from the network of one.
@@ -51,7 +61,9 @@ for seed in ${SEEDS:-0 1 2}; do
     --config.train.epochs=10  # Of half as many examples.
   for scheme in one_hot heat_map refined_grid; do
     ablate "ablations/$scheme" "$seed" --config.label.scheme="$scheme"
+    test_at_every_I "$scheme" "ablations/$scheme" "$seed" "2 4 8 16"
   done
+  test_at_every_I uld ablations/without_nothing "$seed" "1 2 4 8 16"
 done
 [[ $parts != *" ad1 "* ]] || run robustness ad1_multilateration --workdir="$runs/ad1"
 [[ $parts != *" ad2 "* ]] || run robustness ad2_multilateration --workdir="$runs/ad2"

@@ -109,6 +109,14 @@ def test_a_mirrored_room_gives_the_mirrored_answer(found):
     np.testing.assert_allclose(again.position, mirrored, atol=0.005)
 
 
+def test_a_turned_room_gives_the_turned_answer(found):
+    nodes = np.stack([ROOM[1] - NODES[:, 1], NODES[:, 0], NODES[:, 2]], axis=1)
+    again = uld_jax.localize(record(), RATE, nodes, ROOM[[1, 0, 2]])
+    turned = [ROOM[1] - found.position[1], found.position[0]]
+    np.testing.assert_allclose(again.position, turned, atol=0.005)
+    np.testing.assert_allclose(again.height, found.height, atol=0.05)
+
+
 def test_a_room_need_not_be_known():
     away = np.array([100.0, -50.0, 0.0])
     again = uld_jax.localize(record(), RATE, NODES + away)
