@@ -259,15 +259,6 @@ def test_coordinates_of_another_room_are_noticed():
         assert not found.determined, seed
 
 
-def test_clocks_of_few_nodes_are_not_called_wrong():
-    """Times of four nodes confirm nothing, however right they are."""
-    for seed in range(3):
-        generator = np.random.default_rng(seed)
-        nodes = generator.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (4, 3))
-        found = uld_jax.localize(record(nodes), RATE, nodes, ROOM)
-        assert "Clocks" not in " ".join(found.reasons), seed
-
-
 def test_times_that_confirm_another_place_are_a_doubt():
     nodes = np.random.default_rng(7).uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (9, 3))
     talker = np.array([4.4, 1.0, 1.75])
