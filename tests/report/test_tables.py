@@ -245,6 +245,11 @@ def test_other_test_examples_are_refused():
         (["multilateration/ad1", "ad1/srp_phat"], VOTES, ["conditions"]),
         (["multilateration/ad2", "ad2/srp_phat"], VOTES, ["paper"]),
         (["multilateration/any"], VOTES, [tables.SUMMARY]),
+        (
+            ["localizer/ad1", "ad1/srp_phat", "ad1/tdoa_ls"],
+            "docs/localizer.md",
+            [tables.SUMMARY],
+        ),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):
