@@ -46,7 +46,8 @@ def prepare_tiny(data_dir, processes=1):
 _LONGEST = ("resumption", "end_to_end", "devices", "real_rooms", "initialization")
 _LONGEST += ("simulated", "libri_adhoc40_builder", "compact", "rendering_accuracy")
 _LONGEST += ("workers", "robustness", "sound_training", "card", "locate", "app")
-_LONGEST += ("commands", "public_api", "verify")
+_LONGEST += ("commands", "public_api", "verify", "localize", "calibration", "cluster")
+_LONGEST += ("votes_training", "multilateration", "ad_hoc")
 
 
 def pytest_collection_modifyitems(items):

@@ -28,7 +28,7 @@ SCHEMES = {
     "uld": Look("ULD", "#0072B2", "o"),
 }
 METHODS = {
-    "fused": Look("Votes and times", "#8B4513", "D"),
+    "fused": Look("Votes, amplitudes and times", "#8B4513", "D"),
     "srp_phat": Look("SRP-PHAT", "#000000", "P"),
     "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
 }
