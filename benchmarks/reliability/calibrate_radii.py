@@ -5,8 +5,8 @@
 
 Validation scenes of any session whose SNR is 0 dB or more, each several times, with other
 nodes and other errors: 4 to 30 nodes; a third is exact, and in each half of the others
-clocks are 0.1 to 50 ms off, positions 1 to 30 cm, and gains 0.5 to 6 dB. Each scene's
-radius and error are kept in the cache, so that a stopped run resumes. The table is written
+clocks are 0.1 to 50 ms off, positions 1 to 30 cm, and gains 0.5 to 6 dB. Radii and
+errors of each turn are kept in the cache, so that a stopped run resumes. The table is written
 to `uld_jax/localization/radii.json`. It takes about a second a scene.
 """
 
@@ -16,9 +16,11 @@ import pathlib
 
 import numpy as np
 
+from benchmarks.reliability import made_rooms
+
 _LEAST_NODES = (3, 8, 16)  # Of the groups of nodes.
 _GROUPS = 4  # Of radii in each.
-_RATE = 16_000
+_KEYS = ("audio", "node_positions", "source_positions", "room_size")
 _MOST = {"clocks": (1e-4, 0.05), "positions": (0.01, 0.3), "gains": (0.5, 6.0)}
 
 
@@ -83,9 +85,6 @@ def _measure(options, turn: int) -> np.ndarray:
     return np.array(rows)
 
 
-_KEYS = ("audio", "node_positions", "source_positions", "room_size")
-
-
 def _localize(localize_one, rng, audio, nodes, talker, room):
     """Localize one scene with errors."""
     count = round(np.exp(rng.uniform(np.log(4), np.log(30))))
@@ -96,14 +95,11 @@ def _localize(localize_one, rng, audio, nodes, talker, room):
         name: np.exp(rng.uniform(*np.log(limits))) if off and rng.uniform() < 0.5 else 0
         for name, limits in _MOST.items()
     }
-    late = spreads["clocks"] * rng.normal(size=count)
-    frequencies = np.fft.rfftfreq(signals.shape[1], 1 / _RATE)
-    turns = np.exp(-2j * np.pi * frequencies * late[:, None])
-    signals = np.fft.irfft(np.fft.rfft(signals) * turns, signals.shape[1])
+    signals = made_rooms.delay(signals, spreads["clocks"] * rng.normal(size=count))
     signals *= 10 ** (spreads["gains"] * rng.normal(size=(count, 1)) / 20)
     nodes[:, :2] += spreads["positions"] * rng.normal(size=(count, 2))
     nodes[:, :2] = nodes[:, :2].clip(0, room[:2])
-    found = localize_one(signals, _RATE, nodes, room, None, calibrated=False)
+    found = localize_one(signals, made_rooms.RATE, nodes, room, None, calibrated=False)
     error = np.linalg.norm(found.position - talker.reshape(-1)[:2])
     return count, found.radius_90, error
 

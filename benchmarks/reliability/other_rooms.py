@@ -3,11 +3,10 @@
     python -m benchmarks.reliability.other_rooms --speech=FOLDER --noise=FOLDER \
         --cache=runs/other_rooms runs/votes
 
-Rooms that neither training nor calibration has seen, by another simulator: 4 to 10 m by 4
-to 10 m by 2.5 to 3.5 m, T60 0.2 to 0.7 s, every image, nodes at heights of 0.5 to 2.3 m,
-talkers at 1 to 1.8 m, unseen talkers and noises. Each room is rendered once (about ten
-seconds) and kept in the cache; conditions are made from it. Clocks are off by fractions
-of a sample. Networks are evaluated at I = 64.
+Rooms that neither training nor calibration has seen, by another simulator (`made_rooms`),
+with talkers at 1 to 1.8 m, unseen talkers and noises. Each room is rendered once and kept
+in the cache; conditions are made from it. Clocks are off by fractions of a sample. Networks
+are evaluated at I = 64.
 """
 
 import argparse
@@ -16,10 +15,8 @@ import pathlib
 import numpy as np
 
 from benchmarks import report
+from benchmarks.reliability import made_rooms
 
-_RATE = 16_000
-_SAMPLES = 32_000
-_NODES = 30
 _CELLS = 64
 _CONDITIONS = {  # SNR in dB, kind of noise, clocks in s, positions in m, gains in dB.
     "clean": {},
@@ -85,53 +82,31 @@ def main() -> None:
 def _load(options) -> list[dict[str, np.ndarray]]:
     """Load the rooms; render those that are not in the cache."""
     from uld_jax.audio import corpora
-    from uld_jax.runtime import progress
 
-    splits = ("train-clean-360", "dev-clean", "test-clean")
-    speech = corpora.open_speech(options.speech, splits, _SAMPLES)
+    speech = made_rooms.open_speech(options.speech)
     noise = corpora.open_noise(options.noise)
-    options.cache.mkdir(parents=True, exist_ok=True)
-    rooms = []
-    with progress.Progress("Rendering", options.rooms, "rooms") as bar:
-        for number in range(options.rooms):
-            path = options.cache / f"{number}.npz"
-            if not path.exists():
-                room = _render(np.random.default_rng([2**20, number]), speech, noise)
-                with path.with_suffix(".part").open("wb") as file:
-                    np.savez(file, **room)
-                path.with_suffix(".part").replace(path)
-            with np.load(path, allow_pickle=False) as file:
-                rooms.append(dict(file))
-            bar.update()
-    return rooms
+
+    def render(rng):
+        return _render(rng, speech, noise)
+
+    return made_rooms.load(options.cache, options.rooms, 2**20, render)
 
 
 def _render(rng: np.random.Generator, speech, noise) -> dict[str, np.ndarray]:
     """Render the talker and the noise of one room, apart."""
-    import pyroomacoustics
-
-    size = rng.uniform([4, 4, 2.5], [10, 10, 3.5])
-    margin = 0.3
-    talker = np.append(rng.uniform(margin, size[:2] - margin), rng.uniform(1.0, 1.8))
-    source = np.append(rng.uniform(margin, size[:2] - margin), rng.uniform(0.5, 2.3))
-    nodes = rng.uniform([margin] * 2 + [0.5], [*(size[:2] - margin), 2.3], (_NODES, 3))
-    absorption, order = pyroomacoustics.inverse_sabine(rng.uniform(0.2, 0.7), size)
-    before = 8000
-    dry = speech.draw("test", rng, _SAMPLES, before, 0, frozenset()).samples
-    hum = noise.draw_noise("test", rng, _SAMPLES, before, 0).samples
-    parts = {}
-    for name, position, signal in (("speech", talker, dry), ("point", source, hum)):
-        room = pyroomacoustics.ShoeBox(
-            size,
-            fs=_RATE,
-            materials=pyroomacoustics.Material(absorption),
-            max_order=order,
-        )
-        room.add_source(position, signal=signal)
-        room.add_microphone_array(nodes.T)
-        room.simulate()
-        parts[name] = room.mic_array.signals[:, before : before + _SAMPLES]
-    parts = {name: np.float32(part) for name, part in parts.items()}
+    size = made_rooms.draw_size(rng)
+    talker = np.append(made_rooms.draw_place(rng, size), rng.uniform(1.0, 1.8))
+    source = np.append(made_rooms.draw_place(rng, size), rng.uniform(0.5, 2.3))
+    nodes = made_rooms.draw_nodes(rng, size)
+    walls = made_rooms.draw_walls(rng, size)
+    dry = made_rooms.draw_speech(speech, rng)
+    hum = noise.draw_noise(
+        "test", rng, made_rooms.SAMPLES, made_rooms.BEFORE, 0
+    ).samples
+    parts = {
+        name: np.float32(made_rooms.simulate(size, walls, nodes, position, signal))
+        for name, position, signal in (("speech", talker, dry), ("point", source, hum))
+    }
     return parts | {"nodes": nodes, "talker": talker, "size": size}
 
 
@@ -155,10 +130,7 @@ def _batch(
         power = (signals**2).mean() / (added**2).mean() / 10 ** (snr_db / 10)
         signals = signals + np.sqrt(power) * added
     if clocks:
-        delays = clocks * rng.normal(size=num_nodes)
-        frequencies = np.fft.rfftfreq(_SAMPLES, 1 / _RATE)
-        turns = np.exp(-2j * np.pi * frequencies * delays[:, None])
-        signals = np.fft.irfft(np.fft.rfft(signals) * turns, _SAMPLES)
+        signals = made_rooms.delay(signals, clocks * rng.normal(size=num_nodes))
     signals *= 10 ** (gains_db * rng.normal(size=(num_nodes, 1)) / 20)
     nodes = room["nodes"][:num_nodes].copy()
     nodes[:, :2] += positions * rng.normal(size=(num_nodes, 2))
@@ -180,7 +152,7 @@ def _localize(batch: dict[str, np.ndarray]):
     import uld_jax
 
     audio, nodes, room = (array[0] for array in batch.values())
-    return uld_jax.localize(audio, _RATE, nodes, room)
+    return uld_jax.localize(audio, made_rooms.RATE, nodes, room)
 
 
 def _network(folder: str):
@@ -191,7 +163,7 @@ def _network(folder: str):
     from uld_jax.pretrained import loading, weights
 
     run = weights.read_run(folder, "runs")
-    graph, params, statistics, _ = loading.restore_network(run, _NODES, 1)
+    graph, params, statistics, _ = loading.restore_network(run, made_rooms.NODES, 1)
     label = schemes.Label("uld", _CELLS)
 
     @jax.jit

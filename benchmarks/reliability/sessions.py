@@ -2,8 +2,7 @@
 
     python -m benchmarks.reliability.sessions --speech=FOLDER --cache=runs/sessions
 
-Rooms as in `other_rooms`, by another simulator, with a talker at six places in turn, 2 s
-at each. Clocks are 10 ms off (standard deviation), by fractions of a sample, and the
+Rooms by another simulator (`made_rooms`), with a talker at six places in turn, 2 s at each. Clocks are 10 ms off (standard deviation), by fractions of a sample, and the
 talker's height is unknown. Positions are shown before (`uld_jax.localize` alone) and after.
 """
 
@@ -13,12 +12,9 @@ import pathlib
 import numpy as np
 
 from benchmarks import report
+from benchmarks.reliability import made_rooms
 
-_RATE = 16_000
-_SAMPLES = 32_000
-_NODES = 30
 _PLACES = 6
-_MARGIN = 0.3  # Meters from the walls.
 _APART = 1.0  # Meters between places.
 _CLOCKS = 0.01
 _SESSIONS = ((30, 3), (30, 6), (15, 6), (8, 6))  # Nodes and places.
@@ -55,13 +51,11 @@ def _calibrate(rooms, num_nodes: int, num_places: int) -> dict:
         rng = np.random.default_rng([2**22, num_nodes, number])
         late = _CLOCKS * rng.normal(size=num_nodes)
         signals = np.float64(room["speech"][:num_places, :num_nodes])
-        frequencies = np.fft.rfftfreq(_SAMPLES, 1 / _RATE)
-        turns = np.exp(-2j * np.pi * frequencies * late[:, None])
-        signals = np.fft.irfft(np.fft.rfft(signals) * turns, _SAMPLES)
+        signals = made_rooms.delay(signals, late)
         power = (signals**2).mean() / 100
         signals += np.sqrt(power) * rng.normal(size=signals.shape)
         found = uld_jax.calibrate_clocks(
-            signals, _RATE, room["nodes"][:num_nodes], room["size"]
+            signals, made_rooms.RATE, room["nodes"][:num_nodes], room["size"]
         )
         talkers = room["talkers"][:num_places, :2]
         alone = [one.position for one in found.localizations]
@@ -89,56 +83,27 @@ def _calibrate(rooms, num_nodes: int, num_places: int) -> dict:
 
 def _load(options) -> list[dict[str, np.ndarray]]:
     """Load the rooms; render those that are not in the cache."""
-    from uld_jax.audio import corpora
-    from uld_jax.runtime import progress
-
-    splits = ("train-clean-360", "dev-clean", "test-clean")
-    speech = corpora.open_speech(options.speech, splits, _SAMPLES)
-    options.cache.mkdir(parents=True, exist_ok=True)
-    rooms = []
-    with progress.Progress("Rendering", options.rooms, "rooms") as bar:
-        for number in range(options.rooms):
-            path = options.cache / f"{number}.npz"
-            if not path.exists():
-                room = _render(np.random.default_rng([2**23, number]), speech)
-                with path.with_suffix(".part").open("wb") as file:
-                    np.savez(file, **room)
-                path.with_suffix(".part").replace(path)
-            with np.load(path, allow_pickle=False) as file:
-                rooms.append(dict(file))
-            bar.update()
-    return rooms
+    speech = made_rooms.open_speech(options.speech)
+    return made_rooms.load(
+        options.cache, options.rooms, 2**23, lambda rng: _render(rng, speech)
+    )
 
 
 def _render(rng: np.random.Generator, speech) -> dict[str, np.ndarray]:
     """Render a talker at several places of one room."""
-    import pyroomacoustics
-
-    size = rng.uniform([4, 4, 2.5], [10, 10, 3.5])
-    nodes = rng.uniform(
-        [_MARGIN] * 2 + [0.5], [*(size[:2] - _MARGIN), 2.3], (_NODES, 3)
-    )
+    size = made_rooms.draw_size(rng)
+    nodes = made_rooms.draw_nodes(rng, size)
     places = []
     while len(places) < _PLACES:
-        place = rng.uniform(_MARGIN, size[:2] - _MARGIN)
+        place = made_rooms.draw_place(rng, size)
         if all(np.linalg.norm(place - other) > _APART for other in places):
             places.append(place)
     talkers = np.column_stack([places, np.full(_PLACES, rng.uniform(1.0, 1.8))])
-    absorption, order = pyroomacoustics.inverse_sabine(rng.uniform(0.2, 0.7), size)
-    before = 8000
+    walls = made_rooms.draw_walls(rng, size)
     received = []
     for talker in talkers:
-        dry = speech.draw("test", rng, _SAMPLES, before, 0, frozenset()).samples
-        room = pyroomacoustics.ShoeBox(
-            size,
-            fs=_RATE,
-            materials=pyroomacoustics.Material(absorption),
-            max_order=order,
-        )
-        room.add_source(talker, signal=dry)
-        room.add_microphone_array(nodes.T)
-        room.simulate()
-        received.append(room.mic_array.signals[:, before : before + _SAMPLES])
+        dry = made_rooms.draw_speech(speech, rng)
+        received.append(made_rooms.simulate(size, walls, nodes, talker, dry))
     return {
         "speech": np.float32(received),
         "nodes": nodes,

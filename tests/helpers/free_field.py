@@ -12,6 +12,13 @@ def random_places(rng, room, number, height):
     )
 
 
+def delay(signal, seconds):
+    """Delay a signal [N] in a circle, by each of M delays: [M, N]."""
+    frequencies = np.fft.rfftfreq(len(signal), 1 / 16_000)
+    turns = np.exp(-2j * np.pi * frequencies * np.asarray(seconds)[:, None])
+    return np.fft.irfft(np.fft.rfft(signal) * turns, len(signal))
+
+
 def free_field(rng, sources, nodes, num_samples, levels=None):
     """Simulate signals [M, N] at nodes [M, 3] of white noise from sources [S, 3].
 

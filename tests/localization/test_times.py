@@ -1,5 +1,6 @@
 """Fits to times of arrival, against exact geometry and the Cramer-Rao bound."""
 
+import free_field
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +22,7 @@ def delayed(extra=0.0, noise=0.02):
     source = RNG.normal(size=2**15)
     delays = np.linalg.norm(NODES - TALKER, axis=1) / constants.SPEED_OF_SOUND
     delays = delays + extra
-    frequencies = np.fft.rfftfreq(len(source), 1 / constants.SAMPLE_RATE)
-    turns = np.exp(-2j * np.pi * frequencies * delays[:, None])
-    signals = np.fft.irfft(np.fft.rfft(source) * turns, len(source))
+    signals = free_field.delay(source, delays)
     signals += noise * RNG.normal(size=signals.shape)
     return np.float32(signals[:, 4000:20_000])
 

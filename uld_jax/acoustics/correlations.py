@@ -86,9 +86,21 @@ def whiten(
     peaks = jnp.abs(signals).max(axis=1, keepdims=True)
     # Peaks of 1 keep the squares of magnitudes from underflowing.
     spectra = jnp.fft.rfft(signals / jnp.maximum(peaks, _TINY), num_fft)
+    return flatten(spectra, whitening)
+
+
+def flatten(
+    spectra: Complex[Array, "*M F"], whitening: float | Float[Array, ""]
+) -> Complex[Array, "*M F"]:
+    """Divide spectra by a power of their magnitudes; then their mean square is 1.
+
+    Args:
+        spectra: Of signals of any level; zeros stay zeros.
+        whitening: The power: see `whiten`.
+    """
     # A product: complex division squares the divisor, which underflows.
     spectra *= jnp.maximum(jnp.abs(spectra), _TINY) ** -whitening
-    squares = (spectra.real**2 + spectra.imag**2).mean(axis=1, keepdims=True)
+    squares = (spectra.real**2 + spectra.imag**2).mean(axis=-1, keepdims=True)
     return spectra * jax.lax.rsqrt(jnp.maximum(squares, _TINY))
 
 
@@ -110,7 +122,14 @@ def correlate(
         num_fft: Length of the circle.
         max_lag: Largest lag in samples; L = 2 max_lag + 1.
     """
-    return _middle(jnp.fft.irfft(spectra * reference.conj(), num_fft), max_lag)
+    return to_lags(spectra * reference.conj(), num_fft, max_lag)
+
+
+def to_lags(
+    cross: Complex[Array, "M F"], num_fft: int, max_lag: int
+) -> Float[Array, "M L"]:
+    """Transform cross-spectra to correlations: see `correlate`."""
+    return _middle(jnp.fft.irfft(cross, num_fft), max_lag)
 
 
 def correlate_pairs(

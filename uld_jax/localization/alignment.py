@@ -24,11 +24,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from uld_jax.acoustics import constants, correlations
+from uld_jax.acoustics import envelopes as envelopes_lib
 
-WHITENING = 0.85
+WHITENING = envelopes_lib.WHITENINGS[0]
 # Lags of an envelope, at half the sample rate: a circle of 0.5 s.
 NUM_LAGS = 4000
-_BAND = (150.0, 7000.0)  # Hz.
 _LAGS = (np.arange(NUM_LAGS) + NUM_LAGS // 2) % NUM_LAGS - NUM_LAGS // 2
 _BLIND_STARTS = 3  # References whose first guess fits best.
 _SWEEPS = 5
@@ -78,7 +78,7 @@ def correlate(
     """
     num_fft = _transform_length(signals.shape[-1])
     spectra = _spectra(signals, mask, num_fft)
-    flat = _flatten(spectra, WHITENING)
+    flat = correlations.flatten(spectra, WHITENING)
     # Sums of neighboring bins have the lags of a shorter circle.
     bins = flat[..., : num_fft // 2].reshape(*flat.shape[:2], NUM_LAGS, -1)
 
@@ -155,7 +155,7 @@ def measure(
     """
     num_fft = _transform_length(signals.shape[-1])
     spectra = _spectra(signals, mask, num_fft)
-    flat = _flatten(spectra, WHITENING)
+    flat = correlations.flatten(spectra, WHITENING)
     # The same filter for all nodes keeps their levels.
     mean = (jnp.abs(spectra) ** 2).mean(axis=(0, 1))
     width = max(1, round(_SMOOTHING * num_fft / constants.SAMPLE_RATE))
@@ -164,7 +164,8 @@ def measure(
 
     def one(lags):
         def refine(_, delays):
-            return delays + _refine(_move(flat, delays, num_fft), num_fft)
+            moved = _move(flat, delays, num_fft)
+            return delays + _find_shifts(moved, mask, num_fft, _REFINED_WITHIN)[0]
 
         delays = jax.lax.fori_loop(0, _REFINEMENTS, refine, 2.0 * lags)
         moved = _move(common, delays, num_fft)
@@ -290,15 +291,12 @@ def find_late(
         root mean square over all lags. It is 0 for absent and silent nodes.
     """
     num_fft = _transform_length(signals.shape[-1])
-    flat = _flatten(_spectra(signals, mask, num_fft), WHITENING)
+    flat = correlations.flatten(_spectra(signals, mask, num_fft), WHITENING)
     moved = _move(flat, constants.SAMPLE_RATE * delays, num_fft)
-    kept = jnp.where(trusted[:, None], moved, 0.0)
-    others = kept.sum(axis=1, keepdims=True) - kept
-    rows = _correlate_near((moved * others.conj()).sum(axis=0), num_fft, NUM_LAGS)
-    places, beyond, heights = correlations.refine_peaks(rows, rows.argmax(axis=1))
+    late, heights, rows = _find_shifts(moved, trusted, num_fft, NUM_LAGS)
     level = jnp.sqrt((rows**2).mean(axis=1))
     contrast = jnp.where(level > 0, heights / jnp.maximum(level, _TINY), 0.0)
-    return (places - NUM_LAGS + beyond) / constants.SAMPLE_RATE, contrast
+    return late / constants.SAMPLE_RATE, contrast
 
 
 def _transform_length(num_samples: int) -> int:
@@ -310,16 +308,10 @@ def _transform_length(num_samples: int) -> int:
 def _spectra(signals, mask, num_fft: int):
     """Compute the spectra [W, M, F] of present nodes, within the band of speech."""
     frequencies = np.fft.rfftfreq(num_fft, 1 / constants.SAMPLE_RATE)
-    band = (frequencies >= _BAND[0]) & (frequencies <= _BAND[1])
+    low, high = envelopes_lib.BAND
+    band = (frequencies >= low) & (frequencies <= high)
     signals = jnp.where(mask[:, None], signals, 0.0)
     return jnp.fft.rfft(signals, num_fft) * band
-
-
-def _flatten(spectra, whitening: float):
-    """Divide spectra by a power of their magnitudes; their mean square is 1 then."""
-    flat = spectra * jnp.maximum(jnp.abs(spectra), _TINY) ** -whitening
-    square = (jnp.abs(flat) ** 2).mean(axis=-1, keepdims=True)
-    return flat * jax.lax.rsqrt(jnp.maximum(square, _TINY))
 
 
 def _move(spectra, delays: Float[Array, " M"], num_fft: int):
@@ -328,20 +320,18 @@ def _move(spectra, delays: Float[Array, " M"], num_fft: int):
     return spectra * jnp.exp(1j * frequencies * delays[:, None])
 
 
-def _refine(moved, num_fft: int) -> Float[Array, " M"]:
-    """Find by how many samples each node is late, relative to the sum of the others."""
-    others = moved.sum(axis=1, keepdims=True) - moved
-    rows = _correlate_near(
-        (moved * others.conj()).sum(axis=0), num_fft, _REFINED_WITHIN
-    )
-    places, beyond, _ = correlations.refine_peaks(rows, rows.argmax(axis=1))
-    return places - _REFINED_WITHIN + beyond
+def _find_shifts(moved, trusted, num_fft: int, reach: int):
+    """Find by how many samples each node is later than the sum of trusted others.
 
-
-def _correlate_near(cross, num_fft: int, reach: int) -> Float[Array, "M L"]:
-    """Transform cross-spectra to correlations at lags up to some samples."""
-    rows = jnp.fft.irfft(cross, num_fft)
-    return jnp.concatenate([rows[:, -reach:], rows[:, : reach + 1]], axis=1)
+    Returns:
+        The samples, up to `reach`; and the correlations' values there and all of them.
+    """
+    kept = jnp.where(trusted[:, None], moved, 0.0)
+    others = kept.sum(axis=1, keepdims=True) - kept
+    cross = (moved * others.conj()).sum(axis=0)
+    rows = correlations.to_lags(cross, num_fft, reach)
+    places, beyond, heights = correlations.refine_peaks(rows, rows.argmax(axis=1))
+    return places - reach + beyond, heights, rows
 
 
 def _agreement(envelopes, delays) -> Float[Array, ""]:

@@ -203,7 +203,9 @@ def fit_clocks(
         times: When each was, in seconds; None for clocks that do not drift.
         source_height: As `localize` had it.
     """
-    height = votes.HEIGHT if source_height is None else (source_height, 0.01)
+    height = (
+        votes.HEIGHT if source_height is None else (source_height, votes.KNOWN_SPREAD)
+    )
     late = np.array([one.node_offsets for one in found])
     usable = np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES
     known = np.isfinite(late[usable]).any(axis=0)
@@ -271,9 +273,8 @@ def _solve(starts, covariances, late, nodes, times, height):
     """
     K, M = late.shape
     speed = constants.SPEED_OF_SOUND
-    arrivals = speed * late + _paths(
-        starts, nodes
-    )  # Meters, each row up to a constant.
+    late = speed * late  # In meters from here on, each row up to a constant.
+    arrivals = late + _paths(starts, nodes)
     measured = np.isfinite(arrivals)
     # When, in units of the whole span.
     span = 1.0 if times is None else max(np.ptp(times), 1e-9)
@@ -288,15 +289,18 @@ def _solve(starts, covariances, late, nodes, times, height):
         begin, clocks = unknowns[3 * K : 4 * K], unknowns[4 * K :].reshape(2, M)
         return places, begin, clocks[0], clocks[1]
 
-    def residuals(unknowns, scale):
+    def misfits(unknowns):
         places, begin, offsets, drifts = split(unknowns)
         expected = _paths(places, nodes) + offsets + when[:, None] * drifts
-        errors = (arrivals - expected - begin[:, None])[measured] / scale
+        return arrivals - expected - begin[:, None]
+
+    def residuals(unknowns, scale):
+        places, _, offsets, drifts = split(unknowns)
         moved = places[:, :2] - starts[:, :2]
         believed = [root @ one for root, one in zip(priors, moved, strict=True)]
         return np.concatenate(
             [
-                _doubt(errors),
+                _doubt(misfits(unknowns)[measured] / scale),
                 _doubt(np.concatenate(believed)),
                 (places[:, 2] - height[0]) / height[1],
                 offsets / (speed * _OFFSET),
@@ -304,9 +308,8 @@ def _solve(starts, covariances, late, nodes, times, height):
             ]
         )
 
-    rest = arrivals - _paths(starts, nodes)
-    begin = np.nanmedian(rest, axis=1)
-    offsets = np.nanmedian(rest - begin[:, None], axis=0)
+    begin = np.nanmedian(late, axis=1)
+    offsets = np.nanmedian(late - begin[:, None], axis=0)
     unknowns = np.concatenate([starts.ravel(), begin, offsets, np.zeros(M)])
     for scale in _TIMES:
         solution = scipy.optimize.least_squares(
@@ -327,12 +330,12 @@ def _solve(starts, covariances, late, nodes, times, height):
         (drifts - np.median(drifts)) / (speed * span),
         places[:, :2],
         posterior.WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
-        _agree(arrivals - _paths(places, nodes) - offsets - when[:, None] * drifts),
+        _agree(misfits(unknowns)),
     )
 
 
 def _agree(late: np.ndarray) -> np.ndarray:
-    """Check at which places most nodes agree, by times [K, M] in meters."""
+    """Check at which places most nodes agree, by misfits [K, M] in meters."""
     late = late - np.nanmedian(late, axis=1, keepdims=True)
     count = (np.abs(late) < fits.INLIER).sum(axis=1)
     return (count >= _LEAST_AGREE) & (2 * count >= np.isfinite(late).sum(axis=1))

@@ -21,26 +21,24 @@ _find = jax.jit(alignment.find_late)
 def find_late(
     signals: Float[np.ndarray, "W M N"],
     mask: Bool[np.ndarray, " M"],
-    node_positions: Float[np.ndarray, "M 3"],
-    fit: times.Fit,
+    agrees: Bool[np.ndarray, " M"],
+    paths: Float[np.ndarray, " M"],
 ) -> Float[np.ndarray, " M"]:
     """Find by how many seconds each node is later than a position says, up to 0.25.
 
     Args:
         signals: Windows at 16 kHz.
         mask: True where there is a node.
-        node_positions: In meters.
-        fit: A position that times confirm.
+        agrees: Which nodes' times agree with the position.
+        paths: Meters from it to each node.
 
     Returns:
-        Seconds, relative to the nodes that agree with the position; NaN where the sound
-        was not found.
+        Seconds, relative to the nodes that agree; NaN where the sound was not found.
     """
-    paths = np.linalg.norm(node_positions - fit.position, axis=1)
     delays = np.float32(paths / constants.SPEED_OF_SOUND)
-    late, contrast = map(np.asarray, _find(signals, mask, fit.agrees, delays))
+    late, contrast = map(np.asarray, _find(signals, mask, agrees, delays))
     late = np.where(contrast > _STANDS_OUT, late, np.nan)
-    agreeing = late[fit.agrees & (contrast > _STANDS_OUT)]
+    agreeing = late[agrees & (contrast > _STANDS_OUT)]
     return late - (np.median(agreeing) if len(agreeing) else np.nan)
 
 

@@ -139,7 +139,11 @@ def localize_one(
     # A known height is brought to the one that is looked at: distances alone matter.
     lift = 0.0 if source_height is None else votes.MIDDLE_HEIGHT - source_height
     moved_nodes = (nodes - np.append(room.origin, -lift))[used]
-    height = votes.HEIGHT if source_height is None else (votes.MIDDLE_HEIGHT, 0.01)
+    height = (
+        votes.HEIGHT
+        if source_height is None
+        else (votes.MIDDLE_HEIGHT, votes.KNOWN_SPREAD)
+    )
     padded = [votes.pad(window, moved_nodes, room.sides) for window in windows]
     plan = room.sides[:2]
     probability, cloud, peaks = _vote(padded, plan, source_height is None)
@@ -303,9 +307,8 @@ def _weigh_amplitudes(
 
     Returns:
         The posterior; each node's delay in seconds in the alignment that fits it best,
-        NaN where it is not known;
-        and how much likelier the amplitudes of that are by the posterior than by chance,
-        as a logarithm.
+        NaN where it is not known; and how much likelier the amplitudes of that are by
+        the posterior than by chance, as a logarithm.
     """
     count = len(cloud.points)
     points = np.pad(cloud.points, ((0, _POINTS - count), (0, 0)), mode="edge")
@@ -344,8 +347,9 @@ def _compare_nodes(
         Seconds by which each is late by the answer, and what there is to say.
     """
     nodes, mask = _nodes(padded)
-    late = clocks.find_late(_signals(padded), mask, nodes, fit)[mask]
-    paths = np.linalg.norm(nodes[mask] - fit.position, axis=1)
+    paths = np.linalg.norm(nodes - fit.position, axis=1)
+    late = clocks.find_late(_signals(padded), mask, fit.agrees, paths)
+    late, paths = late[mask], paths[mask]
     exchanged = numbers[clocks.find_exchanged(late, paths)]
     notes = doubts_lib.describe_nodes(late, numbers, exchanged)
     moved = paths - np.linalg.norm(nodes[mask] - position, axis=1)

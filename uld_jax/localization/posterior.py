@@ -254,11 +254,9 @@ def find_modes(cloud: Cloud, peaks: Float[np.ndarray, "P 2"]) -> tuple[Mode, ...
         own = owner == number
         mass = cloud.masses[own].sum()
         shares = cloud.masses[own] / max(mass, 1e-300)
-        mean = shares @ cloud.points[own]
-        offsets = cloud.points[own] - mean
-        covariance = (shares[:, None] * offsets).T @ offsets
-        covariance += np.diag(shares @ cloud.variances[own])
-        modes.append(Mode(mean, covariance, float(mass)))
+        part = Cloud(cloud.points[own], shares, cloud.variances[own])
+        mean = shares @ part.points
+        modes.append(Mode(mean, scatter(part, mean), float(mass)))
     modes.sort(key=lambda mode: -mode.mass)
     return tuple(mode for mode in modes if mode.mass >= _LEAST_MASS or mode is modes[0])
 

@@ -19,6 +19,7 @@ RESOLUTION = 64  # Cells per axis of the whole posterior.
 # Of the talkers that the network was trained with: mean and deviation in meters.
 MIDDLE_HEIGHT = 1.35
 HEIGHT = (MIDDLE_HEIGHT, 0.3)
+KNOWN_SPREAD = 0.01  # Meters: the deviation of a height that is given.
 _VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
 # Nodes are padded to one of these numbers, so that few programs are compiled.
 _SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
