@@ -208,7 +208,7 @@ def test_times_count_between_places_up_to_a_limit_and_more_within_one():
     assert mass(nowhere, fit_at(nowhere, 60.0))[0] < 1e-4
     # One far behind another counts less than before.
     greater = np.array([1.0, 1.0])
-    both = mass(lesser, fit_at(greater, 30.0), fit_at(lesser, 10.0))[0]
+    both = mass(lesser, fit_at(greater, 80.0), fit_at(lesser, 10.0))[0]
     assert both < 0.02
 
 

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.special
+import scipy.stats
 
 from uld_jax.acoustics import constants, correlations
 from uld_jax.localization import times
@@ -74,6 +76,62 @@ def test_the_covariance_is_the_bound_of_times():
     information[2, 2] += 1 / HEIGHT[1] ** 2
     bound = np.linalg.inv(information)[:2, :2]
     np.testing.assert_allclose(found.covariance, bound, rtol=0.2, atol=1e-7)
+
+
+fit_position = jax.jit(times._fit_position)
+
+
+def arrivals_of(spread, rng):
+    paths = np.linalg.norm(NODES - TALKER, axis=1)
+    return np.float32(paths - paths.mean() + spread * rng.normal(size=len(NODES)))
+
+
+def fit_arrivals(arrivals, height=HEIGHT):
+    every = np.ones(len(arrivals), bool)
+    start = np.float32([*TALKER[:2] + 0.05, height[0]])
+    nodes = np.float32(NODES[: len(arrivals)])
+    return fit_position(nodes, every, arrivals, start, SIDES, height)
+
+
+def test_the_evidence_is_the_integral_of_the_likelihood():
+    """Over x, y and the common part, by a sum over a grid; the height is known."""
+    rng = np.random.default_rng(5)
+    arrivals = arrivals_of(0.004, rng)[:7].astype(float)
+    arrivals[2] += 0.4  # An outlier.
+    height = np.array([1.5, 1e-4], np.float32)
+    *_, evidence, agrees = fit_arrivals(np.float32(arrivals), height)
+    axis = np.arange(-0.06, 0.0601, 0.0015)
+    x, y, common = np.meshgrid(axis, axis, axis, indexing="ij")
+    places = np.stack([x + TALKER[0], y + TALKER[1], 0 * x + 1.5], axis=-1)
+    paths = np.linalg.norm(places[..., None, :] - NODES[:7], axis=-1)
+    mean = np.linalg.norm(NODES - TALKER, axis=1).mean()
+    residuals = arrivals - paths + (mean + common)[..., None]
+    likelihoods = [
+        np.log(0.75 * scipy.stats.norm.pdf(residuals, scale=spread) + 0.25).sum(-1)
+        for spread in (0.048, 0.024, 0.012, 0.006, 0.003)
+    ]
+    volume = 0.0015**3 / (0.7**2 * 2.0)
+    expected = scipy.special.logsumexp(likelihoods) + np.log(volume / 5)
+    assert evidence == pytest.approx(expected, abs=0.5)
+    assert np.flatnonzero(~np.asarray(agrees)).tolist() == [2]
+
+
+@pytest.mark.parametrize("spread", [0.004, 0.02, 0.035])
+def test_the_covariance_holds_whatever_the_spread(spread):
+    """Of 90 % ellipses of many trials, nine in ten hold the talker."""
+    rng = np.random.default_rng(6)
+    inside = []
+    for _ in range(200):
+        position, covariance, *_ = fit_arrivals(arrivals_of(spread, rng))
+        off = np.float64(position)[:2] - TALKER[:2]
+        inside.append(off @ np.linalg.solve(covariance, off) < -2 * np.log(0.1))
+    assert 0.8 < np.mean(inside) < 0.97
+
+
+def test_a_wider_spread_is_less_evidence():
+    rng = np.random.default_rng(7)
+    found = [float(fit_arrivals(arrivals_of(s, rng))[2]) for s in (0.003, 0.02, 0.3)]
+    assert found[0] > found[1] + 10 > found[2] + 20
 
 
 def test_one_late_node_does_not_agree_and_does_no_harm():

@@ -40,7 +40,7 @@ _MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one
 # they count there and against other places, as logarithms; what share of how far it is
 # behind the most of all positions counts against one; and the least votes for a position.
 _SURROUNDINGS, _MOST_WITHIN, _MOST_BETWEEN = 0.6, 9.0, 2.0
-_SHARE_BEHIND, _LEAST_VOTES = 0.15, 1e-6
+_SHARE_BEHIND, _LEAST_VOTES = 0.04, 1e-6
 # Where times have less evidence than this, clocks cannot be believed, and amplitudes of
 # aligned nodes count.
 _BELIEVED = 9.0

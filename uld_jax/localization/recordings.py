@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import numpy as np
-import scipy.signal
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
@@ -220,6 +219,8 @@ def _resample(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
     sound -= sound.mean(axis=1, keepdims=True)
     if sample_rate == constants.SAMPLE_RATE:
         return sound
+    import scipy.signal  # Takes longer to import than JAX.
+
     # Rates such as 44,100 have a common divisor; others are rounded to 1 Hz.
     rate = round(sample_rate)
     divisor = math.gcd(rate, constants.SAMPLE_RATE)

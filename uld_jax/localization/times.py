@@ -3,9 +3,10 @@
 Near a position that is roughly right, the correlations of all pairs are searched for the
 highest sum (steered response, see `srp_phat`), then each node's time of arrival is read
 from its correlation with the others, moved by what the position says. Where clocks and
-node positions agree, most nodes are within a few centimeters of their place: that is
-evidence which no wrong position has by chance, and their times give the position by
-least squares, to millimeters. Where they do not, nothing is confirmed.
+node positions agree, most nodes are within millimeters or a few centimeters of their
+place: that is evidence which no wrong position has by chance, and their times give the
+position with a covariance that follows from how well they agree. Where they do not,
+nothing is confirmed.
 """
 
 from typing import NamedTuple
@@ -21,14 +22,17 @@ from uld_jax.localization import srp_phat
 WHITENING = 0.8
 REACH = 64  # Samples on either side that an arrival is looked for, 1.4 m of path.
 INLIER = 0.04  # Meters: nodes that agree.
-# Shares of nodes that agree where a position is right, and by chance.
-_RIGHT, _CHANCE = 0.75, 0.08
-# Nodes that any position can be made to agree with: for x, y and the time at which the
-# sound began; and for the height, if it is not known to 5 cm.
-_FITTED, _KNOWN_HEIGHT = 3, 0.05
+LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
+# Standard deviations of arrivals where a position is right, in meters of path, equally
+# likely: exact clocks and places, and places that are known to some centimeters.
+_SPREADS = (0.048, 0.024, 0.012, 0.006, LEAST_ERROR)
+_RIGHT = 0.75  # Share of nodes that agree there.
+_CHANCE = 1.0  # Density of arrivals by chance, for each meter.
+# How far from its start a position may be, and the common part of all arrivals, to either
+# side, in meters; and the largest deviation of a position that counts as one.
+_AROUND, _COMMON, _WIDEST = 0.35, 1.0, 0.1
 _NEVER = -99.0  # Evidence of a fit that ended at a wall.
 _SEARCHES = ((0.08, 4), (0.02, 4), (0.005, 4))  # Meters, steps to either side.
-LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
 _STEPS = 8
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -39,8 +43,8 @@ class Fit(NamedTuple):
     Attributes:
         position: (x, y, z) in meters.
         covariance: Of x and y, in square meters.
-        evidence: Logarithm of how much likelier the nodes' agreement is if a source is
-            there than if it came about by chance.
+        evidence: Logarithm of how much likelier the times of arrival are if a source is
+            near the start than by chance.
         residuals: Meters by which the sound reaches each node later than the position
             says, as far as `REACH` shows.
         agrees: Which nodes agree.
@@ -88,19 +92,11 @@ def fit(
 
 
 def _fit(correlations, node_positions, mask, position, sides, height) -> Fit:
-    fitted = _FITTED + (height[1] > _KNOWN_HEIGHT)
     for _ in range(2):
         arrivals, residuals = _arrivals(correlations, node_positions, mask, position)
-        position, covariance, agrees = _least_squares(
-            node_positions, mask, arrivals, position, sides, height, fitted
+        position, covariance, evidence, agrees = _fit_position(
+            node_positions, mask, arrivals, position, sides, height
         )
-    num_nodes, num_agree = mask.sum(), agrees.sum()
-    evidence = num_agree * np.log(_RIGHT / _CHANCE)
-    evidence += (num_nodes - num_agree) * np.log((1 - _RIGHT) / (1 - _CHANCE))
-    evidence -= fitted * np.log(_RIGHT / _CHANCE)
-    plan = position[:2]
-    at_wall = (jnp.minimum(plan, sides - plan) < 1e-4).any()
-    evidence = jnp.where(at_wall, _NEVER, evidence)
     return Fit(position, covariance, evidence, residuals, agrees)
 
 
@@ -127,7 +123,7 @@ def _search(smooth, node_positions, start, sides, height):
 def _arrivals(correlations, node_positions, mask, position):
     """Find each node's time of arrival, up to a common one: [M] in meters of path."""
     num_nodes = len(node_positions)
-    paths = jnp.sqrt(((position - node_positions) ** 2).sum(axis=-1))
+    paths = _distances(position, node_positions)
     delays = correlations_lib.SAMPLES_PER_METER * paths
     reach = REACH * srp_phat.OVERSAMPLING
     shifts = jnp.arange(-reach, reach + 1) / srp_phat.OVERSAMPLING
@@ -148,46 +144,71 @@ def _arrivals(correlations, node_positions, mask, position):
     return paths + residuals, residuals
 
 
-def _least_squares(node_positions, mask, arrivals, start, sides, height, fitted):
-    """Fit a position to arrivals, those of nodes that agree alone."""
+def _fit_position(node_positions, mask, arrivals, start, sides, height):
+    """Fit a position to arrivals with a spread that is not known.
 
-    def residuals_at(unknowns):
+    With each spread, arrivals are a mixture of a normal distribution and of chance. The
+    position and the common part of all arrivals are fitted by expectation maximization,
+    from the widest spread to the least. The evidence of each is their marginal likelihood
+    by Laplace's method, relative to that of chance.
+
+    Returns:
+        Position, covariance, evidence and which nodes agree, weighted over the spreads.
+    """
+    middle = jnp.append(start[:2], height[0])
+    late = jnp.where(mask, arrivals - _distances(middle, node_positions), jnp.nan)
+    unknowns = jnp.append(middle, jnp.nan_to_num(jnp.nanmedian(late)))
+
+    def weigh(unknowns, spread):
         offset = unknowns[:3] - node_positions
         paths = jnp.sqrt((offset**2).sum(axis=-1))
         directions = offset / jnp.maximum(paths, 1e-3)[:, None]
-        return arrivals - paths - unknowns[3], directions
-
-    def weights_of(residuals):
-        return mask & (jnp.abs(residuals) < INLIER)
-
-    def information(weights, directions):
         design = jnp.concatenate([directions, jnp.ones((len(arrivals), 1))], axis=1)
-        design = weights[:, None] * design
-        normal = jnp.matmul(design.T, design, precision=_HIGHEST)
+        residuals = arrivals - paths - unknowns[3]
+        density = _RIGHT * jax.scipy.stats.norm.pdf(residuals, scale=spread)
+        chance = (1 - _RIGHT) * _CHANCE
+        weights = jnp.where(mask, density / (density + chance), 0.0)
+        likelier = jnp.where(mask, jnp.log((density + chance) / _CHANCE), 0.0)
+        # In units of the spread, with what is known of the height.
         prior = jnp.array([1e-6, 1e-6, 0.0, 1e-6])
-        prior = prior.at[2].set((error / height[1]) ** 2)
-        return design, normal + jnp.diag(prior)
+        prior = prior.at[2].set((spread / height[1]) ** 2)
+        normal = jnp.matmul(design.T, weights[:, None] * design, precision=_HIGHEST)
+        toward = jnp.matmul(design.T, weights * residuals, precision=_HIGHEST)
+        toward = toward.at[2].add(prior[2] * (height[0] - unknowns[2]))
+        return normal + jnp.diag(prior), toward, weights, likelier.sum()
 
-    error = LEAST_ERROR
-    first, _ = residuals_at(jnp.append(start, 0.0))
-    common = jnp.nanmedian(jnp.where(mask, first, jnp.nan))
+    def fit_spread(unknowns, spread):
+        def step(unknowns, _):
+            normal, toward, *_ = weigh(unknowns, spread)
+            moved = unknowns + jnp.linalg.solve(normal, toward)
+            plan = jnp.clip(moved[:2], 0.0, sides)
+            return jnp.concatenate([plan, moved[2:]]), None
 
-    def step(unknowns, _):
-        residuals, directions = residuals_at(unknowns)
-        weights = weights_of(residuals)
-        design, normal = information(weights, directions)
-        toward = jnp.matmul(design.T, jnp.where(weights, residuals, 0.0))
-        toward = toward.at[2].add((error / height[1]) ** 2 * (height[0] - unknowns[2]))
-        moved = unknowns + jnp.linalg.solve(normal, toward)
-        plan = jnp.clip(moved[:2], 0.0, sides)
-        return jnp.concatenate([plan, moved[2:]]), None
+        unknowns, _ = jax.lax.scan(step, unknowns, None, length=_STEPS)
+        normal, _, weights, likelier = weigh(unknowns, spread)
+        covariance = spread**2 * jnp.linalg.inv(normal)
+        volume = 2 * jnp.log(2 * jnp.pi * spread**2)
+        volume -= 0.5 * jnp.linalg.slogdet(normal)[1]
+        prior = jax.scipy.stats.norm.logpdf(unknowns[2], height[0], height[1])
+        prior -= jnp.log((2 * _AROUND) ** 2 * 2 * _COMMON)
+        plan = unknowns[:2]
+        at_wall = (jnp.minimum(plan, sides - plan) < 1e-4).any()
+        vague = jnp.diag(covariance)[:2].max() > _WIDEST**2
+        evidence = likelier + volume + prior
+        evidence = jnp.where(at_wall | vague, _NEVER, evidence)
+        return unknowns, (unknowns[:3], covariance[:2, :2], evidence, weights)
 
-    unknowns, _ = jax.lax.scan(step, jnp.append(start, common), None, length=_STEPS)
-    residuals, directions = residuals_at(unknowns)
-    weights = weights_of(residuals)
-    _, normal = information(weights, directions)
-    beyond_fit = jnp.maximum(weights.sum() - fitted, 1)
-    scatter = jnp.where(weights, residuals**2, 0.0).sum() / beyond_fit
-    variance = jnp.maximum(scatter, error**2)
-    covariance = variance * jnp.linalg.inv(normal)[:2, :2]
-    return unknowns[:3], covariance, weights
+    _, (positions, covariances, evidence, weights) = jax.lax.scan(
+        fit_spread, unknowns, jnp.array(_SPREADS)
+    )
+    shares = jax.nn.softmax(evidence)
+    position = shares @ positions
+    apart = (positions - position)[:, :2]
+    covariances = covariances + apart[:, :, None] * apart[:, None, :]
+    covariance = (shares[:, None, None] * covariances).sum(axis=0)
+    evidence = jax.nn.logsumexp(evidence) - np.log(len(_SPREADS))
+    return position, covariance, evidence, shares @ weights > 0.5
+
+
+def _distances(position, node_positions):
+    return jnp.sqrt(((position - node_positions) ** 2).sum(axis=-1))

@@ -29,6 +29,12 @@ _WORDS = {
     (INIT_DATA, SAME_DATA): "network of another run",
     ("init.partial", True): "in part",
     ("init.partial", False): "as a whole",
+    ("model.without", "nothing"): "nothing left out",
+    ("model.without", "rings"): "without rings",
+    ("model.without", "hyperbolas"): "without hyperbolas",
+    ("model.without", "pair_votes"): "pairs averaged first",
+    ("model.without", "context"): "without context",
+    ("model.without", "trust"): "one trust for all scenes",
     ("train.permutation_invariant", True): "PIT",
     ("train.permutation_invariant", False): "no PIT",
 }
