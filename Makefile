@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-race bench torch install clean
+.PHONY: demo test test-slow test-race bench torch install clean
 
 install: $(VENV)/installed
 
@@ -23,7 +23,11 @@ demo: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow'
+
+# What takes longest: killed and spread runs, and comparisons of last bits.
+test-slow: install
+	$(BIN)/python -m pytest -m slow
 	XLA_FLAGS=--xla_backend_optimization_level=0 $(BIN)/python -m pytest -m exact
 
 # Without PyTorch, only rooms are compared.

@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items):
     first = {f"test_{name}.py" for name in _LONGEST}
     items.sort(key=lambda item: item.path.name not in first)
     if "xla_cpu_use_fusion_emitters=false" in os.environ["XLA_FLAGS"]:
-        apart = pytest.mark.skip(reason="compares last bits: `make test` runs it apart")
+        apart = pytest.mark.skip(reason="compares last bits: `make test-slow` runs it")
         for item in items:
             if item.get_closest_marker("exact"):
                 item.add_marker(apart)

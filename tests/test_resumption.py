@@ -119,7 +119,9 @@ def assert_same_end(folder, unbroken):
     [
         ("SIGKILL", -signal.SIGKILL, "unbroken"),
         ("SIGTERM", 75, "unbroken"),
-        ("SIGKILL", -signal.SIGKILL, "unbroken_adhoc"),
+        pytest.param(
+            *("SIGKILL", -signal.SIGKILL, "unbroken_adhoc"), marks=pytest.mark.slow
+        ),
     ],
     ids=["SIGKILL", "SIGTERM", "adhoc"],
 )
@@ -143,6 +145,7 @@ def test_a_killed_run_resumes_to_the_same_end(
     assert_same_end(tmp_path, unbroken)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_resumes_to_the_same_end(
     unbroken, tiny_data_dir, tmp_path
 ):

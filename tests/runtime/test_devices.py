@@ -74,6 +74,7 @@ def test_a_batch_holds_the_same_examples_on_eight_devices(tiny_data_dir, tmp_pat
             )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_eight_devices_goes_on_with_one_and_back(
     tiny_data_dir, tmp_path
 ):
@@ -159,6 +160,7 @@ def start_two(*flags_of_each):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_run_and_a_killed_one_leaves_it_resumable(
     tiny_data_dir, tmp_path
 ):

@@ -75,6 +75,7 @@ def comparable(folder):
     return {k: v for k, v in record.items() if k not in ("times", "commit")}
 
 
+@pytest.mark.slow
 def test_a_lost_nodes_run_ends_elsewhere_as_if_never_broken_off(
     tiny_data_dir, tmp_path
 ):

@@ -6,6 +6,7 @@
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
+- `fusion`: Join what votes, times and amplitudes say into one posterior.
 - `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "calibration",
         "clocks",
         "doubts",
+        "fusion",
         "localize",
         "methods",
         "posterior",

@@ -32,7 +32,7 @@ _CHANCE = 1.0  # Density of arrivals by chance, for each meter.
 # side, in meters; and the largest deviation of a position that counts as one.
 _AROUND, _COMMON, _WIDEST = 0.35, 1.0, 0.1
 _NEVER = -99.0  # Evidence of a fit that ended at a wall.
-_SEARCHES = ((0.08, 4), (0.02, 4), (0.005, 4))  # Meters, steps to either side.
+_SPACINGS, _REACH = (0.08, 0.02, 0.005), 4  # Searches: meters, steps to either side.
 _STEPS = 8
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -92,32 +92,40 @@ def fit(
 
 
 def _fit(correlations, node_positions, mask, position, sides, height) -> Fit:
-    for _ in range(2):
+    def step(position, _):
         arrivals, residuals = _arrivals(correlations, node_positions, mask, position)
-        position, covariance, evidence, agrees = _fit_position(
+        position, *found = _fit_position(
             node_positions, mask, arrivals, position, sides, height
         )
+        return position, (*found, residuals)
+
+    position, found = jax.lax.scan(step, position, None, length=2)
+    covariance, evidence, agrees, residuals = (each[-1] for each in found)
     return Fit(position, covariance, evidence, residuals, agrees)
 
 
 def _search(smooth, node_positions, start, sides, height):
     """Find the point of highest response near a start, coarse to fine: [3]."""
-    center = jnp.append(start, height[0])
-    # The first search is of three heights: the mean, and one deviation to either side.
-    up = height[1] * jnp.array([-1.0, 0.0, 1.0])
-    for spacing, reach in _SEARCHES:
-        steps = spacing * jnp.arange(-reach, reach + 1.0)
+    reach = jnp.arange(-_REACH, _REACH + 1.0)
+
+    def step(center, search):
+        spacing, up = search
         x, y, z = jnp.meshgrid(
-            jnp.clip(center[0] + steps, 0.0, sides[0]),
-            jnp.clip(center[1] + steps, 0.0, sides[1]),
+            jnp.clip(center[0] + spacing * reach, 0.0, sides[0]),
+            jnp.clip(center[1] + spacing * reach, 0.0, sides[1]),
             center[2] + up,
             indexing="ij",
         )
         points = jnp.stack([x.ravel(), y.ravel(), z.ravel()], axis=-1)
         read = srp_phat.smoothed(spacing)
         power = srp_phat.response_power(smooth, node_positions, points, read)
-        center, up = points[power.argmax()], jnp.zeros(1)
-    return center
+        return points[power.argmax()], None
+
+    # The first search is of three heights: the mean, and one deviation to either side.
+    up = height[1] * jnp.array([-1.0, 0.0, 1.0])
+    center, _ = step(jnp.append(start, height[0]), (_SPACINGS[0], up))
+    finer = jnp.array(_SPACINGS[1:])
+    return jax.lax.scan(step, center, (finer, jnp.zeros((len(finer), 1))))[0]
 
 
 def _arrivals(correlations, node_positions, mask, position):

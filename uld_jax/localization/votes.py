@@ -22,6 +22,7 @@ HEIGHT = (MIDDLE_HEIGHT, 0.3)
 KNOWN_SPREAD = 0.01  # Meters: the deviation of a height that is given.
 _VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
 # Nodes are padded to one of these numbers, so that few programs are compiled.
+_WINDOWS = (1, 2, 4, 8, 15)  # Numbers of windows, likewise.
 _SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
 
 
@@ -73,3 +74,15 @@ def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
         "room_size": np.float32(sides),
     }
     return {key: array[None] for key, array in batch.items()}
+
+
+def nodes_of(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """Look up the positions and the mask of the nodes, with absent ones."""
+    return padded[0]["node_positions"][0], padded[0]["node_mask"][0]
+
+
+def signals_of(padded: list[dict]) -> np.ndarray:
+    """Collect the windows [W, M, N], with silent ones up to one of few numbers."""
+    signals = np.concatenate([batch["audio"] for batch in padded])
+    missing = min(size for size in _WINDOWS if size >= len(signals)) - len(signals)
+    return np.pad(signals, ((0, missing), (0, 0), (0, 0)))

@@ -1,0 +1,153 @@
+"""Join what votes, times and amplitudes say into one posterior.
+
+Positions that times of arrival confirm are added to the posterior of the votes as normal
+distributions. Where times confirm nothing, the posterior is multiplied by the likelihood of
+the direct sound's amplitudes at nodes that were aligned. Both count little between one
+place and another: a source of noise has times and amplitudes, too.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+
+from uld_jax.localization import alignment, posterior, srp_phat, times, votes
+
+_SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
+MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one.
+# How far around a position its times count against the votes, in meters; the most that
+# they count there and against other places, as logarithms; what share of how far it is
+# behind the most of all positions counts against one; and the least votes for a position.
+_SURROUNDINGS, _MOST_WITHIN, _MOST_BETWEEN = 0.6, 9.0, 2.0
+_SHARE_BEHIND, _LEAST_VOTES = 0.04, 1e-6
+# Where times have less evidence than this, clocks cannot be believed, and amplitudes of
+# aligned nodes count.
+BELIEVED = 9.0
+# Peaks that nodes are aligned from; the share of belief that no alignment is right; and
+# the power of the likelihood, since votes know of levels, too.
+_GUIDES, _NOT_ALIGNED, _AMPLITUDES_COUNT = 2, 0.3, 0.5
+# Talker's heights that amplitudes are looked at, in deviations from the mean.
+_HEIGHTS = (-1.0, 0.0, 1.0)
+_POINTS = 8192  # Points of a posterior are padded to this number.
+
+
+def fit_times(
+    padded: list[dict], max_lag: int, starts: np.ndarray, height: np.ndarray
+) -> list[times.Fit]:
+    """Fit positions to times of arrival, from some starts and those of SRP-PHAT."""
+    nodes, mask = votes.nodes_of(padded)
+    sides = padded[0]["room_size"][0]
+    sums = sum(
+        np.asarray(_correlate(batch["audio"][0], mask, max_lag)) for batch in padded
+    )
+    fits = jax.device_get(_fit(sums, nodes, mask, starts, sides[:2], height))
+    return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
+
+
+def weigh_amplitudes(
+    cloud: posterior.Cloud,
+    peaks: np.ndarray,
+    padded: list[dict],
+    height: tuple[float, float],
+) -> tuple[posterior.Cloud, np.ndarray, float]:
+    """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.
+
+    Nodes are aligned from the correlations alone and from the highest peaks. Each of
+    these alignments may be the right one, or none. Between peaks, amplitudes count up to
+    exp(2), as times do: those of a source of noise fit its place, too.
+
+    Returns:
+        The posterior; each node's delay in seconds in the alignment that fits it best,
+        NaN where it is not known; and how much likelier the amplitudes of that are by
+        the posterior than by chance, as a logarithm.
+    """
+    count = len(cloud.points)
+    points = np.pad(cloud.points, ((0, _POINTS - count), (0, 0)), mode="edge")
+    heights = np.float32(height[0] + height[1] * np.array(_HEIGHTS))
+    nodes, mask = votes.nodes_of(padded)
+    found = _align(
+        *(votes.signals_of(padded), nodes, mask),
+        *(np.float32(np.resize(peaks, (_GUIDES, 2))), np.float32(points), heights),
+    )
+    delays, known, logs = map(np.asarray, found)
+    logs = logs.astype(np.float64)[:, :count]
+    right = math.log((1 - _NOT_ALIGNED) / len(logs))
+    none = np.full((1, count), math.log(_NOT_ALIGNED))
+    weights = scipy.special.logsumexp(
+        np.concatenate([none, right + _AMPLITUDES_COUNT * logs]), axis=0
+    )
+    cloud = posterior.multiply(cloud, peaks, weights, _MOST_BETWEEN)
+    evidence = scipy.special.logsumexp(logs, b=cloud.masses, axis=1)
+    best = int(evidence.argmax())
+    delays = np.where(known[best], delays[best], np.nan)
+    return cloud, delays[mask], float(evidence[best])
+
+
+def confirm(
+    cloud: posterior.Cloud,
+    probability: np.ndarray,
+    plan: np.ndarray,
+    fits: list[times.Fit],
+) -> tuple[posterior.Cloud, list[times.Fit]]:
+    """Add what times of arrival confirm to the posterior of the votes.
+
+    The posterior around such a position is multiplied by how much likelier the agreement
+    of its nodes is than chance, exp(2) at most: sources of noise make nodes agree, too.
+    There, between the position and what the votes say around it, it counts up to exp(9).
+    """
+    confirmed = []
+    most = max(float(fit.evidence) for fit in fits)
+    added = []
+    masses = cloud.masses.copy()
+    for fit in sorted(fits, key=lambda fit: -fit.evidence):
+        position, evidence = fit.position[:2].astype(np.float64), float(fit.evidence)
+        known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
+        if evidence <= 0 or min(known, default=np.inf) < MERGE_DISTANCE:
+            continue
+        column, row = np.rint(position / plan * votes.RESOLUTION).astype(int)
+        around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        voted = max(around.sum(), _LEAST_VOTES)
+        near = np.linalg.norm(cloud.points - position, axis=1) < _SURROUNDINGS
+        total = max(cloud.masses[near].sum(), voted)
+        times_say = voted * math.exp(min(evidence, _MOST_WITHIN))
+        share = times_say / (times_say + total)
+        behind = most - evidence
+        gain = math.exp(min(evidence, _MOST_BETWEEN) - _SHARE_BEHIND * behind)
+        masses[near] = (1 - share) * gain * cloud.masses[near]
+        added.append(
+            (position, fit.covariance.astype(np.float64), share * gain * total)
+        )
+        confirmed.append(fit)
+    return posterior.add(cloud._replace(masses=masses), added), confirmed
+
+
+@jax.jit
+def _align(signals, nodes, mask, guides, plan, heights):
+    """Compute delays and which are known [H, M], and amplitudes' likelihood [H, P]."""
+    pairs = alignment.correlate(signals, mask)
+    guides = jnp.column_stack([guides, jnp.full(len(guides), heights[1])])
+    found = jax.lax.map(
+        lambda guide: alignment.align_guided(pairs, nodes, mask, guide), guides
+    )
+    blind = alignment.align_blind(pairs)
+    aligned = alignment.measure(signals, mask, jnp.stack([blind, *found]))
+
+    def at_height(height):
+        points = jnp.column_stack([plan, jnp.full(len(plan), height)])
+        return alignment.log_likelihoods(points, nodes, mask, aligned)
+
+    logs = jax.lax.map(at_height, heights)
+    logs = jax.nn.logsumexp(logs, axis=0) - math.log(len(heights))
+    return aligned.delays, alignment.find_known(aligned, mask), logs
+
+
+_correlate = jax.jit(times.correlate, static_argnames="max_lag")
+
+
+@jax.jit
+def _fit(correlations, nodes, mask, starts, sides, height):
+    strongest = srp_phat.search(correlations, nodes, sides, height[0], _SRP_PEAKS)
+    starts = jnp.concatenate([starts, strongest])
+    return times.fit(correlations, nodes, mask, starts, sides, height)
