@@ -85,4 +85,6 @@ page=docs/multilateration.md
   --only=paper --update=$page --mark=two_talkers
 "$python" -m uld_jax.cli tables results/multilateration/any \
   --only=summary --update=$page --mark=any_session
+"$python" -m uld_jax.cli tables results/multilateration/ablations \
+  --only=summary --update=$page --mark=ablations
 "$python" docs/multilateration.py "$runs/ad1/uld_I16_seed0" docs/multilateration.png

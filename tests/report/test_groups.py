@@ -102,8 +102,8 @@ def test_networks_are_compared_with_others_of_their_kind():
     assert [(one.resolution, one.variant) for one in found] == [
         (4, ""),
         (16, ""),
-        (16, "multilateration, model.without nothing"),
-        (16, "multilateration, model.without rings"),
+        (16, "multilateration, nothing left out"),
+        (16, "multilateration, without rings"),
     ]
     (alone,) = groups.group([votes()])
     assert alone.variant == ""

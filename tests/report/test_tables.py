@@ -245,6 +245,7 @@ def test_other_test_examples_are_refused():
         (["multilateration/ad1", "ad1/srp_phat"], VOTES, ["conditions"]),
         (["multilateration/ad2", "ad2/srp_phat"], VOTES, ["paper"]),
         (["multilateration/any"], VOTES, [tables.SUMMARY]),
+        (["multilateration/ablations"], VOTES, [tables.SUMMARY]),
         (
             ["localizer/ad1", "ad1/srp_phat", "ad1/tdoa_ls"],
             "docs/localizer.md",
