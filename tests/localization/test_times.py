@@ -2,7 +2,6 @@
 
 import free_field
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -81,57 +80,104 @@ def test_the_covariance_is_the_bound_of_times():
 fit_position = jax.jit(times._fit_position)
 
 
-def arrivals_of(spread, rng):
-    paths = np.linalg.norm(NODES - TALKER, axis=1)
-    return np.float32(paths - paths.mean() + spread * rng.normal(size=len(NODES)))
+def fit_arrivals(arrivals, nodes=NODES, height=HEIGHT, start=(*TALKER[:2] + 0.05, 1.4)):
+    every = np.ones(len(nodes), bool)
+    start, nodes = np.float32(start), np.float32(nodes)
+    return fit_position(nodes, every, np.float32(arrivals), every, start, SIDES, height)
 
 
-def fit_arrivals(arrivals, height=HEIGHT):
-    every = np.ones(len(arrivals), bool)
-    start = np.float32([*TALKER[:2] + 0.05, height[0]])
-    nodes = np.float32(NODES[: len(arrivals)])
-    return fit_position(nodes, every, arrivals, start, SIDES, height)
+def arrivals_of(spread, rng, nodes=NODES, talker=TALKER):
+    paths = np.linalg.norm(nodes - talker, axis=1)
+    return paths + 1.7 + spread * rng.normal(size=len(nodes))
 
 
-def test_the_evidence_is_the_integral_of_the_likelihood():
+@pytest.mark.parametrize("spread", [0.004, 0.03])
+def test_the_evidence_is_the_integral_of_the_likelihood(spread):
     """Over x, y and the common part, by a sum over a grid; the height is known."""
-    rng = np.random.default_rng(5)
-    arrivals = arrivals_of(0.004, rng)[:7].astype(float)
+    nodes, start = NODES[:7], np.array([2.35, 3.15, 1.5])
+    arrivals = arrivals_of(spread, np.random.default_rng(5), nodes)
     arrivals[2] += 0.4  # An outlier.
     height = np.array([1.5, 1e-4], np.float32)
-    *_, evidence, agrees = fit_arrivals(np.float32(arrivals), height)
-    axis = np.arange(-0.06, 0.0601, 0.0015)
+    *_, evidence, agrees = fit_arrivals(arrivals, nodes, height, start)
+    step = 0.0015 if spread < 0.01 else 0.006
+    axis = step * np.arange(-40, 41)
     x, y, common = np.meshgrid(axis, axis, axis, indexing="ij")
     places = np.stack([x + TALKER[0], y + TALKER[1], 0 * x + 1.5], axis=-1)
-    paths = np.linalg.norm(places[..., None, :] - NODES[:7], axis=-1)
-    mean = np.linalg.norm(NODES - TALKER, axis=1).mean()
-    residuals = arrivals - paths + (mean + common)[..., None]
-    likelihoods = [
-        np.log(0.75 * scipy.stats.norm.pdf(residuals, scale=spread) + 0.25).sum(-1)
-        for spread in (0.048, 0.024, 0.012, 0.006, 0.003)
+    paths = np.linalg.norm(places[..., None, :] - nodes, axis=-1)
+    residuals = arrivals - paths - (1.7 + common)[..., None]
+    logs = [
+        np.log(0.75 * scipy.stats.norm.pdf(residuals, scale=one) + 0.25).sum(-1)
+        for one in (0.096, 0.048, 0.024, 0.012, 0.006, 0.003)
     ]
-    volume = 0.0015**3 / (0.7**2 * 2.0)
-    expected = scipy.special.logsumexp(likelihoods) + np.log(volume / 5)
-    assert evidence == pytest.approx(expected, abs=0.5)
-    assert np.flatnonzero(~np.asarray(agrees)).tolist() == [2]
+    guess = np.median(arrivals - np.linalg.norm(nodes - start, axis=1))
+    prior = scipy.stats.norm.logpdf(places[..., :2], start[:2], 0.2).sum(-1)
+    prior = prior + scipy.stats.norm.logpdf(1.7 + common, guess, 0.6)
+    expected = scipy.special.logsumexp(logs + prior) + 3 * np.log(step) - np.log(6)
+    assert evidence == pytest.approx(expected, abs=0.3)
+    assert not agrees[2]
 
 
-@pytest.mark.parametrize("spread", [0.004, 0.02, 0.035])
-def test_the_covariance_holds_whatever_the_spread(spread):
-    """Of 90 % ellipses of many trials, nine in ten hold the talker."""
+@pytest.mark.parametrize(
+    ("spread", "num_nodes"),
+    [(0.004, 12), (0.004, 30), (0.02, 20), (0.02, 30), (0.05, 30), (0.1, 30)],
+)
+def test_the_covariance_holds_whatever_the_spread(spread, num_nodes):
+    """Where evidence is clear; every sixth node is an outlier."""
     rng = np.random.default_rng(6)
     inside = []
-    for _ in range(200):
-        position, covariance, *_ = fit_arrivals(arrivals_of(spread, rng))
-        off = np.float64(position)[:2] - TALKER[:2]
-        inside.append(off @ np.linalg.solve(covariance, off) < -2 * np.log(0.1))
-    assert 0.8 < np.mean(inside) < 0.97
+    for _ in range(100):
+        nodes = rng.uniform([0, 0, 0.5], [6, 5, 2.2], (num_nodes, 3))
+        talker = rng.uniform([1, 1, 1.1], [5, 4, 1.6])
+        arrivals = arrivals_of(spread, rng, nodes, talker)
+        arrivals[::6] += rng.uniform(-1, 1, len(arrivals[::6]))
+        start = talker + rng.normal(size=3) * [0.05, 0.05, 0.0]
+        position, covariance, evidence, _ = fit_arrivals(arrivals, nodes, start=start)
+        if evidence > 9:
+            off = np.float64(position)[:2] - talker[:2]
+            inside.append(off @ np.linalg.solve(covariance, off) < -2 * np.log(0.1))
+    assert len(inside) > 10
+    assert 0.7 < np.mean(inside) < 1.0
+
+
+def test_tall_and_seated_talkers_are_found():
+    rng = np.random.default_rng(8)
+    for height in (0.85, 1.9):
+        talker = np.array([*TALKER[:2], height])
+        arrivals = arrivals_of(0.004, rng, talker=talker)
+        start = talker + np.array([0.04, -0.04, 0.05])
+        position, _, evidence, agrees = fit_arrivals(arrivals, start=start)
+        assert evidence > 9
+        assert agrees.all()
+        np.testing.assert_allclose(position[:2], talker[:2], atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["5 cm", "10 cm", "line"])
+@pytest.mark.parametrize("num_nodes", [16, 60])
+def test_nodes_that_hardly_determine_give_finite_numbers(kind, num_nodes):
+    """Compact arrays, and a talker beyond the end of a line of nodes."""
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        if kind == "line":
+            x = np.linspace(0.5, 4.0, num_nodes)
+            nodes = np.stack([x, 0 * x + 2.5, 0 * x + 1.35], axis=1)
+            talker = np.array([rng.uniform(4.5, 5.5), 2.5, 1.35])
+        else:
+            wide = 0.05 if kind == "5 cm" else 0.1
+            nodes = rng.uniform(-wide, wide, (num_nodes, 3)) + np.array([3.0, 2.5, 1.2])
+            talker = rng.uniform([1, 1, 1.0], [5, 4, 1.7])
+        arrivals = arrivals_of(1e-5, rng, nodes, talker)
+        found = fit_arrivals(
+            arrivals, nodes, start=talker + np.array([0.05, 0.03, 0.0])
+        )
+        assert all(np.isfinite(np.asarray(part)).all() for part in found)
+        assert np.linalg.eigvalsh(found[1])[0] >= -1e-9
 
 
 def test_a_wider_spread_is_less_evidence():
     rng = np.random.default_rng(7)
     found = [float(fit_arrivals(arrivals_of(s, rng))[2]) for s in (0.003, 0.02, 0.3)]
-    assert found[0] > found[1] + 10 > found[2] + 20
+    assert found[0] > found[1] + 8
+    assert found[1] > found[2] + 8
 
 
 def test_one_late_node_does_not_agree_and_does_no_harm():
@@ -156,9 +202,14 @@ def test_nothing_is_confirmed_by_chance(kind):
     assert fit(signals, start).evidence < 0
 
 
-def test_three_nodes_confirm_nothing():
-    some = np.arange(len(NODES)) < 3
-    assert fit(delayed(), mask=some).evidence <= 0
+@pytest.mark.parametrize(("count", "deviation"), [(3, 0.01), (3, 0.3), (4, 0.3)])
+def test_nodes_that_fit_any_position_confirm_none(count, deviation):
+    rng = np.random.default_rng(10)
+    height = np.array([TALKER[2], deviation], np.float32)
+    for _ in range(20):
+        nodes = NODES[rng.permutation(len(NODES))[:count]]
+        *_, evidence, _ = fit_arrivals(arrivals_of(1e-4, rng, nodes), nodes, height)
+        assert evidence < 0
 
 
 def test_a_talker_outside_of_the_room_is_not_confirmed():
@@ -185,4 +236,4 @@ def test_absent_nodes_have_no_influence():
 def test_silence_gives_finite_numbers():
     found = fit(np.zeros((len(NODES), 16_000), np.float32))
     assert all(np.isfinite(np.asarray(part)).all() for part in found)
-    assert jnp.isfinite(found.evidence)
+    assert found.evidence < 0

@@ -104,7 +104,7 @@ def confirm(
     for fit in sorted(fits, key=lambda fit: -fit.evidence):
         position, evidence = fit.position[:2].astype(np.float64), float(fit.evidence)
         known = [np.linalg.norm(position - one.position[:2]) for one in confirmed]
-        if evidence <= 0 or min(known, default=np.inf) < MERGE_DISTANCE:
+        if not evidence > 0 or min(known, default=np.inf) < MERGE_DISTANCE:
             continue
         column, row = np.rint(position / plan * votes.RESOLUTION).astype(int)
         around = probability[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]

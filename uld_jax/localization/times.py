@@ -21,19 +21,24 @@ from uld_jax.localization import srp_phat
 
 WHITENING = 0.8
 REACH = 64  # Samples on either side that an arrival is looked for, 1.4 m of path.
-INLIER = 0.04  # Meters: nodes that agree.
 LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
 # Standard deviations of arrivals where a position is right, in meters of path, equally
-# likely: exact clocks and places, and places that are known to some centimeters.
-_SPREADS = (0.048, 0.024, 0.012, 0.006, LEAST_ERROR)
+# likely: of exact clocks and places, up to places that are known to 10 cm.
+_SPREADS = (0.096, 0.048, 0.024, 0.012, 0.006, LEAST_ERROR)
 _RIGHT = 0.75  # Share of nodes that agree there.
-_CHANCE = 1.0  # Density of arrivals by chance, for each meter.
-# How far from its start a position may be, and the common part of all arrivals, to either
-# side, in meters; and the largest deviation of a position that counts as one.
-_AROUND, _COMMON, _WIDEST = 0.35, 1.0, 0.1
-_NEVER = -99.0  # Evidence of a fit that ended at a wall.
-_SPACINGS, _REACH = (0.08, 0.02, 0.005), 4  # Searches: meters, steps to either side.
-_STEPS = 8
+_CHANCE = 1.0  # Density of other arrivals, for each meter.
+# Standard deviations of a position about its start, and of what all arrivals have in common
+# about its first guess, in meters; and that above which a fit says nothing.
+_AROUND, _COMMON, _VAGUE = 0.2, 0.6, 0.1
+# Nodes that any position can be made to fit: for x, y and the time at which the sound
+# began; and for the height, if it is not known to 5 cm.
+_FITTED, _KNOWN_HEIGHT = 3, 0.05
+_NEVER = -99.0  # Evidence of a fit that says nothing, or that ended at a wall.
+_SPACINGS, _NUM_STEPS = (
+    (0.08, 0.02, 0.005),
+    4,
+)  # Searches: meters, steps to either side.
+_EM_STEPS = 8  # Of expectation maximization, for each spread.
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -93,11 +98,12 @@ def fit(
 
 def _fit(correlations, node_positions, mask, position, sides, height) -> Fit:
     def step(position, _):
-        arrivals, residuals = _arrivals(correlations, node_positions, mask, position)
-        position, *found = _fit_position(
-            node_positions, mask, arrivals, position, sides, height
+        found = _arrivals(correlations, node_positions, mask, position)
+        arrivals, inside, residuals = found
+        position, *fitted = _fit_position(
+            node_positions, mask, arrivals, inside, position, sides, height
         )
-        return position, (*found, residuals)
+        return position, (*fitted, residuals)
 
     position, found = jax.lax.scan(step, position, None, length=2)
     covariance, evidence, agrees, residuals = (each[-1] for each in found)
@@ -106,7 +112,7 @@ def _fit(correlations, node_positions, mask, position, sides, height) -> Fit:
 
 def _search(smooth, node_positions, start, sides, height):
     """Find the point of highest response near a start, coarse to fine: [3]."""
-    reach = jnp.arange(-_REACH, _REACH + 1.0)
+    reach = jnp.arange(-_NUM_STEPS, _NUM_STEPS + 1.0)
 
     def step(center, search):
         spacing, up = search
@@ -129,7 +135,12 @@ def _search(smooth, node_positions, start, sides, height):
 
 
 def _arrivals(correlations, node_positions, mask, position):
-    """Find each node's time of arrival, up to a common one: [M] in meters of path."""
+    """Find each node's time of arrival, up to a common one, in meters of path.
+
+    Returns:
+        The arrivals; whether each is a peak inside of what was searched; and by how much
+        they are later than the position says.
+    """
     num_nodes = len(node_positions)
     paths = _distances(position, node_positions)
     delays = correlations_lib.SAMPLES_PER_METER * paths
@@ -146,26 +157,39 @@ def _arrivals(correlations, node_positions, mask, position):
 
     start = jnp.zeros((num_nodes, len(shifts)))
     sums, _ = jax.lax.scan(add, start, (correlations, one, other))
-    places, beyond, _ = correlations_lib.refine_peaks(sums, sums.argmax(axis=1))
+    highest = sums.argmax(axis=1)
+    inside = (highest > 0) & (highest < len(shifts) - 1)
+    places, beyond, _ = correlations_lib.refine_peaks(sums, highest)
     late = shifts[places] + beyond / srp_phat.OVERSAMPLING
     residuals = jnp.where(mask, late / correlations_lib.SAMPLES_PER_METER, 0.0)
-    return paths + residuals, residuals
+    return paths + residuals, inside, residuals
 
 
-def _fit_position(node_positions, mask, arrivals, start, sides, height):
+def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     """Fit a position to arrivals with a spread that is not known.
 
-    With each spread, arrivals are a mixture of a normal distribution and of chance. The
-    position and the common part of all arrivals are fitted by expectation maximization,
-    from the widest spread to the least. The evidence of each is their marginal likelihood
-    by Laplace's method, relative to that of chance.
+    With each spread, arrivals are a mixture of a normal distribution and of others. The
+    position and the common part of all arrivals, with normal priors, are fitted by
+    expectation maximization, from the widest spread to the least. The evidence of each is
+    their marginal likelihood relative to that of others alone, by Laplace's method with
+    the normal matrix of the last step in place of the Hessian.
+
+    Args:
+        node_positions: In meters.
+        mask: True where a node is present.
+        arrivals: In meters of path.
+        inside: False for arrivals that are none.
+        start: (x, y, z) in meters.
+        sides: Of the room.
+        height: Mean and standard deviation of the source's height in meters.
 
     Returns:
-        Position, covariance, evidence and which nodes agree, weighted over the spreads.
+        Position, covariance, evidence and which nodes agree, averaged over the spreads.
     """
-    middle = jnp.append(start[:2], height[0])
-    late = jnp.where(mask, arrivals - _distances(middle, node_positions), jnp.nan)
-    unknowns = jnp.append(middle, jnp.nan_to_num(jnp.nanmedian(late)))
+    late = jnp.where(mask, arrivals - _distances(start, node_positions), jnp.nan)
+    common = jnp.nan_to_num(jnp.nanmedian(late))
+    mean = jnp.array([start[0], start[1], height[0], common])
+    deviation = jnp.array([_AROUND, _AROUND, height[1], _COMMON])
 
     def weigh(unknowns, spread):
         offset = unknowns[:3] - node_positions
@@ -174,16 +198,16 @@ def _fit_position(node_positions, mask, arrivals, start, sides, height):
         design = jnp.concatenate([directions, jnp.ones((len(arrivals), 1))], axis=1)
         residuals = arrivals - paths - unknowns[3]
         density = _RIGHT * jax.scipy.stats.norm.pdf(residuals, scale=spread)
-        chance = (1 - _RIGHT) * _CHANCE
-        weights = jnp.where(mask, density / (density + chance), 0.0)
-        likelier = jnp.where(mask, jnp.log((density + chance) / _CHANCE), 0.0)
-        # In units of the spread, with what is known of the height.
-        prior = jnp.array([1e-6, 1e-6, 0.0, 1e-6])
-        prior = prior.at[2].set((spread / height[1]) ** 2)
+        density = jnp.where(inside, density, 0.0)
+        others = (1 - _RIGHT) * _CHANCE
+        weights = jnp.where(mask, density / (density + others), 0.0)
+        logs = jnp.where(mask, jnp.log((density + others) / _CHANCE), 0.0)
+        # Precisions, times the square of the spread.
+        precision = (spread / deviation) ** 2
         normal = jnp.matmul(design.T, weights[:, None] * design, precision=_HIGHEST)
         toward = jnp.matmul(design.T, weights * residuals, precision=_HIGHEST)
-        toward = toward.at[2].add(prior[2] * (height[0] - unknowns[2]))
-        return normal + jnp.diag(prior), toward, weights, likelier.sum()
+        toward = toward + precision * (mean - unknowns)
+        return normal + jnp.diag(precision), toward, weights, logs.sum()
 
     def fit_spread(unknowns, spread):
         def step(unknowns, _):
@@ -192,30 +216,37 @@ def _fit_position(node_positions, mask, arrivals, start, sides, height):
             plan = jnp.clip(moved[:2], 0.0, sides)
             return jnp.concatenate([plan, moved[2:]]), None
 
-        unknowns, _ = jax.lax.scan(step, unknowns, None, length=_STEPS)
-        normal, _, weights, likelier = weigh(unknowns, spread)
-        covariance = spread**2 * jnp.linalg.inv(normal)
-        volume = 2 * jnp.log(2 * jnp.pi * spread**2)
-        volume -= 0.5 * jnp.linalg.slogdet(normal)[1]
-        prior = jax.scipy.stats.norm.logpdf(unknowns[2], height[0], height[1])
-        prior -= jnp.log((2 * _AROUND) ** 2 * 2 * _COMMON)
+        first = unknowns
+        unknowns, _ = jax.lax.scan(step, unknowns, None, length=_EM_STEPS)
+        normal, _, weights, evidence = weigh(unknowns, spread)
+        covariance = (spread**2 * jnp.linalg.inv(normal))[:2, :2]
+        evidence += 2 * jnp.log(2 * jnp.pi * spread**2)
+        evidence -= 0.5 * jnp.linalg.slogdet(normal)[1]
+        evidence += jax.scipy.stats.norm.logpdf(unknowns, mean, deviation).sum()
+        variances = jnp.diag(covariance)
         plan = unknowns[:2]
-        at_wall = (jnp.minimum(plan, sides - plan) < 1e-4).any()
-        vague = jnp.diag(covariance)[:2].max() > _WIDEST**2
-        evidence = likelier + volume + prior
-        evidence = jnp.where(at_wall | vague, _NEVER, evidence)
-        return unknowns, (unknowns[:3], covariance[:2, :2], evidence, weights)
+        sound = (jnp.minimum(plan, sides - plan) >= 1e-4).all()
+        sound &= variances.max() <= _VAGUE**2
+        sound &= jnp.prod(variances) > covariance[0, 1] ** 2
+        sound &= jnp.isfinite(evidence) & (variances.min() > 0)
+        unknowns = jnp.where(jnp.isfinite(unknowns).all(), unknowns, first)
+        covariance = jnp.where(sound, covariance, 0.0)
+        evidence = jnp.where(sound, evidence, _NEVER)
+        return unknowns, (unknowns[:3], covariance, evidence, weights)
 
     _, (positions, covariances, evidence, weights) = jax.lax.scan(
-        fit_spread, unknowns, jnp.array(_SPREADS)
+        fit_spread, jnp.append(start, common), jnp.array(_SPREADS)
     )
     shares = jax.nn.softmax(evidence)
     position = shares @ positions
     apart = (positions - position)[:, :2]
     covariances = covariances + apart[:, :, None] * apart[:, None, :]
     covariance = (shares[:, None, None] * covariances).sum(axis=0)
+    fitted = _FITTED + (height[1] > _KNOWN_HEIGHT)
     evidence = jax.nn.logsumexp(evidence) - np.log(len(_SPREADS))
-    return position, covariance, evidence, shares @ weights > 0.5
+    evidence = jnp.where(mask.sum() > fitted, evidence, _NEVER)
+    agrees = shares @ jnp.nan_to_num(weights) > 0.5
+    return position, covariance, evidence, agrees & mask
 
 
 def _distances(position, node_positions):

@@ -22,8 +22,8 @@ HEIGHT = (MIDDLE_HEIGHT, 0.3)
 KNOWN_SPREAD = 0.01  # Meters: the deviation of a height that is given.
 _VOTES_ON = 16  # Cells on whose points finer votes are seen relative to.
 # Nodes are padded to one of these numbers, so that few programs are compiled.
-_WINDOWS = (1, 2, 4, 8, 15)  # Numbers of windows, likewise.
 _SIZES = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 30, 40, 50, 60)
+_WINDOWS = (1, 2, 4, 8, 15)  # Numbers of windows, likewise.
 
 
 @functools.cache
