@@ -42,3 +42,16 @@ def test_times_count_between_places_up_to_a_limit_and_more_within_one():
     greater = np.array([1.0, 1.0])
     both = mass(lesser, fit_at(greater, 80.0), fit_at(lesser, 10.0))[0]
     assert both < 0.02
+
+
+def test_one_place_is_confirmed_once_and_what_is_not_a_number_never():
+    sides = np.array([6.4, 6.4])
+    points = posterior.grid(sides, 64).reshape(-1, 2)
+    probability = np.full((65, 65), 1 / len(points))
+    variances = np.zeros((len(points), 2))
+    cloud = posterior.Cloud(points, probability.ravel(), variances)
+    place = np.array([2.0, 3.0])
+    fits = [fit_at(place, 20.0), fit_at(place + 0.1, 15.0), fit_at(place + 2.0, np.nan)]
+    found, confirmed = fusion.confirm(cloud, probability, sides, fits)
+    assert confirmed == [fits[0]]
+    assert np.isfinite(found.masses).all()
