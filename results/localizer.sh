@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Rebuild results/localizer, the localizer's tables and the pages of other rooms and of
+# sessions on a small machine: two hours on one core. Run it again to resume.
+#   results/localizer.sh SPEECH NOISE [RUNS]               # RUNS: runs/localizer
+# The variables DATASETS (datasets), VOTES (a trained network of any_session, to compare with
+# in other rooms; none) and PYTHON (.venv/bin/python) change the defaults.
+set -euo pipefail
+root=$(realpath "$(dirname "$0")/..")
+# Relative, since pages show the commands that made them.
+speech=$(realpath --relative-to="$root" "${1:?name the folder of speech}")
+noise=$(realpath --relative-to="$root" "${2:?name the folder of noise}")
+[ -z "${3:-}" ] || runs=$(realpath -m "$3")
+cd "$root"
+runs=${runs:-runs/localizer}
+flags=(--config=experiments/ad1_multilateration.py:reduced
+  --config.data.speech="$speech" --config.data.noise="$noise"
+  --config.data.dir="${DATASETS:-datasets}")
+python=${PYTHON:-.venv/bin/python}
+
+"$python" -m uld_jax.cli baseline "${flags[@]}" --method=fused --workdir="$runs/ad1/fused"
+"$python" -m uld_jax.cli robustness "${flags[@]}" --workdir="$runs/ad1" --examples=200
+mkdir -p results/localizer/ad1/fused
+cp "$runs"/ad1/fused/{record.json,predictions.npz,conditions.json} results/localizer/ad1/fused
+
+page=docs/localizer.md
+"$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat results/ad1/tdoa_ls \
+  --only=summary --update=$page --mark=ad1
+"$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat \
+  --only=conditions --update=$page --mark=conditions
+
+measured=benchmarks/reliability/results
+"$python" -m benchmarks.reliability.other_rooms --speech="$speech" --noise="$noise" \
+  --cache="$runs/other_rooms" --nodes 30 8 5 --out=$measured/other_rooms.json ${VOTES:-}
+"$python" -m benchmarks.reliability.sessions --speech="$speech" \
+  --cache="$runs/sessions" --out=$measured/sessions.json
+for name in other_rooms sessions; do
+  "$python" -m benchmarks.report $measured/$name.json > docs/$name.md
+done
