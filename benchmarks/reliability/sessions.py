@@ -2,8 +2,9 @@
 
     python -m benchmarks.reliability.sessions --speech=FOLDER --cache=runs/sessions
 
-Rooms by another simulator (`made_rooms`), with a talker at six places in turn, 2 s at each. Clocks are 10 ms off (standard deviation), by fractions of a sample, and the
-talker's height is unknown. Positions are shown before (`uld_jax.localize` alone) and after.
+Rooms by another simulator (`made_rooms`), with a talker at six places in turn, 2 s at
+each. Clocks are 10 ms off (standard deviation), by fractions of a sample, and the talker's
+height is unknown. Positions are shown before (`uld_jax.localize` alone) and after.
 """
 
 import argparse

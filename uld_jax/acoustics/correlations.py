@@ -49,6 +49,13 @@ def lag_bound(node_positions: ArrayLike, mask: ArrayLike | None = None) -> int:
     return math.ceil((farthest * SAMPLES_PER_METER + 1) / _LAG_STEP) * _LAG_STEP
 
 
+def path_lengths(
+    point: Float[Array, "3"], node_positions: Float[Array, "M 3"]
+) -> Float[Array, " M"]:
+    """Compute the distances of all nodes from a point in meters."""
+    return jnp.sqrt(((point - node_positions) ** 2).sum(axis=-1))
+
+
 def node_pairs(num_nodes: int) -> tuple[Int[np.ndarray, " Q"], Int[np.ndarray, " Q"]]:
     """List the first and the second node of all Q = M (M - 1) / 2 pairs."""
     return np.triu_indices(num_nodes, 1)

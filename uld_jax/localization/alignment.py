@@ -129,7 +129,7 @@ def align_guided(
         mask: True where there is a node.
         position: In meters.
     """
-    paths = _distances(position, node_positions)
+    paths = correlations.path_lengths(position, node_positions)
     expected = paths * (correlations.SAMPLES_PER_METER / 2)
     away = (jnp.asarray(_LAGS) - expected[:, None]) / _SPREAD
     prior = -_HOLD * jnp.log1p(away**2)
@@ -220,7 +220,9 @@ def log_likelihoods(
         talker at each point, less that of amplitudes that no position explains. It is 0
         with fewer than three nodes of which anything is known.
     """
-    distances = jax.vmap(lambda point: _distances(point, node_positions))(points)
+    distances = jax.vmap(
+        lambda point: correlations.path_lengths(point, node_positions)
+    )(points)
     spreading = jnp.log(jnp.maximum(distances, 0.1))
 
     def one(alignment):
@@ -355,7 +357,3 @@ def _sweep(envelopes, delays, prior) -> Int[Array, " M"]:
         return delays.at[node].set(jnp.asarray(_LAGS)[total.argmax()])
 
     return jax.lax.fori_loop(0, len(delays), move, delays)
-
-
-def _distances(point: Float[Array, "3"], node_positions) -> Float[Array, " M"]:
-    return jnp.sqrt(((point - node_positions) ** 2).sum(axis=-1))

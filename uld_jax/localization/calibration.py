@@ -35,6 +35,7 @@ from uld_jax.localization import (
     recordings,
     votes,
 )
+from uld_jax.localization import clocks as clocks_lib
 
 # Standard deviations of times in meters of path: what is farther off than this is doubted.
 # Wide at first, while positions are rough.
@@ -42,7 +43,6 @@ _TIMES = (0.3, 0.1, 0.03, 0.01)
 # Standard deviations of offsets in seconds and of drifts, before anything is known.
 _OFFSET, _DRIFT = 0.05, 1e-4
 LEAST_PLACES = 3
-_AGREES = 0.04  # Meters of path by which a time that agrees is off, at most.
 _LEAST_AGREE = 5  # Nodes whose times agree, of a position that is believed.
 _APART = 0.5  # Meters between places.
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
@@ -337,7 +337,7 @@ def _solve(starts, covariances, late, nodes, times, height):
 def _agree(late: np.ndarray) -> np.ndarray:
     """Check at which places most nodes agree, by misfits [K, M] in meters."""
     late = late - np.nanmedian(late, axis=1, keepdims=True)
-    count = (np.abs(late) < _AGREES).sum(axis=1)
+    count = (np.abs(late) < clocks_lib.AGREES).sum(axis=1)
     return (count >= _LEAST_AGREE) & (2 * count >= np.isfinite(late).sum(axis=1))
 
 

@@ -14,7 +14,7 @@ from uld_jax.localization import alignment, times
 # Correlation of a node with the sum of others, relative to its root mean square, at which
 # its sound was found.
 _STANDS_OUT = 7.0
-_FITS = 0.04  # Meters of path: a node fits the position of another.
+AGREES = 0.04  # Meters of path by which a time that agrees is off, at most.
 _LEAST_SWAP = 0.3  # Meters between the paths of nodes that may be exchanged.
 _find = jax.jit(alignment.find_late)
 
@@ -55,8 +55,8 @@ def find_exchanged(
     one, other = np.triu_indices(len(late), 1)
     swapped = paths[other] - paths[one]
     residuals = constants.SPEED_OF_SOUND * late
-    fits = np.abs(residuals[one] - swapped) < _FITS
-    fits &= np.abs(residuals[other] + swapped) < _FITS
+    fits = np.abs(residuals[one] - swapped) < AGREES
+    fits &= np.abs(residuals[other] + swapped) < AGREES
     fits &= np.abs(swapped) > _LEAST_SWAP
     pairs = np.stack([one[fits], other[fits]], axis=1)
     # Of many displaced nodes, some fit by chance: each must fit one other alone.

@@ -93,8 +93,8 @@ def confirm(
 ) -> tuple[posterior.Cloud, list[times.Fit]]:
     """Add what times of arrival confirm to the posterior of the votes.
 
-    The posterior around such a position is multiplied by how much likelier the agreement
-    of its nodes is than chance, exp(2) at most: sources of noise make nodes agree, too.
+    The posterior around such a position is multiplied by how much likelier its times are
+    than by chance, exp(2) at most: sources of noise make nodes agree, too.
     There, between the position and what the votes say around it, it counts up to exp(9).
     """
     confirmed = []

@@ -34,10 +34,8 @@ _AROUND, _COMMON, _VAGUE = 0.2, 0.6, 0.1
 # began; and for the height, if it is not known to 5 cm.
 _FITTED, _KNOWN_HEIGHT = 3, 0.05
 _NEVER = -99.0  # Evidence of a fit that says nothing, or that ended at a wall.
-_SPACINGS, _NUM_STEPS = (
-    (0.08, 0.02, 0.005),
-    4,
-)  # Searches: meters, steps to either side.
+# Searches: distances of points in meters, and points to either side.
+_SPACINGS, _NUM_STEPS = (0.08, 0.02, 0.005), 4
 _EM_STEPS = 8  # Of expectation maximization, for each spread.
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -142,7 +140,7 @@ def _arrivals(correlations, node_positions, mask, position):
         they are later than the position says.
     """
     num_nodes = len(node_positions)
-    paths = _distances(position, node_positions)
+    paths = correlations_lib.path_lengths(position, node_positions)
     delays = correlations_lib.SAMPLES_PER_METER * paths
     reach = REACH * srp_phat.OVERSAMPLING
     shifts = jnp.arange(-reach, reach + 1) / srp_phat.OVERSAMPLING
@@ -163,6 +161,20 @@ def _arrivals(correlations, node_positions, mask, position):
     late = shifts[places] + beyond / srp_phat.OVERSAMPLING
     residuals = jnp.where(mask, late / correlations_lib.SAMPLES_PER_METER, 0.0)
     return paths + residuals, inside, residuals
+
+
+class _Problem(NamedTuple):
+    """The data of a fit, and the normal prior of its unknowns.
+
+    The unknowns are x, y, z and what all arrivals have in common, in meters.
+    """
+
+    node_positions: Float[Array, "M 3"]
+    mask: Bool[Array, " M"]
+    arrivals: Float[Array, " M"]
+    inside: Bool[Array, " M"]
+    mean: Float[Array, "4"]
+    deviation: Float[Array, "4"]
 
 
 def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
@@ -186,56 +198,16 @@ def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     Returns:
         Position, covariance, evidence and which nodes agree, averaged over the spreads.
     """
-    late = jnp.where(mask, arrivals - _distances(start, node_positions), jnp.nan)
+    paths = correlations_lib.path_lengths(start, node_positions)
+    late = jnp.where(mask, arrivals - paths, jnp.nan)
     common = jnp.nan_to_num(jnp.nanmedian(late))
     mean = jnp.array([start[0], start[1], height[0], common])
     deviation = jnp.array([_AROUND, _AROUND, height[1], _COMMON])
-
-    def weigh(unknowns, spread):
-        offset = unknowns[:3] - node_positions
-        paths = jnp.sqrt((offset**2).sum(axis=-1))
-        directions = offset / jnp.maximum(paths, 1e-3)[:, None]
-        design = jnp.concatenate([directions, jnp.ones((len(arrivals), 1))], axis=1)
-        residuals = arrivals - paths - unknowns[3]
-        density = _RIGHT * jax.scipy.stats.norm.pdf(residuals, scale=spread)
-        density = jnp.where(inside, density, 0.0)
-        others = (1 - _RIGHT) * _CHANCE
-        weights = jnp.where(mask, density / (density + others), 0.0)
-        logs = jnp.where(mask, jnp.log((density + others) / _CHANCE), 0.0)
-        # Precisions, times the square of the spread.
-        precision = (spread / deviation) ** 2
-        normal = jnp.matmul(design.T, weights[:, None] * design, precision=_HIGHEST)
-        toward = jnp.matmul(design.T, weights * residuals, precision=_HIGHEST)
-        toward = toward + precision * (mean - unknowns)
-        return normal + jnp.diag(precision), toward, weights, logs.sum()
-
-    def fit_spread(unknowns, spread):
-        def step(unknowns, _):
-            normal, toward, *_ = weigh(unknowns, spread)
-            moved = unknowns + jnp.linalg.solve(normal, toward)
-            plan = jnp.clip(moved[:2], 0.0, sides)
-            return jnp.concatenate([plan, moved[2:]]), None
-
-        first = unknowns
-        unknowns, _ = jax.lax.scan(step, unknowns, None, length=_EM_STEPS)
-        normal, _, weights, evidence = weigh(unknowns, spread)
-        covariance = (spread**2 * jnp.linalg.inv(normal))[:2, :2]
-        evidence += 2 * jnp.log(2 * jnp.pi * spread**2)
-        evidence -= 0.5 * jnp.linalg.slogdet(normal)[1]
-        evidence += jax.scipy.stats.norm.logpdf(unknowns, mean, deviation).sum()
-        variances = jnp.diag(covariance)
-        plan = unknowns[:2]
-        sound = (jnp.minimum(plan, sides - plan) >= 1e-4).all()
-        sound &= variances.max() <= _VAGUE**2
-        sound &= jnp.prod(variances) > covariance[0, 1] ** 2
-        sound &= jnp.isfinite(evidence) & (variances.min() > 0)
-        unknowns = jnp.where(jnp.isfinite(unknowns).all(), unknowns, first)
-        covariance = jnp.where(sound, covariance, 0.0)
-        evidence = jnp.where(sound, evidence, _NEVER)
-        return unknowns, (unknowns[:3], covariance, evidence, weights)
-
+    problem = _Problem(node_positions, mask, arrivals, inside, mean, deviation)
     _, (positions, covariances, evidence, weights) = jax.lax.scan(
-        fit_spread, jnp.append(start, common), jnp.array(_SPREADS)
+        lambda unknowns, spread: _fit_spread(problem, sides, unknowns, spread),
+        jnp.append(start, common),
+        jnp.array(_SPREADS),
     )
     shares = jax.nn.softmax(evidence)
     position = shares @ positions
@@ -245,9 +217,62 @@ def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     fitted = _FITTED + (height[1] > _KNOWN_HEIGHT)
     evidence = jax.nn.logsumexp(evidence) - np.log(len(_SPREADS))
     evidence = jnp.where(mask.sum() > fitted, evidence, _NEVER)
-    agrees = shares @ jnp.nan_to_num(weights) > 0.5
-    return position, covariance, evidence, agrees & mask
+    return position, covariance, evidence, shares @ jnp.nan_to_num(weights) > 0.5
 
 
-def _distances(position, node_positions):
-    return jnp.sqrt(((position - node_positions) ** 2).sum(axis=-1))
+def _fit_spread(problem: _Problem, sides, unknowns, spread):
+    """Fit the unknowns with one spread, from a first guess.
+
+    Returns:
+        The unknowns; and their position, its covariance, the evidence and each node's
+        weight.
+    """
+
+    def step(unknowns, _):
+        normal, toward, *_ = _weigh(problem, unknowns, spread)
+        moved = unknowns + jnp.linalg.solve(normal, toward)
+        plan = jnp.clip(moved[:2], 0.0, sides)
+        return jnp.concatenate([plan, moved[2:]]), None
+
+    first = unknowns
+    unknowns, _ = jax.lax.scan(step, unknowns, None, length=_EM_STEPS)
+    normal, _, weights, evidence = _weigh(problem, unknowns, spread)
+    covariance = (spread**2 * jnp.linalg.inv(normal))[:2, :2]
+    evidence += 2 * jnp.log(2 * jnp.pi * spread**2)
+    evidence -= 0.5 * jnp.linalg.slogdet(normal)[1]
+    prior = jax.scipy.stats.norm.logpdf(unknowns, problem.mean, problem.deviation)
+    evidence += prior.sum()
+    variances = jnp.diag(covariance)
+    plan = unknowns[:2]
+    sound = (jnp.minimum(plan, sides - plan) >= 1e-4).all()
+    sound &= variances.max() <= _VAGUE**2
+    sound &= jnp.prod(variances) > covariance[0, 1] ** 2
+    sound &= jnp.isfinite(evidence) & (variances.min() > 0)
+    unknowns = jnp.where(jnp.isfinite(unknowns).all(), unknowns, first)
+    covariance = jnp.where(sound, covariance, 0.0)
+    evidence = jnp.where(sound, evidence, _NEVER)
+    return unknowns, (unknowns[:3], covariance, evidence, weights)
+
+
+def _weigh(problem: _Problem, unknowns, spread):
+    """Weigh arrivals by how likely each is not one of the others.
+
+    Returns:
+        The normal matrix and the right side of the next step, times the square of the
+        spread; the weights; and the log-likelihood, less that of others alone.
+    """
+    offset = unknowns[:3] - problem.node_positions
+    paths = jnp.sqrt((offset**2).sum(axis=-1))
+    directions = offset / jnp.maximum(paths, 1e-3)[:, None]
+    design = jnp.concatenate([directions, jnp.ones((len(paths), 1))], axis=1)
+    residuals = problem.arrivals - paths - unknowns[3]
+    density = _RIGHT * jax.scipy.stats.norm.pdf(residuals, scale=spread)
+    density = jnp.where(problem.inside, density, 0.0)
+    others = (1 - _RIGHT) * _CHANCE
+    weights = jnp.where(problem.mask, density / (density + others), 0.0)
+    logs = jnp.where(problem.mask, jnp.log((density + others) / _CHANCE), 0.0)
+    precision = (spread / problem.deviation) ** 2
+    normal = jnp.matmul(design.T, weights[:, None] * design, precision=_HIGHEST)
+    toward = jnp.matmul(design.T, weights * residuals, precision=_HIGHEST)
+    toward = toward + precision * (problem.mean - unknowns)
+    return normal + jnp.diag(precision), toward, weights, logs.sum()
