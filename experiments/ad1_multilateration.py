@@ -28,6 +28,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
         size: "full"; "reduced" for a machine with two cores: 3,200 training utterances
             and half an hour on one of them; or "tiny", to try the commands in a minute.
     """
+    config_lib.check_size(size, ("full", "reduced", "tiny"))
     return configure(ad1.get_config(size), size)
 
 

@@ -20,7 +20,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     """Make the settings of Table 3, column ULD at I = 16.
 
     Args:
-        size: "full", "reduced" or "tiny", as for Ad-1.
+        size: "full", "medium", "reduced" or "tiny", as for Ad-1.
     """
     config = ad1.get_config(size)
     config.data.name = config.data.name.replace("ad1", "ad2")

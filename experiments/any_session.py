@@ -17,9 +17,11 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
 
     Args:
         size: "full"; "reduced" for a machine with two cores: 6,400 training
-            utterances and half an hour of training; or "tiny", to try the commands.
+            utterances and half an hour of training; "medium": 16,000, and an hour; or
+            "tiny", to try the commands.
     """
-    config = ad1_multilateration.get_config(size)
+    config_lib.check_size(size, ("full", "medium", "reduced", "tiny"))
+    config = ad1_multilateration.get_config("reduced" if size == "medium" else size)
     suffix = "" if size == "full" else f"_{size}"
     config.data.name = f"simulated/any{suffix}:1.0.0"
     config.data.noisier_copies = 0  # Its own noise is as loud.

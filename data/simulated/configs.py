@@ -243,6 +243,14 @@ CONFIGS = [
         examples_per_shard=100,
     ),
     SimulatedConfig(
+        name="any_medium",
+        description="Any session with 16,000 training utterances.",
+        sizes=(16_000, 400, 400),
+        recipe=recipes.ANY,
+        late_fields=ALL_THINNED,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
         name="any_tiny",
         description="A few rooms of any session from built-in signals, for tests.",
         sizes=(4, 2, 2),

@@ -11,6 +11,7 @@ from uld_jax.evaluation import conditions
         ("none", 0.0, "as it is"),
         ("clock_offset", 0.0005, "clocks 0.5 ms"),
         ("position_error", 0.05, "positions 0.05 m"),
+        ("position_error_clocks_off", 0.1, "clocks 2 ms, positions 0.1 m"),
         ("num_nodes", 20.0, "20 nodes"),
         ("snr_db", -10.0, "SNR -10 dB"),
         ("full_late_field", 1.0, "full late field"),

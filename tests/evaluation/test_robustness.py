@@ -205,8 +205,17 @@ def test_conditions_fit_the_recipe_and_the_nodes(data):
     bare.origin, bare.num_nodes = silent, 8
     names = {c.name for c in robustness.all_conditions(bare)}
     assert names == {
-        *("none", "clock_offset", "position_error", "gain_error", "num_nodes")
+        *("none", "clock_offset", "position_error", "gain_error", "num_nodes"),
+        *("position_error_clocks_off", "gain_error_clocks_off"),
     }
+
+
+def test_two_kinds_of_errors_come_together():
+    both = robustness.Condition("position_error_clocks_off", 0.1).perturbation
+    assert (both.clock_offset, both.position_error) == (0.002, 0.1)
+    both = robustness.Condition("gain_error_clocks_off", 3.0).perturbation
+    assert (both.clock_offset, both.gain_error) == (0.002, 3.0)
+    assert not robustness.Condition("snr_db", 0.0).perturbation
 
 
 def test_what_is_random_in_a_condition_depends_on_the_example_alone(data):

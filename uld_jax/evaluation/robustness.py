@@ -39,9 +39,11 @@ class Condition:
         """The perturbation of the nodes."""
         if self.name == "num_nodes":
             return perturbations.Perturbation(num_nodes=int(self.value))
-        if self.name in ("clock_offset", "position_error", "gain_error"):
-            return perturbations.Perturbation(**{self.name: self.value})
-        return perturbations.Perturbation()
+        kind = self.name.removesuffix("_clocks_off")
+        if kind not in ("clock_offset", "position_error", "gain_error"):
+            return perturbations.Perturbation()
+        clocks = {} if kind == self.name else {"clock_offset": conditions.CLOCKS_OFF}
+        return perturbations.Perturbation(**clocks, **{kind: self.value})
 
     @property
     def changes(self) -> pipeline.Changes | None:
