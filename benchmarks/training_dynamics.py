@@ -1,35 +1,29 @@
 r"""Watch the layers of the paper-like network over its first steps.
 
     python -m benchmarks.training_dynamics --speech=FOLDER --noise=FOLDER \
-        --set train.learning_rate=1e-3 train.warmup_steps=0 --out=FILE.json
+        --set train.learning_rate=1e-3 train.warmup_steps=0 train.clip_norm=None \
+        --out=FILE.json
 
 Of each layer: norm of its gradient, size of an update relative to its parameters, root
 mean square of what it puts out, and the share of that which differs between the
 examples of a batch; of the fully connected layers also the share of units that are dead.
-Measured every --every steps on one batch of training data. The network is Ad-1's in
-width and depth, with frames, nodes and examples that two cores can bear: 200 steps take
-80 s on one of them.
+Measured every --every steps on one batch of training data; at the end the validation
+error. The network and its data are those of `ad1:medium`, at a constant rate: 200 steps
+take 80 s on one core.
 """
 
 import argparse
 import ast
 import contextlib
 import functools
+import itertools
 import json
 import sys
 import time
 
 from benchmarks import report
 
-# Of `ad1:reduced`, unless --set says otherwise.
-_SETTINGS = {
-    "label.resolution": 16,
-    "model.width": 256,
-    "model.frames_per_step": 18,
-    "model.num_temporal_blocks": 2,
-    "data.nodes_in_training": 8,
-    "train.batch_size": 16,
-}
+_NOTED = ("learning_rate", "warmup_steps", "clip_norm", "batch_size")
 
 
 def main() -> None:
@@ -39,10 +33,16 @@ def main() -> None:
     parser.add_argument("--speech", default="builtin", help="folder, or builtin")
     parser.add_argument("--noise", default="builtin", help="folder, or builtin")
     parser.add_argument("--data", default="datasets", help="folder of data sets")
-    parser.add_argument("--size", default="reduced", choices=("reduced", "tiny"))
+    parser.add_argument("--size", default="medium", choices=("medium", "tiny"))
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--every", type=int, default=25)
     parser.add_argument("--set", nargs="*", default=[], help="settings, as KEY=VALUE")
+    parser.add_argument(
+        "--zero_outputs",
+        action="store_true",
+        help="begin with zeros in the last layer of each residual branch",
+    )
+    parser.add_argument("--b2", type=float, default=0.999, help="of AdamW")
     options = parser.parse_args()
 
     import uld_jax
@@ -52,26 +52,33 @@ def main() -> None:
 
     jax_setup.configure()
     corpora = {"data.speech": options.speech, "data.noise": options.noise}
-    changes = _SETTINGS if options.size == "reduced" else {}
     config = uld_jax.load_config(
         f"ad1:{options.size}",
         **corpora,
         **{"data.dir": options.data},
-        **(changes | dict(map(_setting, options.set))),
+        **dict(map(_setting, options.set)),
     )
     prepare.ensure_prepared(config)
-    measured = list(_measure(config, options.steps, options.every))
-    words = [word for word in sys.argv[1:] if not word.startswith("--out=")]
+    measured = list(_measure(config, options))
+    validation = measured.pop()
+    # Folders of data and results are places on one machine.
+    places = ("--out=", "--data=")
+    words = [word for word in sys.argv[1:] if not word.startswith(places)]
     record = {
         "command": " ".join(["python -m benchmarks.training_dynamics", *words]),
-        "settings": dict(map(_setting, options.set)),
+        "settings": {
+            **{f"train.{key}": config.train[key] for key in _NOTED},
+            "zero_outputs": options.zero_outputs,
+            "b2": options.b2,
+        },
+        "validation": validation,
         "measured": measured,
         "date": time.strftime("%Y-%m-%d"),
         **environment.collect(),
     }
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        options.out.write_text(json.dumps(record) + "\n")
 
 
 def _setting(text: str) -> tuple[str, object]:
@@ -82,8 +89,8 @@ def _setting(text: str) -> tuple[str, object]:
         return key, value
 
 
-def _measure(config, steps: int, every: int):
-    """Train, and yield what is measured before every so many steps."""
+def _measure(config, options):
+    """Train; yield what is measured before every so many steps, then validation."""
     import jax
 
     from uld_jax import config as config_lib
@@ -91,7 +98,7 @@ def _measure(config, steps: int, every: int):
     from uld_jax.labels import schemes
     from uld_jax.networks import build
     from uld_jax.runtime import progress
-    from uld_jax.training import optimizer, step
+    from uld_jax.training import step
 
     data = loader.RunData(config)
     data.load()
@@ -103,33 +110,78 @@ def _measure(config, steps: int, every: int):
         data.num_sources,
         config.seed,
     )
-    rules = config.train
-    adamw = optimizer.adamw(
-        rules.learning_rate, rules.weight_decay, rules.clip_norm, rules.warmup_steps
-    )
+    adamw = _adamw(config.train, options.b2)
     graph, state = step.init_state(model, adamw)
+    if options.zero_outputs:
+        state = state._replace(params=_with_zero_outputs(state.params))
     train_step = step.make_train_step(graph, adamw, label, config.seed)
     look = jax.jit(functools.partial(_look, graph, label))
     first = next(data.training_batches(0, 0))
-    number = 0
-    with progress.Progress("Training", steps, "steps") as bar:
-        for epoch in range(-(-steps // data.steps_per_epoch)):
-            for batch in data.training_batches(epoch, 0):
-                if number == steps:
-                    return
-                before = None
-                if number % every == 0:
-                    before = jax.tree.map(lambda array: array.copy(), state.params)
-                    found = look(state.params, state.statistics, first)
+    epochs = range(-(-options.steps // data.steps_per_epoch))
+    batches = (batch for epoch in epochs for batch in data.training_batches(epoch, 0))
+    with progress.Progress("Training", options.steps, "steps") as bar:
+        for number, batch in enumerate(itertools.islice(batches, options.steps)):
+            if number % options.every:
                 state = train_step(state, batch)
-                if before is not None:
-                    found["updates"] = _by_layer(
-                        jax.tree.map(lambda a, b: a - b, state.params, before), before
-                    )
-                    numbers = jax.tree.map(float, jax.device_get(found))
-                    yield {"step": number, **numbers}
-                number += 1
-                bar.update(1, f"loss {numbers['loss']:.3f}")
+            else:
+                before = jax.tree.map(lambda array: array.copy(), state.params)
+                found = look(state.params, state.statistics, first)
+                state = train_step(state, batch)
+                found["updates"] = _by_layer(
+                    jax.tree.map(lambda a, b: a - b, state.params, before), before
+                )
+                numbers = jax.tree.map(_short, jax.device_get(found))
+                yield {"step": number, **numbers}
+            bar.update(1, f"loss {numbers['loss']:.3f}")
+    yield _validate(data, graph, label, state)
+
+
+def _adamw(rules, b2: float):
+    """Make AdamW with warm-up and clipping, after which the rate is constant."""
+    import jax.numpy as jnp
+    import optax
+
+    def rate(count):
+        risen = (count + 1) / max(rules.warmup_steps, 1)
+        return rules.learning_rate * jnp.minimum(1.0, risen)
+
+    adamw = optax.adamw(rate, b2=b2, weight_decay=rules.weight_decay)
+    if rules.clip_norm is None:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(rules.clip_norm), adamw)
+
+
+def _with_zero_outputs(params: dict) -> dict:
+    """Set the last kernel of each residual branch to zero."""
+    import jax
+
+    def zero(path, leaf):
+        *_, layer, kind = [getattr(key, "key", None) for key in path]
+        is_last = kind == "kernel" and layer in ("output", "contract")
+        return 0 * leaf if is_last else leaf
+
+    return jax.tree_util.tree_map_with_path(zero, params)
+
+
+def _validate(data, graph, label, state) -> dict:
+    """Compute the loss and the errors on the validation split."""
+    from uld_jax.datasets import pipeline
+    from uld_jax.evaluation import evaluate
+
+    held_out = data.held_out["validation"]
+    eval_step = evaluate.make_eval_step(graph, label)
+    result = evaluate.evaluate(
+        functools.partial(eval_step, state.params, state.statistics),
+        held_out.batches(pipeline.in_order(len(held_out), evaluate.ROWS)),
+        len(held_out),
+        "Validation",
+    )
+    return {"loss": result.loss, "kl": result.kl} | result.metrics
+
+
+def _short(value) -> float:
+    """Round to four digits, so that records stay small."""
+    return float(f"{float(value):.4g}")
 
 
 def _look(graph, label, params, statistics, batch):

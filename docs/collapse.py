@@ -1,13 +1,19 @@
-"""Draw what happens in the layers of the paper-like network over its first steps.
+"""Show what happens in the layers of the paper-like network over its first steps.
 
-python docs/collapse.py docs/collapse.png benchmarks/results/training_dynamics/*.json
+python docs/collapse.py benchmarks/results/training_dynamics/*.json
+
+Draws docs/collapse.png of the runs that differ in rate, warm-up and clipping alone, and
+writes the table of all runs in docs/collapse.md.
 """
 
 import json
 import pathlib
 import sys
 
+from uld_jax.report import markdown
 from uld_jax.report.style import plt
+
+_PAGE = pathlib.Path(__file__).with_suffix(".md")
 
 # Rows: what was measured, its title, whether its axis is logarithmic.
 _ROWS = (
@@ -21,13 +27,43 @@ _ROWS = (
 
 def _title(settings: dict) -> str:
     """Name a run by its settings."""
-    rate = settings["train.learning_rate"]
-    parts = [f"rate {rate:g}"]
-    if steps := settings.get("train.warmup_steps"):
+    parts = [f"rate {settings['train.learning_rate']:g}"]
+    if steps := settings["train.warmup_steps"]:
         parts.append(f"warm-up {steps}")
-    if norm := settings.get("train.clip_norm"):
+    if norm := settings["train.clip_norm"]:
         parts.append(f"clipping {norm:g}")
     return ", ".join(parts)
+
+
+def _is_plain(settings: dict) -> bool:
+    """Check that nothing but rate, warm-up and clipping is changed."""
+    rest = (settings["zero_outputs"], settings["b2"], settings["train.batch_size"])
+    return rest == (False, 0.999, 16)
+
+
+def _table(runs: list[dict]) -> str:
+    """Make the table of what became of each run."""
+    rows = []
+    for run in runs:
+        settings, last = run["settings"], run["measured"][-1]
+        spread = last["outputs"]["blocks.1.over_nodes"]
+        rows.append(
+            [
+                f"{settings['train.learning_rate']:g}",
+                f"{settings['train.warmup_steps']}",
+                f"{settings['train.clip_norm'] or 'none'}",
+                f"{settings['train.batch_size']}",
+                f"{settings['b2']}",
+                "yes" if settings["zero_outputs"] else "no",
+                f"{spread['rms']:.1f}",
+                f"{spread['spread']:.2f}",
+                f"{100 * last['dead']['first']:.0f} %",
+                f"{run['validation']['mae']:.2f}",
+            ]
+        )
+    header = ["rate", "warm-up", "clipping", "batch", "b2", "zero outputs"]
+    header += ["rms", "spread", "dead units", "validation MAE m"]
+    return markdown.to_markdown(header, rows)
 
 
 def _of(record: dict, kind: str) -> dict[str, float]:
@@ -37,9 +73,8 @@ def _of(record: dict, kind: str) -> dict[str, float]:
     return record[kind]
 
 
-def main(path: str, *records: str) -> None:
-    """Write the picture."""
-    runs = [json.loads(pathlib.Path(record).read_text()) for record in records]
+def _draw(runs: list[dict]) -> None:
+    """Draw a column for each run."""
     figure, grid = plt.subplots(
         *(len(_ROWS), len(runs)),
         figsize=(3.2 * len(runs), 2.3 * len(_ROWS)),
@@ -48,35 +83,42 @@ def main(path: str, *records: str) -> None:
         layout="constrained",
     )
     # One color for each layer in all rows, from the input to the output.
-    names = list(dict.fromkeys([*runs[0]["measured"][0]["gradients"]]))
-    names += [name for name in runs[0]["measured"][0]["outputs"] if name not in names]
+    first = runs[0]["measured"][0]
+    names = list(dict.fromkeys([*first["gradients"], *first["outputs"]]))
     shades = plt.get_cmap("turbo")([k / len(names) for k in range(len(names))])
     colors = dict(zip(names, shades, strict=True))
+    handles = {}
     for column, run in zip(grid.T, runs, strict=True):
         column[0].set_title(_title(run["settings"]), fontsize="medium")
-        measured = run["measured"]
+        column[-1].set_xlabel("step")
+        steps = [one["step"] for one in run["measured"]]
         for axes, (kind, title, logarithmic) in zip(column, _ROWS, strict=True):
-            for name in _of(measured[0], kind):
-                axes.plot(
-                    [one["step"] for one in measured],
-                    [_of(one, kind)[name] for one in measured],
-                    color=colors[name],
-                    linewidth=1.2,
-                    label=name,
-                )
+            for name in _of(run["measured"][0], kind):
+                values = [_of(one, kind)[name] for one in run["measured"]]
+                (line,) = axes.plot(steps, values, color=colors[name], linewidth=1.2)
+                handles[name] = line
             if logarithmic:
                 axes.set_yscale("log")
             if column is grid.T[0]:
                 axes.set_ylabel(title)
-        column[-1].set_xlabel("step")
-    handles = {}
-    for axes in grid[:, 0]:
-        found = axes.get_legend_handles_labels()
-        handles |= dict(zip(found[1], found[0], strict=True))
-    figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=7, fontsize="small"
-    )
-    figure.savefig(path, dpi=100)
+    lines = [handles[name] for name in names if name in handles]
+    figure.legend(lines, names, loc="outside lower center", ncols=6, fontsize="small")
+    figure.savefig(_PAGE.with_suffix(".png"), dpi=90)
+
+
+def main(*paths: str) -> None:
+    """Draw the picture and write the table."""
+    runs = [json.loads(pathlib.Path(path).read_text()) for path in paths]
+    runs.sort(key=lambda run: _place(run["settings"]))
+    _draw([run for run in runs if _is_plain(run["settings"])])
+    text = markdown.replace_marked(_PAGE.read_text(), _table(runs), "runs")
+    _PAGE.write_text(text)
+
+
+def _place(settings: dict) -> tuple:
+    """Give the sort key of a run."""
+    helped = settings["train.clip_norm"] is not None
+    return (not _is_plain(settings), helped, -settings["train.learning_rate"])
 
 
 if __name__ == "__main__":
