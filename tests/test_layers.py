@@ -51,7 +51,7 @@ SOLE_USERS = {
     "orbax": {"storage.checkpoints"},
     "safetensors": {"pretrained.weights"},
     "tensorflow_datasets": {"datasets.files"},
-    "matplotlib": {"report.style"},
+    "matplotlib": {"report.style", "localization.answers"},
     "tensorboardX": {"training.reporting"},
     "uld_jax_data": {"datasets.prepare"},
     "pyroomacoustics": set(),

@@ -50,6 +50,7 @@ def session(
                 np.ones((2, 2)) / 4,
                 np.array([6.0, 5.0]),
                 np.zeros(2),
+                nodes,
             )
         )
     return found, nodes, late - np.median(late), drifts - np.median(drifts)

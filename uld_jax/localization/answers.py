@@ -1,12 +1,15 @@
 """The answer of the localizer: a position, how sure it is, and what nodes say."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from uld_jax.acoustics import constants
 from uld_jax.localization import posterior
+
+_FAINTEST = 1e-4  # Of the posterior in a plot, relative to its highest value.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,6 +36,8 @@ class Localization:
         probability: The posterior at 65 x 65 grid points, rows y: a ULD code.
         room_size: Sides along x and y of the area it spans, in meters.
         origin: Its corner (x, y): zero unless the room was not given.
+        node_positions: (x, y, z) of the nodes in meters, with the assumed height if none
+            was given.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -56,11 +61,73 @@ class Localization:
     probability: Float[np.ndarray, "K K"]
     room_size: Float[np.ndarray, "2"]
     origin: Float[np.ndarray, "2"]
+    node_positions: Float[np.ndarray, "M 3"]
 
     @property
     def node_residuals(self) -> Float[np.ndarray, " M"]:
         """Meters of path that `node_offsets` are: what positions alone would explain."""
         return self.node_offsets * constants.SPEED_OF_SOUND
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the floor plan: posterior, position with its radius, modes, and nodes.
+
+        Args:
+            axes: Axes of matplotlib to draw on; None for those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: If there are no axes, and matplotlib is not installed.
+        """
+        if axes is None:
+            from matplotlib import pyplot
+
+            _, axes = pyplot.subplots(layout="constrained")
+        self._draw_posterior(axes)
+        used = self.node_weights > 0
+        marks = {"color": "black", "marker": "^", "linestyle": "", "clip_on": False}
+        for some, label, filled in (
+            (used, "nodes", "full"),
+            (~used, "nodes left out", "none"),
+        ):
+            if some.any():
+                x, y = self.node_positions[some, :2].T
+                axes.plot(x, y, label=label, fillstyle=filled, **marks)
+        for mode in self.modes[1:]:
+            axes.plot(*mode.position, "x", color="tab:orange")
+            axes.annotate(f" {mode.mass:.0%}", mode.position, color="tab:orange")
+        axes.plot(*self.position, "o", color="tab:red", label="talker")
+        angles = np.linspace(0.0, 2 * np.pi, 100)
+        circle = self.radius_90 * np.stack([np.cos(angles), np.sin(angles)])
+        circle += self.position[:, None]
+        axes.plot(*circle, color="tab:red", label="90 % within")
+        axes.set_title(str(self).partition("\n")[0], fontsize="medium")
+        axes.legend(fontsize="small", loc="upper right")
+        return axes
+
+    def _draw_posterior(self, axes) -> None:
+        """Draw the posterior in shades of its logarithm, over the room."""
+        low, high = self.origin, self.origin + self.room_size
+        # Points of the grid lie on the walls, so that pixels reach beyond them.
+        half = self.room_size / (len(self.probability) - 1) / 2
+        left, bottom = low - half
+        right, top = high + half
+        shares = self.probability / self.probability.max()
+        axes.imshow(
+            np.log10(np.clip(shares, _FAINTEST, 1.0)),
+            origin="lower",
+            extent=(left, right, bottom, top),
+            cmap="Blues",
+        )
+        (left, bottom), (right, top) = low, high
+        axes.set(
+            xlim=(left, right),
+            ylim=(bottom, top),
+            xlabel="x in m",
+            ylabel="y in m",
+            aspect="equal",
+        )
 
     def __str__(self):
         digits = 2 if self.radius_90 > 0.05 else 3

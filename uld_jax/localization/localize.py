@@ -113,7 +113,7 @@ def localize_one(
     levels, used, reasons = recordings.look_at_nodes(signals, sample_rate)
     reasons = room.reasons + reasons
     if int(used.sum()) < LEAST_NODES:
-        return _undetermined(room, levels, used, reasons)
+        return _undetermined(room, nodes, levels, used, reasons)
     windows = recordings.cut(signals[used], sample_rate)
     # A known height is brought to the one that is looked at: distances alone matter.
     lift = 0.0 if source_height is None else votes.MIDDLE_HEIGHT - source_height
@@ -192,6 +192,7 @@ def localize_one(
         posterior.encode(cloud, plan, votes.RESOLUTION),
         plan,
         room.origin,
+        nodes,
     )
 
 
@@ -284,7 +285,7 @@ def _compare_nodes(
     return late + moved / constants.SPEED_OF_SOUND, notes
 
 
-def _undetermined(room, levels, used, reasons) -> answers.Localization:
+def _undetermined(room, nodes, levels, used, reasons) -> answers.Localization:
     """Answer where too few nodes can be used: anywhere."""
     count = int(used.sum())
     plan = room.sides[:2]
@@ -317,4 +318,5 @@ def _undetermined(room, levels, used, reasons) -> answers.Localization:
         probability,
         plan,
         room.origin,
+        nodes,
     )
