@@ -279,6 +279,20 @@ def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, caps
     assert f"seen.wav: 1 window, {count} determined" in printed
 
 
+def test_clocks_can_be_calibrated_first(free_lab, tmp_path, capsys):
+    """Of one place they are not determined; the answers are the same then."""
+    main(recordings=free_lab, out=tmp_path / "alone.csv")
+    main(recordings=free_lab, out=tmp_path / "both.csv", calibrate_clocks=True)
+    assert "clocks are not determined" in capsys.readouterr().out
+    alone, both = (read(tmp_path / f"{name}.csv") for name in ("alone", "both"))
+    assert [row["recording"] for row in both] == list(TALKERS)
+    np.testing.assert_allclose(
+        column(both, "start", "x", "y"), column(alone, "start", "x", "y"), atol=0.01
+    )
+    with pytest.raises(errors.InputError, match="goes with the default method alone"):
+        main(recordings=free_lab, method="srp_phat", calibrate_clocks=True)
+
+
 def test_a_summary_is_of_what_is_determined():
     silent = np.zeros((2, 8000))
     found = localize.localize(silent, 16_000, [[0, 0, 1], [1, 0, 1]], [2.0, 2.0])

@@ -174,7 +174,7 @@ def test_signals_are_moved_by_parts_of_a_sample_and_dead_nodes_stay_dead():
     )
     signals[3] = 0.25
     used = np.array([True, True, True, False])
-    moved = calibration._advance(signals, late, used, 16_000)
+    moved = calibration.advance(signals, late, used, 16_000)
     inner = slice(100, -100)
     scale = np.abs(signals[0]).max()
     for one in (1, 2):
@@ -201,3 +201,69 @@ def test_what_two_passes_found_is_added_where_either_knows():
     second = np.array([0.5, 2.0, np.nan, np.nan])
     total = calibration._add(first, second)
     np.testing.assert_array_equal(total, [-0.5, 0.0, 1.0, np.nan])
+
+
+def long_recording(nodes, late, drifts, starts, seconds=60):
+    """Record talkers in turn, each for 2 s, with clocks that are late and drift."""
+    quiet = 1e-4 * np.random.default_rng(9).normal(size=(len(nodes), 16_000 * seconds))
+    for number, start in enumerate(starts):
+        speech = np.asarray(builtin.synthesize(f"test0{number}-0"), np.float64)[:48_000]
+        place = PLACES[number % len(PLACES)]
+        paths = np.linalg.norm(nodes - [*place, HEIGHT], axis=1)
+        delays = paths / SPEED + late + (start - seconds / 2) * drifts
+        begin = 16_000 * start
+        sound = free_field.delay(speech, delays) / paths[:, None]
+        quiet[:, begin : begin + 32_000] += sound[:, 8_000:40_000]
+    return quiet
+
+
+@pytest.fixture(scope="module")
+def meeting():
+    """Return a minute of talkers in turn, its nodes and clocks, and what was found."""
+    rng = np.random.default_rng(6)
+    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (8, 3))
+    late, drifts = 0.01 * rng.normal(size=8), 5e-5 * rng.normal(size=8)
+    starts = [0, 12, 24, 36, 48, 58]
+    signals = long_recording(nodes, late, drifts, starts)
+    found = uld_jax.localize_session(signals, 16_000, nodes, [6.0, 5.0])
+    return starts, late, drifts, found
+
+
+def test_a_session_is_localized_by_the_clocks_that_it_shows(meeting):
+    starts, late, _, found = meeting
+    np.testing.assert_array_equal(found.starts, starts)  # The rest is silent.
+    assert found.clocks.determined
+    at = found.clocks.late_at(np.array([30.0]))[0]
+    wrong = at - late
+    assert np.abs(wrong - np.median(wrong)).max() < 3e-4
+    places = PLACES[np.arange(6) % 5]
+    away = np.linalg.norm(found.positions - places, axis=1)
+    assert np.median(away) < 0.02
+    alone = [one.radius_90 for one in found.clocks.localizations]
+    assert np.median(found.radii_90) < 0.3 * np.median(alone)
+    text = str(found)
+    assert text.startswith("    0.0 s: (1.2")
+    assert "node 7: " in text
+
+
+def test_drifts_are_found_through_signals(meeting):
+    _, _, drifts, found = meeting
+    wrong = found.clocks.drifts - drifts
+    assert np.abs(wrong - np.median(wrong)).max() < 5e-6
+
+
+def test_a_session_of_one_place_says_that_clocks_are_not_determined():
+    rng = np.random.default_rng(6)
+    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (8, 3))
+    signals = long_recording(nodes, np.zeros(8), np.zeros(8), [0], seconds=2)
+    found = uld_jax.localize_session(signals, 16_000, nodes, [6.0, 5.0])
+    assert not found.clocks.determined
+    assert found.localizations == found.clocks.localizations
+    assert "clocks are not determined" in str(found)
+
+
+def test_a_session_without_sound_is_refused():
+    nodes = np.random.default_rng(0).uniform(0, 4, (4, 3))
+    for signals in (np.zeros((4, 64_000)), np.ones((4, 16_000))):
+        with pytest.raises(batches.RecordingError, match="no window of 2 s with sound"):
+            uld_jax.localize_session(signals, 16_000, nodes)

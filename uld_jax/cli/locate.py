@@ -1,11 +1,14 @@
 r"""Localize talkers in a folder of recordings, and say how sure that is.
 
     uld_jax locate --recordings=my_lab --out=positions.csv
+    uld_jax locate --recordings=my_lab --calibrate_clocks --out=positions.csv
     uld_jax locate --recordings=my_lab --method=srp_phat --out=positions.csv
     uld_jax locate --recordings=my_lab --run=runs/ad1_uld --out=positions.csv
 
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
-an answer cannot be trusted; or by another method, or a network of your own.
+an answer cannot be trusted; or by another method, or a network of your own. Where
+talkers are at three places or more in a recording, --calibrate_clocks finds how late each
+node's clock is, prints it, and localizes by common clocks.
 
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
 2 s in which somebody speaks, and each source, a row of the table --out.
@@ -36,6 +39,12 @@ FLAGS = (
         "name, or one.",
         least=1,
     ),
+    Flag(
+        "calibrate_clocks",
+        "bool",
+        "Calibrate the nodes' clocks in each recording first.",
+        default=False,
+    ),
     Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
 )
 TAKES_PATHS = False
@@ -49,6 +58,11 @@ def _check(values) -> pathlib.Path | None:
         raise errors.InputError(
             f"--run is {values.run!r} and --method {values.method!r}; give one of them: "
             "the folder of a network's run, or a method (see uld_jax locate --help)"
+        )
+    if values.calibrate_clocks and (values.run or values.method):
+        raise errors.InputError(
+            "--calibrate_clocks goes with the default method alone; remove it, or "
+            "--run and --method"
         )
     if values.num_sources and values.run:
         raise errors.InputError(
@@ -98,8 +112,14 @@ def main(values, _) -> None:
     if run and run["converged"] is False:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")
     table, left_out = [], []
-    for found in locate.locate(session, predictor, batch_size, left_out):
+    if values.calibrate_clocks:
+        located = locate.locate_by_common_clocks(session, left_out)
+    else:
+        located = locate.locate(session, predictor, batch_size, left_out)
+    for found in located:
         progress.log(found.summary())
+        if found.clocks:
+            progress.log(str(found.clocks))
         table += locate.rows(found)
     if out:
         locate.write_table(out, table)

@@ -16,7 +16,8 @@ import numpy as np
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import metrics, predict
-from uld_jax.localization import answers, batches, localize, methods
+from uld_jax.localization import answers, batches, calibration, localize, methods
+from uld_jax.localization import session as session_lib
 from uld_jax.networks import build
 from uld_jax.pretrained import loading
 from uld_jax.runtime import progress
@@ -40,12 +41,14 @@ class Located:
             order of the table. Otherwise the order may change from window to window.
         details: Of each window, how sure its position is; None if the method does not
             know.
+        clocks: Of the nodes; None if they were not calibrated.
     """
 
     recording: sessions.Recording
     starts: np.ndarray
     predicted: np.ndarray
     details: list[answers.Localization] | None = None
+    clocks: calibration.Calibration | None = None
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -189,9 +192,7 @@ def locate(
         SessionError: If a recording cannot be used; with `left_out`, if none can.
         FloatingPointError: If a position is not finite.
     """
-    # A session may be listed already, without the recordings of unknown positions.
-    unlisted = dataclasses.replace(session, starts=None)
-    whole = unlisted.listed(left_out, labeled_only=False)
+    whole = _list_all(session, left_out)
     count = sum(map(len, whole.starts.values()))
     predicted = _predict(whole, predictor, min(batch_size, count))
     with progress.Progress("Localizing", len(session.recordings), "recordings") as bar:
@@ -209,6 +210,39 @@ def locate(
                 found = np.stack([one[_order(one, truth)] for one in found])
             bar.update()
             yield Located(recording, starts / signals_lib.SAMPLE_RATE, found, details)
+
+
+def locate_by_common_clocks(
+    session: sessions.Session, left_out: list[str] | None = None
+) -> Iterator[Located]:
+    """Localize each recording by `localize_session`, which calibrates its clocks first.
+
+    Args:
+        session: The session.
+        left_out: See `locate`.
+
+    Raises:
+        SessionError: See `locate`.
+    """
+    whole = _list_all(session, left_out)
+    for recording in whole.recordings:
+        found = session_lib.localize_session(
+            session.load(recording),
+            signals_lib.SAMPLE_RATE,
+            session.node_positions,
+            session.room_size,
+        )
+        yield Located(
+            *(recording, found.starts, found.positions[:, None]),
+            *(list(found.localizations), found.clocks),
+        )
+
+
+def _list_all(session: sessions.Session, left_out: list[str] | None):
+    """List the windows of all recordings, labeled or not."""
+    # A session may be listed already, without the recordings of unknown positions.
+    unlisted = dataclasses.replace(session, starts=None)
+    return unlisted.listed(left_out, labeled_only=False)
 
 
 _order = jax.jit(metrics.best_permutation)

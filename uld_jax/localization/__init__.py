@@ -12,6 +12,7 @@
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
+- `session`: Localize talkers throughout a long recording, with the clocks that it shows.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
@@ -35,6 +36,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "posterior",
         "radii",
         "recordings",
+        "session",
         "srp_phat",
         "tdoa",
         "times",

@@ -54,7 +54,7 @@ class Calibration:
 
     Attributes:
         offsets: Seconds by which each node is late, [M], relative to their median, at the
-            mean of the recordings' times; NaN for nodes of which nothing is known.
+            time `reference`; NaN for nodes of which nothing is known.
         offset_errors: Their standard errors in seconds.
         drifts: Seconds a second by which each node is later and later, [M], relative to
             their median; about 0 if no times of recordings were given.
@@ -65,6 +65,7 @@ class Calibration:
         determined: Whether clocks are known: talkers were at three places or more.
         reasons: Why not, and which recordings do not fit, in sentences.
         localizations: Of each recording by `uld_jax.localize`, as it was recorded.
+        reference: The mean of the recordings' times in seconds; 0 if none were given.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -83,20 +84,29 @@ class Calibration:
     determined: bool
     reasons: tuple[str, ...]
     localizations: tuple[answers.Localization, ...]
+    reference: float = 0.0
 
-    def late_at(
-        self, times: Float[np.ndarray, " K"] | None
-    ) -> Float[np.ndarray, "K M"]:
-        """Compute by how many seconds each node was late in each recording.
+    def late_at(self, times: Float[np.ndarray, " L"]) -> Float[np.ndarray, "L M"]:
+        """Compute by how many seconds each node is late at some times.
 
         Args:
-            times: When they began, in seconds, as they were given.
+            times: In seconds, of the same origin as those of the recordings.
         """
         offsets, drifts = np.nan_to_num(self.offsets), np.nan_to_num(self.drifts)
-        late = np.tile(offsets, (len(self.positions), 1))
-        if times is None:
-            return late
-        return late + np.outer(times - np.mean(times), drifts)
+        return offsets + np.outer(times - self.reference, drifts)
+
+    def __str__(self):
+        if not self.determined:
+            return "\n  ".join(["clocks are not determined", *self.reasons])
+        parts = zip(self.offsets, self.offset_errors, self.drifts, strict=True)
+        lines = [
+            f"node {number}: {1e3 * late:+.2f} ms late, +- {1e3 * error:.2f} ms, drifts by "
+            f"{1e6 * drift:+.1f} ppm"
+            if np.isfinite(late)
+            else f"node {number}: not known"
+            for number, (late, error, drift) in enumerate(parts)
+        ]
+        return "\n".join([*lines, *self.reasons])
 
 
 def calibrate_clocks(
@@ -167,9 +177,10 @@ def calibrate_clocks(
     first = fit_clocks(alone, nodes, times, source_height)
     if not first.determined:
         return first
+    moments = np.zeros(len(sounds)) if times is None else times
     moved = [
-        _advance(one, late, before.node_weights > 0, sample_rate)
-        for one, late, before in zip(sounds, first.late_at(times), alone, strict=True)
+        advance(one, late, before.node_weights > 0, sample_rate)
+        for one, late, before in zip(sounds, first.late_at(moments), alone, strict=True)
     ]
     second = fit_clocks(locate(moved), nodes, times, source_height)
     if not second.determined:
@@ -243,6 +254,7 @@ def fit_clocks(
     return Calibration(
         *(offsets, errors, drifts, positions, radii, fitted),
         *(determined, tuple(reasons), tuple(found)),
+        0.0 if times is None else float(np.mean(times)),
     )
 
 
@@ -341,7 +353,7 @@ def _agree(late: np.ndarray) -> np.ndarray:
     return (count >= _LEAST_AGREE) & (2 * count >= np.isfinite(late).sum(axis=1))
 
 
-def _advance(
+def advance(
     signals: np.ndarray, late: np.ndarray, used: np.ndarray, sample_rate: int | float
 ) -> np.ndarray:
     """Move each signal [M, N] forward by the seconds that its node is late [M].

@@ -10,7 +10,7 @@ from uld_jax.acoustics import constants
 from uld_jax.audio import signals as signals_lib
 from uld_jax.localization import batches
 
-_WINDOW_SECONDS = 2.0  # As in training.
+WINDOW_SECONDS = 2.0  # As in training.
 _MOST_WINDOWS = 15
 _LEAST_SECONDS = 0.25
 _RATES = (8_000, 400_000)  # Hz.
@@ -198,7 +198,7 @@ def cut(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
     strongest are left out.
     """
     num_samples = signals.shape[1]
-    longest = round(_WINDOW_SECONDS * sample_rate)
+    longest = round(WINDOW_SECONDS * sample_rate)
     # Few lengths, so that few programs are compiled.
     step = round(_LEAST_SECONDS * sample_rate)
     length = min(longest, num_samples // step * step)
