@@ -172,6 +172,8 @@ def test_nodes_on_a_line_do_not_tell_the_sides():
     # The mirror image has as much mass.
     np.testing.assert_allclose(heavy.position[0], other.position[0], atol=0.1)
     np.testing.assert_allclose(heavy.position[1] + other.position[1], 5.0, atol=0.1)
+    # Neither holds 90 %, so that the radius reaches from one to the other.
+    assert found.radius_90 > np.linalg.norm(heavy.position - other.position) - 0.1
 
 
 @pytest.mark.parametrize("count", [1, 2])

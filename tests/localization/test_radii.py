@@ -43,6 +43,9 @@ def test_groups_go_by_nodes(monkeypatch):
     assert radii.calibrate(0.01, 7) == pytest.approx(0.02)  # As the least one.
     assert radii.calibrate(np.sqrt(0.1), 7) == pytest.approx(np.sqrt(0.1) * np.sqrt(2))
     assert radii.calibrate(1.0, 8) == radii.calibrate(1.0, 60) == pytest.approx(0.5)
+    # What reaches another place does not become smaller.
+    assert radii.calibrate(1.0, 8, one_place=False) == pytest.approx(1.0)
+    assert radii.calibrate(0.1, 7, one_place=False) == pytest.approx(0.2)
 
 
 def test_the_table_of_the_package_is_whole():

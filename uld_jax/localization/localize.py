@@ -142,7 +142,8 @@ def localize_one(
     modes = posterior.find_modes(cloud, peaks)
     within = posterior.radius(cloud, modes[0].position)
     if calibrated:
-        within = radii.calibrate(within, int(used.sum()))
+        alone = modes[0].mass >= radii.SHARE
+        within = radii.calibrate(within, int(used.sum()), one_place=alone)
     doubts = doubts_lib.find_doubts(modes, within, cloud, plan, room.origin)
     nearest = [
         fit

@@ -19,18 +19,20 @@ SHARE = 0.9
 _FACTORS = (0.3, 6.0)  # The least and the largest.
 
 
-def calibrate(radius: float, num_nodes: int) -> float:
+def calibrate(radius: float, num_nodes: int, one_place: bool = True) -> float:
     """Multiply a posterior's radius by the factor that makes it hold 90 %.
 
     Args:
         radius: In meters.
         num_nodes: That were used.
+        one_place: Whether one mode holds 90 %. Else the radius reaches others, and is not
+            made smaller, so that it does not contradict what they hold.
     """
     for group in _load():
         if num_nodes >= group["least_nodes"]:
             found = group
     factor = np.interp(np.log(radius), np.log(found["radii"]), np.log(found["factors"]))
-    return float(radius * np.exp(factor))
+    return float(radius * np.exp(factor if one_place else max(factor, 0.0)))
 
 
 def fit(
