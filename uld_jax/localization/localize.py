@@ -9,6 +9,7 @@ multiplied by the likelihood of direct sound's amplitudes (`alignment`).
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -114,66 +115,20 @@ def localize_one(
     reasons = room.reasons + reasons
     if int(used.sum()) < LEAST_NODES:
         return _undetermined(room, nodes, levels, used, reasons)
-    windows = recordings.cut(signals[used], sample_rate)
-    # A known height is brought to the one that is looked at: distances alone matter.
-    lift = 0.0 if source_height is None else votes.MIDDLE_HEIGHT - source_height
-    moved_nodes = (nodes - np.append(room.origin, -lift))[used]
-    height = (
-        votes.HEIGHT
-        if source_height is None
-        else (votes.MIDDLE_HEIGHT, votes.KNOWN_SPREAD)
-    )
-    padded = [votes.pad(window, moved_nodes, room.sides) for window in windows]
-    plan = room.sides[:2]
-    probability, cloud, peaks = _vote(padded, plan, source_height is None)
-    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
-    max_lag = correlations_lib.lag_bound(moved_nodes)
-    fits = fusion.fit_times(padded, max_lag, starts, np.float32(height))
-    delays, evidence, notes = None, math.inf, []
-    if max(float(fit.evidence) for fit in fits) < fusion.BELIEVED:
-        cloud, delays, evidence = fusion.weigh_amplitudes(cloud, peaks, padded, height)
-        probability = posterior.encode(cloud, plan, votes.RESOLUTION)
-        peaks = posterior.find_peaks(probability, plan)
-    cloud, confirmed = fusion.confirm(cloud, probability, plan, fits)
-    if confirmed:
-        apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
-        peaks = peaks[np.min(apart, axis=0) > fusion.MERGE_DISTANCE]
-        peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
-    modes = posterior.find_modes(cloud, peaks)
-    within = posterior.radius(cloud, modes[0].position)
+    scene = _make_scene(signals, sample_rate, nodes, used, room, source_height)
+    joined = _join(scene)
+    modes = posterior.find_modes(joined.cloud, joined.peaks)
+    within = posterior.radius(joined.cloud, modes[0].position)
     if calibrated:
         alone = modes[0].mass >= radii.SHARE
         within = radii.calibrate(within, int(used.sum()), one_place=alone)
-    doubts = doubts_lib.find_doubts(modes, within, cloud, plan, room.origin)
-    nearest = [
-        fit
-        for fit in confirmed
-        if np.linalg.norm(fit.position[:2] - modes[0].position) < fusion.MERGE_DISTANCE
-    ]
-    at, spread = np.append(modes[0].position, height[0]), height[1]
+    doubts = doubts_lib.find_doubts(
+        modes, within, joined.cloud, scene.plan, room.origin
+    )
+    about = _look_at_offsets(scene, joined, modes[0].position)
+    doubts += about.doubts
     offsets, errors = np.full((2, len(nodes)), np.nan)
-    if nearest:
-        at[2], spread = nearest[0].position[2], 0.0
-        offsets[used], notes = _compare_nodes(
-            padded, nearest[0], at, np.flatnonzero(used)
-        )
-    elif confirmed and float(confirmed[0].evidence) >= fusion.BELIEVED:
-        x, y = confirmed[0].position[:2] + room.origin
-        doubts.append(f"Times confirm another place, ({x:.2f}, {y:.2f}) m")
-    elif not doubts_lib.is_coherent(windows):
-        doubts.append(doubts_lib.NOT_COHERENT)
-    elif delays is not None:
-        offsets[used] = clocks.subtract_paths(delays, moved_nodes, at)
-    covariance = np.diag([0.0, 0.0, spread**2])
-    covariance[:2, :2] = posterior.scatter(cloud, modes[0].position)
-    errors[used] = clocks.standard_errors(moved_nodes, at, covariance)
-    errors[np.isnan(offsets)] = np.nan
-    if not nearest and np.isfinite(offsets).any():
-        if evidence < _FITS * used.sum():
-            doubts.append(doubts_lib.NOTHING_FITS)
-        else:
-            notes = doubts_lib.describe_clocks(offsets, errors)
-    reasons = (*doubts, *reasons, *notes)
+    offsets[used], errors[used] = about.offsets, about.errors
     moved = [
         dataclasses.replace(mode, position=mode.position + room.origin)
         for mode in modes
@@ -184,17 +139,148 @@ def localize_one(
         within,
         tuple(moved),
         not doubts,
-        reasons,
+        (*doubts, *reasons, *about.notes),
         levels,
         used.astype(float),
-        float(at[2] - lift),
+        float(about.height - scene.lift),
         offsets,
         errors,
-        posterior.encode(cloud, plan, votes.RESOLUTION),
-        plan,
+        posterior.encode(joined.cloud, scene.plan, votes.RESOLUTION),
+        scene.plan,
         room.origin,
         nodes,
     )
+
+
+class _Scene(NamedTuple):
+    """A recording by the nodes that are used, in the frame that is computed in.
+
+    Attributes:
+        windows: Of 2 s at 16 kHz, [W, M, n].
+        padded: The same, as batches.
+        nodes: Relative to the corner of the room, and lifted, [M, 3].
+        numbers: Of the nodes, as the user counts them, [M].
+        room: The room.
+        height: Mean and deviation of the talker's height, lifted.
+        lift: Meters by which heights are lifted. A known height of the talker is
+            brought to the one that is looked at: distances alone matter.
+        all_heights: Whether the talker's height is not known.
+    """
+
+    windows: np.ndarray
+    padded: list[dict]
+    nodes: np.ndarray
+    numbers: np.ndarray
+    room: recordings.Room
+    height: tuple[float, float]
+    lift: float
+    all_heights: bool
+
+    @property
+    def plan(self) -> np.ndarray:
+        """Sides of the room along x and y."""
+        return self.room.sides[:2]
+
+
+def _make_scene(signals, sample_rate, nodes, used, room, source_height) -> _Scene:
+    windows = recordings.cut(signals[used], sample_rate)
+    unknown = source_height is None
+    lift = 0.0 if unknown else votes.MIDDLE_HEIGHT - source_height
+    moved = (nodes - np.append(room.origin, -lift))[used]
+    height = votes.HEIGHT if unknown else (votes.MIDDLE_HEIGHT, votes.KNOWN_SPREAD)
+    padded = [votes.pad(window, moved, room.sides) for window in windows]
+    numbers = np.flatnonzero(used)
+    return _Scene(windows, padded, moved, numbers, room, height, lift, unknown)
+
+
+class _Joined(NamedTuple):
+    """What votes, times and amplitudes say together.
+
+    Attributes:
+        cloud: The posterior.
+        peaks: Of it, (x, y) in meters, [P, 2].
+        confirmed: Positions that times confirm, the surest first.
+        delays: Of aligned nodes in seconds, [M]; None if times needed no alignment.
+        evidence: Of the amplitudes of aligned nodes.
+    """
+
+    cloud: posterior.Cloud
+    peaks: np.ndarray
+    confirmed: list[times.Fit]
+    delays: np.ndarray | None
+    evidence: float
+
+
+def _join(scene: _Scene) -> _Joined:
+    """Compute the posterior of votes, times and, where these do not fit, amplitudes."""
+    padded, plan, height = scene.padded, scene.plan, scene.height
+    probability, cloud, peaks = _vote(padded, plan, scene.all_heights)
+    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
+    max_lag = correlations_lib.lag_bound(scene.nodes)
+    fits = fusion.fit_times(padded, max_lag, starts, np.float32(height))
+    delays, evidence = None, math.inf
+    if max(float(fit.evidence) for fit in fits) < fusion.BELIEVED:
+        cloud, delays, evidence = fusion.weigh_amplitudes(cloud, peaks, padded, height)
+        probability = posterior.encode(cloud, plan, votes.RESOLUTION)
+        peaks = posterior.find_peaks(probability, plan)
+    cloud, confirmed = fusion.confirm(cloud, probability, plan, fits)
+    if confirmed:
+        apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
+        peaks = peaks[np.min(apart, axis=0) > fusion.MERGE_DISTANCE]
+        peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
+    return _Joined(cloud, peaks, confirmed, delays, evidence)
+
+
+class _Offsets(NamedTuple):
+    """How late each node is by the answer, and what that says.
+
+    Attributes:
+        offsets: In seconds, [M]; NaN where it is not known.
+        errors: Their standard errors.
+        height: Of the talker in meters, lifted.
+        doubts: Why the answer cannot be trusted, in sentences.
+        notes: What else is to be known.
+    """
+
+    offsets: np.ndarray
+    errors: np.ndarray
+    height: float
+    doubts: list[str]
+    notes: list[str]
+
+
+def _look_at_offsets(
+    scene: _Scene, joined: _Joined, position: Float[np.ndarray, "2"]
+) -> _Offsets:
+    """Compare when the sound reached the nodes with when it should, by the answer."""
+    doubts, notes = [], []
+    nearest = [
+        fit
+        for fit in joined.confirmed
+        if np.linalg.norm(fit.position[:2] - position) < fusion.MERGE_DISTANCE
+    ]
+    at, spread = np.append(position, scene.height[0]), scene.height[1]
+    offsets = np.full(len(scene.nodes), np.nan)
+    if nearest:
+        at[2], spread = nearest[0].position[2], 0.0
+        offsets, notes = _compare_nodes(scene.padded, nearest[0], at, scene.numbers)
+    elif joined.confirmed and float(joined.confirmed[0].evidence) >= fusion.BELIEVED:
+        x, y = joined.confirmed[0].position[:2] + scene.room.origin
+        doubts.append(f"Times confirm another place, ({x:.2f}, {y:.2f}) m")
+    elif not doubts_lib.is_coherent(scene.windows):
+        doubts.append(doubts_lib.NOT_COHERENT)
+    elif joined.delays is not None:
+        offsets = clocks.subtract_paths(joined.delays, scene.nodes, at)
+    covariance = np.diag([0.0, 0.0, spread**2])
+    covariance[:2, :2] = posterior.scatter(joined.cloud, position)
+    errors = clocks.standard_errors(scene.nodes, at, covariance)
+    errors[np.isnan(offsets)] = np.nan
+    if not nearest and np.isfinite(offsets).any():
+        if joined.evidence < _FITS * len(scene.nodes):
+            doubts.append(doubts_lib.NOTHING_FITS)
+        else:
+            notes = doubts_lib.describe_clocks(offsets, errors)
+    return _Offsets(offsets, errors, float(at[2]), doubts, notes)
 
 
 def fused(
