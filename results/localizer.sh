@@ -19,8 +19,9 @@ python=${PYTHON:-.venv/bin/python}
 
 "$python" -m uld_jax.cli baseline "${flags[@]}" --method=fused --workdir="$runs/ad1/fused"
 "$python" -m uld_jax.cli robustness "${flags[@]}" --workdir="$runs/ad1" --examples=200
-mkdir -p results/localizer/ad1/fused
-cp "$runs"/ad1/fused/{record.json,predictions.npz,conditions.json} results/localizer/ad1/fused
+kept=results/localizer/ad1/fused
+mkdir -p $kept
+cp "$runs"/ad1/fused/{record.json,predictions.npz,condition*} $kept
 
 page=docs/localizer.md
 "$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat results/ad1/tdoa_ls \

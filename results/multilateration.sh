@@ -74,7 +74,7 @@ done
 for folder in "$runs"/*/*/; do
   kept=results/multilateration/${folder#"$runs"/}
   mkdir -p "$kept"
-  for file in record.json predictions.npz conditions.json; do
+  for file in record.json predictions.npz conditions.json condition_errors.npz; do
     [ ! -e "$folder/$file" ] || cp "$folder/$file" "$kept"
   done
 done

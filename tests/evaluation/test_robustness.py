@@ -92,6 +92,16 @@ def test_all_conditions_are_noted_and_none_is_the_test(run, data, note):
     assert len(varied) > len(expected) / 2
 
 
+def test_the_error_of_each_example_is_kept(run, note):
+    path = pathlib.Path(run["folder"]) / "condition_errors.npz"
+    with np.load(path) as kept:
+        assert len(kept) == len(note["conditions"])
+        for one in note["conditions"]:
+            errors = kept[f"{one['name']}={one['value']:g}"]
+            assert errors.shape == (2, 2)  # Examples and talkers.
+            assert errors.mean() == pytest.approx(one["mae"], rel=1e-5)
+
+
 def test_an_interrupted_test_resumes(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
     cut = note | {"conditions": note["conditions"][:-2]}

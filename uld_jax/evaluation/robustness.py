@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import jax
+import numpy as np
 
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
@@ -219,7 +220,20 @@ def test_runs(
                 }
                 facts = dataclasses.asdict(condition) | values
                 notes[index]["conditions"].append(facts)
+                _keep_errors(folders[index].condition_errors, condition, result)
                 atomic.write_json(folders[index].conditions, notes[index])
+
+
+def _keep_errors(path, condition: Condition, result: evaluate.Evaluation) -> None:
+    """Add the error of each example, in meters, to a file of all conditions."""
+    errors = metrics.distances(result.predicted, result.positions)
+    kept = {}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            kept = dict(stored)
+    kept[f"{condition.name}={condition.value:g}"] = errors.astype(np.float32)
+    with atomic.replace(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **kept)
 
 
 def _measured(tested: Iterator[dict], runs: list[dict]) -> Iterator[dict]:

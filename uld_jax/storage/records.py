@@ -13,6 +13,7 @@ from uld_jax.runtime import errors
 FILE_NAME = "record.json"
 PREDICTIONS_FILE = "predictions.npz"
 CONDITIONS_FILE = "conditions.json"
+CONDITION_ERRORS_FILE = "condition_errors.npz"
 CARD_FILE = "card.json"  # In place of a record, in a folder of shared weights.
 
 # Keys that a record must have, dots between levels.

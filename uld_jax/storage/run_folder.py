@@ -26,6 +26,7 @@ class RunFolder:
         settings: File of the settings that the run was started with.
         predictions: File of the predictions for the test split.
         conditions: File of the results under worse conditions.
+        condition_errors: File of the error of each example under each.
     """
 
     def __init__(self, path: str | pathlib.Path):
@@ -34,6 +35,7 @@ class RunFolder:
         self.settings = self.path / "settings.json"
         self.predictions = self.path / records.PREDICTIONS_FILE
         self.conditions = self.path / records.CONDITIONS_FILE
+        self.condition_errors = self.path / records.CONDITION_ERRORS_FILE
 
     def __str__(self):
         return str(self.path)
