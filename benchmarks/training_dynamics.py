@@ -5,8 +5,8 @@ r"""Watch the layers of the paper-like network over its first steps.
         --out=FILE.json
 
 Of each layer: norm of its gradient, size of an update relative to its parameters, root
-mean square of what it puts out, and the share of that which differs between the
-examples of a batch; of the fully connected layers also the share of units that are dead.
+mean square of its output, and the share of that which differs between the examples of a
+batch; of the fully connected layers also the share of units that are dead.
 Measured every --every steps on one batch of training data; at the end the validation
 error. The network and its data are those of `ad1:medium`, at a constant rate: 200 steps
 take 80 s on one core.
@@ -59,8 +59,7 @@ def main() -> None:
         **dict(map(_setting, options.set)),
     )
     prepare.ensure_prepared(config)
-    measured = list(_measure(config, options))
-    validation = measured.pop()
+    measured, validation = _measure(config, options)
     # Folders of data and results are places on one machine.
     places = ("--out=", "--data=")
     words = [word for word in sys.argv[1:] if not word.startswith(places)]
@@ -90,7 +89,7 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def _measure(config, options):
-    """Train; yield what is measured before every so many steps, then validation."""
+    """Train; return what is measured before every so many steps, and validation."""
     import jax
 
     from uld_jax import config as config_lib
@@ -119,6 +118,7 @@ def _measure(config, options):
     first = next(data.training_batches(0, 0))
     epochs = range(-(-options.steps // data.steps_per_epoch))
     batches = (batch for epoch in epochs for batch in data.training_batches(epoch, 0))
+    measured = []
     with progress.Progress("Training", options.steps, "steps") as bar:
         for number, batch in enumerate(itertools.islice(batches, options.steps)):
             if number % options.every:
@@ -131,9 +131,9 @@ def _measure(config, options):
                     jax.tree.map(lambda a, b: a - b, state.params, before), before
                 )
                 numbers = jax.tree.map(_short, jax.device_get(found))
-                yield {"step": number, **numbers}
+                measured.append({"step": number, **numbers})
             bar.update(1, f"loss {numbers['loss']:.3f}")
-    yield _validate(data, graph, label, state)
+    return measured, _validate(data, graph, label, state)
 
 
 def _adamw(rules, b2: float):

@@ -66,7 +66,7 @@ def _table(runs: list[dict]) -> str:
     return markdown.to_markdown(header, rows)
 
 
-def _of(record: dict, kind: str) -> dict[str, float]:
+def _values_by_layer(record: dict, kind: str) -> dict[str, float]:
     """Look up what was measured of each layer."""
     if kind in ("rms", "spread"):
         return {name: values[kind] for name, values in record["outputs"].items()}
@@ -80,6 +80,7 @@ def _draw(runs: list[dict]) -> None:
         figsize=(3.2 * len(runs), 2.3 * len(_ROWS)),
         sharex=True,
         sharey="row",
+        squeeze=False,
         layout="constrained",
     )
     # One color for each layer in all rows, from the input to the output.
@@ -92,15 +93,15 @@ def _draw(runs: list[dict]) -> None:
         column[0].set_title(_title(run["settings"]), fontsize="medium")
         column[-1].set_xlabel("step")
         steps = [one["step"] for one in run["measured"]]
-        for axes, (kind, title, logarithmic) in zip(column, _ROWS, strict=True):
-            for name in _of(run["measured"][0], kind):
-                values = [_of(one, kind)[name] for one in run["measured"]]
+        for axes, (kind, _, logarithmic) in zip(column, _ROWS, strict=True):
+            for name in _values_by_layer(run["measured"][0], kind):
+                values = [_values_by_layer(one, kind)[name] for one in run["measured"]]
                 (line,) = axes.plot(steps, values, color=colors[name], linewidth=1.2)
                 handles[name] = line
             if logarithmic:
                 axes.set_yscale("log")
-            if column is grid.T[0]:
-                axes.set_ylabel(title)
+    for axes, (_, title, _) in zip(grid[:, 0], _ROWS, strict=True):
+        axes.set_ylabel(title)
     lines = [handles[name] for name in names if name in handles]
     figure.legend(lines, names, loc="outside lower center", ncols=6, fontsize="small")
     figure.savefig(_PAGE.with_suffix(".png"), dpi=90)
@@ -109,13 +110,13 @@ def _draw(runs: list[dict]) -> None:
 def main(*paths: str) -> None:
     """Draw the picture and write the table."""
     runs = [json.loads(pathlib.Path(path).read_text()) for path in paths]
-    runs.sort(key=lambda run: _place(run["settings"]))
+    runs.sort(key=lambda run: _sort_key(run["settings"]))
     _draw([run for run in runs if _is_plain(run["settings"])])
     text = markdown.replace_marked(_PAGE.read_text(), _table(runs), "runs")
     _PAGE.write_text(text)
 
 
-def _place(settings: dict) -> tuple:
+def _sort_key(settings: dict) -> tuple:
     """Give the sort key of a run."""
     helped = settings["train.clip_norm"] is not None
     return (not _is_plain(settings), helped, -settings["train.learning_rate"])

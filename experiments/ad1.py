@@ -22,10 +22,10 @@ RESOLUTIONS = (1, 2, 4, 8, 16)
 def get_config(size: str = "full") -> config_lib.ConfigDict:
     """Make the settings of Table 2, column ULD at I = 16.
 
-    The paper says that the rate is 1e-3 and nothing of warm-up or clipping. From that
-    rate the network hardly ever starts to learn: what all examples have in common grows
-    in the first steps, until nothing else is left (docs/collapse.md). We take 4e-4, and
-    clip and warm up; --config.train.schedule=paper does as the paper says.
+    The paper does not say whether it warms up or clips. At its rate of 1e-3 the network
+    rarely starts to learn: what all examples have in common grows in the first steps,
+    until nothing else is left (docs/collapse.md). We take 4e-4, warm up and clip;
+    --config.train.schedule=paper does as the paper says, without either.
 
     Args:
         size: "full"; "medium" for a machine with two cores and an hour and a half: the

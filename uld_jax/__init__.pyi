@@ -39,7 +39,7 @@ from .localization.answers import Localization as Localization
 from .localization.calibration import Calibration as Calibration
 from .localization.calibration import calibrate_clocks as calibrate_clocks
 from .localization.localize import localize as localize
-from .localization.session import Session as Session
+from .localization.session import LocalizedSession as LocalizedSession
 from .localization.session import localize_session as localize_session
 from .localization.srp_phat import srp_phat as srp_phat
 from .localization.tdoa import tdoa as tdoa

@@ -289,7 +289,7 @@ def test_clocks_can_be_calibrated_first(free_lab, tmp_path, capsys):
     np.testing.assert_allclose(
         column(both, "start", "x", "y"), column(alone, "start", "x", "y"), atol=0.01
     )
-    with pytest.raises(errors.InputError, match="goes with the default method alone"):
+    with pytest.raises(errors.InputError, match="goes with --method=fused alone"):
         main(recordings=free_lab, method="srp_phat", calibrate_clocks=True)
 
 

@@ -50,6 +50,8 @@ def test_a_plot_shows_all_in_meters(found):
     assert left + (column + 0.5) * (right - left) / 3 == pytest.approx(7.0)
     assert bottom + (row + 0.5) * (top - bottom) / 3 == pytest.approx(4.0)
     assert axes.get_xlim() == (1.0, 7.0)
+    # One that knows nothing is as dark everywhere, not as light.
+    assert image.get_clim() == (-4.0, 0.0)
     assert axes.get_title().startswith("not determined")
 
 

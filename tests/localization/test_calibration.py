@@ -63,14 +63,16 @@ def test_exact_times_give_exact_clocks_and_positions():
     assert not fitted.reasons
     np.testing.assert_allclose(fitted.offsets, late, atol=1e-5)
     np.testing.assert_allclose(fitted.positions, PLACES, atol=0.005)
-    np.testing.assert_array_equal(fitted.drifts, 0.0)
+    assert fitted.drifts is None
 
 
 def test_wrong_times_do_little_harm():
     found, nodes, late, _ = session(1, noise=0.004, wrong=0.2)
     fitted = calibration.fit_clocks(found, nodes, source_height=HEIGHT)
-    wrong = np.abs(fitted.offsets - late)
-    assert np.median(wrong) < 5e-5
+    wrong = fitted.offsets - late
+    assert np.isfinite(wrong).sum() >= 9
+    # Relative to the median of those that are known.
+    assert np.nanmedian(np.abs(wrong - np.nanmedian(wrong))) < 5e-5
     assert np.linalg.norm(fitted.positions - PLACES, axis=1).max() < 0.05
 
 
@@ -91,10 +93,12 @@ def test_standard_errors_are_those_of_many_trials():
         fitted = calibration.fit_clocks(found, nodes, source_height=HEIGHT)
         errors.append(fitted.offsets)
         given.append(fitted.offset_errors)
+    known = np.isfinite(errors).all(axis=0)
+    assert known.sum() >= 9
     # Relative to their mean, as the given ones are.
-    errors -= np.mean(errors, axis=1, keepdims=True)
-    scatter = np.std(errors, axis=0)
-    ratio = np.mean(given) / scatter.mean()
+    errors = np.array(errors)[:, known]
+    errors -= errors.mean(axis=1, keepdims=True)
+    ratio = np.array(given)[:, known].mean() / errors.std(axis=0).mean()
     assert 0.5 < ratio < 2.0
 
 
@@ -111,7 +115,7 @@ def test_few_places_do_not_determine_clocks(num_places):
     found = [*found, found[0]]  # The same place once more is no other.
     fitted = calibration.fit_clocks(found, nodes)
     assert not fitted.determined
-    assert f"agree at {num_places} place" in fitted.reasons[0]
+    assert "3 places" in fitted.reasons[0]
     np.testing.assert_array_equal(fitted.positions[0], found[0].position)
     if num_places == 1:  # What is believed before says how little is known.
         assert fitted.offset_errors.min() > 1e-4
@@ -164,24 +168,6 @@ def test_recordings_give_clocks_and_positions():
         assert f"Times of recording {number} do not fit" in " ".join(found.reasons)
 
 
-def test_signals_are_moved_by_parts_of_a_sample_and_dead_nodes_stay_dead():
-    rng = np.random.default_rng(7)
-    smooth = np.fft.irfft(np.fft.rfft(rng.normal(size=4096))[:900], 4096)
-    time = np.arange(1000) + 1500
-    late = np.array([0.0, 3.25, -7.5, 1.0]) / 16_000
-    signals = np.array(
-        [np.interp(time - 16_000 * one, np.arange(4096), smooth) for one in late]
-    )
-    signals[3] = 0.25
-    used = np.array([True, True, True, False])
-    moved = calibration.advance(signals, late, used, 16_000)
-    inner = slice(100, -100)
-    scale = np.abs(signals[0]).max()
-    for one in (1, 2):
-        assert np.abs(moved[one] - moved[0])[inner].max() < 0.1 * scale
-    np.testing.assert_array_equal(moved[3], 0.0)
-
-
 def test_a_recording_that_cannot_be_used_does_not_move_the_origin_of_time():
     times = np.array([0.0, 30.0, 60.0, 90.0, 600.0])
     found, nodes, late, drifts = session(8, drift=5e-5, times=times)
@@ -203,67 +189,42 @@ def test_what_two_passes_found_is_added_where_either_knows():
     np.testing.assert_array_equal(total, [-0.5, 0.0, 1.0, np.nan])
 
 
-def long_recording(nodes, late, drifts, starts, seconds=60):
-    """Record talkers in turn, each for 2 s, with clocks that are late and drift."""
-    quiet = 1e-4 * np.random.default_rng(9).normal(size=(len(nodes), 16_000 * seconds))
-    for number, start in enumerate(starts):
-        speech = np.asarray(builtin.synthesize(f"test0{number}-0"), np.float64)[:48_000]
-        place = PLACES[number % len(PLACES)]
-        paths = np.linalg.norm(nodes - [*place, HEIGHT], axis=1)
-        delays = paths / SPEED + late + (start - seconds / 2) * drifts
-        begin = 16_000 * start
-        sound = free_field.delay(speech, delays) / paths[:, None]
-        quiet[:, begin : begin + 32_000] += sound[:, 8_000:40_000]
-    return quiet
+def test_times_that_mean_nothing_determine_nothing():
+    """Whatever the nodes and places: some times always agree with some clocks."""
+    rng = np.random.default_rng(10)
+    for num_places, times in ((3, None), (5, None), (5, 12.0 * np.arange(5))):
+        for seed in range(4):
+            found, nodes, _, _ = session(seed, num_places=num_places)
+            for one in found:
+                one.node_offsets[:] = 0.01 * rng.normal(size=12)
+            assert not calibration.fit_clocks(found, nodes, times).determined
 
 
-@pytest.fixture(scope="module")
-def meeting():
-    """Return a minute of talkers in turn, its nodes and clocks, and what was found."""
-    rng = np.random.default_rng(6)
-    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (8, 3))
-    late, drifts = 0.01 * rng.normal(size=8), 5e-5 * rng.normal(size=8)
-    starts = [0, 12, 24, 36, 48, 58]
-    signals = long_recording(nodes, late, drifts, starts)
-    found = uld_jax.localize_session(signals, 16_000, nodes, [6.0, 5.0])
-    return starts, late, drifts, found
+def test_clocks_that_agree_are_left_as_they_are():
+    found, nodes, late, _ = session(11, noise=0.005)
+    for one in found:
+        one.node_offsets[:] -= late
+    fitted = calibration.fit_clocks(found, nodes, np.arange(5) * 3.0, HEIGHT)
+    assert fitted.determined
+    assert np.abs(fitted.offsets).max() < 5e-5
+    np.testing.assert_allclose(fitted.drifts, 0.0, atol=1e-9)
 
 
-def test_a_session_is_localized_by_the_clocks_that_it_shows(meeting):
-    starts, late, _, found = meeting
-    np.testing.assert_array_equal(found.starts, starts)  # The rest is silent.
-    assert found.clocks.determined
-    at = found.clocks.late_at(np.array([30.0]))[0]
-    wrong = at - late
-    assert np.abs(wrong - np.median(wrong)).max() < 3e-4
-    places = PLACES[np.arange(6) % 5]
-    away = np.linalg.norm(found.positions - places, axis=1)
-    assert np.median(away) < 0.02
-    alone = [one.radius_90 for one in found.clocks.localizations]
-    assert np.median(found.radii_90) < 0.3 * np.median(alone)
-    text = str(found)
-    assert text.startswith("    0.0 s: (1.2")
-    assert "node 7: " in text
+def test_places_count_if_they_are_surely_apart():
+    places = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
+    assert calibration._count_places(places, np.full(3, 0.1)) == 3
+    assert calibration._count_places(places, np.full(3, 1.5)) == 2
+    assert calibration._count_places(0.2 * places, np.full(3, 0.01)) == 2
 
 
-def test_drifts_are_found_through_signals(meeting):
-    _, _, drifts, found = meeting
-    wrong = found.clocks.drifts - drifts
-    assert np.abs(wrong - np.median(wrong)).max() < 5e-6
-
-
-def test_a_session_of_one_place_says_that_clocks_are_not_determined():
-    rng = np.random.default_rng(6)
-    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (8, 3))
-    signals = long_recording(nodes, np.zeros(8), np.zeros(8), [0], seconds=2)
-    found = uld_jax.localize_session(signals, 16_000, nodes, [6.0, 5.0])
-    assert not found.clocks.determined
-    assert found.localizations == found.clocks.localizations
-    assert "clocks are not determined" in str(found)
-
-
-def test_a_session_without_sound_is_refused():
-    nodes = np.random.default_rng(0).uniform(0, 4, (4, 3))
-    for signals in (np.zeros((4, 64_000)), np.ones((4, 16_000))):
-        with pytest.raises(batches.RecordingError, match="no window of 2 s with sound"):
-            uld_jax.localize_session(signals, 16_000, nodes)
+def test_a_printed_calibration_says_what_is_known():
+    found, nodes, _, _ = session(12)
+    for one in found:
+        one.node_offsets[4] = np.nan
+    text = str(calibration.fit_clocks(found, nodes, None, HEIGHT))
+    assert "node 4: unknown" in text
+    assert "drift" not in text
+    text = str(calibration.fit_clocks(found, nodes, np.arange(5.0), HEIGHT))
+    assert "node 3: offset " in text
+    assert " ppm" in text
+    assert "nan" not in text

@@ -6,9 +6,9 @@ r"""Localize talkers in a folder of recordings, and say how sure that is.
     uld_jax locate --recordings=my_lab --run=runs/ad1_uld --out=positions.csv
 
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
-an answer cannot be trusted; or by another method, or a network of your own. Where
-talkers are at three places or more in a recording, --calibrate_clocks finds how late each
-node's clock is, prints it, and localizes by common clocks.
+an answer cannot be trusted; or by another method, or a network of your own. With
+--calibrate_clocks, the clock offset and drift of each node are estimated and printed first,
+for each recording in which talkers are at three places or more.
 
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
 2 s in which somebody speaks, and each source, a row of the table --out.
@@ -42,7 +42,8 @@ FLAGS = (
     Flag(
         "calibrate_clocks",
         "bool",
-        "Calibrate the nodes' clocks in each recording first.",
+        "Calibrate the nodes' clocks in each recording first; needs talkers at three "
+        "places.",
         default=False,
     ),
     Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
@@ -50,6 +51,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 _BATCH_ON_CPU, _BATCH = 4, 32
+_DEFAULT = "fused"  # `methods.FUSED`, which would import JAX.
 
 
 def _check(values) -> pathlib.Path | None:
@@ -59,10 +61,12 @@ def _check(values) -> pathlib.Path | None:
             f"--run is {values.run!r} and --method {values.method!r}; give one of them: "
             "the folder of a network's run, or a method (see uld_jax locate --help)"
         )
-    if values.calibrate_clocks and (values.run or values.method):
+    if values.calibrate_clocks and (
+        values.run or (values.method or _DEFAULT) != _DEFAULT
+    ):
         raise errors.InputError(
-            "--calibrate_clocks goes with the default method alone; remove it, or "
-            "--run and --method"
+            f"--calibrate_clocks goes with --method={_DEFAULT} alone, the default; remove "
+            "it, or --run and --method"
         )
     if values.num_sources and values.run:
         raise errors.InputError(
@@ -113,7 +117,7 @@ def main(values, _) -> None:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")
     table, left_out = [], []
     if values.calibrate_clocks:
-        located = locate.locate_by_common_clocks(session, left_out)
+        located = locate.locate_with_calibrated_clocks(session, left_out)
     else:
         located = locate.locate(session, predictor, batch_size, left_out)
     for found in located:

@@ -19,14 +19,15 @@ class Kind(NamedTuple):
 
 NONE = "none"  # The test split as it is.
 CLOCKS_OFF = 0.002  # Seconds, in conditions of two kinds of errors.
+_BOTH = f"clocks {1000 * CLOCKS_OFF:g} ms, "
 
 CONDITIONS = {
     "clock_offset": Kind("clocks {:g} ms", (0.0005, 0.002, 0.01, 0.05), 1000),  # s
     "position_error": Kind("positions {:g} m", (0.05, 0.1, 0.3)),
     "gain_error": Kind("gains {:g} dB", (3.0,)),
     # With clocks off by `CLOCKS_OFF` beside it.
-    "position_error_clocks_off": Kind("clocks 2 ms, positions {:g} m", (0.1,)),
-    "gain_error_clocks_off": Kind("clocks 2 ms, gains {:g} dB", (3.0,)),
+    "position_error_clocks_off": Kind(_BOTH + "positions {:g} m", (0.1,)),
+    "gain_error_clocks_off": Kind(_BOTH + "gains {:g} dB", (3.0,)),
     "num_nodes": Kind("{:g} nodes", (20.0, 15.0, 10.0, 5.0)),
     "snr_db": Kind("SNR {:g} dB", (-10.0, 0.0, 10.0, 20.0)),
     # Every image source of the late field, where the test split has a thinned one.

@@ -212,7 +212,7 @@ def locate(
             yield Located(recording, starts / signals_lib.SAMPLE_RATE, found, details)
 
 
-def locate_by_common_clocks(
+def locate_with_calibrated_clocks(
     session: sessions.Session, left_out: list[str] | None = None
 ) -> Iterator[Located]:
     """Localize each recording by `localize_session`, which calibrates its clocks first.
@@ -222,10 +222,13 @@ def locate_by_common_clocks(
         left_out: See `locate`.
 
     Raises:
+        PredictorError: If the tables name more than one source.
         SessionError: See `locate`.
     """
+    _check_sources(session, 1, "--calibrate_clocks")
     whole = _list_all(session, left_out)
-    for recording in whole.recordings:
+    for number, recording in enumerate(whole.recordings, start=1):
+        progress.log(f"[{number}/{len(whole.recordings)}] {recording.name}")
         found = session_lib.localize_session(
             session.load(recording),
             signals_lib.SAMPLE_RATE,

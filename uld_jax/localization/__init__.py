@@ -4,6 +4,7 @@
 - `answers`: The answer of the localizer: a position, how sure it is, and what nodes say.
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
+- `clock_fit`: Fit clock offsets, drifts and positions to times of arrival at several places.
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
@@ -12,7 +13,7 @@
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
-- `session`: Localize talkers throughout a long recording, with the clocks that it shows.
+- `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "answers",
         "batches",
         "calibration",
+        "clock_fit",
         "clocks",
         "doubts",
         "fusion",

@@ -119,6 +119,8 @@ class Localization:
             origin="lower",
             extent=(left, right, bottom, top),
             cmap="Blues",
+            vmin=np.log10(_FAINTEST),
+            vmax=0.0,
         )
         (left, bottom), (right, top) = low, high
         axes.set(

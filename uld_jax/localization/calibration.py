@@ -6,46 +6,35 @@ Node m receives the sound of place k at
 
 with its clock's offset o_m and an unknown start t_k. One place never shows an offset: it
 could be a longer path. With K places and M nodes there are K (M - 1) differences of times
-for 2 K coordinates and M - 1 offsets. Three places are asked for, and five nodes whose
-times agree at each: any fewer agree with anything. Clocks that drift have one rate more
-each.
+for 3 K coordinates and M - 1 offsets, and some times are wrong. Three places are asked for,
+and more times that agree than can be fitted to chance: `clock_fit` has the rule. It takes
+8 nodes of which nearly all agree, or more nodes or places. Clocks that drift have one rate
+more each.
 
-Times and rough positions come from `uld_jax.localize`. All unknowns are then fitted at
-once, by SciPy's least squares with a loss that wrong times hardly change. With signals
-moved to common clocks, all is done a second time: recordings whose first position was
-wrong are found then.
+Times and rough positions come from `uld_jax.localize`. Signals are then moved to common
+clocks, and all is done a second time: recordings whose first position was wrong are found
+then, and times have to confirm positions at three places by these clocks.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.fft
-import scipy.optimize
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from uld_jax.acoustics import constants
 from uld_jax.localization import (
     answers,
     batches,
+    clock_fit,
     localize,
-    posterior,
     recordings,
     votes,
 )
-from uld_jax.localization import clocks as clocks_lib
 
-# Standard deviations of times in meters of path: what is farther off than this is doubted.
-# Wide at first, while positions are rough.
-_TIMES = (0.3, 0.1, 0.03, 0.01)
-# Standard deviations of offsets in seconds and of drifts, before anything is known.
-_OFFSET, _DRIFT = 0.05, 1e-4
 LEAST_PLACES = 3
-_LEAST_AGREE = 5  # Nodes whose times agree, of a position that is believed.
+_BELIEVED = 7.0  # Evidence of clocks above chance, as a logarithm.
 _APART = 0.5  # Meters between places.
-_LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,11 +42,11 @@ class Calibration:
     """Clocks of a session's nodes, and the talkers' positions by them.
 
     Attributes:
-        offsets: Seconds by which each node is late, [M], relative to their median, at the
-            time `reference`; NaN for nodes of which nothing is known.
+        offsets: Seconds by which each node is late at the time `reference`, [M], relative
+            to their median; NaN for nodes of which nothing is known.
         offset_errors: Their standard errors in seconds.
         drifts: Seconds a second by which each node is later and later, [M], relative to
-            their median; about 0 if no times of recordings were given.
+            their median; None if no times of recordings were given.
         positions: Of the talkers, (x, y) in meters, [K, 2].
         radii_90: Meters around each that hold 90 %, [K].
         fitted: Which of them the clocks fit, [K]; the others, and all if clocks are not
@@ -65,7 +54,8 @@ class Calibration:
         determined: Whether clocks are known: talkers were at three places or more.
         reasons: Why not, and which recordings do not fit, in sentences.
         localizations: Of each recording by `uld_jax.localize`, as it was recorded.
-        reference: The mean of the recordings' times in seconds; 0 if none were given.
+        reference: The mean of the times at which recordings were halfway, in seconds; 0
+            if none were given.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -77,7 +67,7 @@ class Calibration:
 
     offsets: Float[np.ndarray, " M"]
     offset_errors: Float[np.ndarray, " M"]
-    drifts: Float[np.ndarray, " M"]
+    drifts: Float[np.ndarray, " M"] | None
     positions: Float[np.ndarray, "K 2"]
     radii_90: Float[np.ndarray, " K"]
     fitted: Bool[np.ndarray, " K"]
@@ -86,26 +76,29 @@ class Calibration:
     localizations: tuple[answers.Localization, ...]
     reference: float = 0.0
 
-    def late_at(self, times: Float[np.ndarray, " L"]) -> Float[np.ndarray, "L M"]:
+    def late_at(self, times: ArrayLike) -> Float[np.ndarray, "L M"]:
         """Compute by how many seconds each node is late at some times.
 
         Args:
-            times: In seconds, of the same origin as those of the recordings.
+            times: In seconds, from the same origin as those of the recordings, [L].
         """
-        offsets, drifts = np.nan_to_num(self.offsets), np.nan_to_num(self.drifts)
-        return offsets + np.outer(times - self.reference, drifts)
+        since = np.asarray(times, np.float64) - self.reference
+        late = np.tile(np.nan_to_num(self.offsets), (len(since), 1))
+        if self.drifts is None:
+            return late
+        return late + np.outer(since, np.nan_to_num(self.drifts))
 
     def __str__(self):
         if not self.determined:
             return "\n  ".join(["clocks are not determined", *self.reasons])
-        parts = zip(self.offsets, self.offset_errors, self.drifts, strict=True)
-        lines = [
-            f"node {number}: {1e3 * late:+.2f} ms late, +- {1e3 * error:.2f} ms, drifts by "
-            f"{1e6 * drift:+.1f} ppm"
-            if np.isfinite(late)
-            else f"node {number}: not known"
-            for number, (late, error, drift) in enumerate(parts)
-        ]
+        lines = []
+        for number, (late, error) in enumerate(
+            zip(self.offsets, self.offset_errors, strict=True)
+        ):
+            text = f"node {number}: offset {1e3 * late:+.2f} ± {1e3 * error:.2f} ms"
+            if self.drifts is not None:
+                text += f", drift {1e6 * self.drifts[number]:+.1f} ppm"
+            lines.append(text if np.isfinite(late) else f"node {number}: unknown")
         return "\n".join([*lines, *self.reasons])
 
 
@@ -164,32 +157,59 @@ def calibrate_clocks(
             )
     for one in sounds:  # All of them, before the first is localized.
         nodes = recordings.check(one, sample_rate, node_positions, source_height)
+    halfway = None
+    if times is not None:  # What was measured is the mean of a recording.
+        halfway = times + [one.shape[1] / sample_rate / 2 for one in sounds]
 
-    def locate(signals):
+    def localize_all(late):
         return [
             localize.localize_one(
-                one, sample_rate, node_positions, room_size, source_height
+                one, sample_rate, node_positions, room_size, source_height, late=own
             )
-            for one in signals
+            for one, own in zip(sounds, late, strict=True)
         ]
 
-    alone = locate(sounds)
-    first = fit_clocks(alone, nodes, times, source_height)
+    alone = localize_all([None] * len(sounds))
+    first = fit_clocks(alone, nodes, halfway, source_height)
     if not first.determined:
         return first
-    moments = np.zeros(len(sounds)) if times is None else times
-    moved = [
-        advance(one, late, before.node_weights > 0, sample_rate)
-        for one, late, before in zip(sounds, first.late_at(moments), alone, strict=True)
-    ]
-    second = fit_clocks(locate(moved), nodes, times, source_height)
+    moments = np.zeros(len(sounds)) if halfway is None else halfway
+    corrected = localize_all(first.late_at(moments))
+    second = fit_clocks(corrected, nodes, halfway, source_height)
     if not second.determined:
-        return first
+        return _refuse(first, second.reasons)
+    # Right clocks make times agree. Wrong ones fit only what they were fitted to.
+    sure = np.array([one.determined for one in corrected]) & second.fitted
+    num_places = _count_places(second.positions[sure], second.radii_90[sure])
+    if num_places < LEAST_PLACES:
+        noun = "place is" if num_places == 1 else "places are"
+        reason = (
+            f"By the clocks that fit best, {num_places} {noun} determined, and "
+            f"{LEAST_PLACES} are needed"
+        )
+        return _refuse(first, (reason,))
+    errors = np.where(
+        np.isnan(second.offset_errors), first.offset_errors, second.offset_errors
+    )
     return dataclasses.replace(
         second,
         offsets=_add(first.offsets, second.offsets),
-        drifts=_add(first.drifts, second.drifts),
+        offset_errors=errors,
+        drifts=None if times is None else _add(first.drifts, second.drifts),
         localizations=tuple(alone),
+    )
+
+
+def _refuse(first: Calibration, reasons: tuple[str, ...]) -> Calibration:
+    """Say that clocks are not determined, with positions as they were without them."""
+    alone = first.localizations
+    return dataclasses.replace(
+        first,
+        positions=np.array([one.position for one in alone]),
+        radii_90=np.array([one.radius_90 for one in alone]),
+        fitted=np.zeros(len(alone), bool),
+        determined=False,
+        reasons=reasons,
     )
 
 
@@ -211,7 +231,7 @@ def fit_clocks(
     Args:
         found: From `uld_jax.localize`, with the same nodes and clocks.
         node_positions: In meters.
-        times: When each was, in seconds; None for clocks that do not drift.
+        times: When each was halfway, in seconds; None for clocks that do not drift.
         source_height: As `localize` had it.
     """
     height = (
@@ -223,9 +243,13 @@ def fit_clocks(
     offsets, errors, drifts = np.full((3, len(node_positions)), np.nan)
     positions = np.array([one.position for one in found])
     radii = np.array([one.radius_90 for one in found])
-    num_places = 0
+    fitted = np.zeros(len(found), bool)
+    reasons = [
+        f"Too few times agree at each place to tell clocks from chance: {LEAST_PLACES} "
+        "places or more are needed, and more nodes or places than here"
+    ]
     if usable.any():
-        offsets[known], errors[known], drifts[known], better, spread, trusted = _solve(
+        fit = clock_fit.fit(
             np.column_stack([positions, [one.height for one in found]])[usable],
             np.array([one.covariance for one in found])[usable],
             late[usable][:, known],
@@ -234,149 +258,42 @@ def fit_clocks(
             None if times is None else (times - np.mean(times))[usable],
             height,
         )
-        num_places = _count_places(better[trusted])
-    determined = num_places >= LEAST_PLACES
-    fitted = np.zeros(len(found), bool)
-    if determined:
-        fitted[np.flatnonzero(usable)[trusted]] = True
-        positions[fitted], radii[fitted] = better[trusted], spread[trusted]
-        reasons = [
-            f"Times of recording {number} do not fit: its position is as `localize` "
-            "found it"
-            for number in np.flatnonzero(~fitted)
-        ]
-    else:
-        noun = "place" if num_places == 1 else "places"
-        reasons = [
-            f"Times of {_LEAST_AGREE} nodes or more agree at {num_places} {noun}, and "
-            f"{LEAST_PLACES} places are needed"
-        ]
+        offsets[known], errors[known], drifts[known] = (
+            fit.offsets,
+            fit.errors,
+            fit.drifts,
+        )
+        num_places = _count_places(fit.positions[fit.trusted], fit.radii[fit.trusted])
+        if num_places < LEAST_PLACES:
+            noun = "place" if num_places == 1 else "places"
+            reasons = [
+                f"Times of {clock_fit.LEAST_AGREE} nodes or more agree at {num_places} "
+                f"{noun}, and {LEAST_PLACES} places are needed"
+            ]
+        elif fit.evidence > _BELIEVED:
+            fitted[np.flatnonzero(usable)[fit.trusted]] = True
+            positions[fitted] = fit.positions[fit.trusted]
+            radii[fitted] = fit.radii[fit.trusted]
+            reasons = [
+                f"Times of recording {number} do not fit: its position is as `localize` "
+                "found it"
+                for number in np.flatnonzero(~fitted)
+            ]
     return Calibration(
-        *(offsets, errors, drifts, positions, radii, fitted),
-        *(determined, tuple(reasons), tuple(found)),
+        *(offsets, errors, None if times is None else drifts),
+        *(positions, radii, fitted),
+        *(bool(fitted.any()), tuple(reasons), tuple(found)),
         0.0 if times is None else float(np.mean(times)),
     )
 
 
-def _count_places(positions: np.ndarray) -> int:
-    """Count positions that are apart from each other."""
+def _count_places(positions: np.ndarray, radii: np.ndarray) -> int:
+    """Count positions that are surely apart from each other."""
     places = []
-    for position in positions:
-        if all(np.linalg.norm(position - other) > _APART for other in places):
-            places.append(position)
+    for position, radius in zip(positions, radii, strict=True):
+        if all(
+            np.linalg.norm(position - other) > max(_APART, radius + its)
+            for other, its in places
+        ):
+            places.append((position, radius))
     return len(places)
-
-
-def _solve(starts, covariances, late, nodes, times, height):
-    """Fit all unknowns at once.
-
-    Args:
-        starts: (x, y, z) of each place, [K, 3].
-        covariances: Of these.
-        late: Seconds by which each node is late by these positions, [K, M]; NaN where
-            unknown.
-        nodes: [M, 3].
-        times: Seconds [K] from their origin, or None.
-        height: Mean and deviation of the talkers' heights.
-
-    Returns:
-        Offsets, their errors, drifts [M]; positions [K, 2], radii [K], and at which of
-        them most times agree with the clocks.
-    """
-    K, M = late.shape
-    speed = constants.SPEED_OF_SOUND
-    late = speed * late  # In meters from here on, each row up to a constant.
-    arrivals = late + _paths(starts, nodes)
-    measured = np.isfinite(arrivals)
-    # When, in units of the whole span.
-    span = 1.0 if times is None else max(np.ptp(times), 1e-9)
-    when = np.zeros(K) if times is None else times / span
-    priors = []
-    for covariance in covariances:
-        wider = covariance + _LEAST_SPREAD**2 * np.eye(2)
-        priors.append(np.linalg.inv(np.linalg.cholesky(wider)))
-
-    def split(unknowns):
-        places = unknowns[: 3 * K].reshape(K, 3)
-        begin, clocks = unknowns[3 * K : 4 * K], unknowns[4 * K :].reshape(2, M)
-        return places, begin, clocks[0], clocks[1]
-
-    def misfits(unknowns):
-        places, begin, offsets, drifts = split(unknowns)
-        expected = _paths(places, nodes) + offsets + when[:, None] * drifts
-        return arrivals - expected - begin[:, None]
-
-    def residuals(unknowns, scale):
-        places, _, offsets, drifts = split(unknowns)
-        moved = places[:, :2] - starts[:, :2]
-        believed = [root @ one for root, one in zip(priors, moved, strict=True)]
-        return np.concatenate(
-            [
-                _doubt(misfits(unknowns)[measured] / scale),
-                _doubt(np.concatenate(believed)),
-                (places[:, 2] - height[0]) / height[1],
-                offsets / (speed * _OFFSET),
-                drifts / (speed * _DRIFT * span),
-            ]
-        )
-
-    begin = np.nanmedian(late, axis=1)
-    offsets = np.nanmedian(late - begin[:, None], axis=0)
-    unknowns = np.concatenate([starts.ravel(), begin, offsets, np.zeros(M)])
-    for scale in _TIMES:
-        solution = scipy.optimize.least_squares(
-            residuals, unknowns, x_scale="jac", args=(scale,)
-        )
-        unknowns = solution.x
-    places, _, offsets, drifts = split(unknowns)
-    covariance = np.linalg.pinv(solution.jac.T @ solution.jac)
-    # Offsets are known relative to each other: what moves all of them is no error.
-    center = np.eye(M) - 1 / M
-    clocks = covariance[4 * K : 4 * K + M, 4 * K : 4 * K + M]
-    errors = np.sqrt(np.diag(center @ clocks @ center))
-    own = [covariance[3 * k : 3 * k + 2, 3 * k : 3 * k + 2] for k in range(K)]
-    widest = np.array([np.linalg.eigvalsh(one)[-1] for one in own])
-    return (
-        (offsets - np.median(offsets)) / speed,
-        errors / speed,
-        (drifts - np.median(drifts)) / (speed * span),
-        places[:, :2],
-        posterior.WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
-        _agree(misfits(unknowns)),
-    )
-
-
-def _agree(late: np.ndarray) -> np.ndarray:
-    """Check at which places most nodes agree, by misfits [K, M] in meters."""
-    late = late - np.nanmedian(late, axis=1, keepdims=True)
-    count = (np.abs(late) < clocks_lib.AGREES).sum(axis=1)
-    return (count >= _LEAST_AGREE) & (2 * count >= np.isfinite(late).sum(axis=1))
-
-
-def advance(
-    signals: np.ndarray, late: np.ndarray, used: np.ndarray, sample_rate: int | float
-) -> np.ndarray:
-    """Move each signal [M, N] forward by the seconds that its node is late [M].
-
-    Nodes that were left out become silent.
-    """
-    num_samples = signals.shape[1]
-    # Zeros, so that nothing comes around from the other end.
-    longer = scipy.fft.next_fast_len(
-        num_samples + math.ceil(np.abs(late).max() * sample_rate), real=True
-    )
-    sound = signals - signals.mean(axis=1, keepdims=True, dtype=np.float64)
-    frequencies = np.fft.rfftfreq(longer, 1 / sample_rate)
-    turns = np.exp(2j * np.pi * frequencies * late[:, None])
-    moved = np.fft.irfft(np.fft.rfft(sound, longer) * turns, longer)[:, :num_samples]
-    moved[~used] = 0.0
-    return moved
-
-
-def _doubt(errors: np.ndarray) -> np.ndarray:
-    """Shrink residuals so that the sum of their squares is a Cauchy log-likelihood."""
-    return np.sign(errors) * np.sqrt(np.log1p(errors**2))
-
-
-def _paths(places, nodes) -> np.ndarray:
-    return np.linalg.norm(places[:, None] - nodes, axis=-1)

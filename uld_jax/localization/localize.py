@@ -98,6 +98,7 @@ def localize_one(
     room_size: ArrayLike | None,
     source_height: int | float | None,
     calibrated: bool = True,
+    late: Float[np.ndarray, " M"] | None = None,
 ) -> answers.Localization:
     """Localize a talker in one recording: see `localize`.
 
@@ -108,6 +109,7 @@ def localize_one(
         room_size: In meters, or None.
         source_height: In meters, or None.
         calibrated: Whether the radius is what calibration makes of the posterior's own.
+        late: Seconds by which each node's clock is known to be late; None for unknown.
     """
     nodes = recordings.check(signals, sample_rate, node_positions, source_height)
     room = recordings.Room.around(nodes, room_size)
@@ -115,20 +117,21 @@ def localize_one(
     reasons = room.reasons + reasons
     if int(used.sum()) < LEAST_NODES:
         return _undetermined(room, nodes, levels, used, reasons)
-    scene = _make_scene(signals, sample_rate, nodes, used, room, source_height)
-    joined = _join(scene)
-    modes = posterior.find_modes(joined.cloud, joined.peaks)
-    within = posterior.radius(joined.cloud, modes[0].position)
+    sound = signals[used]
+    if late is not None:
+        sound = recordings.advance(sound, late[used], sample_rate)
+    scene = _make_scene(sound, sample_rate, nodes, used, room, source_height)
+    found = _compute_posterior(scene)
+    modes = posterior.find_modes(found.cloud, found.peaks)
+    within = posterior.radius(found.cloud, modes[0].position)
     if calibrated:
         alone = modes[0].mass >= radii.SHARE
         within = radii.calibrate(within, int(used.sum()), one_place=alone)
-    doubts = doubts_lib.find_doubts(
-        modes, within, joined.cloud, scene.plan, room.origin
-    )
-    about = _look_at_offsets(scene, joined, modes[0].position)
-    doubts += about.doubts
+    doubts = doubts_lib.find_doubts(modes, within, found.cloud, scene.plan, room.origin)
+    implied = _estimate_offsets(scene, found, modes[0].position)
+    doubts += implied.doubts
     offsets, errors = np.full((2, len(nodes)), np.nan)
-    offsets[used], errors[used] = about.offsets, about.errors
+    offsets[used], errors[used] = implied.offsets, implied.errors
     moved = [
         dataclasses.replace(mode, position=mode.position + room.origin)
         for mode in modes
@@ -139,13 +142,13 @@ def localize_one(
         within,
         tuple(moved),
         not doubts,
-        (*doubts, *reasons, *about.notes),
+        (*doubts, *reasons, *implied.notes),
         levels,
         used.astype(float),
-        float(about.height - scene.lift),
+        float(implied.height - scene.lift),
         offsets,
         errors,
-        posterior.encode(joined.cloud, scene.plan, votes.RESOLUTION),
+        posterior.encode(found.cloud, scene.plan, votes.RESOLUTION),
         scene.plan,
         room.origin,
         nodes,
@@ -153,7 +156,7 @@ def localize_one(
 
 
 class _Scene(NamedTuple):
-    """A recording by the nodes that are used, in the frame that is computed in.
+    """A recording by the nodes that are used, in the room's coordinates.
 
     Attributes:
         windows: Of 2 s at 16 kHz, [W, M, n].
@@ -182,8 +185,8 @@ class _Scene(NamedTuple):
         return self.room.sides[:2]
 
 
-def _make_scene(signals, sample_rate, nodes, used, room, source_height) -> _Scene:
-    windows = recordings.cut(signals[used], sample_rate)
+def _make_scene(sound, sample_rate, nodes, used, room, source_height) -> _Scene:
+    windows = recordings.cut(sound, sample_rate)
     unknown = source_height is None
     lift = 0.0 if unknown else votes.MIDDLE_HEIGHT - source_height
     moved = (nodes - np.append(room.origin, -lift))[used]
@@ -193,8 +196,8 @@ def _make_scene(signals, sample_rate, nodes, used, room, source_height) -> _Scen
     return _Scene(windows, padded, moved, numbers, room, height, lift, unknown)
 
 
-class _Joined(NamedTuple):
-    """What votes, times and amplitudes say together.
+class _Evidence(NamedTuple):
+    """The posterior from votes, times and amplitudes, and what it rests on.
 
     Attributes:
         cloud: The posterior.
@@ -211,7 +214,7 @@ class _Joined(NamedTuple):
     evidence: float
 
 
-def _join(scene: _Scene) -> _Joined:
+def _compute_posterior(scene: _Scene) -> _Evidence:
     """Compute the posterior of votes, times and, where these do not fit, amplitudes."""
     padded, plan, height = scene.padded, scene.plan, scene.height
     probability, cloud, peaks = _vote(padded, plan, scene.all_heights)
@@ -228,11 +231,11 @@ def _join(scene: _Scene) -> _Joined:
         apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
         peaks = peaks[np.min(apart, axis=0) > fusion.MERGE_DISTANCE]
         peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
-    return _Joined(cloud, peaks, confirmed, delays, evidence)
+    return _Evidence(cloud, peaks, confirmed, delays, evidence)
 
 
 class _Offsets(NamedTuple):
-    """How late each node is by the answer, and what that says.
+    """Clock offsets implied by a position, with doubts and notes.
 
     Attributes:
         offsets: In seconds, [M]; NaN where it is not known.
@@ -249,14 +252,14 @@ class _Offsets(NamedTuple):
     notes: list[str]
 
 
-def _look_at_offsets(
-    scene: _Scene, joined: _Joined, position: Float[np.ndarray, "2"]
+def _estimate_offsets(
+    scene: _Scene, found: _Evidence, position: Float[np.ndarray, "2"]
 ) -> _Offsets:
     """Compare when the sound reached the nodes with when it should, by the answer."""
     doubts, notes = [], []
     nearest = [
         fit
-        for fit in joined.confirmed
+        for fit in found.confirmed
         if np.linalg.norm(fit.position[:2] - position) < fusion.MERGE_DISTANCE
     ]
     at, spread = np.append(position, scene.height[0]), scene.height[1]
@@ -264,19 +267,19 @@ def _look_at_offsets(
     if nearest:
         at[2], spread = nearest[0].position[2], 0.0
         offsets, notes = _compare_nodes(scene.padded, nearest[0], at, scene.numbers)
-    elif joined.confirmed and float(joined.confirmed[0].evidence) >= fusion.BELIEVED:
-        x, y = joined.confirmed[0].position[:2] + scene.room.origin
+    elif found.confirmed and float(found.confirmed[0].evidence) >= fusion.BELIEVED:
+        x, y = found.confirmed[0].position[:2] + scene.room.origin
         doubts.append(f"Times confirm another place, ({x:.2f}, {y:.2f}) m")
     elif not doubts_lib.is_coherent(scene.windows):
         doubts.append(doubts_lib.NOT_COHERENT)
-    elif joined.delays is not None:
-        offsets = clocks.subtract_paths(joined.delays, scene.nodes, at)
+    elif found.delays is not None:
+        offsets = clocks.subtract_paths(found.delays, scene.nodes, at)
     covariance = np.diag([0.0, 0.0, spread**2])
-    covariance[:2, :2] = posterior.scatter(joined.cloud, position)
+    covariance[:2, :2] = posterior.scatter(found.cloud, position)
     errors = clocks.standard_errors(scene.nodes, at, covariance)
     errors[np.isnan(offsets)] = np.nan
     if not nearest and np.isfinite(offsets).any():
-        if joined.evidence < _FITS * len(scene.nodes):
+        if found.evidence < _FITS * len(scene.nodes):
             doubts.append(doubts_lib.NOTHING_FITS)
         else:
             notes = doubts_lib.describe_clocks(offsets, errors)

@@ -5,7 +5,8 @@ measured on simulated scenes of any session, with clocks, positions and gains th
 down to an SNR of 0 dB: in groups of nodes and of radii, the errors relative to the radius
 have a 90 % quantile (as in split conformal prediction; V. Vovk, A. Gammerman and
 G. Shafer, "Algorithmic Learning in a Random World", Springer, 2005). A radius is multiplied
-by it, interpolated between the groups' medians. `benchmarks.reliability.calibrate_radii` makes the table.
+by it, interpolated between the groups' medians. One that spans several modes is never
+reduced. `benchmarks.reliability.calibrate_radii` makes the table.
 """
 
 import functools
@@ -25,8 +26,8 @@ def calibrate(radius: float, num_nodes: int, one_place: bool = True) -> float:
     Args:
         radius: In meters.
         num_nodes: That were used.
-        one_place: Whether one mode holds 90 %. Else the radius reaches others, and is not
-            made smaller, so that it does not contradict what they hold.
+        one_place: Whether one mode holds 90 %. If not, the radius spans several and is
+            never reduced.
     """
     for group in _load():
         if num_nodes >= group["least_nodes"]:

@@ -4,6 +4,8 @@ import dataclasses
 import math
 
 import numpy as np
+import scipy.fft
+from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
@@ -71,12 +73,12 @@ def check(
             f"({num_nodes}, 3), or ({num_nodes}, 2) without heights"
         )
     for name, values in (("signals", signals), ("node_positions", nodes)):
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            raise batches.RecordingError(
-                f"{name} of node {int(finite.argmin())} holds NaN or infinity; correct "
-                "it, or leave the node out"
-            )
+        for number, row in enumerate(values):  # One by one, for memory.
+            if not np.isfinite(row).all():
+                raise batches.RecordingError(
+                    f"{name} of node {number} holds NaN or infinity; correct it, or leave "
+                    "the node out"
+                )
     span = np.ptp(nodes, axis=0).max()
     if span > _FARTHEST and np.abs(nodes).max() > _FARTHEST:
         raise batches.RecordingError(f"node_positions spans {span:.4g} m; give meters")
@@ -185,6 +187,7 @@ def _longest_run(samples: np.ndarray) -> int:
 def _share_clipped(samples: np.ndarray) -> float:
     """Compute the share of samples on a plateau at the largest or the least value."""
     plateau = 0
+    samples = samples.astype(np.float64)  # Differences of integers may overflow.
     for edge in (samples.max(), samples.min()):
         flat = np.abs(samples - edge) < 1e-6 * np.ptp(samples)
         plateau += (flat[1:] & flat[:-1]).sum()
@@ -210,6 +213,66 @@ def cut(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
     energies = (windows**2).sum(axis=(1, 2))
     windows = windows[energies > 10 ** (signals_lib.ACTIVE_DB / 10) * energies.max()]
     return np.float32(windows / np.abs(windows).max())
+
+
+def windows_with_sound(
+    signals: np.ndarray, sample_rate: int | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the windows of 2 s with sound, end to end from the beginning.
+
+    By the nodes that can be used, a window holds at least a thousandth (-30 dB) of the
+    power of the strongest. What is constant is no sound.
+
+    Args:
+        signals: [M, N].
+        sample_rate: In Hz.
+
+    Returns:
+        Their starts in samples, and their powers.
+
+    Raises:
+        RecordingError: If signals are shorter than a window, or silent.
+    """
+    length = round(WINDOW_SECONDS * sample_rate)
+    starts = np.arange(0, signals.shape[1] - length + 1, length)
+    if not len(starts):
+        raise batches.RecordingError(
+            f"signals are {signals.shape[1] / sample_rate:.3g} s long; give at least "
+            f"{WINDOW_SECONDS:g} s, or localize them by uld_jax.localize"
+        )
+    _, used, _ = look_at_nodes(signals, sample_rate)
+    powers = np.array(
+        [
+            sum(
+                np.var(samples[start : start + length], dtype=np.float64)
+                for samples in signals[used]
+            )
+            for start in starts
+        ]
+    )
+    if not powers.max() > 0:
+        raise batches.RecordingError(
+            "signals hold no sound: every node is silent or holds one value"
+        )
+    loud = powers >= 10 ** (signals_lib.ACTIVE_DB / 10) * powers.max()
+    return starts[loud], powers[loud]
+
+
+def advance(
+    signals: np.ndarray, late: Float[np.ndarray, " M"], sample_rate: int | float
+) -> Float[np.ndarray, "M N"]:
+    """Move signals [M, N] forward by the seconds that each node is late.
+
+    By fractions of a sample, without their means. Zeros come after their ends.
+    """
+    num_samples = signals.shape[1]
+    longer = scipy.fft.next_fast_len(
+        num_samples + math.ceil(np.abs(late).max() * sample_rate), real=True
+    )
+    sound = signals - signals.mean(axis=1, keepdims=True, dtype=np.float64)
+    frequencies = np.fft.rfftfreq(longer, 1 / sample_rate)
+    turns = np.exp(2j * np.pi * frequencies * late[:, None])
+    return np.fft.irfft(np.fft.rfft(sound, longer) * turns, longer)[:, :num_samples]
 
 
 def _resample(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Localize talkers throughout a long recording, with the clocks that it shows.
+"""Localize talkers throughout a long recording and calibrate its clocks.
 
-Windows of 2 s in which somebody speaks are localized each for itself. Where talkers were
-at three places or more, these show how late every node's clock is and how it drifts; all
-windows are localized again by clocks that are right then.
+Each window of 2 s is localized on its own. If talkers spoke from three places or more, the
+clock offset and drift of each node are estimated, signals are corrected, and all windows
+are localized again.
 """
 
 import dataclasses
@@ -11,24 +11,22 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from uld_jax.audio import sessions
 from uld_jax.localization import answers, batches, calibration, localize, recordings
 from uld_jax.runtime import progress
 
-# Windows that clocks are calibrated with, from the beginning to the end: more take longer
-# and hardly tell more.
+# Windows that clocks are calibrated with. More take longer and add little.
 _CALIBRATED_WITH = 24
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Session:
-    """Where talkers were in a long recording, and how late its clocks are.
+class LocalizedSession:
+    """Positions of talkers in a long recording, and the clock of each node.
 
     Attributes:
         starts: When each window begins, in seconds.
-        localizations: Of each window, by common clocks if these are determined.
-            `node_offsets` are what is left then.
-        clocks: Of the nodes; `times` are seconds from the recording's beginning.
+        localizations: One for each window, after clocks were corrected if these are
+            determined; `node_offsets` are then the offsets that are left.
+        clocks: Of the nodes. Its `late_at` takes seconds from the recording's beginning.
     """
 
     starts: Float[np.ndarray, " W"]
@@ -47,7 +45,7 @@ class Session:
 
     def __str__(self):
         lines = [
-            f"{start:7.1f} s: {str(one).partition(chr(10))[0]}"
+            f"{start:7.1f} s: {str(one).splitlines()[0]}"
             for start, one in zip(self.starts, self.localizations, strict=True)
         ]
         return "\n".join([*lines, str(self.clocks)])
@@ -60,21 +58,21 @@ def localize_session(
     room_size: ArrayLike | None = None,
     *,
     source_height: int | float | None = None,
-) -> Session:
-    """Localize talkers window by window, after the clocks of a long recording.
+) -> LocalizedSession:
+    """Localize talkers window by window after calibrating the clocks of a long recording.
 
     Args:
-        signals: [M, N] of M nodes, in which talkers speak in turn or walk around. Clocks
-            may be up to 50 ms off and drift.
+        signals: [M, N] of M nodes, in which one talker speaks at a time, and each stays
+            in place for some seconds. Clocks may be up to 50 ms off, drift included.
         sample_rate: In Hz, as for `uld_jax.localize`.
         node_positions: In meters, likewise.
         room_size: In meters, likewise.
         source_height: Of the talkers' mouths in meters; None for 0.8 to 1.9.
 
     Returns:
-        Positions of all windows of 2 s with sound, and the clocks. Where talkers were at
-        fewer than three places, clocks are not determined, and say so; positions are those
-        of `uld_jax.localize` then.
+        Positions in all windows of 2 s with sound, and the clocks. If talkers were at
+        fewer than three places, `clocks.determined` is False, and positions are those of
+        `uld_jax.localize`.
 
     Raises:
         RecordingError: As `uld_jax.localize`, or if signals are shorter than 2 s or silent.
@@ -88,42 +86,51 @@ def localize_session(
     ([0.0, 2.0], False)
     """
     signals = np.asarray(signals)
-    recordings.check(signals, sample_rate, node_positions, source_height)
-    length = round(recordings.WINDOW_SECONDS * sample_rate)
-    try:
-        starts = sessions.windows(signals, length)
-    except sessions.SessionError:
+    if signals.ndim != 2:
         raise batches.RecordingError(
-            f"signals have {signals.shape[1] / sample_rate:.3g} s and no window of "
-            f"{recordings.WINDOW_SECONDS:g} s with sound; for a shorter one use localize"
-        ) from None
-    rest = (sample_rate, node_positions, room_size)
-
-    def window(number: int) -> np.ndarray:
-        return signals[:, starts[number] : starts[number] + length]
-
+            f"signals has shape {signals.shape}; it must be [M, N] of one recording"
+        )
+    recordings.check(signals, sample_rate, node_positions, source_height)
+    starts, powers = recordings.windows_with_sound(signals, sample_rate)
+    length = round(recordings.WINDOW_SECONDS * sample_rate)
+    windows = [signals[:, start : start + length] for start in starts]  # Views.
     seconds = starts / sample_rate
-    count = min(_CALIBRATED_WITH, len(starts))
-    chosen = np.linspace(0, len(starts) - 1, count).round().astype(int).tolist()
-    clocks = calibration.calibrate_clocks(
-        *([window(number) for number in chosen], *rest),
-        times=seconds[chosen],
+    clocks, chosen = _calibrate(
+        windows,
+        powers,
+        seconds,
+        sample_rate=sample_rate,
+        node_positions=node_positions,
+        room_size=room_size,
         source_height=source_height,
     )
-    found = {}
-    if not clocks.determined:
-        found = dict(zip(chosen, clocks.localizations, strict=True))
-    late = clocks.late_at(seconds)
-    with progress.Progress("Localizing", len(starts), "windows") as bar:
-        bar.update(len(found))
-        for number in range(len(starts)):
-            if number in found:
-                continue
-            sound = window(number)
-            if clocks.determined:
-                _, used, _ = recordings.look_at_nodes(sound, sample_rate)
-                sound = calibration.advance(sound, late[number], used, sample_rate)
-            found[number] = localize.localize_one(sound, *rest, source_height)
+    found = [None] * len(windows)
+    if clocks.determined:
+        late = clocks.late_at(seconds + recordings.WINDOW_SECONDS / 2)
+    else:
+        late = [None] * len(windows)
+        for number, one in zip(chosen, clocks.localizations, strict=True):
+            found[number] = one
+    with progress.Progress("Localizing", len(windows), "windows") as bar:
+        for number, window in enumerate(windows):
+            if found[number] is None:
+                found[number] = localize.localize_one(
+                    window,
+                    sample_rate,
+                    node_positions,
+                    room_size,
+                    source_height,
+                    late=late[number],
+                )
             bar.update()
-    answers_in_order = tuple(found[number] for number in range(len(starts)))
-    return Session(seconds, answers_in_order, clocks)
+    return LocalizedSession(seconds, tuple(found), clocks)
+
+
+def _calibrate(windows, powers, seconds, **given) -> tuple:
+    """Calibrate clocks by the strongest windows, and say which of them these are."""
+    parts = np.array_split(np.arange(len(windows)), min(_CALIBRATED_WITH, len(windows)))
+    chosen = [int(part[powers[part].argmax()]) for part in parts]
+    clocks = calibration.calibrate_clocks(
+        [windows[number] for number in chosen], times=seconds[chosen], **given
+    )
+    return clocks, chosen

@@ -1,0 +1,37 @@
+"""Evidence of clocks: by hand, and against how often chance has as much."""
+
+import math
+
+import numpy as np
+import pytest
+
+from uld_jax.localization import clock_fit
+
+
+def test_evidence_is_the_equation():
+    found = clock_fit._evidence(np.array([7, 6, 8]), np.array([8, 8, 8]), 4, 4, 7)
+    expected = (21 - 12 - 7) * math.log(3.0 / 0.08)
+    expected -= math.log(8) + math.log(28) + math.log(1) + math.log(4)
+    assert found == pytest.approx(expected)
+
+
+def test_no_trusted_place_has_no_evidence():
+    empty = np.zeros(0, int)
+    assert clock_fit._evidence(empty, empty, 3, 4, 0) == -np.inf
+
+
+def test_chance_seldom_has_evidence():
+    """Times that are uniform over the range, by the best of all offsets at each place.
+
+    One unknown a place, its start, as when positions and clocks were given.
+    """
+    rng = np.random.default_rng(0)
+    best = []
+    for _ in range(2_000):
+        times = rng.uniform(0, 3.0, (3, 8))
+        within = np.abs(times[:, :, None] - times[:, None]) < 0.04
+        agree = within.sum(axis=-1).max(axis=-1)
+        best.append(clock_fit._evidence(agree, np.full(3, 8), 3, 1, 0))
+    # By the rule, E or more is as rare as exp(-E).
+    assert np.mean(np.array(best) > 2.0) < np.exp(-2.0)
+    assert np.mean(np.array(best) > 0.0) > 0.0001

@@ -1,0 +1,158 @@
+"""Localization throughout long recordings, with clocks that are late and drift."""
+
+import free_field
+import numpy as np
+import pytest
+
+import uld_jax
+from uld_jax.audio import builtin
+from uld_jax.localization import batches, session
+
+SPEED, RATE = 343.0, 16_000
+PLACES = np.array([[1.2, 3.1], [4.4, 1.0], [2.8, 4.2], [0.8, 0.9], [5.1, 3.6]])
+HEIGHT = 1.5
+ROOM = [6.0, 5.0]
+STARTS = [0, 12, 24, 36, 48, 58]  # Of talkers, in seconds; the rest is silent.
+
+
+def record(nodes, late, drifts, starts=STARTS, seconds=60, places=PLACES):
+    """Record talkers in turn, each for 2 s, by clocks that are late and drift.
+
+    A node's clock runs slow by its drift, so that its signals are stretched, within a
+    talk, too.
+    """
+    quiet = 1e-4 * np.random.default_rng(9).normal(size=(len(nodes), RATE * seconds))
+    at = np.arange(2 * RATE) / RATE
+    for number, start in enumerate(starts):
+        speech = np.asarray(builtin.synthesize(f"test0{number}-0"), np.float64)
+        place = places[number % len(places)]
+        paths = np.linalg.norm(nodes - [*place, HEIGHT], axis=1)
+        begin = RATE * start
+        for node in range(len(nodes)):
+            shift = paths[node] / SPEED + late[node]
+            shift += (start + at - seconds / 2) * drifts[node]
+            # The delay changes by less than 3 samples: pieces of 0.1 s, each moved.
+            for piece in range(20):
+                some = slice(piece * RATE // 10, (piece + 1) * RATE // 10)
+                delayed = free_field.delay(
+                    speech[:48_000], shift[some].mean(keepdims=True)
+                )
+                sound = delayed[0, 8_000 : 8_000 + 2 * RATE][some] / paths[node]
+                quiet[node, begin + some.start : begin + some.stop] += sound
+    return quiet
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    return np.random.default_rng(6).uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (8, 3))
+
+
+@pytest.fixture(scope="module")
+def meeting(nodes):
+    """Return clocks, the signals of a minute, and what was found in them."""
+    rng = np.random.default_rng(7)
+    late, drifts = 0.01 * rng.normal(size=8), 5e-5 * rng.normal(size=8)
+    signals = record(nodes, late, drifts)
+    return late, drifts, signals, uld_jax.localize_session(signals, RATE, nodes, ROOM)
+
+
+def test_a_session_is_localized_by_the_clocks_that_it_shows(meeting):
+    late, _, _, found = meeting
+    np.testing.assert_array_equal(found.starts, STARTS)
+    assert found.clocks.determined
+    wrong = found.clocks.late_at([30.0])[0] - late
+    wrong = wrong[np.isfinite(found.clocks.offsets)]
+    assert len(wrong) >= 7
+    assert np.abs(wrong - np.median(wrong)).max() < 2e-4
+    away = np.linalg.norm(found.positions - PLACES[np.arange(6) % 5], axis=1)
+    assert np.median(away) < 0.02
+    alone = [one.radius_90 for one in found.clocks.localizations]
+    assert np.median(found.radii_90) < 0.3 * np.median(alone)
+    text = str(found)
+    assert text.startswith("    0.0 s: (1.2")
+    assert "node 7: offset" in text
+
+
+def test_drifts_are_found_through_signals(meeting):
+    _, drifts, _, found = meeting
+    wrong = found.clocks.drifts - drifts
+    wrong = wrong[np.isfinite(wrong)]
+    assert np.abs(wrong - np.median(wrong)).max() < 5e-6
+
+
+def test_what_is_constant_is_no_sound(meeting, nodes):
+    """An offset of the recorder, whole numbers, and a node that is stuck."""
+    _, _, signals, found = meeting
+    scaled = np.int16(1e4 * signals / np.abs(signals).max())
+    starts, _ = session.recordings.windows_with_sound(scaled + np.int16(500), RATE)
+    np.testing.assert_array_equal(starts / RATE, found.starts)
+    scaled[2] = 32_767
+    starts, _ = session.recordings.windows_with_sound(scaled, RATE)
+    np.testing.assert_array_equal(starts / RATE, found.starts)
+    # However quiet.
+    starts, _ = session.recordings.windows_with_sound(1e-9 * signals, RATE)
+    np.testing.assert_array_equal(starts / RATE, found.starts)
+
+
+def test_long_sessions_calibrate_with_the_strongest_windows(
+    nodes, monkeypatch, meeting
+):
+    """Of stretches as long as each other; all windows are localized, in their order."""
+    *_, signals, whole = meeting
+    used, seen = [], []
+
+    def calibrate(windows, **given):
+        used.append(given["times"].tolist())
+        return whole.clocks
+
+    def localize_one(window, *_, late):
+        seen.append((window, late))
+        return whole.localizations[0]
+
+    monkeypatch.setattr(session, "_CALIBRATED_WITH", 3)
+    monkeypatch.setattr(session.calibration, "calibrate_clocks", calibrate)
+    monkeypatch.setattr(session.localize, "localize_one", localize_one)
+    louder = signals.copy()
+    louder[:, 12 * RATE : 14 * RATE] *= 10
+    louder[:, 48 * RATE : 50 * RATE] *= 10
+    uld_jax.localize_session(louder, RATE, nodes, ROOM)
+    assert used[0][0] == 12.0
+    assert used[0][2] == 48.0
+    assert len(used[0]) == 3
+    for start, (window, late) in zip(STARTS, seen, strict=True):
+        np.testing.assert_array_equal(
+            window, louder[:, start * RATE : (start + 2) * RATE]
+        )
+        # Clocks are taken halfway.
+        np.testing.assert_array_equal(late, whole.clocks.late_at([start + 1.0])[0])
+
+
+def test_a_session_of_one_place_says_that_clocks_are_not_determined(nodes):
+    late = 0.01 * np.random.default_rng(7).normal(size=8)
+    signals = record(
+        *(nodes, late, np.zeros(8)), [0, 2, 4], seconds=6, places=PLACES[:1]
+    )
+    found = uld_jax.localize_session(signals, RATE, nodes, ROOM)
+    assert not found.clocks.determined
+    assert found.localizations == found.clocks.localizations
+    assert "clocks are not determined" in str(found)
+    away = np.linalg.norm(found.positions - PLACES[0], axis=1)
+    assert (away < found.radii_90).all()
+
+
+@pytest.mark.parametrize(
+    ("signals", "message"),
+    [
+        (np.zeros((4, 64_000)), "hold no sound: every node is silent"),
+        (np.ones((4, 64_000)), "hold no sound: every node is silent"),
+        (np.random.default_rng(0).normal(size=(4, 16_000)), "are 1 s long; give at"),
+        (
+            np.zeros((1, 4, 64_000)),
+            r"shape \(1, 4, 64000\); it must be \[M, N\] of one",
+        ),
+    ],
+)
+def test_bad_input_is_named_with_the_fix(signals, message):
+    places = np.random.default_rng(0).uniform(0, 4, (4, 3))
+    with pytest.raises(batches.RecordingError, match=message):
+        uld_jax.localize_session(signals, RATE, places)
