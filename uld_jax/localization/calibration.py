@@ -62,7 +62,7 @@ class Calibration:
     >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3], [0.3, 4.2, 1.1], [5.5, 4.1, 1.2]]
     >>> found = uld_jax.calibrate_clocks(np.ones((1, 4, 8_000)), 16_000, nodes, [6.0, 4.5])
     >>> found.determined, found.reasons[0]
-    (False, 'Times of 5 nodes or more agree at 0 places, and 3 places are needed')
+    (False, 'No recording could be localized')
     """
 
     offsets: Float[np.ndarray, " M"]
@@ -244,10 +244,7 @@ def fit_clocks(
     positions = np.array([one.position for one in found])
     radii = np.array([one.radius_90 for one in found])
     fitted = np.zeros(len(found), bool)
-    reasons = [
-        f"Too few times agree at each place to tell clocks from chance: {LEAST_PLACES} "
-        "places or more are needed, and more nodes or places than here"
-    ]
+    reasons = ["No recording could be localized"]
     if usable.any():
         fit = clock_fit.fit(
             np.column_stack([positions, [one.height for one in found]])[usable],
@@ -278,6 +275,11 @@ def fit_clocks(
                 f"Times of recording {number} do not fit: its position is as `localize` "
                 "found it"
                 for number in np.flatnonzero(~fitted)
+            ]
+        else:
+            reasons = [
+                "Too few times agree to tell clocks from chance; record talkers at more "
+                "places, or with more nodes"
             ]
     return Calibration(
         *(offsets, errors, None if times is None else drifts),

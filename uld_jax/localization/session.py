@@ -27,6 +27,14 @@ class LocalizedSession:
         localizations: One for each window, after clocks were corrected if these are
             determined; `node_offsets` are then the offsets that are left.
         clocks: Of the nodes. Its `late_at` takes seconds from the recording's beginning.
+
+    >>> import numpy as np
+    >>> import uld_jax
+    >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3], [0.3, 4.2, 1.1], [5.5, 4.1, 1.2]]
+    >>> noise = np.random.default_rng(0).normal(size=(4, 32_000))
+    >>> found = uld_jax.localize_session(noise, 16_000, nodes, [6.0, 4.5])
+    >>> found.positions.shape, found.localizations[0].determined
+    ((1, 2), False)
     """
 
     starts: Float[np.ndarray, " W"]
