@@ -11,12 +11,12 @@ import made_sessions
 import numpy as np
 import pytest
 from audio_files import write
-from free_field import free_field, random_places
+from free_field import delay, free_field, random_places
 from whole_runs import call
 from whole_runs import run as run_command
 
 from uld_jax import config as config_lib
-from uld_jax.audio import sessions
+from uld_jax.audio import builtin, sessions
 from uld_jax.cli import locate
 from uld_jax.datasets import prepare
 from uld_jax.evaluation import locate as locate_lib
@@ -282,15 +282,57 @@ def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, caps
 def test_clocks_can_be_calibrated_first(free_lab, tmp_path, capsys):
     """Of one place they are not determined; the answers are the same then."""
     main(recordings=free_lab, out=tmp_path / "alone.csv")
-    main(recordings=free_lab, out=tmp_path / "both.csv", calibrate_clocks=True)
-    assert "clocks are not determined" in capsys.readouterr().out
-    alone, both = (read(tmp_path / f"{name}.csv") for name in ("alone", "both"))
-    assert [row["recording"] for row in both] == list(TALKERS)
-    np.testing.assert_allclose(
-        column(both, "start", "x", "y"), column(alone, "start", "x", "y"), atol=0.01
-    )
+    alone = column(read(tmp_path / "alone.csv"), "start", "x", "y")
+    capsys.readouterr()
+    for kind, count in (("recording", 2), ("session", 1)):
+        out = tmp_path / f"{kind}.csv"
+        main(recordings=free_lab, out=out, calibrate_clocks=kind)
+        assert capsys.readouterr().out.count("clocks are not determined") == count
+        rows = read(out)
+        assert [row["recording"] for row in rows] == list(TALKERS)
+        np.testing.assert_allclose(column(rows, "start", "x", "y"), alone, atol=0.01)
+    with pytest.raises(errors.InputError, match="give recording or session"):
+        main(recordings=free_lab, calibrate_clocks="yes")
     with pytest.raises(errors.InputError, match="goes with --method=fused alone"):
-        main(recordings=free_lab, method="srp_phat", calibrate_clocks=True)
+        main(recordings=free_lab, method="srp_phat", calibrate_clocks="recording")
+
+
+@pytest.fixture(scope="module")
+def late_lab(tmp_path_factory):
+    """Return a session of talkers at five places, by clocks that are 10 ms off."""
+    folder = tmp_path_factory.mktemp("own") / "late_lab"
+    rng = np.random.default_rng(5)
+    nodes = rng.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (8, 3)).round(3)
+    late = 0.01 * rng.normal(size=8)
+    places = [[1.2, 3.1], [4.4, 1.0], [2.8, 4.2], [0.8, 0.9], [5.1, 3.6]]
+    rows = []
+    for number, place in enumerate(places):
+        speech = np.asarray(builtin.synthesize(f"test0{number}-0"), np.float64)
+        paths = np.linalg.norm(nodes - [*place, 1.4], axis=1)
+        signals = delay(speech[:48_000], paths / 343.0 + late) / paths[:, None]
+        signals = signals[:, 8_000:40_000]
+        write(folder / f"{number}.wav", 0.5 * signals.T / np.abs(signals).max())
+        rows.append(f"{number}.wav,,{place[0]},{place[1]},1.4")
+    (folder / "room.csv").write_text("x,y,z\n6.0,5.0,2.8\n")
+    lines = [f"n{k},{x},{y},{z}" for k, (x, y, z) in enumerate(nodes)]
+    (folder / "nodes.csv").write_text("\n".join(["node,x,y,z", *lines]))
+    table = "\n".join(["recording,split,x,y,z", *rows])
+    (folder / "recordings.csv").write_text(table)
+    return folder, late
+
+
+def test_recordings_calibrate_their_clocks_together(late_lab, tmp_path, capsys):
+    folder, late = late_lab
+    out = tmp_path / "positions.csv"
+    main(recordings=folder, out=out, calibrate_clocks="session")
+    rows = read(out)
+    assert np.median(column(rows, "error")) < 0.02
+    assert {row["determined"] for row in rows} == {"yes"}
+    lines = [line for line in capsys.readouterr().out.splitlines() if "offset" in line]
+    assert [line.split(":")[0].strip() for line in lines] == [f"n{k}" for k in range(8)]
+    found = np.array([float(line.split("offset")[1].split()[0]) for line in lines])
+    wrong = found - 1e3 * late
+    assert np.abs(wrong - np.median(wrong)).max() < 0.2
 
 
 def test_a_summary_is_of_what_is_determined():
@@ -311,9 +353,14 @@ def test_a_summary_is_of_what_is_determined():
     predicted = np.stack([each.position[None] for each in details])
     located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
     assert located.summary() == (
-        "a: 3 windows, 2 determined, median position (1.100, 2.000) m, 90 % within "
+        "a: 3 windows, 2 determined, median position (1.100, 2.000) m, median radius "
         "0.200 m"
     )
+    # Of two places, the middle is none.
+    details[2] = one(4.0, True, 0.3)
+    predicted = np.stack([each.position[None] for each in details])
+    located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
+    assert "2 determined, at different places, median radius" in located.summary()
     rows = list(locate_lib.rows(located))
     assert rows[1][-3:] == ("3.000", "no", "")
 

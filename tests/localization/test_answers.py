@@ -1,5 +1,7 @@
 """The plot of an answer: everything in meters, at its place."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -61,3 +63,15 @@ def test_a_plot_makes_its_own_figure(found):
     axes = found.plot()
     assert axes.get_legend() is not None
     pyplot.close(axes.figure)
+
+
+def test_several_positions_are_drawn_if_they_are_determined(found):
+    figure = pytest.importorskip("matplotlib.figure")
+    sure = dataclasses.replace(found, determined=True, radius_90=0.1)
+    axes = answers.plot_several([found, sure], figure.Figure().subplots())
+    assert axes.get_title() == "1 of 2 determined"
+    circles = [line.get_xydata() for line in axes.get_lines()][2:]
+    apart = np.linalg.norm(circles[0] - [7.0, 4.0], axis=1)
+    np.testing.assert_allclose(apart, 0.1)
+    np.testing.assert_allclose(circles[1], [[7.0, 4.0]])
+    assert axes.get_ylim() == (2.0, 6.0)

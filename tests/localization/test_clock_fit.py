@@ -35,3 +35,17 @@ def test_chance_seldom_has_evidence():
     # By the rule, E or more is as rare as exp(-E).
     assert np.mean(np.array(best) > 2.0) < np.exp(-2.0)
     assert np.mean(np.array(best) > 0.0) > 0.0001
+
+
+def test_a_place_is_trusted_if_more_times_agree_than_by_chance():
+    def trusted(agree, total):
+        times = np.arange(total)[None]
+        found = clock_fit._find_trusted(times < agree, times >= 0, 4)
+        return bool(found[0])
+
+    assert not trusted(5, 8)  # Any 4 agree, and a fifth of 8 often does.
+    assert trusted(6, 8)
+    assert trusted(5, 5)
+    assert not trusted(4, 4)
+    assert trusted(15, 30)
+    assert not trusted(8, 30)

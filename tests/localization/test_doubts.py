@@ -19,13 +19,13 @@ def test_clocks_are_called_wrong_beyond_their_errors_alone():
 
 
 def test_late_and_early_nodes_are_named_by_their_numbers():
-    offsets = np.array([0.0, 0.0301, -0.2, 0.019, np.nan])
+    offsets = np.array([0.0, 0.0301, -0.2, 0.014, np.nan])
     assert doubts.describe_nodes(offsets, NUMBERS + 3, NOBODY) == [
         "Node 4 is 30.1 ms late: its clock or position is off",
         "Node 5 is 200.0 ms early: its clock or position is off",
     ]
     many = doubts.describe_nodes(np.full(5, 0.05), NUMBERS, NOBODY)
-    assert many == ["5 nodes are more than 20 ms late or early"]
+    assert many == ["5 nodes are more than 15 ms late or early"]
     exchanged = doubts.describe_nodes(np.zeros(5), NUMBERS, np.array([[1, 4]]))
     assert exchanged == [
         "Nodes 1 and 4 seem to be exchanged: each fits the other's position"

@@ -287,16 +287,23 @@ WITH_NAN[3, 7] = np.nan
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (bad(np.zeros(9)), r"signals has shape \(9,\); it must be \[M, N\]"),
+        (bad(np.zeros(9)), r"signals has shape \(9,\); give an array \[M, N\]"),
         (bad(rate=1), "sample_rate is 1; give it in Hz"),
         (bad(np.zeros((8, 3000))), r"are 0.188 s long \(3000 samples\)"),
-        (bad(nodes=NODES[:5]), r"\(5, 3\); with these signals it must be \(8, 3\)"),
+        (bad(nodes=NODES[:5]), "of 8 nodes, and node_positions has 5; give as many"),
+        (bad(nodes=NODES[:, :1]), r"\(8, 1\); with these signals it must be \(8, 3\)"),
+        (bad(np.zeros((9_000, 8))), "the axes are exchanged: give signals.T"),
+        (bad(nodes=[["n1", "n2", "n3"]] * 8), "node_positions must be numbers"),
+        (
+            bad(nodes=NODES + np.array([0, 0, 2.0])),
+            "node 1 at .* m is outside of the room",
+        ),
         (bad(WITH_NAN), "signals of node 3 holds NaN"),
         (bad(nodes=NODES * np.nan), "node_positions of node 0 holds NaN"),
         (bad(nodes=NODES[[0, 1, 2, 3, 4, 5, 6, 1]]), "nodes 1 and 7 are both at"),
         (
             bad(nodes=NODES + np.array([3.0, 0, 0])),
-            r"is outside of the room of \[6.0, 5.0\] m",
+            r"is outside of the room of \[6.0, 5.0, 2.8\] m",
         ),
         (bad(room=[6.0]), "room_size is .*give its sides"),
         (bad(room=[6.0, -1.0]), "in meters from 0"),

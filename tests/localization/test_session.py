@@ -101,7 +101,7 @@ def test_long_sessions_calibrate_with_the_strongest_windows(
     *_, signals, whole = meeting
     used, seen = [], []
 
-    def calibrate(windows, **given):
+    def calibrate(windows, *_, **given):
         used.append(given["times"].tolist())
         return whole.clocks
 
@@ -109,7 +109,7 @@ def test_long_sessions_calibrate_with_the_strongest_windows(
         seen.append((window, late))
         return whole.localizations[0]
 
-    monkeypatch.setattr(session, "_CALIBRATED_WITH", 3)
+    monkeypatch.setattr(session, "CALIBRATED_WITH", 3)
     monkeypatch.setattr(session.calibration, "calibrate_clocks", calibrate)
     monkeypatch.setattr(session.localize, "localize_one", localize_one)
     louder = signals.copy()

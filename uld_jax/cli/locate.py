@@ -8,7 +8,8 @@ r"""Localize talkers in a folder of recordings, and say how sure that is.
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
 an answer cannot be trusted; or by another method, or a network of your own. With
 --calibrate_clocks, the clock offset and drift of each node are estimated and printed first,
-for each recording in which talkers are at three places or more.
+in each recording with talkers at three places or more. With --calibrate_clocks=session they
+are estimated from all recordings together, for devices that kept running.
 
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
 2 s in which somebody speaks, and each source, a row of the table --out.
@@ -41,10 +42,10 @@ FLAGS = (
     ),
     Flag(
         "calibrate_clocks",
-        "bool",
-        "Calibrate the nodes' clocks in each recording first; needs talkers at three "
-        "places.",
-        default=False,
+        "string",
+        "Calibrate the nodes' clocks first, by talkers at three places or more: in each "
+        "recording, or, with session, in all recordings together.",
+        bare="recording",
     ),
     Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
 )
@@ -60,6 +61,10 @@ def _check(values) -> pathlib.Path | None:
         raise errors.InputError(
             f"--run is {values.run!r} and --method {values.method!r}; give one of them: "
             "the folder of a network's run, or a method (see uld_jax locate --help)"
+        )
+    if values.calibrate_clocks not in (None, "recording", "session"):
+        raise errors.InputError(
+            f"--calibrate_clocks is {values.calibrate_clocks!r}; give recording or session"
         )
     if values.calibrate_clocks and (
         values.run or (values.method or _DEFAULT) != _DEFAULT
@@ -117,13 +122,14 @@ def main(values, _) -> None:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")
     table, left_out = [], []
     if values.calibrate_clocks:
-        located = locate.locate_with_calibrated_clocks(session, left_out)
+        together = values.calibrate_clocks == "session"
+        located = locate.locate_with_calibrated_clocks(session, together, left_out)
     else:
         located = locate.locate(session, predictor, batch_size, left_out)
     for found in located:
         progress.log(found.summary())
         if found.clocks:
-            progress.log(str(found.clocks))
+            progress.log(found.clocks.describe(session.nodes))
         table += locate.rows(found)
     if out:
         locate.write_table(out, table)

@@ -25,6 +25,7 @@ from uld_jax.storage import atomic
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
 COLUMNS += ("radius_90", "determined", "reasons")
+_APART = 1.0  # Meters from the median of positions, beyond which they are elsewhere.
 # To positions of the sources [B, S, 2]; or to how sure the position of one is, for each
 # example.
 Predictor = predict.Predictor | Callable[[predict.Batch], list[answers.Localization]]
@@ -67,11 +68,16 @@ class Located:
             sure = np.array([one.determined for one in self.details])
             facts.append(f"{sure.sum()} determined")
         if self.predicted.shape[1] == 1 and sure.any():
-            x, y = np.median(self.predicted[sure, 0], axis=0)
-            facts.append(f"median position ({x:.3f}, {y:.3f}) m")
+            found = self.predicted[sure, 0]
+            x, y = middle = np.median(found, axis=0)
+            away = np.linalg.norm(found - middle, axis=1)
+            if np.mean(away > _APART) > 0.25:  # Nobody was in their middle.
+                facts.append("at different places")
+            else:
+                facts.append(f"median position ({x:.3f}, {y:.3f}) m")
             if self.details:
                 radii = [one.radius_90 for one in self.details if one.determined]
-                facts.append(f"90 % within {np.median(radii):.3f} m")
+                facts.append(f"median radius {np.median(radii):.3f} m")
         if (errors := self.errors) is not None:
             facts.append(f"median error {np.median(errors):.3f} m")
         return f"{self.recording.name}: {', '.join(facts)}"
@@ -213,12 +219,16 @@ def locate(
 
 
 def locate_with_calibrated_clocks(
-    session: sessions.Session, left_out: list[str] | None = None
+    session: sessions.Session,
+    together: bool = False,
+    left_out: list[str] | None = None,
 ) -> Iterator[Located]:
-    """Localize each recording by `localize_session`, which calibrates its clocks first.
+    """Localize each recording with clocks that are calibrated first.
 
     Args:
         session: The session.
+        together: Whether all recordings have the same clocks, which do not drift;
+            otherwise each is calibrated by itself, by `localize_session`.
         left_out: See `locate`.
 
     Raises:
@@ -227,18 +237,35 @@ def locate_with_calibrated_clocks(
     """
     _check_sources(session, 1, "--calibrate_clocks")
     whole = _list_all(session, left_out)
+    clocks = _calibrate_together(whole) if together else None
     for number, recording in enumerate(whole.recordings, start=1):
         progress.log(f"[{number}/{len(whole.recordings)}] {recording.name}")
         found = session_lib.localize_session(
-            session.load(recording),
+            whole.load(recording),
             signals_lib.SAMPLE_RATE,
-            session.node_positions,
-            session.room_size,
+            whole.node_positions,
+            whole.room_size,
+            clocks=clocks,
         )
+        # Clocks of all recordings are said once.
+        shown = found.clocks if number == 1 or not together else None
         yield Located(
             *(recording, found.starts, found.positions[:, None]),
-            *(list(found.localizations), found.clocks),
+            *(list(found.localizations), shown),
         )
+
+
+def _calibrate_together(whole: sessions.Session) -> calibration.Calibration:
+    """Calibrate clocks with the strongest windows of each recording."""
+    each = max(1, session_lib.CALIBRATED_WITH // len(whole.recordings))
+    windows = []
+    for recording in whole.recordings[: session_lib.CALIBRATED_WITH]:
+        windows += session_lib.strongest_windows(
+            whole.load(recording), signals_lib.SAMPLE_RATE, each
+        )
+    return calibration.calibrate_clocks(
+        windows, signals_lib.SAMPLE_RATE, whole.node_positions, whole.room_size
+    )
 
 
 def _list_all(session: sessions.Session, left_out: list[str] | None):

@@ -1,6 +1,7 @@
 """The answer of the localizer: a position, how sure it is, and what nodes say."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,26 @@ class Localization:
         Raises:
             ImportError: If there are no axes, and matplotlib is not installed.
         """
-        if axes is None:
-            from matplotlib import pyplot
-
-            _, axes = pyplot.subplots(layout="constrained")
+        axes = _new_axes() if axes is None else axes
         self._draw_posterior(axes)
+        self._draw_nodes(axes)
+        for mode in self.modes[1:]:
+            axes.plot(*mode.position, "x", color="tab:orange")
+            axes.annotate(f" {mode.mass:.0%}", mode.position, color="tab:orange")
+        axes.plot(*self.position, "o", color="tab:red", label="talker")
+        axes.plot(*self._circle(), color="tab:red", label="90 % within")
+        axes.set_title(str(self).partition("\n")[0], fontsize="medium")
+        axes.legend(fontsize="small", loc="upper right")
+        return axes
+
+    def _circle(self) -> np.ndarray:
+        """Compute the circle that holds 90 %, [2, 100]."""
+        angles = np.linspace(0.0, 2 * np.pi, 100)
+        circle = self.radius_90 * np.stack([np.cos(angles), np.sin(angles)])
+        return circle + self.position[:, None]
+
+    def _draw_nodes(self, axes) -> None:
+        """Draw the nodes, and the limits and names of the axes."""
         used = self.node_weights > 0
         marks = {"color": "black", "marker": "^", "linestyle": "", "clip_on": False}
         for some, label, filled in (
@@ -94,20 +110,17 @@ class Localization:
             if some.any():
                 x, y = self.node_positions[some, :2].T
                 axes.plot(x, y, label=label, fillstyle=filled, **marks)
-        for mode in self.modes[1:]:
-            axes.plot(*mode.position, "x", color="tab:orange")
-            axes.annotate(f" {mode.mass:.0%}", mode.position, color="tab:orange")
-        axes.plot(*self.position, "o", color="tab:red", label="talker")
-        angles = np.linspace(0.0, 2 * np.pi, 100)
-        circle = self.radius_90 * np.stack([np.cos(angles), np.sin(angles)])
-        circle += self.position[:, None]
-        axes.plot(*circle, color="tab:red", label="90 % within")
-        axes.set_title(str(self).partition("\n")[0], fontsize="medium")
-        axes.legend(fontsize="small", loc="upper right")
-        return axes
+        (left, bottom), (right, top) = self.origin, self.origin + self.room_size
+        axes.set(
+            xlim=(left, right),
+            ylim=(bottom, top),
+            xlabel="x in m",
+            ylabel="y in m",
+            aspect="equal",
+        )
 
     def _draw_posterior(self, axes) -> None:
-        """Draw the posterior in shades of its logarithm, over the room."""
+        """Draw the posterior in shades of its logarithm."""
         low, high = self.origin, self.origin + self.room_size
         # Points of the grid lie on the walls, so that pixels reach beyond them.
         half = self.room_size / (len(self.probability) - 1) / 2
@@ -121,14 +134,6 @@ class Localization:
             cmap="Blues",
             vmin=np.log10(_FAINTEST),
             vmax=0.0,
-        )
-        (left, bottom), (right, top) = low, high
-        axes.set(
-            xlim=(left, right),
-            ylim=(bottom, top),
-            xlabel="x in m",
-            ylabel="y in m",
-            aspect="equal",
         )
 
     def __str__(self):
@@ -150,3 +155,35 @@ class Localization:
         first, *others = str(self).split("\n  ")
         notes = "".join(f"<li>{reason}</li>" for reason in others)
         return f"<b>{first}</b><table>{rows}</table><ul>{notes}</ul>"
+
+
+def plot_several(found: Sequence[Localization], axes: Any = None) -> Any:
+    """Draw nodes, and each determined position with its radius, in one room.
+
+    Args:
+        found: Answers in the same room, with the same nodes.
+        axes: Axes of matplotlib to draw on; None for those of a new figure.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ImportError: If there are no axes, and matplotlib is not installed.
+    """
+    axes = _new_axes() if axes is None else axes
+    found[0]._draw_nodes(axes)
+    sure = [one for one in found if one.determined]
+    for number, one in enumerate(sure):
+        label = "talker, 90 % within" if number == 0 else None
+        axes.plot(*one._circle(), color="tab:red", linewidth=1.0, label=label)
+        axes.plot(*one.position, ".", color="tab:red")
+    axes.set_title(f"{len(sure)} of {len(found)} determined", fontsize="medium")
+    axes.legend(fontsize="small", loc="upper right")
+    return axes
+
+
+def _new_axes() -> Any:
+    from matplotlib import pyplot
+
+    _, axes = pyplot.subplots(layout="constrained")
+    return axes

@@ -89,17 +89,24 @@ class Calibration:
         return late + np.outer(since, np.nan_to_num(self.drifts))
 
     def __str__(self):
+        return self.describe([f"node {number}" for number in range(len(self.offsets))])
+
+    def describe(self, names: Sequence[str]) -> str:
+        """Describe the clocks in a line for each node.
+
+        Args:
+            names: Of the nodes.
+        """
         if not self.determined:
             return "\n  ".join(["clocks are not determined", *self.reasons])
-        lines = []
-        for number, (late, error) in enumerate(
-            zip(self.offsets, self.offset_errors, strict=True)
-        ):
-            text = f"node {number}: offset {1e3 * late:+.2f} ± {1e3 * error:.2f} ms"
+        lines = ["clocks, relative to their median:"]
+        for number, name in enumerate(names):
+            late, error = self.offsets[number], self.offset_errors[number]
+            text = f"{name}: offset {1e3 * late:+.2f} ± {1e3 * error:.2f} ms"
             if self.drifts is not None:
                 text += f", drift {1e6 * self.drifts[number]:+.1f} ppm"
-            lines.append(text if np.isfinite(late) else f"node {number}: unknown")
-        return "\n".join([*lines, *self.reasons])
+            lines.append(text if np.isfinite(late) else f"{name}: unknown")
+        return "\n  ".join([*lines, *self.reasons])
 
 
 def calibrate_clocks(
@@ -264,13 +271,15 @@ def fit_clocks(
         if num_places < LEAST_PLACES:
             noun = "place" if num_places == 1 else "places"
             reasons = [
-                f"Times of {clock_fit.LEAST_AGREE} nodes or more agree at {num_places} "
-                f"{noun}, and {LEAST_PLACES} places are needed"
+                f"Times agree at {num_places} {noun}, and {LEAST_PLACES} places are needed"
             ]
         elif fit.evidence > _BELIEVED:
             fitted[np.flatnonzero(usable)[fit.trusted]] = True
-            positions[fitted] = fit.positions[fit.trusted]
-            radii[fitted] = fit.radii[fit.trusted]
+            # Where clocks were right, a position may be better known by itself.
+            closer = np.zeros(len(found), bool)
+            closer[usable] = fit.trusted & (fit.radii < radii[usable])
+            positions[closer] = fit.positions[closer[usable]]
+            radii[closer] = fit.radii[closer[usable]]
             reasons = [
                 f"Times of recording {number} do not fit: its position is as `localize` "
                 "found it"

@@ -10,7 +10,8 @@ unknown that is fitted uses one up, and which times agree has to be said:
 
 with A times that agree, A_k of N_k at place k, at T of K places, and U unknowns: three or
 four of each place (x, y, the start, and the height if it is not known) and one or two of
-each node but one. So with 8 nodes, 5 times that agree at each of 4 places mean nothing.
+each node but one. So with 8 nodes, 5 times that agree at each of 4 places mean nothing. A
+place by itself has to have evidence, too, given the clocks.
 """
 
 from typing import NamedTuple
@@ -29,11 +30,13 @@ _TIMES = (0.3, 0.1, 0.03, 0.01)
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
 # drifts, before anything is known.
 _AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 5e-5
-LEAST_AGREE = 5  # Nodes whose times agree, of a place that is believed.
 _LEAST_PLACES = 2  # Where a node agrees, if its clock is known.
+_KNOWN_HEIGHT = 0.1  # Meters: a smaller deviation of the height is no unknown.
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
 # Meters over which times are spread that mean nothing, and that count as agreeing.
 _RANGE, _WIDTH = 3.0, 2 * clocks.AGREES
+_PER_TIME = np.log(_RANGE / _WIDTH)  # What a time that agrees says.
+_PLACE_BELIEVED = 3.0  # Evidence of one place, given the clocks.
 
 
 class Fit(NamedTuple):
@@ -46,7 +49,7 @@ class Fit(NamedTuple):
         drifts: Seconds a second, relative to their median; 0 if clocks need not drift.
         positions: (x, y) in meters.
         radii: Meters around each that hold 90 %.
-        trusted: Places where most times agree.
+        trusted: Places where more times agree than by chance.
         evidence: How much likelier the times are than by chance, as a logarithm.
     """
 
@@ -144,7 +147,8 @@ def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> 
     widest = np.array([np.linalg.eigvalsh(one)[-1] for one in own])
 
     agree = _find_agreeing(misfits(unknowns))
-    trusted = _find_trusted(agree, measured)
+    per_place = 3 + (height[1] > _KNOWN_HEIGHT)
+    trusted = _find_trusted(agree, measured, per_place)
     seen = (agree & trusted[:, None]).sum(axis=0)
     known = (seen >= _LEAST_PLACES) & (3 * seen >= 2 * measured[trusted].sum(axis=0))
     offsets = np.where(known, offsets, np.nan)
@@ -164,7 +168,7 @@ def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> 
             agree[trusted].sum(axis=1),
             measured[trusted].sum(axis=1),
             K,
-            3 + (height[1] > 0.1),
+            per_place,
             num_per_node * max(int((seen > 0).sum()) - 1, 0),
         ),
     )
@@ -191,7 +195,7 @@ def _evidence(
     redundant = agree.sum() - per_place * len(agree) - of_nodes
     choices = _log_choices(measured, agree).sum()
     choices += _log_choices(num_places, len(agree))
-    return float(redundant * np.log(_RANGE / _WIDTH) - choices)
+    return float(redundant * _PER_TIME - choices)
 
 
 def _log_choices(total, chosen):
@@ -205,10 +209,13 @@ def _find_agreeing(late: np.ndarray) -> np.ndarray:
     return np.abs(late) < clocks.AGREES
 
 
-def _find_trusted(agree: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Find the places where most times agree."""
-    count = agree.sum(axis=1)
-    return (count >= LEAST_AGREE) & (2 * count >= measured.sum(axis=1))
+def _find_trusted(
+    agree: np.ndarray, measured: np.ndarray, per_place: int
+) -> np.ndarray:
+    """Find the places where more times agree than by chance, if clocks are right."""
+    seen, total = agree.sum(axis=1), measured.sum(axis=1)
+    evidence = (seen - per_place) * _PER_TIME - _log_choices(total, seen)
+    return evidence > _PLACE_BELIEVED
 
 
 def _doubt(errors: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ _WALL_CELLS, _WALL_MASS = 1.5, 0.3
 # far their correlations must stand out, in standard errors.
 _MOST_CHECKED, _LEAST_CONTRAST = 10, 4.0
 # Seconds at which a node is named as late, and the most that are named.
-_LATE, _MOST_NAMED = 0.02, 3
+_LATE, _MOST_NAMED = 0.015, 3
 # Standard errors by which clocks are off, when that is said.
 _OFF = 2.0
 NOT_COHERENT = (

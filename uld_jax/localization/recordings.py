@@ -48,9 +48,27 @@ def check(
     """
     if signals.ndim != 2 or 0 in signals.shape:
         raise batches.RecordingError(
-            f"signals has shape {signals.shape}; it must be [M, N] or [B, M, N]"
+            f"signals has shape {signals.shape}; give an array [M, N] of M nodes and N "
+            "samples"
         )
+    try:
+        nodes = np.asarray(node_positions, np.float64)
+    except ValueError:
+        raise batches.RecordingError(
+            "node_positions must be numbers: (x, y) or (x, y, z) in meters for each node"
+        ) from None
     num_nodes, num_samples = signals.shape
+    if nodes.shape[:1] not in ((), (num_nodes,)):
+        exchanged = nodes.shape[:1] == (num_samples,)
+        raise batches.RecordingError(
+            f"signals has shape {signals.shape}, of {num_nodes} nodes, and node_positions "
+            f"has {len(nodes)}; "
+            + (
+                "the axes are exchanged: give signals.T"
+                if exchanged
+                else "give as many"
+            )
+        )
     low, high = _RATES
     if not low <= sample_rate <= high:
         raise batches.RecordingError(
@@ -66,7 +84,6 @@ def check(
         raise batches.RecordingError(
             f"signals has {num_nodes} nodes; give at most {_MOST_NODES}"
         )
-    nodes = np.asarray(node_positions, np.float64)
     if nodes.shape not in ((num_nodes, 2), (num_nodes, 3)):
         raise batches.RecordingError(
             f"node_positions has shape {nodes.shape}; with these signals it must be "
@@ -134,13 +151,13 @@ class Room:
                 f"room_size is {np.asarray(room_size).tolist()}; give its sides along x "
                 f"and y, and its height or not, in meters from 0 to {_FARTHEST:g}"
             )
-        plan = nodes[:, :2]
-        wrong = ((plan < -_TOLERANCE) | (plan > sides[:2] + _TOLERANCE)).any(axis=1)
+        given = nodes[:, : len(sides)]  # Heights are checked against one that is given.
+        wrong = ((given < -_TOLERANCE) | (given > sides + _TOLERANCE)).any(axis=1)
         if wrong.any():
             number = int(wrong.argmax())
             raise batches.RecordingError(
-                f"node {number} at {plan[number].tolist()} m is outside of the "
-                f"room of {sides[:2].tolist()} m; correct one of them"
+                f"node {number} at {given[number].tolist()} m is outside of the "
+                f"room of {sides.tolist()} m; correct one of them"
             )
         if len(sides) == 2:
             sides = np.append(sides, _ROOM_HEIGHT)

@@ -6,6 +6,7 @@ are localized again.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from uld_jax.localization import answers, batches, calibration, localize, record
 from uld_jax.runtime import progress
 
 # Windows that clocks are calibrated with. More take longer and add little.
-_CALIBRATED_WITH = 24
+CALIBRATED_WITH = 24
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +52,20 @@ class LocalizedSession:
         """Meters around each that hold 90 %."""
         return np.array([one.radius_90 for one in self.localizations])
 
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the nodes, and the position of each determined window with its radius.
+
+        Args:
+            axes: Axes of matplotlib to draw on; None for those of a new figure.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: If there are no axes, and matplotlib is not installed.
+        """
+        return answers.plot_several(self.localizations, axes)
+
     def __str__(self):
         lines = [
             f"{start:7.1f} s: {str(one).splitlines()[0]}"
@@ -66,6 +81,7 @@ def localize_session(
     room_size: ArrayLike | None = None,
     *,
     source_height: int | float | None = None,
+    clocks: calibration.Calibration | None = None,
 ) -> LocalizedSession:
     """Localize talkers window by window after calibrating the clocks of a long recording.
 
@@ -76,6 +92,7 @@ def localize_session(
         node_positions: In meters, likewise.
         room_size: In meters, likewise.
         source_height: Of the talkers' mouths in meters; None for 0.8 to 1.9.
+        clocks: What `uld_jax.calibrate_clocks` found, if clocks are known already.
 
     Returns:
         Positions in all windows of 2 s with sound, and the clocks. If talkers were at
@@ -103,22 +120,23 @@ def localize_session(
     length = round(recordings.WINDOW_SECONDS * sample_rate)
     windows = [signals[:, start : start + length] for start in starts]  # Views.
     seconds = starts / sample_rate
-    clocks, chosen = _calibrate(
-        windows,
-        powers,
-        seconds,
-        sample_rate=sample_rate,
-        node_positions=node_positions,
-        room_size=room_size,
-        source_height=source_height,
-    )
     found = [None] * len(windows)
+    if clocks is None:
+        chosen = _strongest(powers)
+        clocks = calibration.calibrate_clocks(
+            [windows[number] for number in chosen],
+            sample_rate,
+            node_positions,
+            room_size,
+            times=seconds[chosen],
+            source_height=source_height,
+        )
+        if not clocks.determined:
+            for number, one in zip(chosen, clocks.localizations, strict=True):
+                found[number] = one
+    late = [None] * len(windows)
     if clocks.determined:
         late = clocks.late_at(seconds + recordings.WINDOW_SECONDS / 2)
-    else:
-        late = [None] * len(windows)
-        for number, one in zip(chosen, clocks.localizations, strict=True):
-            found[number] = one
     with progress.Progress("Localizing", len(windows), "windows") as bar:
         for number, window in enumerate(windows):
             if found[number] is None:
@@ -134,11 +152,26 @@ def localize_session(
     return LocalizedSession(seconds, tuple(found), clocks)
 
 
-def _calibrate(windows, powers, seconds, **given) -> tuple:
-    """Calibrate clocks by the strongest windows, and say which of them these are."""
-    parts = np.array_split(np.arange(len(windows)), min(_CALIBRATED_WITH, len(windows)))
-    chosen = [int(part[powers[part].argmax()]) for part in parts]
-    clocks = calibration.calibrate_clocks(
-        [windows[number] for number in chosen], times=seconds[chosen], **given
-    )
-    return clocks, chosen
+def strongest_windows(
+    signals: np.ndarray, sample_rate: int | float, count: int
+) -> list[np.ndarray]:
+    """Cut out the strongest windows of 2 s of some stretches as long as each other.
+
+    Args:
+        signals: [M, N].
+        sample_rate: In Hz.
+        count: Windows, at most.
+    """
+    starts, powers = recordings.windows_with_sound(signals, sample_rate)
+    length = round(recordings.WINDOW_SECONDS * sample_rate)
+    return [
+        signals[:, starts[number] : starts[number] + length]
+        for number in _strongest(powers, count)
+    ]
+
+
+def _strongest(powers: np.ndarray, count: int | None = None) -> list[int]:
+    """Find the strongest window of each of some stretches."""
+    count = min(count or CALIBRATED_WITH, len(powers))
+    parts = np.array_split(np.arange(len(powers)), count)
+    return [int(part[powers[part].argmax()]) for part in parts]
