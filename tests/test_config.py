@@ -216,3 +216,17 @@ def test_the_papers_schedule_is_its_rate_and_the_plateau_rule_alone():
     assert rules.warmup_steps == 0
     factor = optimizer.rate_factor("paper", 9, 10, True, rules.plateau_factor)
     assert factor == rules.plateau_factor
+
+
+@pytest.mark.parametrize("name", ["ad1", "ad2", "any_session"])
+def test_medium_data_sets_exist_and_need_no_other_setting(name):
+    from uld_jax_data.simulated import configs
+
+    config = config_lib.resolve(config_lib.load_config(f"{name}:medium"))
+    known = {one.name for one in configs.CONFIGS}
+    known |= {one.compact_form().name for one in configs.CONFIGS}
+    assert config.data.name.split("/")[1].split(":")[0] in known
+    assert config.train.warmup_steps > 0
+    assert config.train.clip_norm == 1.0
+    with pytest.raises(config_lib.ConfigError, match="no size 'medium'"):
+        config_lib.load_config("l1:medium")
