@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from uld_jax.localization import clock_fit
 
@@ -35,6 +36,39 @@ def test_chance_seldom_has_evidence():
     # By the rule, E or more is as rare as exp(-E).
     assert np.mean(np.array(best) > 2.0) < np.exp(-2.0)
     assert np.mean(np.array(best) > 0.0) > 0.0001
+
+
+def test_slopes_are_those_of_differences():
+    errors = np.array([-30.0, -1.0, -1e-3, 0.0, 1e-9, 0.5, 4.0])
+    above, below = clock_fit._doubt(errors + 1e-6), clock_fit._doubt(errors - 1e-6)
+    np.testing.assert_allclose(
+        clock_fit._doubt_slope(errors), (above - below) / 2e-6, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_the_jacobian_is_that_of_differences(monkeypatch):
+    """In the first step, where nothing fits yet; with places, nodes and times left out."""
+    rng = np.random.default_rng(1)
+    nodes = rng.uniform(0, 5, (6, 3))
+    starts = rng.uniform(1, 4, (3, 3))
+    late = 0.01 * rng.normal(size=(3, 6))
+    late[1, 2] = np.nan
+    seen = []
+    solve = scipy.optimize.least_squares
+
+    def check(residuals, unknowns, jacobian, *, args, **rest):
+        at = unknowns + 0.01 * rng.normal(size=len(unknowns))
+        expected = scipy.optimize.approx_fprime(at, residuals, 1e-7, *args)
+        np.testing.assert_allclose(jacobian(at, *args), expected, rtol=1e-3, atol=1e-3)
+        seen.append(args)
+        return solve(residuals, unknowns, jacobian, args=args, **rest)
+
+    monkeypatch.setattr(scipy.optimize, "least_squares", check)
+    covariances = np.tile(0.1 * np.eye(2), (3, 1, 1))
+    clock_fit.fit(
+        starts, covariances, late, nodes, np.array([-3.0, 1.0, 2.0]), (1.35, 0.3)
+    )
+    assert len(seen) == 12  # Three models, four spreads.
 
 
 def test_a_place_is_trusted_if_more_times_agree_than_by_chance():

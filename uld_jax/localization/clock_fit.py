@@ -27,6 +27,7 @@ from uld_jax.localization import clocks, posterior
 # Standard deviations of times in meters of path: what is farther off than this is doubted.
 # Wide at first, while positions are rough.
 _TIMES = (0.3, 0.1, 0.03, 0.01)
+_MOST_STEPS = 100  # With each of them.
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
 # drifts, before anything is known.
 _AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 5e-5
@@ -97,10 +98,8 @@ def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> 
     # When, in units of the whole span.
     span = np.ptp(times) or 1.0
     when = times / span
-    priors = []
-    for covariance in covariances:
-        wider = covariance + _LEAST_SPREAD**2 * np.eye(2)
-        priors.append(np.linalg.inv(np.linalg.cholesky(wider)))
+    wider = covariances + _LEAST_SPREAD**2 * np.eye(2)
+    priors = np.linalg.inv(np.linalg.cholesky(wider))
 
     def split(unknowns):
         places = unknowns[: 3 * K].reshape(K, 3)
@@ -115,16 +114,41 @@ def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> 
     def residuals(unknowns, scale):
         places, _, offsets, drifts = split(unknowns)
         moved = places[:, :2] - starts[:, :2]
-        believed = [root @ one for root, one in zip(priors, moved, strict=True)]
         return np.concatenate(
             [
                 _doubt(misfits(unknowns)[measured] / scale),
-                _doubt(np.concatenate(believed)),
+                _doubt(np.einsum("kij,kj->ki", priors, moved)).ravel(),
                 (places[:, 2] - height[0]) / height[1],
                 offsets / (speed * offset_spread),
                 drifts / (speed * _DRIFT * span),
             ]
         )
+
+    place_of, node_of = np.nonzero(measured)
+    row, count = np.arange(len(place_of)), len(place_of)
+
+    def jacobian(unknowns, scale):
+        places, *_ = split(unknowns)
+        found = np.zeros((count + 3 * K + 2 * M, len(unknowns)))
+        toward = places[:, None] - nodes
+        toward /= np.linalg.norm(toward, axis=-1, keepdims=True) + 1e-9
+        slope = -_doubt_slope(misfits(unknowns)[measured] / scale) / scale
+        for axis in range(3):
+            found[row, 3 * place_of + axis] = slope * toward[place_of, node_of, axis]
+        found[row, 3 * K + place_of] = slope
+        found[row, 4 * K + node_of] = slope
+        found[row, 4 * K + M + node_of] = slope * when[place_of]
+        moved = np.einsum("kij,kj->ki", priors, places[:, :2] - starts[:, :2])
+        pulls = _doubt_slope(moved)[..., None] * priors
+        for k in range(K):
+            rows = slice(count + 2 * k, count + 2 * k + 2)
+            found[rows, 3 * k : 3 * k + 2] = pulls[k]
+            found[count + 2 * K + k, 3 * k + 2] = 1 / height[1]
+        of_nodes = np.arange(M)
+        found[count + 3 * K + of_nodes, 4 * K + of_nodes] = 1 / (speed * offset_spread)
+        scale_of_drift = 1 / (speed * _DRIFT * span)
+        found[count + 3 * K + M + of_nodes, 4 * K + M + of_nodes] = scale_of_drift
+        return found
 
     late = arrivals - _paths(starts, nodes)
     begin = np.nanmedian(late, axis=1)
@@ -134,7 +158,12 @@ def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> 
     unknowns = np.concatenate([starts.ravel(), begin, offsets, np.zeros(M)])
     for scale in _TIMES:
         solution = scipy.optimize.least_squares(
-            residuals, unknowns, x_scale="jac", args=(scale,)
+            residuals,
+            unknowns,
+            jacobian,
+            x_scale="jac",
+            args=(scale,),
+            max_nfev=_MOST_STEPS,
         )
         unknowns = solution.x
     places, _, offsets, drifts = split(unknowns)
@@ -221,6 +250,16 @@ def _find_trusted(
 def _doubt(errors: np.ndarray) -> np.ndarray:
     """Shrink residuals so that the sum of their squares is a Cauchy log-likelihood."""
     return np.sign(errors) * np.sqrt(np.log1p(errors**2))
+
+
+def _doubt_slope(errors: np.ndarray) -> np.ndarray:
+    """Compute the derivative of `_doubt`."""
+    shrunk = np.abs(_doubt(errors))
+    return np.where(
+        shrunk > 1e-6,
+        np.abs(errors) / (1 + errors**2) / np.maximum(shrunk, 1e-6),
+        1.0,
+    )
 
 
 def _paths(places, nodes) -> np.ndarray:
