@@ -263,7 +263,7 @@ def _calibrate_together(whole: sessions.Session) -> calibration.Calibration:
         windows += session_lib.strongest_windows(
             whole.load(recording), signals_lib.SAMPLE_RATE, each
         )
-    return calibration.calibrate_clocks(
+    return session_lib.calibrate_with_windows(
         windows, signals_lib.SAMPLE_RATE, whole.node_positions, whole.room_size
     )
 

@@ -123,7 +123,7 @@ def localize_session(
     found = [None] * len(windows)
     if clocks is None:
         chosen = _strongest(powers)
-        clocks = calibration.calibrate_clocks(
+        clocks = calibrate_with_windows(
             [windows[number] for number in chosen],
             sample_rate,
             node_positions,
@@ -150,6 +150,16 @@ def localize_session(
                 )
             bar.update()
     return LocalizedSession(seconds, tuple(found), clocks)
+
+
+def calibrate_with_windows(windows: list[np.ndarray], *given, **rest):
+    """Calibrate clocks, and say of how many windows times do not fit, not of which."""
+    clocks = calibration.calibrate_clocks(windows, *given, **rest)
+    left = int((~clocks.fitted).sum())
+    if not clocks.determined or not left:
+        return clocks
+    reason = f"Times of {left} of {len(windows)} windows do not fit these clocks"
+    return dataclasses.replace(clocks, reasons=(reason,))
 
 
 def strongest_windows(
