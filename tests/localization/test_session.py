@@ -134,11 +134,11 @@ def test_windows_that_do_not_fit_are_counted(meeting, monkeypatch):
     fitted = np.array([True, False, True, True, False, True])
     some = dataclasses.replace(whole.clocks, fitted=fitted, reasons=("one", "two"))
     monkeypatch.setattr(session.calibration, "calibrate_clocks", lambda *_: some)
-    clocks = session.calibrate_with_windows([None] * 6)
+    clocks = session.calibrate_with_windows([np.zeros(1)] * 6)
     assert clocks.reasons == ("Times of 2 of 6 windows do not fit these clocks",)
     every = dataclasses.replace(some, fitted=np.ones(6, bool), reasons=())
     monkeypatch.setattr(session.calibration, "calibrate_clocks", lambda *_: every)
-    assert session.calibrate_with_windows([None] * 6) is every
+    assert session.calibrate_with_windows([np.zeros(1)] * 6) is every
 
 
 def test_a_session_of_one_place_says_that_clocks_are_not_determined(nodes):
