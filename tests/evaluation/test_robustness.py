@@ -10,7 +10,7 @@ import pytest
 import whole_runs
 
 from uld_jax import config as config_lib
-from uld_jax.datasets import loader, pipeline, prepare
+from uld_jax.datasets import loader, perturbations, pipeline, prepare
 from uld_jax.evaluation import conditions, predict, robustness
 from uld_jax.pretrained import loading
 from uld_jax.storage import records
@@ -226,6 +226,21 @@ def test_two_kinds_of_errors_come_together():
     both = robustness.Condition("gain_error_clocks_off", 3.0).perturbation
     assert (both.clock_offset, both.gain_error) == (0.002, 3.0)
     assert not robustness.Condition("snr_db", 0.0).perturbation
+
+
+def test_one_of_few_nodes_is_late():
+    found = robustness.Condition("late_node", 0.2).perturbation
+    draws = found.draw([(0, 1), (0, 2)], 30)
+    assert draws.delays.shape == (2, 8)
+    np.testing.assert_array_equal(draws.delays[:, 0], 3200.0)
+    np.testing.assert_array_equal(draws.delays[:, 1:], 0.0)
+    few = robustness.Condition("num_nodes", 8.0).perturbation.draw([(0, 1), (0, 2)], 30)
+    np.testing.assert_array_equal(draws.nodes, few.nodes)  # The same as without it.
+    audio = np.random.default_rng(0).normal(size=(2, 8, 8_000)).astype(np.float32)
+    batch = {"audio": audio, "node_positions": np.zeros((2, 8, 3), np.float32)}
+    moved = np.asarray(perturbations.apply(found, batch, draws)["audio"])
+    np.testing.assert_array_equal(moved[:, 0], np.roll(audio[:, 0], 3200, axis=-1))
+    np.testing.assert_array_equal(moved[:, 1:], audio[:, 1:])
 
 
 def test_what_is_random_in_a_condition_depends_on_the_example_alone(data):

@@ -64,6 +64,7 @@ class Perturbation:
         drawn: Whether each example draws spreads of its own, with those above as the
             largest: none in part of the examples, else log-uniform from a five
             hundredth for clocks, and uniform from zero for the others.
+        late_node: Seconds by which the first of the nodes that are kept is late besides.
     """
 
     num_nodes: int | None = None
@@ -72,6 +73,7 @@ class Perturbation:
     gain_error: float = 0.0
     coloring: float = 0.0
     drawn: bool = False
+    late_node: float = 0.0
 
     def __bool__(self) -> bool:
         return self != Perturbation(drawn=self.drawn)
@@ -130,9 +132,11 @@ class Perturbation:
             rows = np.arange(len(values))[:, None]
             return values if self.num_nodes is None else values[rows, nodes]
 
+        delays = keep(raw.offsets * clock * constants.SAMPLE_RATE)
+        delays[:, 0] += self.late_node * constants.SAMPLE_RATE
         return Draws(
             nodes.astype(np.int32),
-            keep(raw.offsets * clock * constants.SAMPLE_RATE),
+            delays,
             keep(raw.position_errors * position[..., None]),
             keep(raw.gains * gain[..., None] + bands),
         )
@@ -225,14 +229,15 @@ def apply(perturbation: Perturbation, batch: Batch, draws: Draws) -> Batch:
             batch["node_positions"], batch["room_size"], draws.position_errors
         )
     has_gains = perturbation.gain_error > 0 or perturbation.coloring > 0
+    has_delays = perturbation.clock_offset > 0 or perturbation.late_node != 0
     if "envelopes" in batch:
-        if perturbation.clock_offset > 0:
+        if has_delays:
             changed[evidence.CLOCK_OFFSETS] = jnp.asarray(draws.delays)
         if has_gains:
             changed[evidence.GAINS] = jnp.asarray(draws.gains_db)
         return batch | changed
     audio = batch["audio"]
-    if perturbation.clock_offset > 0:
+    if has_delays:
         audio = _roll(audio, jnp.round(draws.delays).astype(jnp.int32))
     if has_gains:
         audio = _amplify(audio, draws.gains_db.mean(axis=-1))

@@ -19,6 +19,7 @@ class Kind(NamedTuple):
 
 NONE = "none"  # The test split as it is.
 CLOCKS_OFF = 0.002  # Seconds, in conditions of two kinds of errors.
+FEW_NODES = 8
 _BOTH = f"clocks {1000 * CLOCKS_OFF:g} ms, "
 
 CONDITIONS = {
@@ -28,7 +29,9 @@ CONDITIONS = {
     # With clocks off by `CLOCKS_OFF` beside it.
     "position_error_clocks_off": Kind(_BOTH + "positions {:g} m", (0.1,)),
     "gain_error_clocks_off": Kind(_BOTH + "gains {:g} dB", (3.0,)),
-    "num_nodes": Kind("{:g} nodes", (20.0, 15.0, 10.0, 5.0)),
+    "num_nodes": Kind("{:g} nodes", (20.0, 15.0, 10.0, 8.0, 5.0)),
+    # Of few nodes.
+    "late_node": Kind(f"{FEW_NODES} nodes, one {{:g}} ms late", (0.2,), 1000),  # s
     "snr_db": Kind("SNR {:g} dB", (-10.0, 0.0, 10.0, 20.0)),
     # Every image source of the late field, where the test split has a thinned one.
     "full_late_field": Kind("full late field", (1.0,)),

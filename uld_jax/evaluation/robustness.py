@@ -40,6 +40,10 @@ class Condition:
         """The perturbation of the nodes."""
         if self.name == "num_nodes":
             return perturbations.Perturbation(num_nodes=int(self.value))
+        if self.name == "late_node":
+            return perturbations.Perturbation(
+                num_nodes=conditions.FEW_NODES, late_node=self.value
+            )
         kind = self.name.removesuffix("_clocks_off")
         if kind not in ("clock_offset", "position_error", "gain_error"):
             return perturbations.Perturbation()
@@ -66,7 +70,9 @@ def all_conditions(data: loader.RunData) -> list[Condition]:
         Condition(name, value)
         for name, kind in conditions.CONDITIONS.items()
         for value in kind.values
-        if name not in impossible and (name != "num_nodes" or value < data.num_nodes)
+        if name not in impossible
+        and (name != "num_nodes" or value < data.num_nodes)
+        and (name != "late_node" or data.num_nodes > conditions.FEW_NODES)
     ]
 
 
@@ -154,7 +160,7 @@ def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
         "method" not in run
         and not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
     )
-    if is_fixed and condition.name == "num_nodes":
+    if is_fixed and condition.name in ("num_nodes", "late_node"):
         return False
     facts = dataclasses.asdict(condition).items()
     return not any(facts <= done.items() for done in note["conditions"])
