@@ -37,3 +37,4 @@ measured=benchmarks/reliability/results
 for name in other_rooms sessions; do
   "$python" -m benchmarks.report $measured/$name.json > docs/$name.md
 done
+"$python" docs/localizer.py docs/localizer.png

@@ -90,7 +90,7 @@ class Localization:
         axes.plot(*self.position, "o", color="tab:red", label="talker")
         axes.plot(*self._circle(), color="tab:red", label="90 % within")
         axes.set_title(str(self).partition("\n")[0], fontsize="medium")
-        axes.legend(fontsize="small", loc="upper right")
+        axes.legend(fontsize="small")
         return axes
 
     def _circle(self) -> np.ndarray:
@@ -178,7 +178,7 @@ def plot_several(found: Sequence[Localization], axes: Any = None) -> Any:
         axes.plot(*one._circle(), color="tab:red", linewidth=1.0, label=label)
         axes.plot(*one.position, ".", color="tab:red")
     axes.set_title(f"{len(sure)} of {len(found)} determined", fontsize="medium")
-    axes.legend(fontsize="small", loc="upper right")
+    axes.legend(fontsize="small")
     return axes
 
 
