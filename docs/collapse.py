@@ -17,10 +17,10 @@ _PAGE = pathlib.Path(__file__).with_suffix(".md")
 
 # Rows: what was measured, its title, whether its axis is logarithmic.
 _ROWS = (
-    ("gradients", "norm of the gradient", True),
-    ("updates", "update, relative to parameters", True),
-    ("rms", "output, root mean square", True),
-    ("spread", "share that differs by example", False),
+    ("gradients", "gradient norm", True),
+    ("updates", "update / parameters", True),
+    ("rms", "output rms", True),
+    ("spread", "spread between examples", False),
     ("dead", "share of dead units", False),
 )
 
@@ -103,7 +103,9 @@ def _draw(runs: list[dict]) -> None:
     for axes, (_, title, _) in zip(grid[:, 0], _ROWS, strict=True):
         axes.set_ylabel(title)
     lines = [handles[name] for name in names if name in handles]
-    figure.legend(lines, names, loc="outside lower center", ncols=6, fontsize="small")
+    figure.legend(
+        lines, names, loc="outside lower center", ncols=2 * len(runs), fontsize="small"
+    )
     figure.savefig(_PAGE.with_suffix(".png"), dpi=90)
 
 
