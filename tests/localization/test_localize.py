@@ -298,6 +298,8 @@ WITH_NAN[3, 7] = np.nan
             bad(nodes=NODES + np.array([0, 0, 2.0])),
             "node 1 at .* m is outside of the room",
         ),
+        (bad("talk.wav"), "are <U8, not real numbers; read files first"),
+        (bad([[0.0] * 9_000, [0.0] * 9_001]), "different lengths, .*9000.* to .*9001"),
         (bad(WITH_NAN), "signals of node 3 holds NaN"),
         (bad(nodes=NODES * np.nan), "node_positions of node 0 holds NaN"),
         (bad(nodes=NODES[[0, 1, 2, 3, 4, 5, 6, 1]]), "nodes 1 and 7 are both at"),

@@ -152,7 +152,7 @@ def calibrate_clocks(
     >>> bool(np.abs(wrong).max() < 2e-4)  # 0.2 ms, of 10.
     True
     """
-    sounds = [np.asarray(one) for one in signals]
+    sounds = [recordings.to_array(one) for one in signals]
     if not sounds:
         raise batches.RecordingError("signals has no recording")
     if times is not None:

@@ -78,7 +78,7 @@ def localize(
     >>> bool(np.linalg.norm(found.position - [2.0, 3.0]) < max(0.3, found.radius_90))
     True
     """
-    signals = np.asarray(signals)
+    signals = recordings.to_array(signals)
     if signals.ndim != 3:
         return localize_one(
             signals, sample_rate, node_positions, room_size, source_height

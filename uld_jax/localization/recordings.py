@@ -26,6 +26,28 @@ _STUCK_SECONDS = 0.1  # The same value for so long is no sound.
 _CLIPPED = 0.01  # Share of samples at the largest value.
 
 
+def to_array(signals: ArrayLike) -> np.ndarray:
+    """Convert signals to an array of numbers.
+
+    Raises:
+        RecordingError: If they are of different lengths, or no numbers.
+    """
+    try:
+        array = np.asarray(signals)
+    except ValueError:
+        lengths = [np.shape(one)[-1] for one in signals]
+        raise batches.RecordingError(
+            f"signals have different lengths, {min(lengths)} to {max(lengths)} samples; cut "
+            "them to one"
+        ) from None
+    if array.dtype.kind not in "fiu":
+        raise batches.RecordingError(
+            f"signals are {array.dtype}, not real numbers; read files first, with "
+            "soundfile.read for example"
+        )
+    return array
+
+
 def check(
     signals: np.ndarray,
     sample_rate: int | float,

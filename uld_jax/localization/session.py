@@ -110,7 +110,7 @@ def localize_session(
     >>> found.starts.tolist(), found.clocks.determined
     ([0.0, 2.0], False)
     """
-    signals = np.asarray(signals)
+    signals = recordings.to_array(signals)
     if signals.ndim != 2:
         raise batches.RecordingError(
             f"signals has shape {signals.shape}; it must be [M, N] of one recording"
