@@ -13,7 +13,8 @@ more each.
 
 Times and rough positions come from `uld_jax.localize`. Signals are then moved to common
 clocks, and all is done a second time: recordings whose first position was wrong are found
-then, and times have to confirm positions at three places by these clocks.
+then. Only then it is decided whether clocks are determined: by the rule, and if times
+confirm positions at three places by these clocks.
 """
 
 import dataclasses
@@ -34,7 +35,8 @@ from uld_jax.localization import (
 
 LEAST_PLACES = 3
 _BELIEVED = 7.0  # Evidence of clocks above chance, as a logarithm.
-_APART = 0.5  # Meters between places.
+_APART, _SAME = 0.5, 0.3  # Meters between places, and within one.
+_LEAST_KNOWN = 4  # Nodes with a clock that is worth trying.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,11 +180,12 @@ def calibrate_clocks(
 
     alone = localize_all([None] * len(sounds))
     first = fit_clocks(alone, nodes, halfway, source_height)
-    if not first.determined:
+    if np.isfinite(first.offsets).sum() < _LEAST_KNOWN:
         return first
+    # Whether these clocks are right shows once signals are corrected by them.
     moments = np.zeros(len(sounds)) if halfway is None else halfway
     corrected = localize_all(first.late_at(moments))
-    second = fit_clocks(corrected, nodes, halfway, source_height)
+    second = fit_clocks(corrected, nodes, halfway, source_height, corrected=True)
     if not second.determined:
         return _refuse(first, second.reasons)
     # Right clocks make times agree. Wrong ones fit only what they were fitted to.
@@ -232,6 +235,7 @@ def fit_clocks(
     node_positions: Float[np.ndarray, "M 3"],
     times: Float[np.ndarray, " K"] | None = None,
     source_height: int | float | None = None,
+    corrected: bool = False,
 ) -> Calibration:
     """Fit clocks and positions to the times of several localizations.
 
@@ -240,6 +244,7 @@ def fit_clocks(
         node_positions: In meters.
         times: When each was halfway, in seconds; None for clocks that do not drift.
         source_height: As `localize` had it.
+        corrected: Whether signals were corrected by clocks that were fitted before.
     """
     height = (
         votes.HEIGHT if source_height is None else (source_height, votes.KNOWN_SPREAD)
@@ -261,6 +266,7 @@ def fit_clocks(
             # All of them have the same origin, whichever are usable.
             None if times is None else (times - np.mean(times))[usable],
             height,
+            corrected,
         )
         offsets[known], errors[known], drifts[known] = (
             fit.offsets,
@@ -275,11 +281,13 @@ def fit_clocks(
             ]
         elif fit.evidence > _BELIEVED:
             fitted[np.flatnonzero(usable)[fit.trusted]] = True
-            # Where clocks were right, a position may be better known by itself.
-            closer = np.zeros(len(found), bool)
-            closer[usable] = fit.trusted & (fit.radii < radii[usable])
-            positions[closer] = fit.positions[closer[usable]]
-            radii[closer] = fit.radii[closer[usable]]
+            # By right clocks, `localize` may know the same position better.
+            apart = np.linalg.norm(fit.positions - positions[usable], axis=1)
+            better = (fit.radii < radii[usable]) | (apart > _SAME)
+            taken = np.zeros(len(found), bool)
+            taken[usable] = fit.trusted & better
+            positions[taken] = fit.positions[taken[usable]]
+            radii[taken] = fit.radii[taken[usable]]
             reasons = [
                 f"Times of recording {number} do not fit: its position is as `localize` "
                 "found it"

@@ -37,7 +37,7 @@ _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
 # Meters over which times are spread that mean nothing, and that count as agreeing.
 _RANGE, _WIDTH = 3.0, 2 * clocks.AGREES
 _PER_TIME = np.log(_RANGE / _WIDTH)  # What a time that agrees says.
-_PLACE_BELIEVED = 3.0  # Evidence of one place, given the clocks.
+_PLACE_BELIEVED = 5.0  # Evidence of one place, given the clocks.
 
 
 class Fit(NamedTuple):
@@ -70,6 +70,7 @@ def fit(
     nodes: Float[np.ndarray, "M 3"],
     times: Float[np.ndarray, " K"] | None,
     height: tuple[float, float],
+    corrected: bool = False,
 ) -> Fit:
     """Fit all models, and return the one with most evidence.
 
@@ -80,6 +81,8 @@ def fit(
         nodes: In meters.
         times: Of the places in seconds; None for clocks that do not drift.
         height: Mean and deviation of the talkers' heights, in meters.
+        corrected: Whether clocks were fitted before, and signals corrected: the unknowns
+            of all models are those of the largest then.
     """
     arrivals = constants.SPEED_OF_SOUND * late + _paths(starts, nodes)
     given = (starts, covariances, arrivals, nodes, height)
@@ -87,10 +90,14 @@ def fit(
     models = [(still, _AGREED), (still, _OFFSET)]
     if times is not None and np.ptp(times) > 0:
         models.append((times, _OFFSET))
-    return max((_fit(*given, *one) for one in models), key=lambda one: one.evidence)
+    least = len(models) - 1 if corrected else 0
+    fits = (_fit(*given, *one, least) for one in models)
+    return max(fits, key=lambda one: one.evidence)
 
 
-def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> Fit:
+def _fit(
+    starts, covariances, arrivals, nodes, height, times, offset_spread, least_per_node
+) -> Fit:
     """Fit one model, by least squares with a loss that wrong times hardly change."""
     K, M = arrivals.shape
     speed = constants.SPEED_OF_SOUND
@@ -185,7 +192,7 @@ def _fit(starts, covariances, arrivals, nodes, height, times, offset_spread) -> 
     if known.any():
         offsets -= np.nanmedian(offsets)
         drifts -= np.nanmedian(drifts)
-    num_per_node = (offset_spread > _AGREED) + bool(times.any())
+    num_per_node = max((offset_spread > _AGREED) + bool(times.any()), least_per_node)
     return Fit(
         offsets / speed,
         np.where(known, errors / speed, np.nan),
