@@ -50,6 +50,8 @@ def get_config(size: str = "paper") -> config_lib.ConfigDict:
         name = name.replace("twin_r1", f"twin_r1_{ending}")
     config.data.name = f"{name}:1.0.0"
     config.data.recordings = "Libri-adhoc40"
+    if not kind.startswith("twin"):
+        config.train.warmup_steps = 0  # Few steps, as a rule from a trained network.
     if kind == "test":
         config.train.epochs = 0
     return config

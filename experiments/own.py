@@ -24,7 +24,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     config.data.name = "sessions/my_lab:1.0.0"
     config.data.recordings = "my_lab"
     config.data.nodes_in_training = None  # All.
-    config.train.warmup_steps = 0  # There may be few steps, from a trained network.
+    config.train.warmup_steps = 0  # Few steps, as a rule from a trained network.
     return config
 
 
