@@ -83,7 +83,7 @@ page=docs/multilateration.md
   --only=conditions --update=$page --mark=conditions
 "$python" -m uld_jax.cli tables results/multilateration/ad2 results/ad2/srp_phat \
   --only=paper --update=$page --mark=two_talkers
-"$python" -m uld_jax.cli tables results/multilateration/any \
+"$python" -m uld_jax.cli tables results/multilateration/any results/multilateration/any_medium \
   --only=summary --update=$page --mark=any_session
 "$python" -m uld_jax.cli tables results/multilateration/ablations \
   --only=summary --update=$page --mark=ablations
