@@ -2,8 +2,8 @@
 # Rebuild results/multilateration, its tables and its picture on a small machine: hours on
 # two cores, 20 GB of disk. Run it again to resume; finished runs are skipped.
 #   results/multilateration.sh SPEECH NOISE [RUNS]         # RUNS: runs/multilateration
-# The variables DATASETS (datasets), SEEDS (0 1 2), PARTS (ad1 ad2 any ablations) and PYTHON
-# (.venv/bin/python) change the defaults.
+# The variables DATASETS (datasets), SEEDS (0 1 2), PARTS (ad1 ad2 any ablations; any_medium
+# takes two hours a seed besides) and PYTHON (.venv/bin/python) change the defaults.
 set -euo pipefail
 speech=$(realpath "${1:?name the folder of speech}")
 noise=$(realpath "${2:?name the folder of noise}")
@@ -15,7 +15,10 @@ data=(--config.data.speech="$speech" --config.data.noise="$noise"
 python=${PYTHON:-.venv/bin/python}
 parts=" ${PARTS:-ad1 ad2 any ablations} "
 
-run() { "$python" -m uld_jax.cli "$1" --config="experiments/$2.py:reduced" "${data[@]}" "${@:3}"; }
+run() {  # COMMAND EXPERIMENT FLAGS
+  local config=experiments/$2.py:${size:-reduced}
+  "$python" -m uld_jax.cli "$1" --config="$config" "${data[@]}" "${@:3}"
+}
 
 # Train at I = 16, and test the same network at I = 64, its votes on a finer grid.
 both_grids() {  # EXPERIMENT FOLDER SEED [FLAGS]
@@ -47,6 +50,8 @@ for seed in ${SEEDS:-0 1 2}; do
   [[ $parts != *" ad2 "* ]] || both_grids ad2_multilateration "$runs/ad2" "$seed" \
     --init_from="$runs/ad1/uld_I16_seed$seed" --init_partial
   [[ $parts != *" any "* ]] || both_grids any_session "$runs/any" "$seed"
+  [[ $parts != *" any_medium "* ]] ||
+    size=medium both_grids any_session "$runs/any_medium" "$seed"
   [[ $parts = *" ablations "* ]] || continue
   for part in nothing rings hyperbolas pair_votes context trust; do
     ablate "ablations/without_$part" "$seed" --config.model.without="$part"
