@@ -77,9 +77,9 @@ def test_a_place_is_trusted_if_more_times_agree_than_by_chance():
         found = clock_fit._find_trusted(times < agree, times >= 0, 4)
         return bool(found[0])
 
-    assert not trusted(5, 8)  # Any 4 agree, and a fifth of 8 often does.
-    assert trusted(6, 8)
-    assert trusted(5, 5)
-    assert not trusted(4, 4)
+    assert not trusted(6, 8)  # Any 4 agree, and two more of 8 sometimes do.
+    assert trusted(7, 8)
+    assert trusted(6, 6)
+    assert not trusted(5, 5)
     assert trusted(15, 30)
     assert not trusted(8, 30)

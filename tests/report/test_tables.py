@@ -244,7 +244,11 @@ def test_other_test_examples_are_refused():
         (["twin_r1"], "docs/real_rooms.md", tables.KINDS),
         (["multilateration/ad1", "ad1/srp_phat"], VOTES, ["conditions"]),
         (["multilateration/ad2", "ad2/srp_phat"], VOTES, ["paper"]),
-        (["multilateration/any", "multilateration/any_medium"], VOTES, [tables.SUMMARY]),
+        (
+            ["multilateration/any", "multilateration/any_medium"],
+            VOTES,
+            [tables.SUMMARY],
+        ),
         (["multilateration/ablations"], VOTES, [tables.SUMMARY]),
         (
             ["localizer/ad1", "ad1/srp_phat", "ad1/tdoa_ls"],
