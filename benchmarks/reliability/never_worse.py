@@ -14,6 +14,7 @@ import pathlib
 import numpy as np
 
 from benchmarks import report
+from uld_jax.storage import records
 
 _LEAST, _SHARE = 0.002, 0.03  # Of a difference that counts: meters, share of the other.
 _RESAMPLES = 4_000
@@ -42,7 +43,8 @@ def main() -> None:
 
 def _read(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """Read the errors in meters of all examples, by condition."""
-    with np.load(folder / "condition_errors.npz", allow_pickle=False) as stored:
+    path = folder / records.CONDITION_ERRORS_FILE
+    with np.load(path, allow_pickle=False) as stored:
         return {name: errors.mean(axis=-1) for name, errors in stored.items()}
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 
 from uld_jax.acoustics import constants
 from uld_jax.localization import clocks, posterior
+from uld_jax.localization import times as times_lib
 
 # Standard deviations of times in meters of path: what is farther off than this is doubted.
 # Wide at first, while positions are rough.
@@ -32,7 +33,6 @@ _MOST_STEPS = 100  # With each of them.
 # drifts, before anything is known.
 _AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 5e-5
 _LEAST_PLACES = 2  # Where a node agrees, if its clock is known.
-_KNOWN_HEIGHT = 0.1  # Meters: a smaller deviation of the height is no unknown.
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
 # Meters over which times are spread that mean nothing, and that count as agreeing.
 _RANGE, _WIDTH = 3.0, 2 * clocks.AGREES
@@ -183,7 +183,7 @@ def _fit(
     widest = np.array([np.linalg.eigvalsh(one)[-1] for one in own])
 
     agree = _find_agreeing(misfits(unknowns))
-    per_place = 3 + (height[1] > _KNOWN_HEIGHT)
+    per_place = times_lib.count_unknowns(height)
     trusted = _find_trusted(agree, measured, per_place)
     seen = (agree & trusted[:, None]).sum(axis=0)
     known = (seen >= _LEAST_PLACES) & (3 * seen >= 2 * measured[trusted].sum(axis=0))

@@ -116,13 +116,11 @@ def localize_session(
             f"signals has shape {signals.shape}; it must be [M, N] of one recording"
         )
     recordings.check(signals, sample_rate, node_positions, source_height)
-    starts, powers = recordings.windows_with_sound(signals, sample_rate)
-    length = round(recordings.WINDOW_SECONDS * sample_rate)
-    windows = [signals[:, start : start + length] for start in starts]  # Views.
+    starts, powers, windows = _cut(signals, sample_rate)
     seconds = starts / sample_rate
     found = [None] * len(windows)
     if clocks is None:
-        chosen = _strongest(powers)
+        chosen = _strongest(powers, CALIBRATED_WITH)
         clocks = calibrate_with_windows(
             [windows[number] for number in chosen],
             sample_rate,
@@ -172,16 +170,18 @@ def strongest_windows(
         sample_rate: In Hz.
         count: Windows, at most.
     """
+    _, powers, windows = _cut(signals, sample_rate)
+    return [windows[number] for number in _strongest(powers, count)]
+
+
+def _cut(signals: np.ndarray, sample_rate: int | float):
+    """Find the starts and the powers of windows with sound, and cut these, as views."""
     starts, powers = recordings.windows_with_sound(signals, sample_rate)
     length = round(recordings.WINDOW_SECONDS * sample_rate)
-    return [
-        signals[:, starts[number] : starts[number] + length]
-        for number in _strongest(powers, count)
-    ]
+    return starts, powers, [signals[:, start : start + length] for start in starts]
 
 
-def _strongest(powers: np.ndarray, count: int | None = None) -> list[int]:
+def _strongest(powers: np.ndarray, count: int) -> list[int]:
     """Find the strongest window of each of some stretches."""
-    count = min(count or CALIBRATED_WITH, len(powers))
-    parts = np.array_split(np.arange(len(powers)), count)
+    parts = np.array_split(np.arange(len(powers)), min(count, len(powers)))
     return [int(part[powers[part].argmax()]) for part in parts]

@@ -177,6 +177,15 @@ class _Problem(NamedTuple):
     deviation: Float[Array, "4"]
 
 
+def count_unknowns(height):
+    """Count what is fitted to the times of one place.
+
+    Args:
+        height: Mean and deviation of the talker's height in meters.
+    """
+    return _FITTED + (height[1] > _KNOWN_HEIGHT)
+
+
 def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     """Fit a position to arrivals with a spread that is not known.
 
@@ -214,7 +223,7 @@ def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     apart = (positions - position)[:, :2]
     covariances = covariances + apart[:, :, None] * apart[:, None, :]
     covariance = (shares[:, None, None] * covariances).sum(axis=0)
-    fitted = _FITTED + (height[1] > _KNOWN_HEIGHT)
+    fitted = count_unknowns(height)
     evidence = jax.nn.logsumexp(evidence) - np.log(len(_SPREADS))
     evidence = jnp.where(mask.sum() > fitted, evidence, _NEVER)
     return position, covariance, evidence, shares @ jnp.nan_to_num(weights) > 0.5
