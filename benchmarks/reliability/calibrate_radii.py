@@ -3,7 +3,7 @@
     python -m benchmarks.reliability.calibrate_radii --speech=FOLDER --noise=FOLDER \
         --datasets=datasets --cache=runs/radii
 
-Validation scenes of any session whose SNR is 0 dB or more, each several times, with other
+Validation scenes of any session (`medium`) whose SNR is 0 dB or more, each several times, with other
 nodes and other errors: 4 to 30 nodes; a third is exact, and in each half of the others
 clocks are 0.1 to 50 ms off, positions 1 to 30 cm, and gains 0.5 to 6 dB. Radii and
 errors of each turn are kept in the cache, so that a stopped run resumes. The table is written
@@ -66,7 +66,7 @@ def _measure(options, turn: int) -> np.ndarray:
 
     folders = {f"data.{name}": getattr(options, name) for name in ("speech", "noise")}
     config = uld_jax.load_config(
-        "any_session:reduced", **folders, **{"data.dir": options.datasets}
+        "any_session:medium", **folders, **{"data.dir": options.datasets}
     )
     split = sources.open_split(config, "validation")
     source, *_ = sources.open_data(config, split, jax.devices()[:1])
