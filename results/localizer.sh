@@ -7,8 +7,8 @@
 set -euo pipefail
 root=$(realpath "$(dirname "$0")/..")
 # Relative, since pages show the commands that made them.
-speech=$(realpath --relative-to="$root" "${1:?name the folder of speech}")
-noise=$(realpath --relative-to="$root" "${2:?name the folder of noise}")
+speech=$(realpath -s --relative-to="$root" "${1:?name the folder of speech}")
+noise=$(realpath -s --relative-to="$root" "${2:?name the folder of noise}")
 [ -z "${3:-}" ] || runs=$(realpath -m "$3")
 cd "$root"
 runs=${runs:-runs/localizer}
