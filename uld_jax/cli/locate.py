@@ -127,7 +127,7 @@ def main(values, _) -> None:
     else:
         located = locate.locate(session, predictor, batch_size, left_out)
     for found in located:
-        progress.log(found.summary())
+        progress.log("\n  ".join([found.summary(), *found.remarks]))
         if found.clocks:
             progress.log(found.clocks.describe(session.nodes))
         table += locate.rows(found)

@@ -43,6 +43,7 @@ class Located:
         details: Of each window, how sure its position is; None if the method does not
             know.
         clocks: Of the nodes; None if they were not calibrated.
+        remarks: What is to be known of its nodes, in sentences.
     """
 
     recording: sessions.Recording
@@ -50,6 +51,7 @@ class Located:
     predicted: np.ndarray
     details: list[answers.Localization] | None = None
     clocks: calibration.Calibration | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -105,6 +107,7 @@ def network(session: sessions.Session, run: dict) -> predict.Predictor:
             f"{str(session.folder)!r} has {len(session.nodes)}; give a run of a network "
             f"for any number of nodes: {', '.join(flexible)}"
         )
+    session.require_heights(f"the network in {run['folder']!r}")
     least = build.get_spec(name).least_nodes
     count = len(np.unique(session.node_positions, axis=0))
     if count < least:
@@ -142,6 +145,7 @@ def method(
                 f"at {count} positions, and {localize.LEAST_NODES} are needed"
             )
         return localize_batch
+    session.require_heights(f"--method={name}")
     batch = _stack([_geometry(session)])
     shape = (1, len(session.nodes), session.num_samples)
     try:
@@ -160,10 +164,12 @@ def method(
 
 def localize_batch(batch: predict.Batch) -> list[answers.Localization]:
     """Localize the source in each window of a batch, and say how sure that is."""
-    parts = (batch["audio"], batch["node_positions"], batch["room_size"])
+    rooms = batch.get("room_size", [None] * len(batch["audio"]))
     return [
         localize.localize(heard, signals_lib.SAMPLE_RATE, nodes, room)
-        for heard, nodes, room in zip(*parts, strict=True)
+        for heard, nodes, room in zip(
+            batch["audio"], batch["node_positions"], rooms, strict=True
+        )
     ]
 
 
@@ -198,7 +204,8 @@ def locate(
         SessionError: If a recording cannot be used; with `left_out`, if none can.
         FloatingPointError: If a position is not finite.
     """
-    whole = _list_all(session, left_out)
+    # The localizer leaves out nodes that cannot be used by itself.
+    whole = _list_all(session, left_out, strict=predictor is not localize_batch)
     count = sum(map(len, whole.starts.values()))
     predicted = _predict(whole, predictor, min(batch_size, count))
     with progress.Progress("Localizing", len(session.recordings), "recordings") as bar:
@@ -215,7 +222,10 @@ def locate(
                 truth = np.float32(recording.source_positions[:, :2])
                 found = np.stack([one[_order(one, truth)] for one in found])
             bar.update()
-            yield Located(recording, starts / signals_lib.SAMPLE_RATE, found, details)
+            yield Located(
+                *(recording, starts / signals_lib.SAMPLE_RATE, found, details),
+                remarks=_remarks(whole, recording),
+            )
 
 
 def locate_with_calibrated_clocks(
@@ -236,7 +246,7 @@ def locate_with_calibrated_clocks(
         SessionError: See `locate`.
     """
     _check_sources(session, 1, "--calibrate_clocks")
-    whole = _list_all(session, left_out)
+    whole = _list_all(session, left_out, strict=False)
     clocks = _calibrate_together(whole) if together else None
     for number, recording in enumerate(whole.recordings, start=1):
         progress.log(f"[{number}/{len(whole.recordings)}] {recording.name}")
@@ -251,8 +261,12 @@ def locate_with_calibrated_clocks(
         shown = found.clocks if number == 1 or not together else None
         yield Located(
             *(recording, found.starts, found.positions[:, None]),
-            *(list(found.localizations), shown),
+            *(list(found.localizations), shown, _remarks(whole, recording)),
         )
+
+
+def _remarks(whole: sessions.Session, recording: sessions.Recording) -> tuple[str, ...]:
+    return tuple(whole.surveyed[recording.name].describe(whole.nodes))
 
 
 def _calibrate_together(whole: sessions.Session) -> calibration.Calibration:
@@ -268,33 +282,33 @@ def _calibrate_together(whole: sessions.Session) -> calibration.Calibration:
     )
 
 
-def _list_all(session: sessions.Session, left_out: list[str] | None):
+def _list_all(
+    session: sessions.Session, left_out: list[str] | None, strict: bool = True
+) -> sessions.Session:
     """List the windows of all recordings, labeled or not."""
     # A session may be listed already, without the recordings of unknown positions.
-    unlisted = dataclasses.replace(session, starts=None)
-    return unlisted.listed(left_out, labeled_only=False)
+    unlisted = dataclasses.replace(session, starts=None, surveyed=None)
+    return unlisted.listed(left_out, labeled_only=False, strict=strict)
 
 
 _order = jax.jit(metrics.best_permutation)
 
 
 def _geometry(session: sessions.Session) -> dict:
-    """Return nodes and room as a data set stores them."""
-    return {
-        "node_positions": np.float32(session.node_positions),
-        "room_size": np.float32(session.room_size),
-    }
+    """Return nodes and, if it is known, the room, as a data set stores them."""
+    geometry = {"node_positions": np.float32(session.node_positions)}
+    if session.room_size is not None:
+        geometry["room_size"] = np.float32(session.room_size)
+    return geometry
 
 
 def _examples(session: sessions.Session) -> Iterator[dict]:
     """Yield the windows of all recordings, as a data set stores them."""
     geometry = _geometry(session)
     for recording in session.recordings:
-        signals = session.load(recording)
         for start in session.starts[recording.name]:
-            window = signals[:, start : start + session.num_samples]
+            window = session.load_window(recording, start)
             yield {"audio": signals_lib.to_stored(window)[0], **geometry}
-        del signals, window  # Before the next is read, for memory.
 
 
 def _predict(
