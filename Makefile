@@ -16,6 +16,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
+	$(BIN)/uld_jax demo --out=$(DEMO)_session --overwrite
 	$(BIN)/uld_jax sweep --config=experiments/demo.py --workdir=$(DEMO)
 	$(BIN)/uld_jax tables $(DEMO)
 	$(BIN)/uld_jax report $(DEMO)

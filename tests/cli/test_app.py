@@ -28,7 +28,7 @@ def test_without_words_or_with_help_all_commands_are_listed(capsys):
 def test_a_commands_help_fits_a_screen_with_the_main_flags_first(name, capsys):
     app.main([name, "--help"])
     shown = capsys.readouterr().out
-    command = importlib.import_module(f"uld_jax.cli.{name}")
+    command = importlib.import_module(f"uld_jax.cli.{name.replace('-', '_')}")
     assert shown.startswith(command.__doc__.strip().splitlines()[0])
     assert max(map(len, shown.splitlines())) <= 100
     places = [shown.index(f"  {flag.usage()}") for flag in command.FLAGS]

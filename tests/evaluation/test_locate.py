@@ -415,18 +415,19 @@ def test_a_summary_is_of_what_is_determined():
     details = [one(1.0, True, 0.1), one(5.0, False, 3.0), one(1.2, True, 0.3)]
     recording = sessions.Recording("a", "test", None, ())
     predicted = np.stack([each.position[None] for each in details])
-    located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
+    located = locate_lib.Located(
+        recording, np.arange(0.0, 6.0, 2.0), predicted, details
+    )
     assert located.summary() == (
-        "a: 3 windows, 2 determined, median position (1.100, 2.000) m, median radius "
-        "0.200 m"
+        "a: 3 windows, 2 determined\n  0.0-6.0 s: (1.10, 2.00) m, 90 % within 0.20 m"
     )
     # Of two places, the middle is none.
     details[2] = one(4.0, True, 0.3)
     predicted = np.stack([each.position[None] for each in details])
     located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
-    assert "2 determined, at different places, median radius" in located.summary()
+    assert len(located.turns) == 2
     rows = list(locate_lib.rows(located))
-    assert rows[1][-3:] == ("3.000", "no", "")
+    assert rows[1][-4:-2] == ("3.000", "no")
 
 
 def test_a_recording_that_cannot_be_right_does_not_keep_the_others(

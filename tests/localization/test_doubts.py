@@ -30,3 +30,13 @@ def test_late_and_early_nodes_are_named_by_their_numbers():
     assert exchanged == [
         "Nodes 1 and 4 seem to be exchanged: each fits the other's position"
     ]
+
+
+def test_names_take_the_place_of_numbers_of_nodes_alone():
+    names = ["desk", "door", "2"]
+    reasons = ["Node 1 is 30.1 ms late", "Nodes 0 and 2 seem", "2 places fit: 1"]
+    assert doubts.with_names(reasons, names) == (
+        "Node door is 30.1 ms late",
+        "Nodes desk and 2 seem",
+        "2 places fit: 1",
+    )

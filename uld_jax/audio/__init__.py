@@ -5,6 +5,10 @@
 - `corpora`: Corpora of dry speech and noise: LibriSpeech, any folder, built-in signals.
 - `sessions`: Sessions: folders of a user's own recordings.
 - `session_tables`: The tables of a session: its room, its nodes, its recordings.
+- `session_files`: The files of its recordings, read in blocks.
+- `spreadsheets`: Tables as spreadsheets save them.
+- `surveys`: One pass over a recording: levels, faults, starts.
+- `start_offsets`: When recorders started, from levels.
 - `libri_adhoc40`: Positions of nodes and loudspeakers in Libri-adhoc40.
 - `libri_adhoc40_files`: The recordings of Libri-adhoc40.
 """
@@ -17,6 +21,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "corpora",
         "libri_adhoc40",
         "libri_adhoc40_files",
+        "session_files",
+        "session_tables",
         "sessions",
         "signals",
     ],

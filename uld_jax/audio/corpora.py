@@ -308,7 +308,8 @@ def _audio_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _scan(folder, files, min_samples, talker_of) -> Corpus:
     """Make the corpus of all files with a valid header and enough samples."""
-    soundfile = signals.require_soundfile()
+    import soundfile
+
     utterances, skipped = {}, {}
     for part, paths in files.items():
         kept = []

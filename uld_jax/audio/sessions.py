@@ -313,7 +313,6 @@ def open_session(folder: str | pathlib.Path, num_samples: int = NUM_SAMPLES) -> 
             f"{session_tables.ROOM}, {session_tables.NODES} and "
             f"{session_tables.RECORDINGS}"
         )
-    signals_lib.require_soundfile()
     room_size, nodes, rows = session_tables.read_tables(folder)
     recordings, problems = [], []
     if rows:

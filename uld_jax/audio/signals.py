@@ -66,17 +66,6 @@ class Header(NamedTuple):
     channels: int
 
 
-def require_soundfile():
-    """Import soundfile, or raise an error with the command that installs it."""
-    try:
-        import soundfile
-    except ImportError:
-        raise CorpusError(
-            "reading audio files needs soundfile: pip install 'uld-jax[data]'"
-        ) from None
-    return soundfile
-
-
 def cut(signal: np.ndarray, start: int, length: int) -> np.ndarray:
     """Cut `length` samples from `start`, filled with zeros beyond the signal."""
     samples = np.zeros(length, np.float32)
@@ -149,7 +138,9 @@ def num_samples(utterance: Utterance) -> int:
     """Count an utterance's samples at 16 kHz, from the header if it is a file."""
     if utterance.path is None:
         return len(load(utterance))
-    info = require_soundfile().info(utterance.path)
+    import soundfile
+
+    info = soundfile.info(utterance.path)
     return -(-info.frames * SAMPLE_RATE // info.samplerate)
 
 
@@ -184,7 +175,8 @@ def load(utterance: Utterance) -> np.ndarray:
 def _load(utterance: Utterance) -> np.ndarray:
     if utterance.path is None:
         return builtin.synthesize(utterance.name)
-    soundfile = require_soundfile()
+    import soundfile
+
     try:
         signal, rate = soundfile.read(utterance.path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError):
@@ -213,7 +205,8 @@ def read_header(path: pathlib.Path) -> Header:
     Raises:
         SignalError: If it is missing or unreadable.
     """
-    soundfile = require_soundfile()
+    import soundfile
+
     try:
         info = soundfile.info(path)
     except (OSError, RuntimeError):
@@ -229,7 +222,8 @@ def read_recording(
     Raises:
         SignalError: If the file is missing, unreadable, or ends too early.
     """
-    soundfile = require_soundfile()
+    import soundfile
+
     try:
         samples, _ = soundfile.read(
             path, num_samples, start, dtype="float32", always_2d=True

@@ -119,8 +119,8 @@ def _read_xlsx(path: pathlib.Path) -> list[tuple[int, list[str]]]:
         import openpyxl
     except ImportError:
         raise TableError(
-            f"{str(path)!r}: reading XLSX needs openpyxl: pip install openpyxl, or save "
-            "the table as CSV"
+            f"{str(path)!r}: reading XLSX needs openpyxl: pip install "
+            "'uld-jax[xlsx]', or save the table as CSV"
         ) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)

@@ -1,7 +1,7 @@
 """When recorders started, from how loud each was in every 10 ms.
 
 Coarse: within some tens of milliseconds, which localization bears. It is found whatever
-clocks, gains and rates are, as long as the recorders heard the same talkers.
+clocks, gains and rates are, as long as the recorders picked up the same talkers.
 """
 
 from collections.abc import Hashable, Sequence

@@ -20,7 +20,7 @@ _EARLY = 0.5  # Seconds before the last recorder's end that are worth a word.
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Survey:
-    """What one pass over a recording of M nodes found.
+    """Facts of a recording by M nodes, from one pass over it.
 
     Attributes:
         means: Of each node's samples, [M], full scale at one.

@@ -21,7 +21,7 @@ import uld_jax
 from uld_jax.cli.flags import Flag
 from uld_jax.runtime import errors, experiments, stopping
 
-# By name, a line for the overview. Each is a module of this folder.
+# By name, a line for the overview. Each is a module of this folder, with _ for -.
 COMMANDS = {
     "train": "Train one network, test it, and write its record.",
     "sweep": "Train a network for each label, resolution and seed.",
@@ -29,6 +29,8 @@ COMMANDS = {
     "baseline": "Test a localization method that needs no training.",
     "robustness": "Test finished runs with clock and position errors, noise, few nodes.",
     "locate": "Localize talkers in a folder of recordings.",
+    "new-session": "Write a folder for recordings, with tables to fill in.",
+    "demo": "Localize a talker in a made-up session, and show it on a page.",
     "share": "Write a network's weights and card for others to use.",
     "verify": "Check runs, weights and data sets for damage.",
     "tables": "Print the tables of finished runs.",
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     if name not in COMMANDS:
         _exit(f"error: no command {name!r}; {_nearest(name)}", errors.EXIT_BAD_INPUT)
-    command = importlib.import_module(f"uld_jax.cli.{name}")
+    command = importlib.import_module(f"uld_jax.cli.{name.replace('-', '_')}")
     if _HELP & set(words):
         print(_help(name, command))
         return

@@ -1,9 +1,9 @@
 r"""Localize talkers in a folder of recordings, and say how sure that is.
 
-    uld_jax locate --recordings=my_lab --out=positions.csv
-    uld_jax locate --recordings=my_lab --calibrate_clocks --out=positions.csv
-    uld_jax locate --recordings=my_lab --method=srp_phat --out=positions.csv
-    uld_jax locate --recordings=my_lab --run=runs/ad1_uld --out=positions.csv
+    uld_jax locate my_lab --out=positions.csv
+    uld_jax locate my_lab --calibrate_clocks --out=positions.csv
+    uld_jax locate my_lab --method=srp_phat --out=positions.csv
+    uld_jax locate my_lab --run=runs/ad1_uld --out=positions.csv
 
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
 an answer cannot be trusted; or by another method, or a network of your own. With
@@ -12,7 +12,8 @@ in each recording with talkers at three places or more. With --calibrate_clocks=
 are estimated from all recordings together, for devices that kept running.
 
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
-2 s in which somebody speaks, and each source, a row of the table --out.
+2 s in which somebody speaks, and each source, a row of the table --out. Beside it are a
+page for a browser, positions.html, and all that is known, positions.json.
 """
 
 import dataclasses
@@ -27,12 +28,13 @@ FLAGS = (
     Flag(
         "recordings",
         "string",
-        "Folder of the recordings and their tables.",
-        required=True,
+        "Folder of the recordings and their tables, if it is not named without a flag.",
     ),
     Flag("run", "string", "Folder of a finished run, or of shared weights."),
     dataclasses.replace(METHOD, help=f"{METHOD.help} By default fused."),
-    Flag("out", "string", "Table of positions to write, as CSV."),
+    Flag(
+        "out", "string", "Table of positions to write, as CSV, with a page beside it."
+    ),
     Flag(
         "num_sources",
         "integer",
@@ -49,10 +51,22 @@ FLAGS = (
     ),
     Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
 )
-TAKES_PATHS = False
+TAKES_PATHS = True
 
 _BATCH_ON_CPU, _BATCH = 4, 32
+_PAGE, _RECORD = ".html", ".json"
 _DEFAULT = "fused"  # `methods.FUSED`, which would import JAX.
+
+
+def _find_session(values, paths) -> str:
+    """Return the one folder that is named, with or without a flag."""
+    named = [*paths, *([values.recordings] if values.recordings else [])]
+    if len(named) != 1:
+        raise errors.InputError(
+            f"locate: name one folder of recordings, not {len(named) or 'none'}: "
+            "uld_jax locate FOLDER"
+        )
+    return named[0]
 
 
 def _check(values) -> pathlib.Path | None:
@@ -83,10 +97,15 @@ def _check(values) -> pathlib.Path | None:
     out = pathlib.Path(values.out).expanduser()
     if out.is_dir():
         raise errors.InputError(f"--out: {str(out)!r} is a folder; name a file in it")
-    if out.exists() and not values.overwrite:
+    if out.suffix in (_PAGE, _RECORD):
         raise errors.InputError(
-            f"--out: {str(out)!r} exists; name another file, or pass --overwrite"
+            f"--out: {str(out)!r} is a table; name it .csv, and the page is beside it"
         )
+    for path in (out, out.with_suffix(_PAGE), out.with_suffix(_RECORD)):
+        if path.exists() and not values.overwrite:
+            raise errors.InputError(
+                f"--out: {str(path)!r} exists; name another file, or pass --overwrite"
+            )
     if not os.access(out.parent, os.W_OK | os.X_OK):
         raise errors.InputError(
             f"--out: {str(out.parent)!r} is not a writable folder; make it, or name "
@@ -95,9 +114,9 @@ def _check(values) -> pathlib.Path | None:
     return out
 
 
-def main(values, _) -> None:
+def main(values, paths) -> None:
     """Localize the recordings; print and write the positions."""
-    out = _check(values)
+    folder, out = _find_session(values, paths), _check(values)
 
     import jax
 
@@ -109,7 +128,7 @@ def main(values, _) -> None:
 
     jax_setup.configure()
     run = weights.read_run(values.run, "--run") if values.run else None
-    session = sessions.open_session(values.recordings)
+    session = sessions.open_session(folder)
     batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
     if run:
         predictor = locate.network(session, run)
@@ -120,7 +139,7 @@ def main(values, _) -> None:
             batch_size = 1
     if run and run["converged"] is False:
         progress.log(f"The run {values.run} did not converge: do not trust positions.")
-    table, left_out = [], []
+    results, left_out = [], []
     if values.calibrate_clocks:
         together = values.calibrate_clocks == "session"
         located = locate.locate_with_calibrated_clocks(session, together, left_out)
@@ -130,9 +149,32 @@ def main(values, _) -> None:
         progress.log("\n  ".join([found.summary(), *found.remarks]))
         if found.clocks:
             progress.log(found.clocks.describe(session.nodes))
-        table += locate.rows(found)
+        results.append(found)
     if out:
-        locate.write_table(out, table)
-        progress.log(f"{len(table):,} positions are in {out}")
+        _write(out, session, results, left_out, values)
     if left_out:
         raise errors.Failed("Left out:\n  " + "\n  ".join(left_out))
+
+
+def _write(out, session, results, left_out, values) -> None:
+    """Write the table, and the record and the page beside it."""
+    from uld_jax.evaluation import locate, session_record
+    from uld_jax.report import session_page
+    from uld_jax.storage import atomic
+
+    table = [row for found in results for row in locate.rows(found)]
+    locate.write_table(out, table)
+    flags = {
+        flag.name: value
+        for flag in FLAGS
+        if flag.name not in ("recordings", "out", "overwrite")
+        and (value := getattr(values, flag.name)) is not None
+    }
+    given = [f"--{name}={value}" for name, value in flags.items()]
+    command = " ".join(["uld_jax locate", session.name, *given])
+    settings = {"method": None if values.run else _DEFAULT} | flags
+    record = session_record.make(session, results, left_out, command, settings)
+    atomic.write_json(out.with_suffix(_RECORD), record)
+    page = out.with_suffix(_PAGE)
+    session_page.write(record, page)
+    progress.log(f"{len(table):,} positions are in {out}, and a page in {page}")

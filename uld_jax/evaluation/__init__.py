@@ -3,12 +3,15 @@
 - `baseline`: Test a method that needs no training as if it were a run.
 - `conditions`: Names, values and titles of the robustness test's conditions, without JAX.
 - `evaluate`: Evaluate networks and methods on a split: metrics and predictions (Sec. 3.4).
+- `example_session`: A small session to look at, from built-in speech.
 - `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
 - `predict`: Predict positions with networks and with methods that need no training.
 - `robustness`: Test finished runs under worse conditions, networks and methods alike.
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
 - `seen_positions`: Scores at the few source positions of one room, seen in training or not.
+- `session_record`: All that was found in a session, as JSON.
+- `turns`: Talkers' turns: windows one after the other at one place.
 - `verify`: Verify that runs, shared weights and data sets are intact, to the last bit.
 """
 
@@ -20,12 +23,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "baseline",
         "conditions",
         "evaluate",
+        "example_session",
         "locate",
         "metrics",
         "predict",
         "robustness",
         "score",
         "seen_positions",
+        "session_record",
         "verify",
     ],
     submod_attrs={

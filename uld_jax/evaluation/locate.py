@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -16,7 +16,15 @@ import numpy as np
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import metrics, predict
-from uld_jax.localization import answers, batches, calibration, localize, methods
+from uld_jax.evaluation import turns as turns_lib
+from uld_jax.localization import (
+    answers,
+    batches,
+    calibration,
+    doubts,
+    localize,
+    methods,
+)
 from uld_jax.localization import session as session_lib
 from uld_jax.networks import build
 from uld_jax.pretrained import loading
@@ -24,8 +32,7 @@ from uld_jax.runtime import progress
 from uld_jax.storage import atomic
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
-COLUMNS += ("radius_90", "determined", "reasons")
-_APART = 1.0  # Meters from the median of positions, beyond which they are elsewhere.
+COLUMNS += ("height", "radius_90", "determined", "mass", "reasons")
 # To positions of the sources [B, S, 2]; or to how sure the position of one is, for each
 # example.
 Predictor = predict.Predictor | Callable[[predict.Batch], list[answers.Localization]]
@@ -44,6 +51,7 @@ class Located:
             know.
         clocks: Of the nodes; None if they were not calibrated.
         remarks: What is to be known of its nodes, in sentences.
+        length: Of a window, in seconds.
     """
 
     recording: sessions.Recording
@@ -52,6 +60,7 @@ class Located:
     details: list[answers.Localization] | None = None
     clocks: calibration.Calibration | None = None
     remarks: tuple[str, ...] = ()
+    length: float = sessions.NUM_SAMPLES / signals_lib.SAMPLE_RATE
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -61,28 +70,25 @@ class Located:
         misses = self.predicted - self.recording.source_positions[:, :2]
         return np.linalg.norm(misses, axis=-1)
 
+    @property
+    def turns(self) -> list[turns_lib.Turn]:
+        """Stretches in which a talker was at one place; none if it is not known how sure."""
+        return turns_lib.find_turns(self.starts, self.details or (), self.length)
+
     def summary(self) -> str:
-        """Summarize in a line: windows, median position of one source, median error."""
+        """Summarize in a line, and in one for each turn if it is known how sure they are."""
         count = len(self.starts)
         facts = [f"{count} window{'s' if count > 1 else ''}"]
-        sure = np.ones(count, bool)
         if self.details:
-            sure = np.array([one.determined for one in self.details])
-            facts.append(f"{sure.sum()} determined")
-        if self.predicted.shape[1] == 1 and sure.any():
-            found = self.predicted[sure, 0]
-            x, y = middle = np.median(found, axis=0)
-            away = np.linalg.norm(found - middle, axis=1)
-            if np.mean(away > _APART) > 0.25:  # Nobody was in their middle.
-                facts.append("at different places")
-            else:
-                facts.append(f"median position ({x:.3f}, {y:.3f}) m")
-            if self.details:
-                radii = [one.radius_90 for one in self.details if one.determined]
-                facts.append(f"median radius {np.median(radii):.3f} m")
+            sure = sum(one.determined for one in self.details)
+            facts.append(f"{sure} determined")
+        elif self.predicted.shape[1] == 1:
+            x, y = np.median(self.predicted[:, 0], axis=0)
+            facts.append(f"median position ({x:.3f}, {y:.3f}) m")
         if (errors := self.errors) is not None:
             facts.append(f"median error {np.median(errors):.3f} m")
-        return f"{self.recording.name}: {', '.join(facts)}"
+        line = f"{self.recording.name}: {', '.join(facts)}"
+        return "\n  ".join([line, *map(str, self.turns)])
 
 
 def network(session: sessions.Session, run: dict) -> predict.Predictor:
@@ -214,7 +220,8 @@ def locate(
             starts = np.array(whole.starts[recording.name])
             found, details = list(itertools.islice(predicted, len(starts))), None
             if isinstance(found[0], answers.Localization):
-                details, found = found, [one.position[None] for one in found]
+                details = _with_names(found, whole.nodes)
+                found = [one.position[None] for one in details]
             found = np.stack(found)
             if not np.isfinite(found).all():
                 raise FloatingPointError(f"{recording.name}: a position is not finite")
@@ -225,6 +232,7 @@ def locate(
             yield Located(
                 *(recording, starts / signals_lib.SAMPLE_RATE, found, details),
                 remarks=_remarks(whole, recording),
+                length=whole.num_samples / signals_lib.SAMPLE_RATE,
             )
 
 
@@ -261,8 +269,19 @@ def locate_with_calibrated_clocks(
         shown = found.clocks if number == 1 or not together else None
         yield Located(
             *(recording, found.starts, found.positions[:, None]),
-            *(list(found.localizations), shown, _remarks(whole, recording)),
+            *(_with_names(found.localizations, whole.nodes), shown),
+            _remarks(whole, recording),
         )
+
+
+def _with_names(
+    found: Sequence[answers.Localization], nodes: Sequence[str]
+) -> list[answers.Localization]:
+    """Write the names of nodes in the reasons."""
+    return [
+        dataclasses.replace(one, reasons=doubts.with_names(one.reasons, nodes))
+        for one in found
+    ]
 
 
 def _remarks(whole: sessions.Session, recording: sessions.Recording) -> tuple[str, ...]:
@@ -339,11 +358,13 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
             else:
                 values = *truth[source, :2], errors[window, source]
                 texts += [f"{number:.3f}" for number in values]
-            texts += ["", "", ""]
             if found.details:
                 one = found.details[window]
-                answer = "yes" if one.determined else "no"
-                texts[-3:] = f"{one.radius_90:.3f}", answer, "; ".join(one.reasons)
+                texts += [f"{one.height:.2f}" if np.isfinite(one.height) else ""]
+                texts += [f"{one.radius_90:.3f}", "yes" if one.determined else "no"]
+                texts += [f"{one.modes[0].mass:.3f}", "; ".join(one.reasons)]
+            else:
+                texts += [""] * 5
             yield found.recording.name, f"{start:.3f}", str(source + 1), *texts
 
 

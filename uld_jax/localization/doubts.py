@@ -1,6 +1,8 @@
 """Say why an answer of the localizer cannot be trusted, and what is wrong with nodes."""
 
 import math
+import re
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -150,3 +152,17 @@ def describe_nodes(
             "position is off"
         )
     return notes
+
+
+def with_names(reasons: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Write names in place of nodes' numbers in sentences about them.
+
+    >>> from uld_jax.localization import doubts
+    >>> doubts.with_names(["Node 1 is clipped; it was used"], ["desk", "door"])
+    ('Node door is clipped; it was used',)
+    """
+
+    def name(match):
+        return re.sub(r"\d+", lambda number: names[int(number[0])], match[0])
+
+    return tuple(re.sub(r"^Nodes? \d+( and \d+)?\b", name, one) for one in reasons)
