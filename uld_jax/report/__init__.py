@@ -4,6 +4,8 @@
 - `tables`, `comparison_tables`, `captions`, `markdown`: tables as text and HTML.
 - `error_figures`, `floor_plan_figures`, `style`: figures, by matplotlib.
 - `page`: the report that shows both.
+- `session_page`: where talkers were in a session's recordings, by `session_plan` and
+  `session_charts` (drawings), `session_tables` and `session_controls`.
 - `paper`: the values that the paper prints.
 - `variants`: how settings differ, in words.
 """
@@ -12,5 +14,13 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["groups", "markdown", "page", "paper", "tables", "variants"],
+    submodules=[
+        "groups",
+        "markdown",
+        "page",
+        "paper",
+        "session_page",
+        "tables",
+        "variants",
+    ],
 )
