@@ -88,7 +88,7 @@ def settings_of(experiment):
 
 
 def check_flags(name, words):
-    command = importlib.import_module(f"uld_jax.cli.{name}")
+    command = importlib.import_module(f"uld_jax.cli.{name.replace('-', '_')}")
     flags = {flag.name: flag for flag in command.FLAGS}
     config = next((w[9:] for w in words if w.startswith("--config=")), "l1")
     paths = []

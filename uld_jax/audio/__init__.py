@@ -18,6 +18,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "builtin",
         "corpora",
         "libri_adhoc40",
         "libri_adhoc40_files",
