@@ -7,6 +7,7 @@
 - `session_tables`: The tables of a session: its room, its nodes, its recordings.
 - `session_files`: The files of its recordings, read in blocks.
 - `spreadsheets`: Tables as spreadsheets save them.
+- `diagnosis`: What is wrong with nodes' signals, and what to do about it.
 - `surveys`: One pass over a recording: levels, faults, starts.
 - `start_offsets`: When recorders started, from levels.
 - `libri_adhoc40`: Positions of nodes and loudspeakers in Libri-adhoc40.
@@ -20,11 +21,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "builtin",
         "corpora",
+        "diagnosis",
         "libri_adhoc40",
         "libri_adhoc40_files",
         "session_files",
         "session_tables",
         "sessions",
         "signals",
+        "surveys",
     ],
 )

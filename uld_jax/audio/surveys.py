@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.fft
 from jaxtyping import Float, Int
 
 from uld_jax.audio import session_files, start_offsets
@@ -14,8 +15,12 @@ from uld_jax.audio import signals as signals_lib
 
 HOP = 160  # Samples at 16 kHz for each level.
 
+FRAME = 4096  # Samples of each spectrum.
+
+_WINDOW = np.hanning(FRAME).astype(np.float32)
 _BLOCK = 1000 * HOP  # Samples: 10 s.
-_EARLY = 0.5  # Seconds before the last recorder's end that are worth a word.
+_EDGE, _SILENT = 1, 1e-14  # Hops at both ends, and the power of silence.
+EARLY = 0.5  # Seconds before the last recorder's end that are worth a word.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +34,8 @@ class Survey:
         starts: Samples at 16 kHz by which each recorder started after the first, [M].
         lengths: Samples at 16 kHz of each node, [M].
         faults: Of each node, in words: "is silent", "is clipped"; empty if none.
+        spectra: Mean power spectra of each node's frames of `FRAME`, [M, 2049].
+        gaps: Of each node, how many `HOP` of its recording are zeros, [M].
     """
 
     means: Float[np.ndarray, " M"]
@@ -36,6 +43,8 @@ class Survey:
     starts: Int[np.ndarray, " M"]
     lengths: Int[np.ndarray, " M"]
     faults: tuple[str, ...]
+    spectra: Float[np.ndarray, "M F"]
+    gaps: Int[np.ndarray, " M"]
 
     @property
     def num_samples(self) -> int:
@@ -58,7 +67,7 @@ class Survey:
         for node, start, length in zip(nodes, self.starts, self.lengths, strict=True):
             if start > 0:
                 said.append(f"Node {node} started {start / rate:.2f} s after the first")
-            if (early := last - start - length) > _EARLY * rate:
+            if (early := last - start - length) > EARLY * rate:
                 said.append(f"Node {node} ended {early / rate:.1f} s before the last")
         return said
 
@@ -93,45 +102,95 @@ def survey(channels: Sequence[session_files.Channel]) -> Survey:
     Raises:
         SignalError: If a file is unreadable or truncated.
     """
-    count = len(channels)
-    lengths = np.array([channel.num_samples for channel in channels])
-    longest = int(lengths.max())
-    hops = -(-longest // HOP)
-    sums, squares = np.zeros((2, count, hops))
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    clipped, finite = np.zeros(count), np.ones(count, bool)
-    for begin in range(0, longest, _BLOCK):
-        length = min(_BLOCK, longest - begin)
-        block = session_files.read_block(channels, [begin] * count, length)
-        broken = ~np.isfinite(block).all(axis=1)
-        finite &= ~broken
-        block[broken] = 0.0
-        clipped += (np.abs(block) >= signals_lib.CLIPPED_FROM).sum(axis=1)
-        for node, signal in enumerate(block):
-            own = signal[: max(lengths[node] - begin, 0)]
-            if own.size:
-                low[node] = min(low[node], own.min())
-                high[node] = max(high[node], own.max())
-        padded = np.pad(block, ((0, 0), (0, -length % HOP))).astype(np.float64)
-        parts = padded.reshape(count, -1, HOP)
-        where = slice(begin // HOP, begin // HOP + parts.shape[1])
-        sums[:, where] = parts.sum(axis=2)
-        squares[:, where] = np.square(parts).sum(axis=2)
-    means = sums.sum(axis=1) / lengths
-    inside = np.clip(lengths[:, None] - HOP * np.arange(hops), 0, HOP)
-    centered = squares - 2 * means[:, None] * sums + np.square(means)[:, None] * inside
-    powers = np.maximum(centered, 0.0) / HOP
-    faults = tuple(
-        "holds NaN or infinity"
-        if not finite[node]
-        else "is silent (all its samples are equal)"
-        if low[node] == high[node]
-        else "is clipped (0.1 % of it is at full scale)"
-        if clipped[node] > signals_lib.CLIPPED_SHARE * lengths[node]
-        else ""
-        for node in range(count)
+    totals = _Totals(np.array([channel.num_samples for channel in channels]))
+    for begin in range(0, totals.longest, _BLOCK):
+        length = min(_BLOCK, totals.longest - begin)
+        block = session_files.read_block(channels, [begin] * len(channels), length)
+        totals.add(block, begin)
+    means, powers = totals.means_and_powers()
+    faults = totals.faults(powers)
+    starts = start_offsets.estimate(
+        powers,
+        (totals.lengths // HOP).tolist(),
+        files=[channel.path for channel in channels],
+        usable=[not fault for fault in faults],
     )
-    files = [channel.path for channel in channels]
-    usable = [not fault for fault in faults]
-    starts = start_offsets.estimate(powers, (lengths // HOP).tolist(), files, usable)
-    return Survey(means, powers, np.rint(starts * HOP).astype(int), lengths, faults)
+    return Survey(
+        means,
+        powers,
+        np.rint(starts * HOP).astype(int),
+        totals.lengths,
+        faults,
+        totals.spectra / np.maximum(totals.frames, 1)[:, None],
+        totals.gaps(),
+    )
+
+
+class _Totals:
+    """Sums over the blocks of M nodes' signals."""
+
+    def __init__(self, lengths: np.ndarray):
+        count, self.lengths, self.longest = len(lengths), lengths, int(lengths.max())
+        self.sums, self.squares = np.zeros((2, count, -(-self.longest // HOP)))
+        self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
+        self.clipped, self.finite = np.zeros(count), np.ones(count, bool)
+        self.spectra, self.frames = np.zeros((count, FRAME // 2 + 1)), np.zeros(count)
+
+    def add(self, block: np.ndarray, begin: int) -> None:
+        """Add a block [M, N] that begins at a sample."""
+        broken = ~np.isfinite(block).all(axis=1)
+        self.finite &= ~broken
+        block[broken] = 0.0
+        self.clipped += (np.abs(block) >= signals_lib.CLIPPED_FROM).sum(axis=1)
+        for node, signal in enumerate(block):
+            own = signal[: max(self.lengths[node] - begin, 0)]
+            if own.size:
+                self.low[node] = min(self.low[node], own.min())
+                self.high[node] = max(self.high[node], own.max())
+            frames = own[: len(own) // FRAME * FRAME].reshape(-1, FRAME)
+            windowed = (frames - frames.mean(axis=1, keepdims=True)) * _WINDOW
+            spectra = np.square(np.abs(scipy.fft.rfft(windowed, axis=1)))
+            self.spectra[node] += spectra.sum(axis=0)
+            self.frames[node] += len(frames)
+        padded = np.pad(block, ((0, 0), (0, -block.shape[1] % HOP))).astype(np.float64)
+        parts = padded.reshape(len(block), -1, HOP)
+        where = slice(begin // HOP, begin // HOP + parts.shape[1])
+        self.sums[:, where] = parts.sum(axis=2)
+        self.squares[:, where] = np.square(parts).sum(axis=2)
+
+    def means_and_powers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the means [M], and the powers without them in each hop, [M, T]."""
+        means = self.sums.sum(axis=1) / self.lengths
+        hops = HOP * np.arange(self.sums.shape[1])
+        inside = np.clip(self.lengths[:, None] - hops, 0, HOP)
+        centered = self.squares - 2 * means[:, None] * self.sums
+        centered += np.square(means)[:, None] * inside
+        return means, np.maximum(centered, 0.0) / HOP
+
+    def gaps(self) -> np.ndarray:
+        """Count the hops of each node that are zeros."""
+        whole = self.lengths // HOP
+        return np.array(
+            [
+                (own[:count] == 0).sum()
+                for own, count in zip(self.squares, whole, strict=True)
+            ]
+        )
+
+    def faults(self, powers: np.ndarray) -> tuple[str, ...]:
+        """Say why each node's signal cannot be right; empty if it can."""
+        # A constant that is resampled rings at its ends.
+        edge = _EDGE if powers.shape[1] > 2 * _EDGE else 0
+        inner = powers[:, edge : powers.shape[1] - edge].max(axis=1)
+        silent = (self.low == self.high) | (inner <= _SILENT)
+        clipped = self.clipped > signals_lib.CLIPPED_SHARE * self.lengths
+        return tuple(
+            "holds NaN or infinity"
+            if not self.finite[node]
+            else "is silent (all its samples are equal)"
+            if silent[node]
+            else "is clipped (0.1 % of it is at full scale)"
+            if clipped[node]
+            else ""
+            for node in range(len(powers))
+        )

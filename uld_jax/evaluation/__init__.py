@@ -2,6 +2,7 @@
 
 - `baseline`: Test a method that needs no training as if it were a run.
 - `conditions`: Names, values and titles of the robustness test's conditions, without JAX.
+- `doctor`: Examine a session: its signals, its nodes, its talkers.
 - `evaluate`: Evaluate networks and methods on a split: metrics and predictions (Sec. 3.4).
 - `example_session`: A small session to look at, from built-in speech.
 - `locate`: Localize a session's recordings window by window.
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "baseline",
         "conditions",
+        "doctor",
         "evaluate",
         "example_session",
         "locate",

@@ -1,6 +1,8 @@
 """A small session to look at, made from built-in speech in a simulated room."""
 
 import pathlib
+import types
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -28,11 +30,14 @@ _TALKERS = ("test00", "test03", "test07")
 _UTTERANCES = 2  # Of 4 s, at each place.
 
 
-def write(folder: pathlib.Path) -> pathlib.Path:
+def write(
+    folder: pathlib.Path, late: Mapping[str, float] = types.MappingProxyType(LATE)
+) -> pathlib.Path:
     """Write a session of six recorders, one of them late, and a talker at three places.
 
     Args:
         folder: Made if it is missing.
+        late: Seconds by which recorders start late, by name.
 
     Returns:
         The folder: a room, nodes with the file of each, and six files.
@@ -50,7 +55,7 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     signals *= 0.5 / np.abs(signals).max()
     rows = ["node,x,y,z,file"]
     for (name, place), signal in zip(NODES.items(), signals, strict=True):
-        begin = round(LATE.get(name, 0.0) * builtin.SAMPLE_RATE)
+        begin = round(late.get(name, 0.0) * builtin.SAMPLE_RATE)
         soundfile.write(folder / f"{name}.wav", signal[begin:], builtin.SAMPLE_RATE)
         rows.append(f"{name},{','.join(map(str, place))},{name}.wav")
     (folder / session_tables.NODES).write_text("\n".join(rows) + "\n")
