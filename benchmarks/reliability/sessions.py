@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--rooms", type=int, default=20)
     options = parser.parse_args()
-    rooms = _load(options)
+    rooms = load_rooms(options)
     rows = []
     for num_nodes, num_places in _SESSIONS:
         rows.append(_calibrate(rooms, num_nodes, num_places))
@@ -89,7 +89,7 @@ def _calibrate(rooms, num_nodes: int, num_places: int) -> dict:
     }
 
 
-def _load(options) -> list[dict[str, np.ndarray]]:
+def load_rooms(options) -> list[dict[str, np.ndarray]]:
     """Load the rooms; render those that are not in the cache."""
     speech = made_rooms.open_speech(options.speech)
     return made_rooms.load(
