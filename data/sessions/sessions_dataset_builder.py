@@ -22,7 +22,7 @@ from uld_jax.simulation import scenes
 from uld_jax_data import scene_features, shards
 
 _DESCRIPTION = """
-Recordings by scattered microphones on one clock in one room, at 16 kHz, in windows in
+Recordings by scattered microphones in one room, resampled to 16 kHz, in windows in
 which somebody speaks. Audio and geometry are stored.
 """
 
@@ -98,7 +98,7 @@ class Builder(tfds.core.ShardBasedBuilder):
             "start": scene_features.tensor(
                 shape=(),
                 dtype=np.int32,
-                doc="Its first sample in the recording, at 16 kHz.",
+                doc="Its first sample after the first recorder's start, at 16 kHz.",
             ),
         }
         features = scene_features.signals(M, N) | scene_features.geometry(M, S)

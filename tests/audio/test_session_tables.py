@@ -44,7 +44,7 @@ REFUSED_TABLES = {
         "room.csv",
         "x,y,z\n6.2,4.8,2.7\n",
         "",
-        "lacks the column 'x', 'y'.*write x,y$",
+        "room.csv' is empty; write x,y and rows below",
     ),
     "no rows": ("room.csv", "6.2,4.8,2.7\n", "", "no rows below its first line"),
     "a second room": ("room.csv", "2.7\n", "2.7\n3,3,3\n", "line 3: a second room"),
@@ -169,7 +169,7 @@ REFUSED_TABLES = {
         "recordings.csv",
         "two.wav",
         "two.mp3",
-        "neither a folder",
+        r"no recording '.*two.mp3', but two.wav; write the whole name of a file that ends",
     ),
 }
 
@@ -194,6 +194,47 @@ def test_thousands_of_millimeters_are_refused(folder):
         sessions.SessionError, match="y is '2,250', not a number; give mm, such as 1250"
     ):
         open_session(folder)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (
+            "node,x_mm,y_mm,z_mm",
+            "door,1.250,900,900",
+            "x is '1.250', not a number; give mm",
+        ),
+        (
+            "node,x_cm,y_cm,z_cm",
+            'door,90,90,"1,250"',
+            "z is '1,250', not a number; give",
+        ),
+        (
+            "node,x_cm,y_cm,z",
+            "door,90,90,1.1",
+            "column 'z' has no unit, and 'y_cm' has",
+        ),
+        (
+            "node,x,y,z (yards)",
+            "door,1,1,1",
+            r"unit of the column 'z \(yards\)' is not",
+        ),
+        ("node,x,y,x1", "door,1,1,1", "repeats the column 'x'"),
+        ("node,x,y,z", "door,1_0,1,1", "x is '1_0', not a number"),
+    ],
+)
+def test_units_that_may_be_meant_otherwise_are_refused(folder, header, row, message):
+    (folder / "nodes.csv").write_text(f"{header}\n{row}\n")
+    with pytest.raises(sessions.SessionError, match=message):
+        open_session(folder)
+
+
+@pytest.mark.parametrize("name", ["x0", "x100", "zone"])
+def test_columns_that_are_no_coordinates_are_not_used(folder, name):
+    text = (folder / "recordings.csv").read_text().splitlines()
+    text = [f"{text[0]},{name}", *(f"{line},1" for line in text[1:])]
+    (folder / "recordings.csv").write_text("\n".join(text))
+    assert open_session(folder).num_sources == 1
 
 
 def test_two_tables_of_one_kind_are_refused(folder):
@@ -258,6 +299,6 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
         open_session(tmp_path)
     for line in (
         "nodes.csv' is missing; add it, with the first line node,x,y",
-        "recordings.csv' is missing; add it, with the first line recording,x,y,z",
+        "recordings.csv' is missing; add it, with the first line recording",
     ):
         assert line in str(raised.value)

@@ -325,6 +325,55 @@ def test_the_fingerprint_is_that_of_names_and_sizes_of_files(folders):
     assert len({before, renamed, open_session(folders).fingerprint()}) == 3
 
 
+def test_the_fingerprint_is_that_of_channels(folder):
+    def fingerprint(*numbers):
+        lines = [
+            ",".join([node, *map(str, place), str(number)])
+            for node, place, number in zip(
+                NODES, made_sessions.NODE_POSITIONS, numbers, strict=True
+            )
+        ]
+        text = "\n".join(["node,x,y,z,channel", *lines])
+        (folder / "nodes.csv").write_text(text)
+        return open_session(folder).fingerprint()
+
+    before = open_session(folder).fingerprint()
+    assert fingerprint(1, 2, 3) == before
+    assert len({before, fingerprint(2, 1, 3), fingerprint(3, 2, 1)}) == 3
+    with pytest.raises(sessions.SessionError, match=r"channels of some nodes alone"):
+        fingerprint(1, 2, "")
+
+
+def test_late_recorders_are_zero_before_they_start(folders):
+    """And one knock among the words does not outweigh them."""
+    rng = np.random.default_rng(3)
+    levels = np.repeat(10 ** rng.uniform(-2, 0, 400), 800)
+    speech = 0.05 * rng.normal(size=len(levels)) * levels
+    speech[150_000:150_400] = 1.0
+    late = {"door": 0, "desk": 16_000, "lamp": 8_000}
+    for node, start in late.items():
+        write(
+            folders / "one" / f"{node}.wav",
+            0.02 + 0.9 * speech[start:],
+            subtype="FLOAT",
+        )
+    (folders / "recordings.csv").write_text("recording\none\n")
+    listed = open_session(folders).listed(labeled_only=False)
+    survey = listed.surveyed["one"]
+    np.testing.assert_allclose(survey.starts, list(late.values()), atol=320)
+    assert len(listed.starts["one"]) > 150
+    signals = listed.load(listed.recordings[0])
+    for signal, start in zip(signals, survey.starts, strict=True):
+        np.testing.assert_array_equal(signal[:start], 0)
+        assert abs(signal[start:].mean()) < 1e-3
+    window = listed.load_window(listed.recordings[0], 7_600)
+    np.testing.assert_allclose(
+        window, signals[:, 7_600 : 7_600 + NUM_SAMPLES], atol=1e-7
+    )
+    # A data set takes what all recorded.
+    assert min(listed.starts["one"]) == survey.starts.max()
+
+
 # --- What is refused --------------------------------------------------------------------
 
 
@@ -352,7 +401,11 @@ def with_value(value, share=1.0):
     [
         (lambda s: s[:2], RATE, "has 2 channels; expected 3 for 3 nodes"),
         (lambda s: np.concatenate([s, s]), RATE, "has 6 channels; expected 3"),
-        (short, RATE, r"'one.wav': is 0.0999 s long, less than the 0.1 s of"),
+        (
+            short,
+            RATE,
+            r"'one.wav': the recording is 0.0999 s long, less than the 0.1 s of",
+        ),
         (lambda s: s, 4000, "has a sample rate of 4000 Hz; record at 8000 Hz or more"),
     ],
 )

@@ -61,6 +61,9 @@ def test_empty_lines_and_columns_are_no_cells(tmp_path):
         ("2e0", 2.0),
         ("1.234,5", math.nan),
         ("1,234,5", math.nan),
+        ("1_5", math.nan),
+        ("inf", math.nan),
+        (".5", 0.5),
         ("two", math.nan),
         ("", math.nan),
     ],
@@ -92,12 +95,17 @@ def test_a_table_is_found_in_any_case_once(tmp_path):
 def test_workbooks_are_read(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
+    book.active.append(["notes"])
+    book.create_sheet("Nodes")
     for row in [["node", "x", "height"], [None], ["tür", 1.5, 2], [7, -0.1, None]]:
-        book.active.append(row)
+        book["Nodes"].append(row)
     book.save(tmp_path / "nodes.xlsx")
     table = spreadsheets.read(tmp_path / "nodes.xlsx")
     assert table.header == ROWS[0]
-    assert table.lines == [(3, ["tür", "1.5", "2"]), (4, ["7", "-0.1", ""])]
+    assert [(n, cells[:2]) for n, cells in table.lines] == [
+        (3, ["tür", "1.5"]),
+        (4, ["7", "-0.1"]),
+    ]
 
 
 def test_a_workbook_without_openpyxl_names_the_fix(tmp_path):

@@ -50,12 +50,14 @@ def test_means_and_powers_are_those_of_the_whole(channels_of):
     np.testing.assert_allclose(found.window_powers(starts, 32_000), expected, rtol=1e-3)
 
 
-def test_faults_are_named(channels_of):
-    good, silent, clipped, broken = noises(4, 16_000)
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_faults_are_named(channels_of, rate):
+    good, silent, clipped, broken = noises(4, 40_000)
     silent[:] = 0.01
-    clipped[:20] = 1.0
+    clipped[:50] = 1.0
     broken[50] = np.nan
-    found = surveys.survey(channels_of([good, silent, clipped, broken]))
+    found = surveys.survey(channels_of([good, silent, clipped, broken], rate))
+    np.testing.assert_allclose(found.means[[0, 3]], 0.02, atol=2e-3)
     for fault, word in zip(found.faults, ("", "silent", "clipped", "NaN"), strict=True):
         assert (word in fault) if word else not fault
     assert np.isfinite(found.powers).all()

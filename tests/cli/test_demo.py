@@ -15,7 +15,7 @@ def test_it_makes_a_table_and_a_page(tmp_path, capsys):
     assert "positions.html in a browser" in printed
     made = {path.name for path in (tmp_path / "shown").iterdir()}
     assert made == {"session", "positions.csv", "positions.html", "positions.json"}
-    with pytest.raises(errors.InputError, match="exists; name another folder"):
+    with pytest.raises(errors.InputError, match="holds files; name another folder"):
         call(demo, out=tmp_path / "shown")
     with pytest.raises(errors.InputError, match="is a file; name a folder"):
         call(demo, out=tmp_path / "shown" / "positions.csv")

@@ -52,6 +52,7 @@ def test_all_is_json_whatever_is_unknown(session, silent):
             [found, silent],
             clocks,
             ("Node b started 0.30 s after the first",),
+            duration=2.0,
         ),
         locate.Located(session.recordings[1], np.array([0.0]), np.ones((1, 2, 2))),
     ]

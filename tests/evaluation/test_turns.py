@@ -30,7 +30,7 @@ def test_turns_end_where_somebody_is_elsewhere():
     np.testing.assert_allclose(first.position, [1.025, 1.0])
     assert (second.start, second.end) == (6.0, 8.0)
     assert third.windows == (3,)
-    assert str(first) == "0.0-4.0 s: (1.02, 1.00) m, 90 % within 0.10 m"
+    assert str(first) == "0.0-4.0 s: (1.02, 1.00) m, 90 % within 0.10 m (2 windows)"
 
 
 def test_what_is_not_determined_breaks_no_turn():
@@ -52,8 +52,14 @@ def test_sure_windows_weigh_more():
 
 def test_uncertain_windows_may_be_farther_apart_but_not_by_meters():
     (turn,) = turns.find_turns(
-        np.array([0.0, 2.0]), [window(1, 1, 0.5), window(1.8, 1, 0.5)], 2.0
+        np.array([0.0, 2.0]), [window(1, 1, 0.5), window(1.45, 1, 0.5)], 2.0
     )
     assert turn.windows == (0, 1)
     found = [window(0.5, 1, 0.9), window(1.7, 1, 0.9)]
     assert len(turns.find_turns(np.array([0.0, 2.0]), found, 2.0)) == 2
+
+
+def test_a_pause_ends_a_turn():
+    found = [window(1, 1), window(1, 1), window(1, 1)]
+    first, second = turns.find_turns(np.array([0.0, 6.0, 14.0]), found, 2.0)
+    assert (first.windows, second.windows) == ((0, 1), (2,))

@@ -27,7 +27,11 @@ _SPEECH_BAND = (200.0, 4000.0)  # Hz.
 _HIGH, _LOW = (4500.0, 7000.0), (1000.0, 3000.0)  # Hz.
 _NARROW_DB = 25.0  # Less of the high band than other nodes have.
 _GAP_SECONDS = 0.2  # Of exact zeros, altogether.
-_LATE_SECONDS = 0.05
+_FIXES_OF_TIMES = {
+    "late": "It is moved; --calibrate_clocks finds the rest",
+    "early": "It is left out from then on",
+    "unknown start": "Start recorders within 10 s of each other, and near enough to the talkers",
+}
 
 
 class Remark(NamedTuple):
@@ -173,24 +177,10 @@ def _compare(name: str, own: Facts, typical: Facts | None) -> list[Remark]:
 
 def _describe_times(name: str, node: int, survey: surveys.Survey) -> list[Remark]:
     """Say whether a recorder started late or ended early."""
-    rate, remarks = signals_lib.SAMPLE_RATE, []
-    late = survey.starts[node] / rate
-    if late > _LATE_SECONDS:
-        remarks.append(
-            Remark(
-                *(name, REMARK, "late", f"started {late:.2f} s after the first"),
-                "It is moved; --calibrate_clocks finds the rest",
-            )
-        )
-    early = (survey.num_samples - survey.starts[node] - survey.lengths[node]) / rate
-    if early > surveys.EARLY:
-        remarks.append(
-            Remark(
-                *(name, REMARK, "early", f"ended {early:.1f} s before the last"),
-                "It is left out from then on",
-            )
-        )
-    return remarks
+    return [
+        Remark(name, REMARK, kind, what, _FIXES_OF_TIMES[kind])
+        for what, kind in survey.describe_times(node)
+    ]
 
 
 def _hum(spectrum: np.ndarray) -> float:

@@ -5,7 +5,8 @@ Recorders may differ in sample rate, length, number of channels and start.
 
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,8 +73,13 @@ def find_channels(
             f"{len(nodes)} nodes in {session_tables.NODES}: correct the table or the file"
         )
     numbers = [node.channel for node in nodes.values()]
-    if not all(numbers):
+    if not any(numbers):
         numbers = range(1, len(nodes) + 1)
+    elif not all(numbers):
+        raise SessionError(
+            f"{session_tables.NODES} names the channels of some nodes alone; name those "
+            f"of all in {path.name}, or of none"
+        )
     return _choose([(path, number) for number in numbers])
 
 
@@ -94,7 +100,10 @@ def find_named(
 
 
 def read_block(
-    channels: Sequence[Channel], starts: Sequence[int], length: int
+    channels: Sequence[Channel],
+    starts: Sequence[int],
+    length: int,
+    watch: Callable[[list[int], np.ndarray], None] | None = None,
 ) -> NDArray[np.float32]:
     """Read a block of all nodes' signals at 16 kHz, with zeros where there are none.
 
@@ -102,6 +111,8 @@ def read_block(
         channels: Of the M nodes.
         starts: First sample of each at 16 kHz, which may be before its recording.
         length: Samples.
+        watch: Called with numbers of nodes and their samples [k, n] as they are in the
+            file, with some around the block where they are resampled.
 
     Returns:
         [M, length].
@@ -116,32 +127,37 @@ def read_block(
     for (_, start), rows in together.items():
         some = [channels[row] for row in rows]
         first, last = max(start, 0), min(start + length, some[0].num_samples)
-        if first < last:
-            part = slice(first - start, last - start)
-            block[rows, part] = _read(some, first, last)
+        if first >= last:
+            continue
+        read, skipped = _read(some, first, last)
+        if watch:
+            watch(rows, read)
+        for row, signal in zip(rows, read, strict=True):
+            at_16_khz = signals_lib.resample(signal, some[0].rate)
+            block[row, first - start : last - start] = signals_lib.cut(
+                at_16_khz, skipped, last - first
+            )
     return block
 
 
-def _read(channels: list[Channel], first: int, last: int) -> np.ndarray:
-    """Read some channels of one file from one sample at 16 kHz to another."""
+def _read(channels: list[Channel], first: int, last: int) -> tuple[np.ndarray, int]:
+    """Read some channels of one file from one sample at 16 kHz to another.
+
+    Returns:
+        Samples at the file's rate, and how many at 16 kHz are before the first.
+    """
     path, _, frames, rate = channels[0]
     numbers = [channel.number for channel in channels]
     if rate == signals_lib.SAMPLE_RATE:
-        return signals_lib.read_recording(path, first, last - first)[numbers]
+        return signals_lib.read_recording(path, first, last - first)[numbers], 0
     # Blocks begin where a sample at 16 kHz coincides with one of the file.
     common = math.gcd(rate, signals_lib.SAMPLE_RATE)
     step, own_step = signals_lib.SAMPLE_RATE // common, rate // common
     begin = max(first - _MARGIN, 0) // step
     end = min(-(-(last + _MARGIN) // step) * own_step, frames)
-    begin_frame = begin * own_step
-    read = signals_lib.read_recording(path, begin_frame, end - begin_frame)[numbers]
-    skipped, length = first - begin * step, last - first
-    return np.stack(
-        [
-            signals_lib.cut(signals_lib.resample(signal, rate), skipped, length)
-            for signal in read
-        ]
-    )
+    count = end - begin * own_step
+    read = signals_lib.read_recording(path, begin * own_step, count)[numbers]
+    return read, first - begin * step
 
 
 def _choose(wanted: list[tuple[pathlib.Path, int | None]]) -> tuple[Channel, ...]:
@@ -151,7 +167,13 @@ def _choose(wanted: list[tuple[pathlib.Path, int | None]]) -> tuple[Channel, ...
         wanted: The file of each node, and the number of its channel, from 1; None for the
             only one.
     """
-    headers = {path: signals_lib.read_header(path) for path, _ in wanted}
+    try:
+        headers = {path: signals_lib.read_header(path) for path, _ in wanted}
+    except signals_lib.SignalError as error:
+        raise SessionError(
+            f"{error}; copy it again, or convert it to WAV, FLAC or Ogg, with ffmpeg for "
+            "example"
+        ) from None
     for path, header in headers.items():
         if header.rate < LOWEST_RATE:
             raise SessionError(
@@ -189,6 +211,11 @@ def _locate(path: pathlib.Path, nodes: Sequence[str]) -> dict[str, pathlib.Path]
     """Find the file of each node in a folder, or by the beginning of their names."""
     found = _files_by_node(path, nodes)
     if not found:
+        if others := _similar(path):
+            raise SessionError(
+                f"there is no recording {str(path)!r}, but {', '.join(others)}; write the "
+                f"whole name of a file that ends in {', '.join(ENDINGS)}, and convert others"
+            )
         raise SessionError(
             f"there is neither a folder {str(path)!r} with NODE.wav for each node nor "
             f"{path.name}-NODE.wav; add one of them, with files ending in "
@@ -200,6 +227,16 @@ def _locate(path: pathlib.Path, nodes: Sequence[str]) -> dict[str, pathlib.Path]
             f"in {session_tables.NODES}; add it there, or move the file away"
         )
     if missing := [node for node in nodes if node not in found]:
+        parent = path if path.is_dir() else path.parent
+        for file in sorted(parent.iterdir()):
+            if (
+                file.stem in (missing[0], f"{path.name}-{missing[0]}")
+                and file.is_file()
+            ):
+                raise SessionError(
+                    f"{str(file)!r} cannot be read; convert it to one of "
+                    f"{', '.join(ENDINGS)}, with ffmpeg for example"
+                )
         raise SessionError(
             f"there is no file of node {', '.join(map(repr, missing[:5]))}"
             f"{' and others' if len(missing) > 5 else ''}; add it, or remove the node "
@@ -212,6 +249,20 @@ def _locate(path: pathlib.Path, nodes: Sequence[str]) -> dict[str, pathlib.Path]
     return {node: files[0] for node, files in found.items()}
 
 
+def _similar(path: pathlib.Path) -> list[str]:
+    """List files with the name of a recording, or its beginning, of any ending."""
+    folder = path.parent
+    if not folder.is_dir():
+        return []
+    names = [file.name for file in sorted(folder.iterdir()) if file.is_file()]
+    beginning = path.stem if path.suffix else path.name
+    return [
+        name
+        for name in names
+        if pathlib.PurePath(name).stem == beginning or name.startswith(f"{beginning}-")
+    ][:3]
+
+
 def _files_by_node(
     path: pathlib.Path, nodes: Sequence[str]
 ) -> dict[str, list[pathlib.Path]]:
@@ -221,9 +272,10 @@ def _files_by_node(
     for file in sorted(parent.iterdir()) if parent.is_dir() else ():
         if file.name.startswith(".") or file.suffix.lower() not in ENDINGS:
             continue
-        node = file.stem.removeprefix(prefix)
+        stem = unicodedata.normalize("NFC", file.stem)  # As tables have it.
+        node = stem.removeprefix(prefix)
         # NAME-b-NODE.wav belongs to another recording, NAME-b.
         other = prefix and node.endswith(tuple(f"-{n}" for n in nodes))
-        if file.stem.startswith(prefix) and (node in nodes or not other):
+        if stem.startswith(prefix) and (node in nodes or not other):
             found.setdefault(node, []).append(file)
     return found

@@ -21,19 +21,22 @@ SPLITS = ("train", "validation", "test")
 
 _LONGEST_SIDE = 1000.0
 _SAME_POSITION = 1e-3
+_FARTHEST, _HIGHEST = 50.0, 10.0  # Meters from talker to node, and above the floor.
 _MOST_PROBLEMS = 50
-_METERS = {
-    "m": 1.0,
-    "cm": 0.01,
-    "mm": 0.001,
-    "ft": 0.3048,
-    "feet": 0.3048,
-    "in": 0.0254,
+_METERS = {"m": 1.0, "cm": 0.01, "mm": 0.001, "ft": 0.3048, "in": 0.0254}
+_LONG_UNITS = {
+    "m": ("meter", "meters", "metre", "metres"),
+    "cm": ("centimeter", "centimeters", "centimetre", "centimetres"),
+    "mm": ("millimeter", "millimeters", "millimetre", "millimetres"),
+    "ft": ("foot", "feet"),
+    "in": ("inch", "inches"),
 }
-# x, y2, x_cm, "X (cm)", "z [m]" and "y in feet"
+_UNITS = {name: unit for unit, names in _LONG_UNITS.items() for name in (unit, *names)}
+# x, y2, x_cm, "X (cm)", "z [m]", "y / m" and "y in feet": axis, number and unit.
 _COORDINATE = re.compile(
-    rf"([xyz])([1-9]\d?)?(?:[ _]*(?:in )?[\[(]?({'|'.join(_METERS)})[\])]?)?"
+    r"([xyz])([1-9]\d?)?(?:(?:[ _]in[ _]|[ _]*[/,]?[ _]*)[\[(]? *([a-z]+) *[\])]?)?"
 )
+_TALKER = re.compile(r"[xyz]([1-9]\d?)?")
 
 
 class SessionError(errors.InputError):
@@ -99,7 +102,13 @@ def read_tables(folder: pathlib.Path) -> Tables:
     if any(node.file for node in nodes.values()):
         _check_files(folder, nodes, problems)
     else:
-        recordings = _read_recordings(folder, room_size, problems)
+        # A table of nodes that cannot be read may have named the files.
+        optional = not nodes and any(NODES in one for one in problems)
+        optional = optional and (folder / NODES).exists()
+        recordings = _read_recordings(folder, room_size, problems, optional)
+        _check_near(nodes, recordings, problems)
+    if not nodes and (inner := _session_within(folder)):
+        problems.append(f"did you mean the session {str(inner)!r}?")
     raise_any(folder, problems)
     return Tables(room_size, nodes, recordings)
 
@@ -139,16 +148,16 @@ class _Line(NamedTuple):
         if wrong:
             said = ", ".join(f"{column} is {self.cells[column]!r}" for column in wrong)
             unit = self.units[wrong[0]]
-            fix = "meters, such as 1.25" if unit == "m" else f"{unit} without the unit"
-            if unit == "mm":
-                fix = "mm, such as 1250"
+            examples = {"m": "meters, such as 1.25", "cm": "cm, such as 125"}
+            examples |= {"mm": "mm, such as 1250"}
+            fix = examples.get(unit, f"{unit} without the unit")
             raise SessionError(f"{said}, not a number; give {fix}")
         return numbers
 
     def _number(self, column: str) -> float:
         unit = self.units[column]
-        if unit == "mm" and re.search(r",\d{3}$", self.cells[column]):
-            return math.nan  # 1,250 may be 1250 or 1.25.
+        if unit in ("mm", "cm") and re.search(r"\d[.,]\d{3}$", self.cells[column]):
+            return math.nan  # 1,250 and 1.250 may be 1250 or 1.25.
         return spreadsheets.to_number(self.cells[column]) * _METERS[unit]
 
 
@@ -187,8 +196,16 @@ def _read_lines(
             )
         return []
     named = [_name_column(cell) for cell in table.header]
-    header, units = [column for column, _ in named], dict(named)
+    header, units = [column for column, _, _ in named], {c: u for c, u, _ in named}
     needed, used = columns_of(header)
+    if wrong := _wrong_units(table.header, named):
+        problems.append(f"{str(path)!r}: {wrong}")
+        return []
+    if not header:
+        problems.append(
+            f"{str(path)!r} is empty; write {','.join(needed)} and rows below"
+        )
+        return []
     if wrong := _wrong_columns(header, needed, used):
         problems.append(
             f"{str(path)!r} {wrong} in its first line, {','.join(table.header)!r}; write "
@@ -228,14 +245,37 @@ def _wrong_columns(header: list[str], needed: list[str], used: list[str]) -> str
     return ""
 
 
-def _name_column(cell: str) -> tuple[str, str]:
-    """Find a column's name and unit: of "X (cm)" x and centimeters."""
-    text = cell.lower().replace("\N{NO-BREAK SPACE}", " ")
-    if match := _COORDINATE.fullmatch(text):
+def _name_column(cell: str) -> tuple[str, str, bool | None]:
+    """Find a column's name and unit: of "X (cm)" x and centimeters.
+
+    Returns:
+        Also whether the unit is written; None for what is no coordinate.
+    """
+    text = " ".join(cell.lower().split())
+    match = _COORDINATE.fullmatch(text)
+    if match and (match[3] is None or match[3] in _UNITS):
         axis, number, unit = match.groups()
         number = "" if number in (None, "1") else number
-        return axis + number, unit or "m"
-    return text, "m"
+        return axis + number, _UNITS[unit or "m"], unit is not None
+    return text, "m", None
+
+
+def _wrong_units(header: list[str], named: list[tuple[str, str, bool | None]]) -> str:
+    """Describe what is wrong with the units of coordinates; empty if nothing is."""
+    for cell, (_, _, written) in zip(header, named, strict=True):
+        if written is None and re.match(r"(?i)[xyz][\W_]", cell):
+            return (
+                f"the unit of the column {cell!r} is not known; write one of "
+                f"{', '.join(_METERS)}, as in x_cm"
+            )
+    written = {unit: cell for cell, (_, _, unit) in zip(header, named, strict=True)}
+    units = {unit for _, unit, given in named if given}
+    if True in written and False in written and units != {"m"}:
+        return (
+            f"the column {written[False]!r} has no unit, and {written[True]!r} has; write "
+            "one for each, as in x_cm"
+        )
+    return ""
 
 
 def _check_inside(
@@ -248,7 +288,8 @@ def _check_inside(
     if not within.all():
         raise SessionError(
             f"{what} at {position.tolist()} m is outside the room of "
-            f"{room_size.tolist()} m; measure from a corner of the floor"
+            f"{room_size.tolist()} m; measure from a corner of the floor, and name columns "
+            "x_cm or x_ft if these are no meters"
         )
 
 
@@ -285,7 +326,10 @@ def _read_nodes(
     def columns_of(_):
         return ["node", "x", "y"], ["z", "file", "channel"]
 
-    for line in _read_lines(folder, NODES, "node", columns_of, problems):
+    lines = _read_lines(folder, NODES, "node", columns_of, problems)
+    if lines and "z" not in lines[0].cells:
+        progress.log(f"{NODES} has no column z: nodes are taken to be 1.2 m high")
+    for line in lines:
         with noting(problems, line.where):
             name = line.cells["node"]
             if not name or {"/", "\\"} & set(name):
@@ -294,6 +338,11 @@ def _read_nodes(
                 raise SessionError("appears twice; give each node a name of its own")
             position = line.position(_axes(line.cells))
             _check_inside(position, room_size, "a node")
+            if len(position) > 2 and abs(position[2]) > _HIGHEST:
+                raise SessionError(
+                    f"z is {line.cells['z']!r}, {position[2]:g} m above the floor; give "
+                    "meters, or name the column z_cm"
+                )
             for other, at in nodes.items():
                 if math.dist(position, at.position) < _SAME_POSITION:
                     raise SessionError(
@@ -340,21 +389,51 @@ def _check_files(folder, nodes: dict[str, Node], problems: list[str]) -> None:
 
 def _recording_columns(header: Sequence[str]) -> tuple[list[str], list[str]]:
     """List the columns for as many talkers as a table's header has."""
-    if header and not any(re.fullmatch(r"[xyz]\d*", column) for column in header):
+    numbers = [int(c[1:] or 1) for c in header if _TALKER.fullmatch(c)]
+    if not numbers:
         return ["recording"], ["split"]
-    numbers = [int(c[1:]) for c in header if re.fullmatch(r"[xyz][1-9]\d?", c)]
-    talkers = ["", *map(str, range(2, max(numbers, default=1) + 1))]
+    talkers = ["", *map(str, range(2, max(numbers) + 1))]
     positions = [axis + n for n in talkers for axis in "xyz"]
     return ["recording", *positions], ["split"]
 
 
+def _session_within(folder: pathlib.Path) -> pathlib.Path | None:
+    """Find the only folder below one that has a table of nodes; None if there is none."""
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and (path / NODES).is_file()
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _check_near(
+    nodes: dict[str, Node], recordings: list[Row], problems: list[str]
+) -> None:
+    """Note talkers that are too far from all nodes to have been recorded."""
+    if not nodes:
+        return
+    plan = np.array([node.position[:2] for node in nodes.values()])
+    for row in recordings:
+        for place in () if row.source_positions is None else row.source_positions:
+            apart = np.linalg.norm(plan - place[:2], axis=1).min()
+            if apart > _FARTHEST:
+                problems.append(
+                    f"{row.where}: a talker at {place.tolist()} m is {apart:.0f} m from the "
+                    "nearest node; give meters, or name the columns x_cm, y_cm, z_cm"
+                )
+
+
 def _read_recordings(
-    folder: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
+    folder: pathlib.Path,
+    room_size: np.ndarray | None,
+    problems: list[str],
+    optional: bool,
 ) -> list[Row]:
     """Read the rows of the recordings."""
     rows: dict[str, Row] = {}
     for line in _read_lines(
-        folder, RECORDINGS, "recording", _recording_columns, problems
+        folder, RECORDINGS, "recording", _recording_columns, problems, optional
     ):
         with noting(problems, line.where):
             row = _row(line, room_size)
@@ -389,7 +468,7 @@ def _row(line: _Line, room_size: np.ndarray | None) -> Row:
 
 def _sources(line: _Line, room_size: np.ndarray | None) -> np.ndarray | None:
     """Parse the positions [S, 3] of a row's talkers; None if all are empty."""
-    numbers = {c[1:] for c in line.cells if re.fullmatch(r"[xyz]\d*", c)}
+    numbers = {c[1:] for c in line.cells if _TALKER.fullmatch(c)}
     talkers = [
         [axis + n for axis in "xyz"] for n in sorted(numbers, key=lambda n: int(n or 1))
     ]

@@ -19,7 +19,8 @@ from uld_jax.runtime import progress
 
 NUM_SAMPLES = 2 * signals_lib.SAMPLE_RATE
 
-_OUT = f"record it again, or remove it from {session_tables.RECORDINGS}"
+_OUT = "record it again, or remove it"
+_LOUDEST = 0.9  # Quantile of windows' powers that others are compared with.
 _SILENCE = 1e-12  # Mean square of all nodes.
 
 
@@ -109,7 +110,9 @@ class Session:
             lines.append(f"{recording.name} {recording.split} {known}")
             for path in recording.files:
                 name = path.relative_to(self.folder).as_posix()
-                lines.append(f"{name} {path.stat().st_size}")
+                numbers = [c.number for c in recording.channels if c.path == path]
+                chosen = "" if numbers == [*range(len(numbers))] else f" {numbers}"
+                lines.append(f"{name} {path.stat().st_size}{chosen}")
         return corpora.hash_lines(lines)
 
     def summary(self) -> dict[str, str | int]:
@@ -159,14 +162,19 @@ class Session:
         return self._read(recording, survey, start, self.num_samples)
 
     def _read(self, recording, survey, start, length) -> NDArray[np.float32]:
-        own = start - survey.starts
-        block = session_files.read_block(recording.channels, own.tolist(), length)
-        block[~np.isfinite(block).all(axis=1)] = 0.0
-        block -= np.float32(survey.means[:, None])
-        for signal, first, count in zip(block, own, survey.lengths, strict=True):
-            signal[: max(-first, 0)] = 0.0
-            signal[max(count - first, 0) :] = 0.0
-        return block
+        signals = np.empty((len(self.nodes), length), np.float32)
+        for begin in range(0, length, surveys.BLOCK):  # For memory.
+            part = signals[:, begin : begin + surveys.BLOCK]
+            own = start + begin - survey.starts
+            part[:] = session_files.read_block(
+                recording.channels, own.tolist(), part.shape[1]
+            )
+            part -= np.float32(survey.means[:, None])
+            part[~np.isfinite(part)] = 0.0
+            for signal, first, count in zip(part, own, survey.lengths, strict=True):
+                signal[: max(-first, 0)] = 0.0
+                signal[max(count - first, 0) :] = 0.0
+        return signals
 
     def _check(self, recording, survey) -> None:
         """Raise if a node's signal cannot be right, or recorders have no time in common."""
@@ -252,8 +260,9 @@ class Session:
     def _windows(self, survey: surveys.Survey, strict: bool) -> tuple[int, ...]:
         """Find the windows with enough energy, end to end, in samples at 16 kHz.
 
-        Over all nodes, a window holds at least a thousandth (-30 dB) of the strongest
-        one's energy. The paper does not say how it chose its 2 s.
+        Over all nodes, a window holds at least a thousandth (-30 dB) of the energy of the
+        strongest tenth of windows, one knock among them or not. The paper does not say
+        how it chose its 2 s.
         """
         first, last = survey.common if strict else (0, survey.num_samples)
         starts = np.arange(first, last - self.num_samples + 1, self.num_samples)
@@ -263,7 +272,8 @@ class Session:
                 f"has no sound in whole windows of {self.num_samples} samples at 16 kHz; "
                 f"{_OUT}"
             )
-        active = powers >= powers.max() * 10 ** (signals_lib.ACTIVE_DB / 10)
+        loudest = np.quantile(powers, _LOUDEST, method="higher")
+        active = powers >= loudest * 10 ** (signals_lib.ACTIVE_DB / 10)
         return tuple(map(int, starts[active]))
 
     def require_heights(self, what: str) -> None:
@@ -340,7 +350,7 @@ def _check_length(channels: Sequence[session_files.Channel], num_samples: int) -
     longest = max(channel.num_samples for channel in channels)
     if longest < num_samples:
         raise SessionError(
-            f"is {longest / signals_lib.SAMPLE_RATE:.3g} s long, less than the "
-            f"{num_samples / signals_lib.SAMPLE_RATE:.3g} s of an example; remove it from "
-            f"{session_tables.RECORDINGS}"
+            f"the recording is {longest / signals_lib.SAMPLE_RATE:.3g} s long, less than "
+            f"the {num_samples / signals_lib.SAMPLE_RATE:.3g} s of an example; record a "
+            "longer one, or remove it"
         )

@@ -239,9 +239,10 @@ def read_recording(
 
 
 def _unread(path: pathlib.Path) -> SignalError:
-    return SignalError(
-        f"{str(path)!r} is {'unreadable' if path.exists() else 'missing'}"
-    )
+    if not path.exists():
+        return SignalError(f"{str(path)!r} is missing")
+    empty = "" if path.stat().st_size else ", it is empty"
+    return SignalError(f"{str(path)!r} is unreadable{empty}")
 
 
 def check_recording(

@@ -8,12 +8,15 @@ import csv
 import io
 import math
 import pathlib
+import re
+import unicodedata
 from typing import NamedTuple
 
 from uld_jax.runtime import errors
 
 ENDINGS = (".csv", ".tsv", ".txt", ".xlsx")
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DELIMITERS = ";\t,"  # A semicolon in the first line is not there by chance.
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -47,7 +50,8 @@ def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     found = [
         path
         for path in sorted(folder.iterdir())
-        if path.stem.lower() == stem and path.suffix.lower() in ENDINGS
+        if path.suffix.lower() in ENDINGS
+        and path.stem.lower() in (stem, name)  # nodes.csv.txt, as some editors save it.
     ]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
@@ -62,7 +66,10 @@ def read(path: pathlib.Path) -> Table:
         TableError: If it cannot be read, with the fix.
     """
     lines = _read_xlsx(path) if path.suffix.lower() == ".xlsx" else _read_csv(path)
-    lines = [(number, [cell.strip() for cell in cells]) for number, cells in lines]
+    lines = [
+        (number, [unicodedata.normalize("NFC", cell.strip()) for cell in cells])
+        for number, cells in lines
+    ]
     lines = [(number, cells) for number, cells in lines if any(cells)]
     header = lines[0][1] if lines else []
     while header and not header[-1]:
@@ -74,10 +81,8 @@ def to_number(text: str) -> float:
     """Convert a cell to a number, with a decimal point or comma; NaN if it is none."""
     if "." not in text:
         text = text.replace(",", ".")
-    try:
-        return float(text.replace("\N{MINUS SIGN}", "-"))
-    except ValueError:
-        return math.nan
+    text = text.replace("\N{MINUS SIGN}", "-")
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
 
 
 def _read_csv(path: pathlib.Path) -> list[tuple[int, list[str]]]:
@@ -124,12 +129,20 @@ def _read_xlsx(path: pathlib.Path) -> list[tuple[int, list[str]]]:
         ) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        rows = [list(row) for row in book.active.iter_rows(values_only=True)]
+        sheets = {sheet.title.lower(): sheet for sheet in reversed(book.worksheets)}
+        sheet = sheets.get(path.stem.lower(), book.worksheets[0])
+        sheet.reset_dimensions()  # Some programs write wrong ones.
+        rows = [
+            (number, list(map(_to_text, row)))
+            for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
+            if any(cell is not None for cell in row)
+        ]
+        book.close()
     except Exception as error:  # A damaged archive fails in many ways.
         raise TableError(
             f"{str(path)!r} is no readable XLSX ({error}); save it again, or as CSV"
         ) from None
-    return [(number, list(map(_to_text, row))) for number, row in enumerate(rows, 1)]
+    return rows
 
 
 def _to_text(cell) -> str:

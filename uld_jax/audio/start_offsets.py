@@ -8,15 +8,17 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float
+import scipy.ndimage
+from jaxtyping import Bool, Float
 
-_MOST_LAG = 1000  # Levels: 10 s.
+_MOST_LAG = 6000  # Levels: a minute.
 _LEAST_LAG = 5  # Levels: less is left to localization.
 _LEAST_OVERLAP = 100  # Levels, and half of a recording.
-# Levels that say as much as one independent one, and the evidence that an offset needs,
-# beyond that of as many tries as there are lags.
-_INDEPENDENT, _EVIDENCE = 10, 5.0
+# The evidence that an offset needs, beyond that of as many tries as there are lags.
+_EVIDENCE = 5.0
 _RANGE_DB = 40.0  # Levels this far below the loudest say nothing.
+_TEMPLATES = 4  # Recorders that others are compared with, at most.
+_SMOOTH = 200  # Levels: slower changes are those of noise, distance and gain.
 
 
 def estimate(
@@ -24,45 +26,59 @@ def estimate(
     lengths: Sequence[int],
     files: Sequence[Hashable],
     usable: Sequence[bool],
-) -> Float[np.ndarray, " M"]:
+) -> tuple[Float[np.ndarray, " M"], Bool[np.ndarray, " M"]]:
     """Estimate when each recorder started.
 
     Args:
         powers: Of each node, at equal steps of its own time.
         lengths: Steps of each node; what is after them is not looked at.
         files: Nodes in one file have one start.
-        usable: Nodes to compare; others are taken to have started with the first.
+        usable: Nodes to compare.
 
     Returns:
-        Steps after the first recorder, [M]; zeros where levels do not show otherwise.
+        Steps after the first recorder, [M], and which are known, [M]. The others, whose
+        levels have nothing in common with the rest, are taken to be zero.
     """
     groups: dict[Hashable, list[int]] = {}
     for node, file in enumerate(files):
         if usable[node]:
             groups.setdefault(file, []).append(node)
-    late = np.zeros(len(files))
+    late, known = np.zeros(len(files)), np.array(usable, bool)
     if len(groups) < 2:
-        return late
+        return late, known
     levels = [
         np.mean([_to_levels(powers[node, : lengths[node]]) for node in nodes], axis=0)
         for nodes in groups.values()
     ]
-    template = max(levels, key=np.std)
-    for _ in range(2):  # Against the liveliest recorder, then against all.
-        shifts = [_find_shift(own, template) for own in levels]
-        if all(shift is None for shift in shifts):
-            return late
-        template = _average(levels, shifts)
-    known = [shift for shift in shifts if shift is not None]
+    shifts = _align_with_one(levels)
+    if all(shift is None for shift in shifts):
+        return late, np.zeros(len(files), bool)
+    template = _average(levels, shifts)
+    shifts = [_find_shift(own, template) for own in levels]
+    if all(shift is None for shift in shifts):
+        return late, np.zeros(len(files), bool)
+    first = min(shift for shift in shifts if shift is not None)
     for nodes, shift in zip(groups.values(), shifts, strict=True):
-        late[nodes] = 0 if shift is None else shift - min(known)
-    return late
+        late[nodes] = 0 if shift is None else shift - first
+        known[nodes] = shift is not None
+    return late, known
+
+
+def _align_with_one(levels: list[np.ndarray]) -> list[int | None]:
+    """Find the shifts of all recorders against a lively one that most have to do with."""
+    found: list[list[int | None]] = []
+    for template in sorted(levels, key=np.std, reverse=True)[:_TEMPLATES]:
+        found.append([_find_shift(own, template) for own in levels])
+        if found[-1].count(None) < len(levels) / 2:
+            break
+    return min(found, key=lambda shifts: shifts.count(None))
 
 
 def _to_levels(powers: np.ndarray) -> np.ndarray:
-    """Convert powers to levels in dB above a floor."""
+    """Convert powers to levels in dB above a floor, without slow changes."""
     floor = max(np.quantile(powers, 0.1), powers.max() * 10 ** (-_RANGE_DB / 10))
-    return 10 * np.log10(np.maximum(powers, floor))
+    levels = 10 * np.log10(np.maximum(powers, floor))
+    return levels - scipy.ndimage.uniform_filter1d(levels, _SMOOTH)
 
 
 def _find_shift(levels: np.ndarray, template: np.ndarray) -> int | None:
@@ -74,13 +90,29 @@ def _find_shift(levels: np.ndarray, template: np.ndarray) -> int | None:
     lags, likeness, overlap = _correlate(levels, template)
     if not lags.size:
         return None
-    evidence = -0.5 * overlap / _INDEPENDENT * np.log1p(-np.square(likeness))
+    independent = overlap / _common_memory(levels, template)
+    evidence = -0.5 * independent * np.log1p(-np.square(likeness))
     evidence[likeness <= 0] = 0.0
     best = int(evidence.argmax())
     in_time = evidence[np.abs(lags) <= _LEAST_LAG].max(initial=0.0)
     if evidence[best] > in_time + np.log(len(lags)) + _EVIDENCE:
         return int(lags[best])
     return 0 if in_time > _EVIDENCE else None
+
+
+def _common_memory(levels: np.ndarray, template: np.ndarray) -> float:
+    """Count the levels that say as much as one independent one (Bartlett's formula)."""
+    both = [_autocorrelate(levels), _autocorrelate(template)]
+    count = min(map(len, both))
+    return max(1.0, 1.0 + 2.0 * float(both[0][1:count] @ both[1][1:count]))
+
+
+def _autocorrelate(signal: np.ndarray) -> np.ndarray:
+    """Compute the autocorrelation up to twice `_SMOOTH`."""
+    size = scipy.fft.next_fast_len(2 * len(signal), real=True)
+    power = np.square(np.abs(scipy.fft.rfft(signal - signal.mean(), size)))
+    found = scipy.fft.irfft(power, size)[: min(len(signal), 2 * _SMOOTH)]
+    return found / max(found[0], 1e-9)
 
 
 def _correlate(

@@ -1,4 +1,4 @@
-"""Listen once to a recording, block by block: levels, faults, and when recorders started.
+"""Survey a recording in one pass, block by block: levels, faults, and starts.
 
 Memory does not grow with the recording, but for a level each 10 ms of each node.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from uld_jax.audio import session_files, start_offsets
 from uld_jax.audio import signals as signals_lib
@@ -18,9 +18,8 @@ HOP = 160  # Samples at 16 kHz for each level.
 FRAME = 4096  # Samples of each spectrum.
 
 _WINDOW = np.hanning(FRAME).astype(np.float32)
-_BLOCK = 1000 * HOP  # Samples: 10 s.
-_EDGE, _SILENT = 1, 1e-14  # Hops at both ends, and the power of silence.
-EARLY = 0.5  # Seconds before the last recorder's end that are worth a word.
+BLOCK = 1000 * HOP  # Samples: 10 s.
+EARLY = 0.5  # Seconds before the last end, from which it is said of a recorder.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +31,7 @@ class Survey:
         powers: Mean squares of each node's samples without their mean in each `HOP`,
             [M, T]; zero before and after its recording.
         starts: Samples at 16 kHz by which each recorder started after the first, [M].
+        starts_known: Whether that could be found; if not, it is taken to be zero, [M].
         lengths: Samples at 16 kHz of each node, [M].
         faults: Of each node, in words: "is silent", "is clipped"; empty if none.
         spectra: Mean power spectra of each node's frames of `FRAME`, [M, 2049].
@@ -41,6 +41,7 @@ class Survey:
     means: Float[np.ndarray, " M"]
     powers: Float[np.ndarray, "M T"]
     starts: Int[np.ndarray, " M"]
+    starts_known: Bool[np.ndarray, " M"]
     lengths: Int[np.ndarray, " M"]
     faults: tuple[str, ...]
     spectra: Float[np.ndarray, "M F"]
@@ -57,18 +58,32 @@ class Survey:
         return int(self.starts.max()), int((self.starts + self.lengths).min())
 
     def describe(self, nodes: Sequence[str]) -> list[str]:
-        """Say what is wrong with nodes, and which recorders started late, in sentences."""
+        """Describe faults of nodes, and late starts and early ends, in sentences."""
         said = [
             f"Node {node} {fault}"
             for node, fault in zip(nodes, self.faults, strict=True)
             if fault
         ]
-        rate, last = signals_lib.SAMPLE_RATE, (self.starts + self.lengths).max()
-        for node, start, length in zip(nodes, self.starts, self.lengths, strict=True):
-            if start > 0:
-                said.append(f"Node {node} started {start / rate:.2f} s after the first")
-            if (early := last - start - length) > EARLY * rate:
-                said.append(f"Node {node} ended {early / rate:.1f} s before the last")
+        for number, node in enumerate(nodes):
+            if said_of_times := self.describe_times(number):
+                said += [f"Node {node} {one}" for one, _ in said_of_times]
+        return said
+
+    def describe_times(self, node: int) -> list[tuple[str, str]]:
+        """Describe a node's late start or early end, in what follows its name and a word."""
+        rate, said = signals_lib.SAMPLE_RATE, []
+        if not self.starts_known[node] and not self.faults[node]:
+            lost = (
+                "has no start that could be found: it has little in common with others"
+            )
+            said.append((lost, "unknown start"))
+        if self.starts[node] > 0:
+            said.append(
+                (f"started {self.starts[node] / rate:.2f} s after the first", "late")
+            )
+        early = self.num_samples - self.starts[node] - self.lengths[node]
+        if early > EARLY * rate:
+            said.append((f"ended {early / rate:.1f} s before the last", "early"))
         return said
 
     def window_powers(
@@ -103,13 +118,14 @@ def survey(channels: Sequence[session_files.Channel]) -> Survey:
         SignalError: If a file is unreadable or truncated.
     """
     totals = _Totals(np.array([channel.num_samples for channel in channels]))
-    for begin in range(0, totals.longest, _BLOCK):
-        length = min(_BLOCK, totals.longest - begin)
-        block = session_files.read_block(channels, [begin] * len(channels), length)
+    for begin in range(0, totals.longest, BLOCK):
+        length = min(BLOCK, totals.longest - begin)
+        starts = [begin] * len(channels)
+        block = session_files.read_block(channels, starts, length, totals.watch)
         totals.add(block, begin)
     means, powers = totals.means_and_powers()
-    faults = totals.faults(powers)
-    starts = start_offsets.estimate(
+    faults = totals.faults()
+    starts, known = start_offsets.estimate(
         powers,
         (totals.lengths // HOP).tolist(),
         files=[channel.path for channel in channels],
@@ -119,6 +135,7 @@ def survey(channels: Sequence[session_files.Channel]) -> Survey:
         means,
         powers,
         np.rint(starts * HOP).astype(int),
+        known,
         totals.lengths,
         faults,
         totals.spectra / np.maximum(totals.frames, 1)[:, None],
@@ -133,20 +150,24 @@ class _Totals:
         count, self.lengths, self.longest = len(lengths), lengths, int(lengths.max())
         self.sums, self.squares = np.zeros((2, count, -(-self.longest // HOP)))
         self.low, self.high = np.full(count, np.inf), np.full(count, -np.inf)
-        self.clipped, self.finite = np.zeros(count), np.ones(count, bool)
+        self.clipped, self.watched = np.zeros((2, count))
+        self.finite = np.ones(count, bool)
         self.spectra, self.frames = np.zeros((count, FRAME // 2 + 1)), np.zeros(count)
+
+    def watch(self, nodes: list[int], samples: np.ndarray) -> None:
+        """Look at samples [k, n] of some nodes as they are in their file."""
+        self.finite[nodes] &= np.isfinite(samples).all(axis=1)
+        self.low[nodes] = np.fmin(self.low[nodes], np.fmin.reduce(samples, axis=1))
+        self.high[nodes] = np.fmax(self.high[nodes], np.fmax.reduce(samples, axis=1))
+        full = np.abs(samples) >= signals_lib.CLIPPED_FROM
+        self.clipped[nodes] += full.sum(axis=1)
+        self.watched[nodes] += samples.shape[1]
 
     def add(self, block: np.ndarray, begin: int) -> None:
         """Add a block [M, N] that begins at a sample."""
-        broken = ~np.isfinite(block).all(axis=1)
-        self.finite &= ~broken
-        block[broken] = 0.0
-        self.clipped += (np.abs(block) >= signals_lib.CLIPPED_FROM).sum(axis=1)
+        block[~np.isfinite(block)] = 0.0
         for node, signal in enumerate(block):
             own = signal[: max(self.lengths[node] - begin, 0)]
-            if own.size:
-                self.low[node] = min(self.low[node], own.min())
-                self.high[node] = max(self.high[node], own.max())
             frames = own[: len(own) // FRAME * FRAME].reshape(-1, FRAME)
             windowed = (frames - frames.mean(axis=1, keepdims=True)) * _WINDOW
             spectra = np.square(np.abs(scipy.fft.rfft(windowed, axis=1)))
@@ -177,13 +198,10 @@ class _Totals:
             ]
         )
 
-    def faults(self, powers: np.ndarray) -> tuple[str, ...]:
+    def faults(self) -> tuple[str, ...]:
         """Say why each node's signal cannot be right; empty if it can."""
-        # A constant that is resampled rings at its ends.
-        edge = _EDGE if powers.shape[1] > 2 * _EDGE else 0
-        inner = powers[:, edge : powers.shape[1] - edge].max(axis=1)
-        silent = (self.low == self.high) | (inner <= _SILENT)
-        clipped = self.clipped > signals_lib.CLIPPED_SHARE * self.lengths
+        silent = self.low == self.high
+        clipped = self.clipped > signals_lib.CLIPPED_SHARE * self.watched
         return tuple(
             "holds NaN or infinity"
             if not self.finite[node]
@@ -192,5 +210,5 @@ class _Totals:
             else "is clipped (0.1 % of it is at full scale)"
             if clipped[node]
             else ""
-            for node in range(len(powers))
+            for node in range(len(self.lengths))
         )

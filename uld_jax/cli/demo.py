@@ -26,9 +26,9 @@ def main(values, _) -> None:
     table = out / "positions.csv"
     if out.exists() and not out.is_dir():
         raise errors.InputError(f"--out: {str(out)!r} is a file; name a folder")
-    if table.exists() and not values.overwrite:
+    if out.exists() and any(out.iterdir()) and not values.overwrite:
         raise errors.InputError(
-            f"--out: {str(table)!r} exists; name another folder, or pass --overwrite"
+            f"--out: {str(out)!r} holds files; name another folder, or pass --overwrite"
         )
 
     from uld_jax.evaluation import example_session

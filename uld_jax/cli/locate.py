@@ -54,7 +54,7 @@ FLAGS = (
 TAKES_PATHS = True
 
 _BATCH_ON_CPU, _BATCH = 4, 32
-_PAGE, _RECORD = ".html", ".json"
+_TABLE, _PAGE, _RECORD = ".csv", ".html", ".json"
 _DEFAULT = "fused"  # `methods.FUSED`, which would import JAX.
 
 
@@ -97,9 +97,9 @@ def _check(values) -> pathlib.Path | None:
     out = pathlib.Path(values.out).expanduser()
     if out.is_dir():
         raise errors.InputError(f"--out: {str(out)!r} is a folder; name a file in it")
-    if out.suffix in (_PAGE, _RECORD):
+    if out.suffix != _TABLE:
         raise errors.InputError(
-            f"--out: {str(out)!r} is a table; name it .csv, and the page is beside it"
+            f"--out: {str(out)!r} does not end in {_TABLE}; the page is beside the table"
         )
     for path in (out, out.with_suffix(_PAGE), out.with_suffix(_RECORD)):
         if path.exists() and not values.overwrite:

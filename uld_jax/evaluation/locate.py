@@ -1,13 +1,16 @@
 """Localize a session's recordings window by window.
 
-Windows and levels are those of a data set made of the session, so a recording with known
-positions gives the predictions of a test on that data set.
+Windows and levels are those of a data set made of the session, if all recorders started
+together, so a recording with known positions gives the predictions of a test on it.
 """
 
+import collections
 import csv
 import dataclasses
+import functools
 import itertools
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
@@ -33,6 +36,10 @@ from uld_jax.storage import atomic
 
 COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
 COLUMNS += ("height", "radius_90", "determined", "mass", "reasons")
+_HINT = (
+    "Check places, units and files of the nodes; more nodes, one clock for all, and "
+    "room.csv help most"
+)
 # To positions of the sources [B, S, 2]; or to how sure the position of one is, for each
 # example.
 Predictor = predict.Predictor | Callable[[predict.Batch], list[answers.Localization]]
@@ -52,6 +59,8 @@ class Located:
         clocks: Of the nodes; None if they were not calibrated.
         remarks: What is to be known of its nodes, in sentences.
         length: Of a window, in seconds.
+        duration: From the first recorder's start to the last one's end, in seconds; None
+            if it is not known.
     """
 
     recording: sessions.Recording
@@ -61,6 +70,7 @@ class Located:
     clocks: calibration.Calibration | None = None
     remarks: tuple[str, ...] = ()
     length: float = sessions.NUM_SAMPLES / signals_lib.SAMPLE_RATE
+    duration: float | None = None
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -70,7 +80,7 @@ class Located:
         misses = self.predicted - self.recording.source_positions[:, :2]
         return np.linalg.norm(misses, axis=-1)
 
-    @property
+    @functools.cached_property
     def turns(self) -> list[turns_lib.Turn]:
         """Stretches in which a talker was at one place; none if it is not known how sure."""
         return turns_lib.find_turns(self.starts, self.details or (), self.length)
@@ -88,7 +98,21 @@ class Located:
         if (errors := self.errors) is not None:
             facts.append(f"median error {np.median(errors):.3f} m")
         line = f"{self.recording.name}: {', '.join(facts)}"
-        return "\n  ".join([line, *map(str, self.turns)])
+        return "\n  ".join([line, *map(str, self.turns), *self._doubts()])
+
+    def _doubts(self) -> list[str]:
+        """Say why most windows are not determined, if that is so."""
+        lost = [one for one in self.details or () if not one.determined]
+        if 2 * len(lost) <= len(self.starts):
+            return []
+        kinds = collections.Counter(
+            "Several places fit" if "places fit" in reason else reason.partition(":")[0]
+            for one in lost
+            for reason in one.reasons[:1]
+        )
+        (kind, count), *_ = kinds.most_common(1) or [("Nothing fits", len(lost))]
+        kind = re.sub(r" [\d.]+ m ", " more than a meter ", kind)
+        return [f"{count} of {len(self.starts)} windows: {kind}", _HINT]
 
 
 def network(session: sessions.Session, run: dict) -> predict.Predictor:
@@ -213,14 +237,13 @@ def locate(
     # The localizer leaves out nodes that cannot be used by itself.
     whole = _list_all(session, left_out, strict=predictor is not localize_batch)
     count = sum(map(len, whole.starts.values()))
-    predicted = _predict(whole, predictor, min(batch_size, count))
-    with progress.Progress("Localizing", len(session.recordings), "recordings") as bar:
-        bar.update(len(session.recordings) - len(whole.recordings))
+    with progress.Progress("Localizing", count, "windows") as bar:
+        predicted = _predict(whole, predictor, min(batch_size, count), bar.update)
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
             found, details = list(itertools.islice(predicted, len(starts))), None
             if isinstance(found[0], answers.Localization):
-                details = _with_names(found, whole.nodes)
+                details = _name_nodes(whole, recording, found)
                 found = [one.position[None] for one in details]
             found = np.stack(found)
             if not np.isfinite(found).all():
@@ -228,11 +251,9 @@ def locate(
             if recording.source_positions is not None:
                 truth = np.float32(recording.source_positions[:, :2])
                 found = np.stack([one[_order(one, truth)] for one in found])
-            bar.update()
             yield Located(
                 *(recording, starts / signals_lib.SAMPLE_RATE, found, details),
-                remarks=_remarks(whole, recording),
-                length=whole.num_samples / signals_lib.SAMPLE_RATE,
+                **_facts(whole, recording),
             )
 
 
@@ -269,23 +290,57 @@ def locate_with_calibrated_clocks(
         shown = found.clocks if number == 1 or not together else None
         yield Located(
             *(recording, found.starts, found.positions[:, None]),
-            *(_with_names(found.localizations, whole.nodes), shown),
-            _remarks(whole, recording),
+            *(_name_nodes(whole, recording, found.localizations, found.starts), shown),
+            **_facts(whole, recording),
         )
 
 
-def _with_names(
-    found: Sequence[answers.Localization], nodes: Sequence[str]
+def _name_nodes(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray | None = None,
 ) -> list[answers.Localization]:
-    """Write the names of nodes in the reasons."""
-    return [
-        dataclasses.replace(one, reasons=doubts.with_names(one.reasons, nodes))
-        for one in found
-    ]
+    """Write names of nodes in the reasons, and which recorders did not run.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in seconds; None for those that are listed.
+    """
+    survey, rate = whole.surveyed[recording.name], signals_lib.SAMPLE_RATE
+    if starts is None:
+        starts = np.array(whole.starts[recording.name]) / rate
+    named = []
+    for one, start in zip(found, starts, strict=True):
+        reasons = doubts.with_names(one.reasons, whole.nodes)
+        begin, end = start * rate, start * rate + whole.num_samples
+        for node, first, length in zip(
+            whole.nodes, survey.starts, survey.lengths, strict=True
+        ):
+            ran = "had not started yet" if first > begin else "had ended"
+            if first > begin or first + length < end:
+                reasons = [
+                    f"Node {node} {ran} and was left out"
+                    if re.match(
+                        rf"Node {re.escape(node)} (is silent|holds one)", reason
+                    )
+                    else reason
+                    for reason in reasons
+                ]
+        named.append(dataclasses.replace(one, reasons=tuple(reasons)))
+    return named
 
 
-def _remarks(whole: sessions.Session, recording: sessions.Recording) -> tuple[str, ...]:
-    return tuple(whole.surveyed[recording.name].describe(whole.nodes))
+def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
+    """Return what a survey of the recording tells."""
+    survey, rate = whole.surveyed[recording.name], signals_lib.SAMPLE_RATE
+    return {
+        "remarks": tuple(survey.describe(whole.nodes)),
+        "length": whole.num_samples / rate,
+        "duration": survey.num_samples / rate,
+    }
 
 
 def _calibrate_together(whole: sessions.Session) -> calibration.Calibration:
@@ -331,15 +386,26 @@ def _examples(session: sessions.Session) -> Iterator[dict]:
 
 
 def _predict(
-    session: sessions.Session, predictor: Predictor, batch_size: int
+    session: sessions.Session,
+    predictor: Predictor,
+    batch_size: int,
+    done: Callable[[int], None],
 ) -> Iterator[np.ndarray | answers.Localization]:
-    """Yield the positions [S, 2] found in each window, or how sure they are, too."""
+    """Yield the positions [S, 2] found in each window, or how sure they are, too.
+
+    Args:
+        session: Listed.
+        predictor: Of batches.
+        batch_size: Of a batch.
+        done: Called with the number of windows after each batch.
+    """
     # All batches have one size, so that one program is compiled: the last batch repeats
     # its last window.
     examples = _examples(session)
     while batch := list(itertools.islice(examples, batch_size)):
         padding = batch[-1:] * (batch_size - len(batch))
         found = jax.device_get(predictor(_stack(batch + padding)))
+        done(len(batch))
         yield from found[: len(batch)]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 import uld_jax
 from uld_jax.audio import sessions
-from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import locate
 from uld_jax.localization import answers, calibration
 
@@ -27,7 +26,7 @@ def make(
         session: The session.
         located: What was found in its recordings.
         left_out: Recordings that could not be used, in sentences.
-        command: As it was given.
+        command: What made it, without folders.
         settings: Of the command, by name.
 
     Returns:
@@ -72,14 +71,15 @@ def _area(session, located) -> list[list[float | None]]:
 
 def _recording(session: sessions.Session, one: locate.Located) -> dict[str, Any]:
     places = one.recording.source_positions
-    rate = signals_lib.SAMPLE_RATE
     return {
         "name": one.recording.name,
-        "duration_s": _number(one.recording.num_samples / rate),
+        "duration_s": None if one.duration is None else _number(one.duration),
         "sources": int(one.predicted.shape[1]),
         "true_positions_m": None if places is None else [_numbers(p) for p in places],
         "clocks": _clocks(session.nodes, one.clocks),
-        "turns": [
+        "turns": None
+        if one.details is None
+        else [
             {
                 "start_s": _number(turn.start),
                 "end_s": _number(turn.end),

@@ -9,7 +9,9 @@ from jaxtyping import Float
 from uld_jax.localization import answers
 
 _ONE_PLACE = 0.3  # Meters: windows that are no farther apart are of one place.
-_MOST_APART = 1.0  # Meters, however large their radii are.
+_MOST_APART = 0.5  # Meters, however large their radii are.
+_LONGEST_PAUSE = 4.0  # Seconds within a turn.
+_LEAST_VARIANCE = 1e-8  # Square meters.
 
 
 class Turn(NamedTuple):
@@ -34,7 +36,7 @@ class Turn(NamedTuple):
         x, y = self.position
         return (
             f"{self.start:.1f}-{self.end:.1f} s: ({x:.2f}, {y:.2f}) m, 90 % within "
-            f"{self.radius_90:.2f} m"
+            f"{self.radius_90:.2f} m ({len(self.windows)} windows)"
         )
 
 
@@ -45,35 +47,51 @@ def find_turns(
 ) -> list[Turn]:
     """Join windows one after the other whose positions agree.
 
-    Windows that are not determined belong to no turn, and break none.
+    Windows that are not determined belong to no turn. A turn ends where somebody is
+    elsewhere, and after four seconds without a determined window.
 
     Args:
         starts: Of the windows, in seconds, in order.
         found: What was found in them.
         length: Of a window, in seconds.
     """
-    groups: list[list[int]] = []
+    turns: list[_Joined] = []
     for number, one in enumerate(found):
         if not one.determined:
             continue
-        if groups and _agree(_join(groups[-1], starts, found, length), one):
-            groups[-1].append(number)
-        else:
-            groups.append([number])
-    return [_join(group, starts, found, length) for group in groups]
+        start = float(starts[number])
+        if not (turns and turns[-1].agrees(one, start)):
+            turns.append(_Joined(start))
+        turns[-1].add(number, one, start + length)
+    return [one.turn() for one in turns]
 
 
-def _agree(turn: Turn, one: answers.Localization) -> bool:
-    within = np.clip(turn.radius_90 + one.radius_90, _ONE_PLACE, _MOST_APART)
-    return bool(np.linalg.norm(turn.position - one.position) <= within)
+class _Joined:
+    """Windows of a turn, each position weighed by how sure it is."""
 
+    def __init__(self, start: float):
+        self.start = self.end = start
+        self.windows: list[int] = []
+        self.radii: list[float] = []
+        self.precision, self.weighted = np.zeros((2, 2)), np.zeros(2)
 
-def _join(group, starts, found, length) -> Turn:
-    """Weigh positions by how sure each is."""
-    some = [found[number] for number in group]
-    precision = [np.linalg.inv(one.covariance) for one in some]
-    weighted = [p @ one.position for p, one in zip(precision, some, strict=True)]
-    position = np.linalg.solve(np.sum(precision, axis=0), np.sum(weighted, axis=0))
-    radius = float(np.median([one.radius_90 for one in some]))
-    begin, end = float(starts[group[0]]), float(starts[group[-1]]) + length
-    return Turn(begin, end, position, radius, tuple(group))
+    @property
+    def position(self) -> np.ndarray:
+        return np.linalg.solve(self.precision, self.weighted)
+
+    def agrees(self, one: answers.Localization, start: float) -> bool:
+        apart = np.linalg.norm(self.position - one.position)
+        within = np.clip(self.radii[-1] + one.radius_90, _ONE_PLACE, _MOST_APART)
+        return bool(apart <= within and start - self.end <= _LONGEST_PAUSE)
+
+    def add(self, number: int, one: answers.Localization, end: float) -> None:
+        precision = np.linalg.inv(one.covariance + _LEAST_VARIANCE * np.eye(2))
+        self.precision += precision
+        self.weighted += precision @ one.position
+        self.windows.append(number)
+        self.radii.append(one.radius_90)
+        self.end = end
+
+    def turn(self) -> Turn:
+        radius = float(np.median(self.radii))
+        return Turn(self.start, self.end, self.position, radius, tuple(self.windows))

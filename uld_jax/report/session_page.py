@@ -67,6 +67,8 @@ def render(record: dict) -> str:
               - `true_positions_m`: [x, y, z] of each source;
               - `clocks`: for each node `node` (its name), `offset_s`,
                 `offset_error_s`, `drift_ppm` and `determined`;
+              - `turns`: for each `start_s`, `end_s`, `position_m` and `radius_90_m`;
+                None where it is not known how sure positions are;
               - `windows`: for each
 
                 - `start_s`, `length_s`;
@@ -196,7 +198,13 @@ def _answer(recording: Recording) -> str:
 
 
 def _where(recording: Recording) -> str:
-    """List the places of a recording's answers, or the area that they span."""
+    """List a recording's turns, or the places of its answers, or the area they span."""
+    if recording.turns and len(recording.turns) <= _MOST_PLACES:
+        spots = [
+            f"{format_position(one.position)} from {one.start:,.0f} to {one.end:,.0f} s"
+            for one in recording.turns
+        ]
+        return f": {', '.join(spots[:-1])}{' and ' if spots[1:] else ''}{spots[-1]}"
     places = session_windows.find_places(recording)
     total = sum(place.count for place in places)
     main = [place for place in places if place.count >= 0.05 * total]

@@ -86,6 +86,23 @@ class Window:
 
 
 @dataclasses.dataclass(frozen=True)
+class Turn:
+    """A stretch in which a talker was at one place.
+
+    Attributes:
+        start: In seconds.
+        end: In seconds.
+        position: (x, y) in meters.
+        radius: Meters around it that hold 90 %; None if unknown.
+    """
+
+    start: float
+    end: float
+    position: Point
+    radius: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Recording:
     """A recording with its windows in order of time.
 
@@ -98,6 +115,7 @@ class Recording:
         windows: In order of time.
         times: Seconds of the middle of each window; a window without a start has the
             number of its place.
+        turns: Of talkers; None if the record has none.
     """
 
     name: str
@@ -107,6 +125,7 @@ class Recording:
     clocks: tuple[dict, ...]
     windows: tuple[Window, ...]
     times: tuple[float, ...]
+    turns: tuple[Turn, ...] | None = None
 
     def count(self, state: str) -> int:
         """Count the windows in a state."""
@@ -185,6 +204,22 @@ def read_recording(record: dict) -> Recording:
         clocks=tuple(record.get("clocks") or ()),
         windows=tuple(windows[index] for index in order),
         times=tuple(float(times[index]) for index in order),
+        turns=_read_turns(record.get("turns")),
+    )
+
+
+def _read_turns(turns: list[dict] | None) -> tuple[Turn, ...] | None:
+    if turns is None:
+        return None
+    return tuple(
+        Turn(
+            number(one.get("start_s")) or 0.0,
+            number(one.get("end_s")) or 0.0,
+            position,
+            number(one.get("radius_90_m")),
+        )
+        for one in turns
+        if (position := point(one.get("position_m"))) is not None
     )
 
 
