@@ -81,7 +81,7 @@ def _examine(room, kind: str, number: int):
     remarks = {(remark.node, remark.kind) for remark in examined.remarks}
     if kind in _OF_TABLES:  # Said of a node, or of the session.
         hit = {
-            one for one in remarks if one[1] in ("times", "exchanged", "undetermined")
+            one for one in remarks if one[1] in ("clock", "exchanged", "undetermined")
         }
         return (next(iter(hit)) if hit else None), remarks - hit | set(list(hit)[:1])
     return (names[node], kind), remarks

@@ -10,7 +10,7 @@ from uld_jax.runtime import errors
 def test_it_makes_a_table_and_a_page(tmp_path, capsys):
     call(demo, out=tmp_path / "shown")
     printed = capsys.readouterr().out
-    assert "Node desk started 0.31 s after the first" in printed
+    assert "Node desk started 0.30 s after the first" in printed
     assert "The talker was at (1.4, 3.3), (4.6, 1.2), (1.6, 1.3) m" in printed
     assert "positions.html in a browser" in printed
     made = {path.name for path in (tmp_path / "shown").iterdir()}

@@ -11,7 +11,10 @@ def test_the_talker_of_the_example_is_found(tmp_path):
     session = sessions.open_session(folder)
     assert session.nodes == tuple(example_session.NODES)
     (found,) = locate.locate(session, locate.method(session, "fused"), 1)
-    assert found.remarks == ("Node desk started 0.31 s after the first",)
+    started, corrected = found.remarks
+    assert started == "Node desk started 0.30 s after the first"
+    # It started after 0.31 s.
+    assert corrected.startswith("Node desk is 10.0 ms early in all windows")
     expected = np.repeat(np.array(example_session.PLACES)[:, :2], 4, axis=0)
     misses = np.linalg.norm(found.predicted[:, 0] - expected, axis=1)
     sure = np.array([one.determined for one in found.details])

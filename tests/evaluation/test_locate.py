@@ -419,7 +419,7 @@ def test_a_summary_is_of_what_is_determined():
         recording, np.arange(0.0, 6.0, 2.0), predicted, details
     )
     assert located.summary() == (
-        "a: 3 windows, 2 determined\n  0.0-6.0 s: (1.10, 2.00) m, 90 % within 0.20 m"
+        "a: 3 windows, 2 determined\n  0.0-6.0 s: (1.10, 2.00) m, 90 % within 0.20 m (2 windows)"
     )
     # Of two places, the middle is none.
     details[2] = one(4.0, True, 0.3)

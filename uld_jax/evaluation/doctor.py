@@ -10,13 +10,11 @@ import numpy as np
 from uld_jax.audio import diagnosis, sessions, surveys
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import turns as turns_lib
-from uld_jax.localization import answers, doubts, localize
+from uld_jax.localization import answers, doubts, late_nodes, localize
 from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
 _LINE = 0.05  # Of the nodes' extent: how far from a line they are at least.
-# Windows in which a node is late, at least, and by how many seconds, and how steadily.
-_LEAST_WINDOWS, _LATE, _STEADY = 3, 0.002, 3.0
 _DETERMINED = 0.5  # Share of windows.
 _PLACES, _APART = 3, 0.5  # That clocks need, and meters between them.
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
@@ -153,35 +151,22 @@ def _compare_windows(
             remarks.append(
                 diagnosis.Remark(None, diagnosis.REMARK, "exchanged", reason, fix)
             )
-    if not exchanged:
-        remarks += _find_late(nodes, sure)
+    if found and not exchanged:
+        remarks += _find_late(nodes, found)
     return remarks
 
 
 def _find_late(
-    nodes: Sequence[str], sure: Sequence[answers.Localization]
+    nodes: Sequence[str], found: Sequence[answers.Localization]
 ) -> list[diagnosis.Remark]:
     """Find nodes that sound reached later, or earlier, than it should have."""
     remarks = []
-    if len(sure) < _LEAST_WINDOWS:
-        return remarks
-    offsets = np.array([one.node_offsets for one in sure])
-    for node, name in enumerate(nodes):
-        own = offsets[np.isfinite(offsets[:, node]), node]
-        if len(own) < _LEAST_WINDOWS:
-            continue
-        middle = float(np.median(own))
-        spread = float(np.median(np.abs(own - middle)))
-        if abs(middle) > max(_LATE, _STEADY * spread):
-            word = "late" if middle > 0 else "early"
-            what = f"is {1000 * abs(middle):.1f} ms {word} in {len(own)} windows"
-            remarks.append(
-                diagnosis.Remark(
-                    *(name, diagnosis.REMARK, "times", what),
-                    "Measure its place again; if its clock is off, use "
-                    "--calibrate_clocks",
-                )
-            )
+    for name, late in zip(nodes, late_nodes.find(found), strict=True):
+        if late:
+            word = "late" if late > 0 else "early"
+            what = f"is {1000 * abs(late):.1f} ms {word} in all windows"
+            fix = "Its clock is off, and is corrected"
+            remarks.append(diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix))
     return remarks
 
 

@@ -25,6 +25,7 @@ from uld_jax.localization import (
     batches,
     calibration,
     doubts,
+    late_nodes,
     localize,
     methods,
 )
@@ -242,7 +243,10 @@ def locate(
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
             found, details = list(itertools.islice(predicted, len(starts))), None
+            facts = _facts(whole, recording)
             if isinstance(found[0], answers.Localization):
+                found, late = _correct_late_nodes(whole, recording, found)
+                facts["remarks"] += late
                 details = _name_nodes(whole, recording, found)
                 found = [one.position[None] for one in details]
             found = np.stack(found)
@@ -253,8 +257,43 @@ def locate(
                 found = np.stack([one[_order(one, truth)] for one in found])
             yield Located(
                 *(recording, starts / signals_lib.SAMPLE_RATE, found, details),
-                **_facts(whole, recording),
+                **facts,
             )
+
+
+def _correct_late_nodes(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: list[answers.Localization],
+) -> tuple[list[answers.Localization], tuple[str, ...]]:
+    """Localize again with corrected clocks where some nodes are late in all windows.
+
+    Returns:
+        What was found, now or before, whichever determines more; and what there is to say.
+    """
+    late = late_nodes.find(found)
+    if not late.any():
+        return found, ()
+    again = [
+        localize.localize_one(
+            signals_lib.to_stored(whole.load_window(recording, start))[0],
+            signals_lib.SAMPLE_RATE,
+            whole.node_positions,
+            whole.room_size,
+            None,
+            late=late,
+        )
+        for start in whole.starts[recording.name]
+    ]
+    before, now = (sum(one.determined for one in some) for some in (found, again))
+    if now < before:
+        return found, ()
+    said = tuple(
+        f"Node {whole.nodes[node]} is {1000 * abs(late[node]):.1f} ms "
+        f"{'late' if late[node] > 0 else 'early'} in all windows; it was corrected"
+        for node in np.flatnonzero(late)
+    )
+    return again, said
 
 
 def locate_with_calibrated_clocks(
@@ -334,7 +373,7 @@ def _name_nodes(
 
 
 def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
-    """Return what a survey of the recording tells."""
+    """Collect remarks, length of windows and duration from the survey of a recording."""
     survey, rate = whole.surveyed[recording.name], signals_lib.SAMPLE_RATE
     return {
         "remarks": tuple(survey.describe(whole.nodes)),

@@ -8,6 +8,7 @@
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
+- `late_nodes`: Find nodes whose clocks are off by the same time in several windows.
 - `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
@@ -32,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clock_fit",
         "clocks",
         "doubts",
+        "late_nodes",
         "fusion",
         "localize",
         "methods",

@@ -1,0 +1,69 @@
+"""A clock's offset is the same in all windows; what else makes nodes late is not."""
+
+import dataclasses
+
+import numpy as np
+
+from uld_jax.localization import late_nodes, localize
+
+NODES = np.array([[0.0, 0.0, 1.0], [5.0, 0.0, 1.0], [0.0, 4.0, 1.0], [5.0, 4.0, 1.0]])
+SILENT = localize.localize(np.zeros((4, 8000)), 16_000, NODES)
+
+
+def windows(places, offsets):
+    return [
+        dataclasses.replace(
+            SILENT, position=np.array(place), node_offsets=np.array(own)
+        )
+        for place, own in zip(places, offsets, strict=True)
+    ]
+
+
+def offsets_of(node, values):
+    rng = np.random.default_rng(0)
+    offsets = 1e-4 * rng.normal(size=(len(values), 4))
+    offsets[:, node] = values
+    return offsets
+
+
+PLACES = [[1.0, 1.0], [1.0, 1.0], [4.0, 2.0], [4.0, 2.0], [2.0, 3.0]]
+
+
+def test_an_offset_that_stays_is_the_clocks():
+    """Whatever single windows say."""
+    values = [0.01, 0.0101, -0.002, 0.0099, np.nan]
+    late = late_nodes.find(windows(PLACES, offsets_of(2, values)))
+    np.testing.assert_allclose(late, [0, 0, 0.01, 0], atol=1e-9)
+
+
+def test_an_offset_at_one_place_alone_may_be_a_wrong_position():
+    values = [0.01, 0.0101, 0.0099, -0.004, 0.002]
+    places = [[1.0, 1.0], [1.0, 1.2], [1.1, 1.0], [4.0, 2.0], [2.0, 3.0]]
+    np.testing.assert_array_equal(
+        late_nodes.find(windows(places, offsets_of(2, values))), 0
+    )
+
+
+def test_offsets_that_differ_are_of_no_clock():
+    values = [0.01, 0.0107, 0.0093, 0.005, -0.01]
+    np.testing.assert_array_equal(
+        late_nodes.find(windows(PLACES, offsets_of(1, values))), 0
+    )
+    few = windows(PLACES[:2], offsets_of(1, [0.01, 0.01]))
+    np.testing.assert_array_equal(late_nodes.find(few), 0)
+
+
+def test_small_offsets_are_those_of_positions():
+    values = [0.0008] * 5
+    np.testing.assert_array_equal(
+        late_nodes.find(windows(PLACES, offsets_of(0, values))), 0
+    )
+
+
+def test_few_of_many_windows_do_not_count():
+    rng = np.random.default_rng(1)
+    values = np.concatenate([[0.01] * 3, rng.uniform(-0.02, 0.02, 12)])
+    places = np.tile(PLACES, (3, 1)).tolist()
+    np.testing.assert_array_equal(
+        late_nodes.find(windows(places, offsets_of(3, values))), 0
+    )

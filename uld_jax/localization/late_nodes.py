@@ -1,0 +1,45 @@
+"""Find nodes whose clocks are off by the same time in several windows of a recording.
+
+Where most nodes share a clock, times confirm positions without those that do not, and tell
+how late these are. A node's wrong position makes it late by another time at each place of
+the talker, and a wrong peak by another in each window; a clock's offset stays.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from uld_jax.localization import answers
+
+_AGREE = 0.0003  # Seconds around the middle of those that agree.
+_LEAST_WINDOWS, _LEAST_SHARE = 3, 1 / 3  # That agree, of those where it is known.
+_APART = 0.5  # Meters between places, of which there must be two.
+_LEAST_LATE = 0.001  # Seconds: less is the position's error.
+
+
+def find(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M"]:
+    """Find by how much nodes are late in all windows.
+
+    Args:
+        found: What was found in the windows of a recording, by the same nodes.
+
+    Returns:
+        Seconds, [M]; zero for nodes that are in time, or of which it is not known.
+    """
+    offsets = np.array([one.node_offsets for one in found])
+    places = np.array([one.position for one in found])
+    late = np.zeros(offsets.shape[1])
+    for node, own in enumerate(offsets.T):
+        known = np.flatnonzero(np.isfinite(own))
+        if len(known) < _LEAST_WINDOWS:
+            continue
+        alike = np.abs(own[known, None] - own[known]) <= _AGREE
+        middle = int(alike.sum(axis=1).argmax())
+        agree = known[alike[middle]]
+        least = max(_LEAST_WINDOWS, _LEAST_SHARE * len(known))
+        apart = np.linalg.norm(places[agree] - places[agree[0]], axis=1).max()
+        offset = float(np.median(own[agree]))
+        if len(agree) >= least and apart > _APART and abs(offset) > _LEAST_LATE:
+            late[node] = offset
+    return late
