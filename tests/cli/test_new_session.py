@@ -16,10 +16,11 @@ def test_the_folder_is_a_session_once_it_has_recordings(tmp_path, capsys):
     assert len((folder / "README.txt").read_text().splitlines()) == 10
     with pytest.raises(sessions.SessionError, match=r"monday-NODE\.wav; add one"):
         sessions.open_session(folder)
-    for node in ("window", "shelf", "door"):
+    nodes = ("window", "shelf", "door", "desk", "board", "table")
+    for node in nodes:
         write(folder / f"monday-{node}.wav", tone(2.0))
     session = sessions.open_session(folder)
-    assert session.nodes == ("window", "shelf", "door")
+    assert session.nodes == nodes
     assert len(session.room_size) == 3
 
 

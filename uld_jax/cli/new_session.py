@@ -15,14 +15,22 @@ TAKES_PATHS = True
 
 _FILES = {
     "room.csv": "x,y,z\n6.2,4.8,2.7\n",
-    "nodes.csv": "node,x,y,z\nwindow,0.10,2.40,1.10\nshelf,3.00,4.75,1.60\ndoor,6.15,1.00,0.90\n",
+    "nodes.csv": (
+        "node,x,y,z\n"
+        "window,0.10,2.40,1.10\n"
+        "shelf,3.00,4.75,1.60\n"
+        "door,6.15,1.00,0.90\n"
+        "desk,4.50,3.60,0.75\n"
+        "board,2.00,0.05,1.40\n"
+        "table,3.20,2.20,0.75\n"
+    ),
     "recordings.csv": "recording,x,y,z\nmonday,,,\n",
     "README.txt": """\
 A session of recordings for uld_jax. All positions are in meters from one corner of the
 floor: x and y along the walls, z up. Columns x_cm or x_ft are read, too.
 
 room.csv        sides of the room; delete it if they are unknown
-nodes.csv       a row for each microphone, three or more; without z if heights are unknown
+nodes.csv       a row for each microphone, best eight or more; without z if heights are unknown
 recordings.csv  a row for each recording; x, y, z of the talker only if you know them
 monday-window.wav, monday-shelf.wav, ...  a file for each microphone and recording,
                 WAV, FLAC or Ogg of any sample rate; or monday.wav with a channel for each
