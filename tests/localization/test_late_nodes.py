@@ -13,7 +13,11 @@ SILENT = localize.localize(np.zeros((4, 8000)), 16_000, NODES)
 def windows(places, offsets):
     return [
         dataclasses.replace(
-            SILENT, position=np.array(place), node_offsets=np.array(own)
+            SILENT,
+            position=np.array(place),
+            node_offsets=np.array(own),
+            determined=True,
+            radius_90=0.1,
         )
         for place, own in zip(places, offsets, strict=True)
     ]
@@ -67,3 +71,11 @@ def test_few_of_many_windows_do_not_count():
     np.testing.assert_array_equal(
         late_nodes.find(windows(places, offsets_of(3, values))), 0
     )
+
+
+def test_positions_that_are_not_sure_tell_nothing():
+    found = windows(PLACES, offsets_of(2, [0.01] * 5))
+    assert late_nodes.find(found)[2] > 0
+    for doubt in ({"determined": False}, {"radius_90": 0.8}):
+        unsure = [dataclasses.replace(one, **doubt) for one in found[:3]]
+        np.testing.assert_array_equal(late_nodes.find(unsure + found[3:]), 0)

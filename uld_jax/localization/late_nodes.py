@@ -14,6 +14,7 @@ from uld_jax.localization import answers
 
 _AGREE = 0.0003  # Seconds around the middle of those that agree.
 _LEAST_WINDOWS, _LEAST_SHARE = 3, 1 / 3  # That agree, of those where it is known.
+_SURE = 0.3  # Meters: the radius of positions that tell how late a node is.
 _APART = 0.5  # Meters between places, of which there must be two.
 _LEAST_LATE = 0.001  # Seconds: less is the position's error.
 
@@ -27,9 +28,12 @@ def find(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M"]:
     Returns:
         Seconds, [M]; zero for nodes that are in time, or of which it is not known.
     """
-    offsets = np.array([one.node_offsets for one in found])
-    places = np.array([one.position for one in found])
-    late = np.zeros(offsets.shape[1])
+    late = np.zeros(len(found[0].node_offsets))
+    sure = [one for one in found if one.determined and one.radius_90 < _SURE]
+    if len(sure) < _LEAST_WINDOWS:
+        return late
+    offsets = np.array([one.node_offsets for one in sure])
+    places = np.array([one.position for one in sure])
     for node, own in enumerate(offsets.T):
         known = np.flatnonzero(np.isfinite(own))
         if len(known) < _LEAST_WINDOWS:
