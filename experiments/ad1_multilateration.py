@@ -57,8 +57,7 @@ def configure(config: config_lib.ConfigDict, size: str) -> config_lib.ConfigDict
     config.train.clip_norm = 1.0
     config.train.schedule = "cosine"
     config.train.batch_size = 32
-    # Errors are drawn again in every epoch; clocks and positions need many.
-    config.train.epochs = 24 if size == "reduced" else 12
+    config.train.epochs = 12
     # Votes are counted on fine grids: few nodes can afford more examples.
     config.train.step_shapes = "30x8x4 30x4x8 20x12x4 12x16x4 8x24x4 5x32x4"
     if size == "tiny":

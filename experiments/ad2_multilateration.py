@@ -21,8 +21,6 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
         size: "full", "reduced" or "tiny", as of `ad1_multilateration.py`.
     """
     config = ad1_multilateration.configure(ad2.get_config(size), size)
-    if size == "reduced":
-        config.train.epochs = 12
     # From the network of one talker, the parts of two are new.
     config.train.fine_tuning_rate = config.train.learning_rate
     return config

@@ -27,8 +27,8 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     config.data.noisier_copies = 0  # Its own noise is as loud.
     config.model.source_heights = (0.95, 1.35, 1.75)
     config.train.step_shapes = "30x8x4 20x12x4 12x16x4 8x24x4 5x32x4 4x32x4 3x32x4"
-    if size != "tiny":
-        config.train.epochs = 8 if size == "medium" else 12
+    if size == "medium":
+        config.train.epochs = 8
     if size == "tiny":
         config.data.speech = corpora.BUILTIN
         config.train.step_shapes = "4x1 3x2"
