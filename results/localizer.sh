@@ -34,7 +34,10 @@ measured=benchmarks/reliability/results
   --cache="$runs/other_rooms" --nodes 30 8 5 --out=$measured/other_rooms.json ${VOTES:-}
 "$python" -m benchmarks.reliability.sessions --speech="$speech" \
   --cache="$runs/sessions" --out=$measured/sessions.json
+"$python" -m benchmarks.reliability.doctor --speech="$speech" \
+  --cache="$runs/sessions" --out=$measured/doctor.json
 for name in other_rooms sessions; do
   "$python" -m benchmarks.report $measured/$name.json > docs/$name.md
 done
+"$python" -m benchmarks.report $measured/doctor.json > docs/planted_faults.md
 "$python" docs/localizer.py docs/localizer.png
