@@ -20,6 +20,11 @@ def test_the_talker_of_the_example_is_found(tmp_path):
     sure = np.array([one.determined for one in found.details])
     assert sure.sum() >= 10
     assert (misses[sure] < 0.1).all()
+    # Also where all clocks were to be calibrated, and cannot be.
+    (again,) = locate.locate_with_calibrated_clocks(session)
+    assert not again.clocks.determined
+    assert again.remarks == found.remarks
+    np.testing.assert_allclose(again.predicted, found.predicted, atol=0.02)
     places = [turn.position for turn in found.turns]
     np.testing.assert_allclose(
         places, np.array(example_session.PLACES)[:, :2], atol=0.05

@@ -245,9 +245,9 @@ def locate(
             found, details = list(itertools.islice(predicted, len(starts))), None
             facts = _facts(whole, recording)
             if isinstance(found[0], answers.Localization):
-                found, late = _correct_late_nodes(whole, recording, found)
+                found, late = _correct_late_nodes(whole, recording, found, starts)
                 facts["remarks"] += late
-                details = _name_nodes(whole, recording, found)
+                details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
             found = np.stack(found)
             if not np.isfinite(found).all():
@@ -264,9 +264,16 @@ def locate(
 def _correct_late_nodes(
     whole: sessions.Session,
     recording: sessions.Recording,
-    found: list[answers.Localization],
-) -> tuple[list[answers.Localization], tuple[str, ...]]:
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> tuple[Sequence[answers.Localization], tuple[str, ...]]:
     """Localize again with corrected clocks where some nodes are late in all windows.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
 
     Returns:
         What was found, now or before, whichever determines more; and what there is to say.
@@ -276,14 +283,14 @@ def _correct_late_nodes(
         return found, ()
     again = [
         localize.localize_one(
-            signals_lib.to_stored(whole.load_window(recording, start))[0],
+            signals_lib.to_stored(whole.load_window(recording, int(start)))[0],
             signals_lib.SAMPLE_RATE,
             whole.node_positions,
             whole.room_size,
             None,
             late=late,
         )
-        for start in whole.starts[recording.name]
+        for start in starts
     ]
     before, now = (sum(one.determined for one in some) for some in (found, again))
     if now < before:
@@ -327,18 +334,21 @@ def locate_with_calibrated_clocks(
         )
         # Clocks of all recordings are said once.
         shown = found.clocks if number == 1 or not together else None
-        yield Located(
-            *(recording, found.starts, found.positions[:, None]),
-            *(_name_nodes(whole, recording, found.localizations, found.starts), shown),
-            **_facts(whole, recording),
-        )
+        starts = np.rint(found.starts * signals_lib.SAMPLE_RATE).astype(int)
+        facts, details = _facts(whole, recording), found.localizations
+        if not found.clocks.determined:
+            details, late = _correct_late_nodes(whole, recording, details, starts)
+            facts["remarks"] += late
+        positions = np.stack([one.position[None] for one in details])
+        details = _name_nodes(whole, recording, details, starts)
+        yield Located(recording, found.starts, positions, details, shown, **facts)
 
 
 def _name_nodes(
     whole: sessions.Session,
     recording: sessions.Recording,
     found: Sequence[answers.Localization],
-    starts: np.ndarray | None = None,
+    starts: np.ndarray,
 ) -> list[answers.Localization]:
     """Write names of nodes in the reasons, and which recorders did not run.
 
@@ -346,15 +356,13 @@ def _name_nodes(
         whole: The session, listed.
         recording: Of it.
         found: Its windows.
-        starts: Of the windows, in seconds; None for those that are listed.
+        starts: Of the windows, in samples at 16 kHz.
     """
-    survey, rate = whole.surveyed[recording.name], signals_lib.SAMPLE_RATE
-    if starts is None:
-        starts = np.array(whole.starts[recording.name]) / rate
+    survey = whole.surveyed[recording.name]
     named = []
     for one, start in zip(found, starts, strict=True):
         reasons = doubts.with_names(one.reasons, whole.nodes)
-        begin, end = start * rate, start * rate + whole.num_samples
+        begin, end = start, start + whole.num_samples
         for node, first, length in zip(
             whole.nodes, survey.starts, survey.lengths, strict=True
         ):
