@@ -6,7 +6,6 @@ downloads none.
 
 import os
 import shutil
-import time
 
 import pytest
 from made_session_records import (
@@ -22,6 +21,7 @@ from made_session_records import (
 from uld_jax.report import session_page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+wait = pytest.importorskip("selenium.webdriver.support.wait", reason="needs selenium")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LONG = "microphone" * 30
 
@@ -197,9 +197,7 @@ def test_playing_ends_at_the_last_window(browser, show):
     button = find(browser, ".play")
     button.click()
     assert button.text == "Pause"
-    end = time.monotonic() + 20
-    while button.text == "Pause" and time.monotonic() < end:
-        time.sleep(0.1)
+    wait.WebDriverWait(browser, 20).until(lambda _: button.text != "Pause")
     assert button.text == "Play" and find(browser, ".count").text == "3 of 3"
     button.click()  # From the first one.
     assert find(browser, ".count").text == "1 of 3"
