@@ -73,6 +73,8 @@ done
 [[ $parts != *" ad1 "* ]] || run robustness ad1_multilateration --workdir="$runs/ad1"
 [[ $parts != *" ad2 "* ]] || run robustness ad2_multilateration --workdir="$runs/ad2"
 [[ $parts != *" any "* ]] || run robustness any_session --workdir="$runs/any"
+[[ $parts != *" any_medium "* ]] || size=medium run robustness any_session \
+  --examples=200 --workdir="$runs/any_medium"
 [[ $parts != *" ablations "* ]] || run robustness ad1_multilateration \
   --conditions=clock_offset --workdir="$runs/ablations"
 
