@@ -76,7 +76,7 @@ done
 [[ $parts != *" any_medium "* ]] || size=medium run robustness any_session \
   --examples=200 --workdir="$runs/any_medium"
 [[ $parts != *" ablations "* ]] || run robustness ad1_multilateration \
-  --conditions=clock_offset --workdir="$runs/ablations"
+  --conditions=clock_offset --examples=100 --workdir="$runs/ablations"
 
 for folder in "$runs"/*/*/; do
   kept=results/multilateration/${folder#"$runs"/}
@@ -94,4 +94,6 @@ page=docs/multilateration.md
   --only=summary --update=$page --mark=any_session
 "$python" -m uld_jax.cli tables results/multilateration/ablations \
   --only=summary --update=$page --mark=ablations
+"$python" -m uld_jax.cli tables results/multilateration/ablations \
+  --only=conditions --update=$page --mark=ablations_clocks
 "$python" docs/multilateration.py "$runs/ad1/uld_I16_seed0" docs/multilateration.png
