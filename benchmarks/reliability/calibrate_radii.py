@@ -3,8 +3,8 @@
     python -m benchmarks.reliability.calibrate_radii --speech=FOLDER --noise=FOLDER \
         --datasets=datasets --cache=runs/radii
 
-Validation scenes of any session (`medium`) whose SNR is 0 dB or more, each several times, with other
-nodes and other errors: 4 to 30 nodes; a third is exact, and in each half of the others
+Validation scenes of any session (`medium`) whose SNR is 0 dB or more, each several times,
+with other nodes and other errors: 4 to 30 nodes; a third is exact, and in each half of the others
 clocks are 0.1 to 50 ms off, positions 1 to 30 cm, and gains 0.5 to 6 dB. Radii and
 errors of each turn are kept in the cache, so that a stopped run resumes. The table is written
 to `uld_jax/localization/radii.json`. It takes about a second a scene.

@@ -8,7 +8,6 @@ differ (3 dB), and each has noise of its own, 25 dB below speech. Faults are of 
 random recorder. Without a fault, what is said is a false alarm.
 """
 
-import argparse
 import pathlib
 import tempfile
 
@@ -25,12 +24,7 @@ _PAUSE = made_rooms.RATE // 2  # Before the first and after the last words.
 
 def main() -> None:
     """Plant each kind of fault in each room, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    report.add_flag(parser)
-    parser.add_argument("--speech", required=True, help="folder of speech, or builtin")
-    parser.add_argument("--cache", type=pathlib.Path, required=True)
-    parser.add_argument("--rooms", type=int, default=20)
-    options = parser.parse_args()
+    options = sessions.parse_options(__doc__)
     rooms = sessions.load_rooms(options)
     rows = []
     for kind in ("none", *_OF_SIGNALS, *_OF_TABLES):

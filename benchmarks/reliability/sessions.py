@@ -23,12 +23,7 @@ _SESSIONS = ((30, 3), (30, 6), (15, 4), (15, 6), (8, 4), (8, 6))  # Nodes and pl
 
 def main() -> None:
     """Render what is missing, calibrate, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    report.add_flag(parser)
-    parser.add_argument("--speech", required=True, help="folder of speech, or builtin")
-    parser.add_argument("--cache", type=pathlib.Path, required=True)
-    parser.add_argument("--rooms", type=int, default=20)
-    options = parser.parse_args()
+    options = parse_options(__doc__)
     rooms = load_rooms(options)
     rows = []
     for num_nodes, num_places in _SESSIONS:
@@ -42,6 +37,20 @@ def main() -> None:
     report.write(
         "reliability.sessions", [("Clocks of sessions.", note, rows)], options.out
     )
+
+
+def parse_options(doc: str) -> argparse.Namespace:
+    """Read the flags of a benchmark of these rooms.
+
+    Args:
+        doc: Of its module.
+    """
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    report.add_flag(parser)
+    parser.add_argument("--speech", required=True, help="folder of speech, or builtin")
+    parser.add_argument("--cache", type=pathlib.Path, required=True)
+    parser.add_argument("--rooms", type=int, default=20)
+    return parser.parse_args()
 
 
 def _calibrate(rooms, num_nodes: int, num_places: int) -> dict:

@@ -31,7 +31,8 @@ def folder(healthy, tmp_path):
 def remarks_of(folder):
     session = sessions.open_session(folder)
     (recording,) = session.recordings
-    return diagnosis.examine(surveys.survey(recording.channels), session.nodes)
+    survey = surveys.survey(recording.channels)
+    return diagnosis.examine(survey, diagnosis.measure(survey), session.nodes)
 
 
 def times(seconds=24.31):

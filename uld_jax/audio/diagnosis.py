@@ -96,20 +96,23 @@ def measure(survey: surveys.Survey) -> list[Facts]:
     return facts
 
 
-def examine(survey: surveys.Survey, nodes: Sequence[str]) -> list[Remark]:
+def examine(
+    survey: surveys.Survey, facts: Sequence[Facts], nodes: Sequence[str]
+) -> list[Remark]:
     """Find what is wrong with the signals of a recording.
 
     Args:
         survey: Of the recording.
+        facts: What `measure` makes of it.
         nodes: Names of the M nodes.
     """
-    facts, remarks = measure(survey), []
+    remarks = []
     sound = [not fault for fault in survey.faults]
     typical = Facts(*np.median(np.array(facts)[sound], axis=0)) if any(sound) else None
     for node, name in enumerate(nodes):
         if fault := survey.faults[node]:
             remarks.append(_describe_fault(name, fault))
-            if "clipped" not in fault:
+            if fault != signals_lib.CLIPPED:
                 continue
         remarks += _compare(name, facts[node], typical)
         remarks += _describe_times(name, node, survey)
@@ -117,9 +120,9 @@ def examine(survey: surveys.Survey, nodes: Sequence[str]) -> list[Remark]:
 
 
 def _describe_fault(name: str, fault: str) -> Remark:
-    if "clipped" in fault:
+    if fault == signals_lib.CLIPPED:
         return Remark(name, REMARK, "clipped", fault, "Lower its gain")
-    if "silent" in fault:
+    if fault == signals_lib.SILENT:
         fix = "Check its cable and its microphone"
         return Remark(name, UNUSABLE, "silent", fault, fix)
     return Remark(name, UNUSABLE, "broken", fault, "Export its file again")

@@ -103,8 +103,7 @@ def read_tables(folder: pathlib.Path) -> Tables:
         _check_files(folder, nodes, problems)
     else:
         # A table of nodes that cannot be read may have named the files.
-        optional = not nodes and any(NODES in one for one in problems)
-        optional = optional and (folder / NODES).exists()
+        optional = not nodes and (folder / NODES).exists()
         recordings = _read_recordings(folder, room_size, problems, optional)
         _check_near(nodes, recordings, problems)
     if not nodes and (inner := _session_within(folder)):

@@ -178,20 +178,12 @@ class Session:
 
     def _check(self, recording, survey) -> None:
         """Raise if a node's signal cannot be right, or recorders have no time in common."""
-        for fault in dict.fromkeys(filter(None, survey.faults)):
-            found = survey.faults
-            nodes = [
-                n for n, own in zip(self.nodes, found, strict=True) if own == fault
-            ]
-            more = " and others" if len(nodes) > 5 else ""
-            raise signals_lib.SignalError(
-                f"recording {recording.name!r}: the signal of node {', '.join(nodes[:5])}"
-                f"{more} {fault}"
-            )
+        what = f"recording {recording.name!r}"
+        signals_lib.raise_faults(survey.faults, self.nodes, what)
         first, last = survey.common
         if last - first < self.num_samples:
             raise signals_lib.SignalError(
-                f"recording {recording.name!r}: there are not {self.num_samples} samples "
+                f"{what}: there are not {self.num_samples} samples "
                 f"at 16 kHz, {self.num_samples / signals_lib.SAMPLE_RATE:g} s, in which "
                 "all nodes recorded"
             )

@@ -27,6 +27,9 @@ _CACHED_BYTES = 500_000_000
 _CACHED_STARTS = 500
 CLIPPED_FROM = 1 - 2**-14  # Full scale at one.
 CLIPPED_SHARE = 1e-3
+BROKEN, SILENT = "holds NaN or infinity", "is silent (all its samples are equal)"
+CLIPPED = "is clipped (0.1 % of it is at full scale)"
+FAULTS = (BROKEN, SILENT, CLIPPED)  # The worst first.
 
 
 class CorpusError(errors.InputError):
@@ -260,18 +263,37 @@ def check_recording(
         SignalError: If a signal holds NaN or infinity, is constant (a dead or
             unplugged microphone), or has a thousandth of its samples at full scale.
     """
-    wrong = [
-        ("holds NaN or infinity", ~np.isfinite(signals).all(axis=1)),
-        ("is silent (all its samples are equal)", np.ptp(signals, axis=1) == 0),
-    ]
+    clipped = np.zeros(len(signals), bool)
     if clipping:
         clipped = (np.abs(signals) >= CLIPPED_FROM).mean(axis=1) > CLIPPED_SHARE
-        wrong.append(("is clipped (0.1 % of it is at full scale)", clipped))
-    for reason, where in wrong:
-        if where.any():
-            named = ", ".join(str(nodes[k]) for k in np.flatnonzero(where)[:5])
-            more = " and others" if where.sum() > 5 else ""
-            raise SignalError(f"{what}: the signal of node {named}{more} {reason}")
+    finite = np.isfinite(signals).all(axis=1)
+    faults = name_faults(finite, np.ptp(signals, axis=1) == 0, clipped)
+    raise_faults(faults, nodes, what)
+
+
+def name_faults(
+    finite: np.ndarray, silent: np.ndarray, clipped: np.ndarray
+) -> tuple[str, ...]:
+    """Name the worst fault of each of M signals, one of `FAULTS`; empty if there is none.
+
+    Args:
+        finite: Whether a signal holds no NaN and no infinity, [M].
+        silent: Whether all its samples are equal, [M].
+        clipped: Whether too many are at full scale, [M].
+    """
+    wrong = np.stack([~finite, silent, clipped, np.ones(len(finite), bool)])
+    return tuple((*FAULTS, "")[kind] for kind in wrong.argmax(axis=0))
+
+
+def raise_faults(faults: Sequence[str], nodes: Sequence[str | int], what: str) -> None:
+    """Raise a SignalError that names the nodes with the worst fault, if there are any."""
+    for fault in FAULTS:
+        names = [str(n) for n, own in zip(nodes, faults, strict=True) if own == fault]
+        if names:
+            more = " and others" if len(names) > 5 else ""
+            raise SignalError(
+                f"{what}: the signal of node {', '.join(names[:5])}{more} {fault}"
+            )
 
 
 def to_stored(signals: np.ndarray) -> tuple[np.ndarray, np.float32]:

@@ -33,7 +33,7 @@ class Survey:
         starts: Samples at 16 kHz by which each recorder started after the first, [M].
         starts_known: Whether that could be found; if not, it is taken to be zero, [M].
         lengths: Samples at 16 kHz of each node, [M].
-        faults: Of each node, in words: "is silent", "is clipped"; empty if none.
+        faults: Of each node, one of `signals.FAULTS`; empty if none.
         spectra: Mean power spectra of each node's frames of `FRAME`, [M, 2049].
         gaps: Of each node, how many `HOP` of its recording are zeros, [M].
     """
@@ -65,8 +65,7 @@ class Survey:
             if fault
         ]
         for number, node in enumerate(nodes):
-            if said_of_times := self.describe_times(number):
-                said += [f"Node {node} {one}" for one, _ in said_of_times]
+            said += [f"Node {node} {one}" for one, _ in self.describe_times(number)]
         return said
 
     def describe_times(self, node: int) -> list[tuple[str, str]]:
@@ -200,15 +199,5 @@ class _Totals:
 
     def faults(self) -> tuple[str, ...]:
         """Say why each node's signal cannot be right; empty if it can."""
-        silent = self.low == self.high
         clipped = self.clipped > signals_lib.CLIPPED_SHARE * self.watched
-        return tuple(
-            "holds NaN or infinity"
-            if not self.finite[node]
-            else "is silent (all its samples are equal)"
-            if silent[node]
-            else "is clipped (0.1 % of it is at full scale)"
-            if clipped[node]
-            else ""
-            for node in range(len(self.lengths))
-        )
+        return signals_lib.name_faults(self.finite, self.low == self.high, clipped)

@@ -11,7 +11,7 @@ one that is not.
 
 import pathlib
 
-from uld_jax.cli.flags import Flag
+from uld_jax.cli.flags import Flag, single_folder
 from uld_jax.runtime import errors, progress
 
 FLAGS = (
@@ -23,11 +23,7 @@ TAKES_PATHS = True
 
 def main(values, paths) -> None:
     """Examine the session; print and write what was found."""
-    if len(paths) != 1:
-        raise errors.InputError(
-            f"doctor: name one folder of recordings, not {len(paths) or 'none'}: "
-            "uld_jax doctor FOLDER"
-        )
+    folder = single_folder(paths, "doctor")
     out = pathlib.Path(values.json).expanduser() if values.json else None
     if out and out.exists() and not values.overwrite:
         raise errors.InputError(
@@ -40,7 +36,7 @@ def main(values, paths) -> None:
     from uld_jax.storage import atomic
 
     jax_setup.configure()
-    session = sessions.open_session(paths[0])
+    session = sessions.open_session(folder)
     examined = doctor.examine(session)
     for one in examined:
         progress.log(_describe(session, one))

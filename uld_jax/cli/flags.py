@@ -1,9 +1,12 @@
 """The flags of the commands: what a flag is, and those that several commands share."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
+
+from uld_jax.runtime import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,22 @@ def _define_config() -> None:
     from uld_jax.runtime import experiments
 
     config_flags.DEFINE_config_file("config", experiments.find("l1"), CONFIG.help)
+
+
+def single_folder(
+    paths: Sequence[str], command: str, what: str = "folder of recordings"
+) -> str:
+    """Return the one folder that a command is given.
+
+    Raises:
+        InputError: If there is none, or there are several.
+    """
+    if len(paths) != 1:
+        raise errors.InputError(
+            f"{command}: name one {what}, not {len(paths) or 'none'}: "
+            f"uld_jax {command} FOLDER"
+        )
+    return paths[0]
 
 
 CONFIG = Flag(

@@ -21,7 +21,7 @@ import os
 import pathlib
 
 from uld_jax.cli.baseline import METHOD
-from uld_jax.cli.flags import Flag
+from uld_jax.cli.flags import Flag, single_folder
 from uld_jax.runtime import errors, progress
 
 FLAGS = (
@@ -56,17 +56,6 @@ TAKES_PATHS = True
 _BATCH_ON_CPU, _BATCH = 4, 32
 _TABLE, _PAGE, _RECORD = ".csv", ".html", ".json"
 _DEFAULT = "fused"  # `methods.FUSED`, which would import JAX.
-
-
-def _find_session(values, paths) -> str:
-    """Return the one folder that is named, with or without a flag."""
-    named = [*paths, *([values.recordings] if values.recordings else [])]
-    if len(named) != 1:
-        raise errors.InputError(
-            f"locate: name one folder of recordings, not {len(named) or 'none'}: "
-            "uld_jax locate FOLDER"
-        )
-    return named[0]
 
 
 def _check(values) -> pathlib.Path | None:
@@ -116,7 +105,8 @@ def _check(values) -> pathlib.Path | None:
 
 def main(values, paths) -> None:
     """Localize the recordings; print and write the positions."""
-    folder, out = _find_session(values, paths), _check(values)
+    named = [*paths, *([values.recordings] if values.recordings else [])]
+    folder, out = single_folder(named, "locate"), _check(values)
 
     import jax
 

@@ -8,6 +8,7 @@ uld_jax locate my_lab --out=positions.csv.
 
 import pathlib
 
+from uld_jax.cli.flags import single_folder
 from uld_jax.runtime import errors, progress
 
 FLAGS = ()
@@ -42,12 +43,8 @@ Then run: uld_jax locate FOLDER --out=positions.csv
 
 def main(_, paths) -> None:
     """Write the files."""
-    if len(paths) != 1:
-        raise errors.InputError(
-            f"new-session: name one folder, not {len(paths) or 'none'}: "
-            "uld_jax new-session FOLDER"
-        )
-    folder = pathlib.Path(paths[0]).expanduser()
+    name = single_folder(paths, "new-session", "folder")
+    folder = pathlib.Path(name).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise errors.InputError(
             f"new-session: {str(folder)!r} exists; name a new folder, or an empty one"

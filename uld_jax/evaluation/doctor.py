@@ -62,7 +62,8 @@ def examine(session: sessions.Session) -> list[Examined]:
 def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined:
     survey = whole.surveyed[recording.name]
     remarks = _check_geometry(whole, survey)
-    remarks += diagnosis.examine(survey, whole.nodes)
+    facts = diagnosis.measure(survey)
+    remarks += diagnosis.examine(survey, facts, whole.nodes)
     starts, found = [], []
     if not any(one.node is None and one.level > 1 for one in remarks):
         starts, found = _localize(whole, recording, survey)
@@ -71,7 +72,7 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
     places = _places(turns_lib.find_turns(np.array(starts, float), found, length))
     return Examined(
         recording.name,
-        diagnosis.measure(survey),
+        facts,
         survey.starts / signals_lib.SAMPLE_RATE,
         len(found),
         sum(one.determined for one in found),
@@ -84,7 +85,7 @@ def _check_geometry(
     whole: sessions.Session, survey: surveys.Survey
 ) -> list[diagnosis.Remark]:
     """Check that the nodes with sound can determine a position."""
-    usable = [not fault or "clipped" in fault for fault in survey.faults]
+    usable = [fault in ("", signals_lib.CLIPPED) for fault in survey.faults]
     plan = whole.node_positions[usable, :2]
     if len(np.unique(plan, axis=0)) < localize.LEAST_NODES:
         what = f"{len(plan)} nodes can be used, and {localize.LEAST_NODES} are needed"

@@ -11,7 +11,7 @@ import functools
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -359,25 +359,28 @@ def _name_nodes(
         starts: Of the windows, in samples at 16 kHz.
     """
     survey = whole.surveyed[recording.name]
+    ends = survey.starts + survey.lengths
     named = []
     for one, start in zip(found, starts, strict=True):
-        reasons = doubts.with_names(one.reasons, whole.nodes)
-        begin, end = start, start + whole.num_samples
-        for node, first, length in zip(
-            whole.nodes, survey.starts, survey.lengths, strict=True
-        ):
-            ran = "had not started yet" if first > begin else "had ended"
-            if first > begin or first + length < end:
-                reasons = [
-                    f"Node {node} {ran} and was left out"
-                    if re.match(
-                        rf"Node {re.escape(node)} (is silent|holds one)", reason
-                    )
-                    else reason
-                    for reason in reasons
-                ]
-        named.append(dataclasses.replace(one, reasons=tuple(reasons)))
+        absent = {
+            node: "had not started yet" if first > start else "had ended"
+            for node, first, last in zip(whole.nodes, survey.starts, ends, strict=True)
+            if first > start or last < start + whole.num_samples
+        }
+        reasons = tuple(
+            _explain(reason, absent)
+            for reason in doubts.with_names(one.reasons, whole.nodes)
+        )
+        named.append(dataclasses.replace(one, reasons=reasons))
     return named
+
+
+def _explain(reason: str, absent: Mapping[str, str]) -> str:
+    """Say of a node without sound that its recorder did not run, if it did not."""
+    for node, why in absent.items():
+        if re.match(rf"Node {re.escape(node)} (is silent|holds one)", reason):
+            return f"Node {node} {why} and was left out"
+    return reason
 
 
 def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
