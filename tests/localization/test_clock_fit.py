@@ -1,85 +1,192 @@
-"""Evidence of clocks: by hand, and against how often chance has as much."""
-
-import math
+"""Clocks that fit times: evidence by sampling, slopes by differences, and chance."""
 
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.special
+import scipy.stats
+from numpy.testing import assert_allclose
 
 from uld_jax.localization import clock_fit
+from uld_jax.localization.clock_model import ClockModel
+
+SPEED = 343.0
+HEIGHT = (1.35, 0.3)
 
 
-def test_evidence_is_the_equation():
-    found = clock_fit._evidence(np.array([7, 6, 8]), np.array([8, 8, 8]), 4, 4, 7)
-    expected = (21 - 12 - 7) * math.log(3.0 / 0.08)
-    expected -= math.log(8) + math.log(28) + math.log(1) + math.log(4)
-    assert found == pytest.approx(expected)
+def make(seed, num_places, num_nodes, noise=0.003, wrong=0.0, rough=0.2):
+    """Make rough positions, how late nodes are by these, the nodes and their clocks."""
+    rng = np.random.default_rng(seed)
+    nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (num_nodes, 3))
+    places = rng.uniform([0.5, 0.5, 1.2], [5.5, 4.5, 1.6], (num_places, 3))
+    offsets = 0.01 * rng.normal(size=num_nodes)
+    starts = places + rough * rng.normal(size=places.shape)
+
+    def paths(some):
+        return np.linalg.norm(some[:, None] - nodes, axis=-1)
+
+    late = offsets + (paths(places) - paths(starts)) / SPEED
+    late += noise / SPEED * rng.normal(size=late.shape)
+    bad = rng.uniform(size=late.shape) < wrong
+    late[bad] += rng.uniform(-1.5, 1.5, bad.sum()) / SPEED
+    covariances = np.tile(rough**2 * np.eye(2), (num_places, 1, 1))
+    return starts, covariances, late, nodes, offsets, places
 
 
-def test_no_trusted_place_has_no_evidence():
-    empty = np.zeros(0, int)
-    assert clock_fit._evidence(empty, empty, 3, 4, 0) == -np.inf
+def model_of(seed, times=None):
+    starts, _, late, nodes, *_ = make(seed, 4, 6)
+    late[1, 2] = np.nan
+    arrivals = SPEED * late + np.linalg.norm(starts[:, None] - nodes, axis=-1)
+    prior = np.tile(np.diag([0.13, 0.11, 0.09]), (4, 1, 1))
+    prior[:, :2, :2] += 0.02
+    when = np.zeros(4) if times is None else times
+    return ClockModel(
+        starts, prior, arrivals, nodes, when, 17.0, 0.0 if times is None else 0.5
+    )
 
 
-def test_chance_seldom_has_evidence():
-    """Times that are uniform over the range, by the best of all offsets at each place.
-
-    One unknown a place, its start, as when positions and clocks were given.
-    """
-    rng = np.random.default_rng(0)
-    best = []
-    for _ in range(2_000):
-        times = rng.uniform(0, 3.0, (3, 8))
-        within = np.abs(times[:, :, None] - times[:, None]) < 0.04
-        agree = within.sum(axis=-1).max(axis=-1)
-        best.append(clock_fit._evidence(agree, np.full(3, 8), 3, 1, 0))
-    # By the rule, E or more is as rare as exp(-E).
-    assert np.mean(np.array(best) > 2.0) < np.exp(-2.0)
-    assert np.mean(np.array(best) > 0.0) > 0.0001
+def somewhere(model, seed=1):
+    rng = np.random.default_rng(seed)
+    unknowns = model.guess(np.ones(model.num_places, bool))
+    return unknowns + 0.1 * rng.normal(size=len(unknowns))
 
 
 def test_slopes_are_those_of_differences():
-    errors = np.array([-30.0, -1.0, -1e-3, 0.0, 1e-9, 0.5, 4.0])
-    above, below = clock_fit._doubt(errors + 1e-6), clock_fit._doubt(errors - 1e-6)
-    np.testing.assert_allclose(
-        clock_fit._doubt_slope(errors), (above - below) / 2e-6, rtol=1e-4, atol=1e-6
+    model = model_of(0, times=np.array([-0.4, 0.1, 0.2, 0.6]))
+    at = somewhere(model)
+    slopes = model.slopes(at)
+    for place in range(4):
+        for node in range(6):
+            if not model.measured[place, node]:
+                continue
+
+            def expected(unknowns, place=place, node=node):
+                return -model.misfits(unknowns)[place, node]
+
+            found = scipy.optimize.approx_fprime(at, expected, 1e-7)
+            assert_allclose(slopes[place, node], found, atol=1e-5)
+
+
+def test_priors_of_places_are_normal():
+    model = model_of(2)
+    at = somewhere(model)
+    places, *_ = model.split(at)
+    expected = [
+        scipy.stats.multivariate_normal(mean, covariance).logpdf(place)
+        for mean, covariance, place in zip(
+            model.starts, model.covariances, places, strict=True
+        )
+    ]
+    assert_allclose(model.log_priors(at), expected)
+
+
+def test_a_step_goes_to_the_least_sum_of_squares():
+    """Of weighted misfits and priors, where expected times are linear."""
+    model = model_of(3)
+    at = somewhere(model)
+    at[-6:] = 0.0  # Clocks do not drift.
+    rng = np.random.default_rng(4)
+    weights = np.where(model.measured, rng.uniform(1, 100, (4, 6)), 0.0)
+    misfits = np.where(model.measured, model.misfits(at), 0.0)
+    held = rng.uniform(0.2, 1, 4)
+    precision, gradient = clock_fit._normal_equations(model, at, misfits, weights, held)
+
+    def half_squares(unknowns):
+        places, _, offsets, _ = model.split(unknowns)
+        late = np.where(model.measured, model.misfits(unknowns), 0.0)
+        total = (weights * late**2).sum()
+        for k in range(4):
+            moved = places[k] - model.starts[k]
+            flat = np.linalg.inv(model.covariances[k])[:2, :2]
+            total += held[k] * moved[:2] @ flat @ moved[:2]
+            total += moved[2] ** 2 / model.covariances[k, 2, 2]
+        return 0.5 * (total + (offsets**2).sum() / 17.0**2)
+
+    slope = scipy.optimize.approx_fprime(at, half_squares, 1e-7)
+    kept = np.arange(len(at) - 6)
+    assert_allclose(gradient[kept], -slope[kept], rtol=1e-3, atol=2e-3)
+    assert np.linalg.eigvalsh(precision[np.ix_(kept, kept)])[0] > 0
+
+
+@pytest.mark.parametrize("spread", [0.003, 0.01])
+def test_evidence_is_the_integral_over_all_unknowns(spread):
+    """By importance sampling, with the likelihood written down once more."""
+    starts, covariances, late, nodes, *_ = make(5, 5, 9, noise=spread)
+    late[0, 3] += 0.9 / SPEED
+    prior = np.zeros((5, 3, 3))
+    prior[:, :2, :2] = covariances + 0.09 * np.eye(2)
+    prior[:, 2, 2] = HEIGHT[1] ** 2
+    centers = np.column_stack([starts[:, :2], np.full(5, HEIGHT[0])])
+    paths = np.linalg.norm(starts[:, None] - nodes, axis=-1)
+    model = ClockModel(
+        *(centers, prior, SPEED * late + paths, nodes, np.zeros(5), 17.0, 0.0)
     )
+    at = clock_fit._search(model, model.guess(np.ones(5, bool)), (0.3, 0.1, 0.03))
+    found = clock_fit._explain_by(model, at, spread)
+    assert found.trusted.all()
+
+    def log_joint(unknowns):
+        places, begin = unknowns[:15].reshape(5, 3), unknowns[15:20]
+        offsets = unknowns[20:29]
+        away = np.linalg.norm(places[:, None] - nodes, axis=-1)
+        errors = model.arrivals - away - offsets - begin[:, None]
+        right = scipy.stats.norm(0, spread).pdf(errors)
+        total = np.log(3.0 * 0.7 * right + 0.3).sum()
+        for k in range(5):
+            total += scipy.stats.multivariate_normal(centers[k], prior[k]).logpdf(
+                places[k]
+            )
+        return total - (5 + 8) * np.log(3.0)  # Starts and offsets but the first.
+
+    free = np.r_[0:20, 21:29]
+    covariance = np.linalg.inv(found.precision[np.ix_(free, free)])
+    wide = scipy.stats.multivariate_t(found.unknowns[free], covariance, df=8, seed=6)
+    samples = wide.rvs(3000)
+    whole = np.tile(found.unknowns, (len(samples), 1))
+    whole[:, free] = samples
+    logs = np.array([log_joint(one) for one in whole]) - wide.logpdf(samples)
+    integral = scipy.special.logsumexp(logs) - np.log(len(logs))
+    # Each place is trusted or not.
+    assert found.evidence == pytest.approx(integral - 5 * np.log(2), abs=0.7)
 
 
-def test_the_jacobian_is_that_of_differences(monkeypatch):
-    """In the first step, where nothing fits yet; with places, nodes and times left out."""
-    rng = np.random.default_rng(1)
-    nodes = rng.uniform(0, 5, (6, 3))
-    starts = rng.uniform(1, 4, (3, 3))
-    late = 0.01 * rng.normal(size=(3, 6))
-    late[1, 2] = np.nan
-    seen = []
-    solve = scipy.optimize.least_squares
-
-    def check(residuals, unknowns, jacobian, *, args, **rest):
-        at = unknowns + 0.01 * rng.normal(size=len(unknowns))
-        expected = scipy.optimize.approx_fprime(at, residuals, 1e-7, *args)
-        np.testing.assert_allclose(jacobian(at, *args), expected, rtol=1e-3, atol=1e-3)
-        seen.append(args)
-        return solve(residuals, unknowns, jacobian, args=args, **rest)
-
-    monkeypatch.setattr(scipy.optimize, "least_squares", check)
-    covariances = np.tile(0.1 * np.eye(2), (3, 1, 1))
-    clock_fit.fit(
-        starts, covariances, late, nodes, np.array([-3.0, 1.0, 2.0]), (1.35, 0.3)
-    )
-    assert len(seen) == 12  # Three models, four spreads.
+def test_chance_has_no_evidence():
+    """Times that mean nothing, by the best of all clocks and positions."""
+    for seed in range(20):
+        starts, covariances, late, nodes, *_ = make(seed, 6, 8, wrong=1.0)
+        found = clock_fit.fit(starts, covariances, late, nodes, None, HEIGHT)
+        assert found.evidence < 0
 
 
-def test_a_place_is_trusted_if_more_times_agree_than_by_chance():
-    def trusted(agree, total):
-        times = np.arange(total)[None]
-        found = clock_fit._find_trusted(times < agree, times >= 0, 4)
-        return bool(found[0])
+def test_clocks_are_found_among_wrong_times():
+    for seed in range(5):
+        starts, covariances, late, nodes, offsets, places = make(seed, 6, 8, wrong=0.15)
+        found = clock_fit.fit(starts, covariances, late, nodes, None, HEIGHT)
+        assert found.evidence > 12
+        wrong = (found.offsets - offsets)[np.isfinite(found.errors)]
+        assert len(wrong) >= 6
+        assert np.abs(wrong - np.median(wrong)).max() < 1e-4
+        away = np.linalg.norm(found.positions - places[:, :2], axis=1)
+        assert away[found.trusted].max() < 0.1
 
-    assert not trusted(6, 8)  # Any 4 agree, and two more of 8 sometimes do.
-    assert trusted(7, 8)
-    assert trusted(6, 6)
-    assert not trusted(5, 5)
-    assert trusted(15, 30)
-    assert not trusted(8, 30)
+
+def test_as_many_times_as_unknowns_are_never_trusted():
+    """Four times always fit a place; five are trusted only with clocks that fit."""
+    starts, covariances, late, nodes, *_ = make(7, 6, 8)
+    late[0, 4:] = np.nan
+    late[1, 5:] = np.nan
+    found = clock_fit.fit(starts, covariances, late, nodes, None, HEIGHT)
+    assert not found.trusted[0]
+    assert found.trusted[2:].all()
+
+
+def test_a_node_at_two_places_has_a_clock_to_try_without_an_error():
+    starts, covariances, late, nodes, offsets, _ = make(8, 6, 9)
+    late[2:, 5] = np.nan
+    late[1:, 6] = np.nan
+    found = clock_fit.fit(starts, covariances, late, nodes, None, HEIGHT)
+    wrong = found.offsets - offsets
+    assert abs(wrong[5] - np.nanmedian(wrong)) < 2e-4
+    assert np.isnan(found.errors[5])
+    assert np.isnan(found.offsets[6])
+    assert np.isfinite(np.delete(found.errors, [5, 6])).all()

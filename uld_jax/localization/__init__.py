@@ -5,6 +5,7 @@
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
 - `clock_fit`: Fit clock offsets, drifts and positions to times of arrival at several places.
+- `clock_model`: Times of arrival at nodes with clocks of their own: what is expected, and misfits.
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
@@ -14,6 +15,7 @@
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
+- `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
@@ -31,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batches",
         "calibration",
         "clock_fit",
+        "clock_model",
         "clocks",
         "doubts",
         "late_nodes",
@@ -40,6 +43,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "posterior",
         "radii",
         "recordings",
+        "same_places",
         "session",
         "srp_phat",
         "tdoa",

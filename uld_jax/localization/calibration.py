@@ -6,35 +6,40 @@ Node m receives the sound of place k at
 
 with its clock's offset o_m and an unknown start t_k. One place never shows an offset: it
 could be a longer path. With K places and M nodes there are K (M - 1) differences of times
-for 3 K coordinates and M - 1 offsets, and some times are wrong. Three places are asked for,
-and more times that agree than can be fitted to chance: `clock_fit` has the rule. It takes
-8 nodes of which nearly all agree, or more nodes or places. Clocks that drift have one rate
-more each.
+for 3 K coordinates and M - 1 offsets, and some times are wrong. Windows at one place count
+once (`same_places`). Three places are asked for, and evidence far above that of chance
+(`clock_fit`). With 8 nodes or fewer that takes six places or so. Clocks that drift have one
+rate more each.
 
 Times and rough positions come from `uld_jax.localize`. Signals are then moved to common
-clocks, and all is done a second time: recordings whose first position was wrong are found
-then. Only then it is decided whether clocks are determined: by the rule, and if times
-confirm positions at three places by these clocks.
+clocks, and all is done again, up to three times, as long as that adds evidence: more times
+are found and more positions are right then. Only then it is decided whether clocks are
+determined.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
+from uld_jax.acoustics import constants
 from uld_jax.localization import (
     answers,
     batches,
     clock_fit,
     localize,
     recordings,
+    same_places,
     votes,
 )
 
 LEAST_PLACES = 3
-_BELIEVED = 7.0  # Evidence of clocks above chance, as a logarithm.
+# Evidence of clocks above chance, as a logarithm. Of signals that were corrected by some
+# clocks, the times are chosen that fit these: six nodes with wrong ones reach 11.
+_BELIEVED = 12.0
+_MOST_PASSES = 3  # With signals corrected by clocks found before.
 _APART, _SAME = 0.5, 0.3  # Meters between places, and within one.
 _LEAST_KNOWN = 4  # Nodes with a clock that is worth trying.
 
@@ -58,6 +63,9 @@ class Calibration:
         localizations: Of each recording by `uld_jax.localize`, as it was recorded.
         reference: The mean of the times at which recordings were halfway, in seconds; 0
             if none were given.
+        evidence: How much likelier the times are by these clocks than by chance, as a
+            natural logarithm.
+        model: 0 if clocks agree, 1 if they are offset, 2 if they drift as well.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -77,6 +85,8 @@ class Calibration:
     reasons: tuple[str, ...]
     localizations: tuple[answers.Localization, ...]
     reference: float = 0.0
+    evidence: float = -np.inf
+    model: int = 0
 
     def late_at(self, times: ArrayLike) -> Float[np.ndarray, "L M"]:
         """Compute by how many seconds each node is late at some times.
@@ -179,33 +189,29 @@ def calibrate_clocks(
         ]
 
     alone = localize_all([None] * len(sounds))
-    first = fit_clocks(alone, nodes, halfway, source_height)
+    first = best = fit_clocks(alone, nodes, halfway, source_height)
     if np.isfinite(first.offsets).sum() < _LEAST_KNOWN:
         return first
-    # Whether these clocks are right shows once signals are corrected by them.
+    # Signals that are corrected show more times, if these clocks are right.
     moments = np.zeros(len(sounds)) if halfway is None else halfway
-    corrected = localize_all(first.late_at(moments))
-    second = fit_clocks(corrected, nodes, halfway, source_height, corrected=True)
-    if not second.determined:
-        return _refuse(first, second.reasons)
-    # Right clocks make times agree. Wrong ones fit only what they were fitted to.
-    sure = np.array([one.determined for one in corrected]) & second.fitted
-    num_places = _count_places(second.positions[sure], second.radii_90[sure])
-    if num_places < LEAST_PLACES:
-        noun = "place is" if num_places == 1 else "places are"
-        reason = (
-            f"By the clocks that fit best, {num_places} {noun} determined, and "
-            f"{LEAST_PLACES} are needed"
-        )
-        return _refuse(first, (reason,))
-    errors = np.where(
-        np.isnan(second.offset_errors), first.offset_errors, second.offset_errors
-    )
+    determined = None
+    for _ in range(_MOST_PASSES):
+        corrected = localize_all(best.late_at(moments))
+        again = fit_clocks(corrected, nodes, halfway, source_height, first.model)
+        better = again.evidence > best.evidence
+        again = _add_clocks(best, again)
+        if again.determined and (determined is None or better):
+            determined = again
+        if not better or again.fitted.all():
+            break
+        best = again
+    if determined is None:
+        return _refuse(first, again.reasons)
+    known = np.isfinite(determined.offset_errors)
+    offsets = np.where(known, determined.offsets, np.nan)
     return dataclasses.replace(
-        second,
-        offsets=_add(first.offsets, second.offsets),
-        offset_errors=errors,
-        drifts=None if times is None else _add(first.drifts, second.drifts),
+        determined,
+        offsets=offsets - np.nanmedian(offsets) if known.any() else offsets,
         localizations=tuple(alone),
     )
 
@@ -223,11 +229,25 @@ def _refuse(first: Calibration, reasons: tuple[str, ...]) -> Calibration:
     )
 
 
+def _add_clocks(before: Calibration, found: Calibration) -> Calibration:
+    """Add clocks to those by which signals were corrected before."""
+    errors = np.where(
+        np.isnan(found.offset_errors), before.offset_errors, found.offset_errors
+    )
+    drifts = found.drifts
+    if drifts is not None:
+        drifts = _add(before.drifts, drifts)
+    offsets = _add(before.offsets, found.offsets)
+    return dataclasses.replace(
+        found, offsets=offsets, offset_errors=errors, drifts=drifts
+    )
+
+
 def _add(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Add what two passes found of the nodes, relative to the median again."""
     total = np.nan_to_num(first) + np.nan_to_num(second)
     total[np.isnan(first) & np.isnan(second)] = np.nan
-    return total - np.nanmedian(total)
+    return total - np.nanmedian(total) if np.isfinite(total).any() else total
 
 
 def fit_clocks(
@@ -235,7 +255,7 @@ def fit_clocks(
     node_positions: Float[np.ndarray, "M 3"],
     times: Float[np.ndarray, " K"] | None = None,
     source_height: int | float | None = None,
-    corrected: bool = False,
+    least_model: int = 0,
 ) -> Calibration:
     """Fit clocks and positions to the times of several localizations.
 
@@ -244,30 +264,32 @@ def fit_clocks(
         node_positions: In meters.
         times: When each was halfway, in seconds; None for clocks that do not drift.
         source_height: As `localize` had it.
-        corrected: Whether signals were corrected by clocks that were fitted before.
+        least_model: Of earlier clocks by which signals were corrected: see
+            `clock_fit.fit`.
     """
     height = (
         votes.HEIGHT if source_height is None else (source_height, votes.KNOWN_SPREAD)
     )
-    late = np.array([one.node_offsets for one in found])
-    usable = np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES
-    known = np.isfinite(late[usable]).any(axis=0)
     offsets, errors, drifts = np.full((3, len(node_positions)), np.nan)
     positions = np.array([one.position for one in found])
     radii = np.array([one.radius_90 for one in found])
     fitted = np.zeros(len(found), bool)
     reasons = ["No recording could be localized"]
-    if usable.any():
-        fit = clock_fit.fit(
-            np.column_stack([positions, [one.height for one in found]])[usable],
-            np.array([one.covariance for one in found])[usable],
-            late[usable][:, known],
-            node_positions[known],
+    evidence, model = -np.inf, least_model
+    late = np.array([one.node_offsets for one in found])
+    usable = np.flatnonzero(np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES)
+    if len(usable):
+        known = np.isfinite(late[usable]).any(axis=0)
+        of_window, fit = _fit_places(
+            [found[number] for number in usable],
+            node_positions,
+            known,
             # All of them have the same origin, whichever are usable.
             None if times is None else (times - np.mean(times))[usable],
             height,
-            corrected,
+            least_model,
         )
+        evidence, model = fit.evidence, fit.model
         offsets[known], errors[known], drifts[known] = (
             fit.offsets,
             fit.errors,
@@ -280,14 +302,15 @@ def fit_clocks(
                 f"Times agree at {num_places} {noun}, and {LEAST_PLACES} places are needed"
             ]
         elif fit.evidence > _BELIEVED:
-            fitted[np.flatnonzero(usable)[fit.trusted]] = True
+            fitted[usable] = fit.trusted[of_window]
             # By right clocks, `localize` may know the same position better.
-            apart = np.linalg.norm(fit.positions - positions[usable], axis=1)
-            better = (fit.radii < radii[usable]) | (apart > _SAME)
-            taken = np.zeros(len(found), bool)
-            taken[usable] = fit.trusted & better
-            positions[taken] = fit.positions[taken[usable]]
-            radii[taken] = fit.radii[taken[usable]]
+            own, radius = fit.positions[of_window], fit.radii[of_window]
+            apart = np.linalg.norm(own - positions[usable], axis=1)
+            better = fitted[usable] & ((radius < radii[usable]) | (apart > _SAME))
+            positions[usable[better]], radii[usable[better]] = (
+                own[better],
+                radius[better],
+            )
             reasons = [
                 f"Times of recording {number} do not fit: its position is as `localize` "
                 "found it"
@@ -303,6 +326,37 @@ def fit_clocks(
         *(positions, radii, fitted),
         *(bool(fitted.any()), tuple(reasons), tuple(found)),
         0.0 if times is None else float(np.mean(times)),
+        *(float(evidence), model),
+    )
+
+
+def _fit_places(
+    found: Sequence[answers.Localization],
+    node_positions: Float[np.ndarray, "M 3"],
+    known: Bool[np.ndarray, " M"],
+    times: Float[np.ndarray, " K"] | None,
+    height: tuple[float, float],
+    least_model: int,
+) -> tuple[Int[np.ndarray, " K"], clock_fit.Fit]:
+    """Fit clocks to the places of some windows, and return the place of each, too."""
+    nodes, speed = node_positions[known], constants.SPEED_OF_SOUND
+    guesses = np.array([[*one.position, one.height] for one in found])
+    guesses[:, 2] = np.nan_to_num(guesses[:, 2], nan=height[0])
+    late = np.array([one.node_offsets for one in found])[:, known]
+    paths = np.linalg.norm(guesses[:, None] - nodes, axis=-1)
+    seen = same_places.find(speed * late + paths)
+    radii = np.array([one.radius_90 for one in found])
+    # The surest window of each place, and the mean of its windows' times.
+    of_place = [np.flatnonzero(seen.of_window == p) for p in range(len(seen.arrivals))]
+    surest = np.array([some[radii[some].argmin()] for some in of_place])
+    return seen.of_window, clock_fit.fit(
+        guesses[surest],
+        np.array([found[number].covariance for number in surest]),
+        (seen.arrivals - paths[surest]) / speed,
+        nodes,
+        None if times is None else np.array([times[some].mean() for some in of_place]),
+        height,
+        least_model,
     )
 
 

@@ -1,43 +1,52 @@
 """Fit clock offsets, drifts and positions to times of arrival at several places.
 
 Three models are fitted: clocks that agree, clocks with an offset each, and clocks that
-drift as well. The one with most evidence is taken. Evidence is by minimum description
-length (J. Rissanen, "Modeling by Shortest Data Description", Automatica 14, 1978): each
-time that agrees with the model says log(range / width) more than chance would, each
-unknown that is fitted uses one up, and which times agree has to be said:
+drift as well; the one with most evidence is taken. A time is right, with a normal error of
+s = 3, 10 or 30 mm of path, or wrong, and then anywhere in a range of R = 3 m:
 
-    E = (A - U) log(range / width) - sum_k log C(N_k, A_k) - log C(K, T)
+    p(a) = R (1 - q) N(a - expected; s) + q        relative to a wrong time, q = 0.3
 
-with A times that agree, A_k of N_k at place k, at T of K places, and U unknowns: three or
-four of each place (x, y, the start, and the height if it is not known) and one or two of
-each node but one. So with 8 nodes, 5 times that agree at each of 4 places mean nothing. A
-place by itself has to have evidence, too, given the clocks.
+The evidence is the marginal likelihood of all times by Laplace's method (D. MacKay,
+"Information Theory, Inference, and Learning Algorithms", Cambridge 2003, chapter 27),
+relative to that of times that are all wrong. Places have the posterior of `localize` as
+their prior, widened; starts and offsets are uniform over R. A place is trusted or not,
+equally likely before; the trusted ones are those whose times say that they are, given the
+clocks. So whatever is fitted has to be paid by times that agree: with 8 nodes, 5 times at
+each of 4 places mean nothing.
+
+The likelihood has many maxima, by wrong times and rough positions. Unknowns are searched
+from all places first, then from several thirds of them, by a likelihood that wrong times
+hardly change.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
-import scipy.special
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from uld_jax.acoustics import constants
-from uld_jax.localization import clocks, posterior
-from uld_jax.localization import times as times_lib
+from uld_jax.localization import posterior
+from uld_jax.localization.clock_model import ClockModel, Unknowns
 
-# Standard deviations of times in meters of path: what is farther off than this is doubted.
+# Scales of the search's likelihood in meters of path: what is farther off is doubted.
 # Wide at first, while positions are rough.
-_TIMES = (0.3, 0.1, 0.03, 0.01)
-_MOST_STEPS = 100  # With each of them.
+_SCALES = (0.3, 0.1, 0.03, 0.01)
+_STEPS = 12  # With each of them.
+_SEARCHES = 8  # From some of the places, where all of them did not do:
+_AT_ONCE = 2  # a third, and at least so many.
+_RANGE, _WRONG = 3.0, 0.3
+_SPREADS = (0.003, 0.01, 0.03)
+_POLISH = 12  # Steps to the maximum with each spread.
+_FARTHEST_STEP = 0.3  # Meters.
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
 # drifts, before anything is known.
 _AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 5e-5
-_LEAST_PLACES = 2  # Where a node agrees, if its clock is known.
+# Places where a node agrees, if its clock is worth trying, and if it is known.
+_TRIED, _KNOWN = 2, 3
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
-# Meters over which times are spread that mean nothing, and that count as agreeing.
-_RANGE, _WIDTH = 3.0, 2 * clocks.AGREES
-_PER_TIME = np.log(_RANGE / _WIDTH)  # What a time that agrees says.
-_PLACE_BELIEVED = 5.0  # Evidence of one place, given the clocks.
+_OF_A_PLACE = 4  # Unknowns: x, y, z and the start.
+_PLACE_BELIEVED = 3.0  # Evidence of one place, given the clocks.
 
 
 class Fit(NamedTuple):
@@ -46,12 +55,14 @@ class Fit(NamedTuple):
     Attributes:
         offsets: Seconds by which each node is late, relative to their median; NaN where
             it agrees at fewer than two places, or at less than two thirds of them.
-        errors: Their standard errors.
+        errors: Their standard errors; NaN where it agrees at fewer than three, so that
+            one place alone confirms it.
         drifts: Seconds a second, relative to their median; 0 if clocks need not drift.
         positions: (x, y) in meters.
         radii: Meters around each that hold 90 %.
         trusted: Places where more times agree than by chance.
         evidence: How much likelier the times are than by chance, as a logarithm.
+        model: Which was taken: 0 if clocks agree, 1 for offsets, 2 for drifts.
     """
 
     offsets: Float[np.ndarray, " M"]
@@ -59,6 +70,25 @@ class Fit(NamedTuple):
     drifts: Float[np.ndarray, " M"]
     positions: Float[np.ndarray, "K 2"]
     radii: Float[np.ndarray, " K"]
+    trusted: Bool[np.ndarray, " K"]
+    evidence: float
+    model: int
+
+
+class _Maximum(NamedTuple):
+    """A maximum of the likelihood.
+
+    Attributes:
+        unknowns: There.
+        precision: Inverse covariance of the unknowns, from trusted places.
+        right: Probability that each time is right, [K, M].
+        trusted: Places where more times agree than by chance.
+        evidence: Of all times.
+    """
+
+    unknowns: Unknowns
+    precision: Float[np.ndarray, "U U"]
+    right: Float[np.ndarray, "K M"]
     trusted: Bool[np.ndarray, " K"]
     evidence: float
 
@@ -70,7 +100,7 @@ def fit(
     nodes: Float[np.ndarray, "M 3"],
     times: Float[np.ndarray, " K"] | None,
     height: tuple[float, float],
-    corrected: bool = False,
+    least_model: int = 0,
 ) -> Fit:
     """Fit all models, and return the one with most evidence.
 
@@ -81,193 +111,227 @@ def fit(
         nodes: In meters.
         times: Of the places in seconds; None for clocks that do not drift.
         height: Mean and deviation of the talkers' heights, in meters.
-        corrected: Whether clocks were fitted before, and signals corrected: the unknowns
-            of all models are those of the largest then.
+        least_model: The first model that is fitted. Where signals were corrected by
+            clocks that were fitted before, that of these: what it took has to be paid.
     """
-    arrivals = constants.SPEED_OF_SOUND * late + _paths(starts, nodes)
-    given = (starts, covariances, arrivals, nodes, height)
-    still = np.zeros(len(starts))
-    models = [(still, _AGREED), (still, _OFFSET)]
-    if times is not None and np.ptp(times) > 0:
-        models.append((times, _OFFSET))
-    least = len(models) - 1 if corrected else 0
-    fits = (_fit(*given, *one, least) for one in models)
-    return max(fits, key=lambda one: one.evidence)
-
-
-def _fit(
-    starts, covariances, arrivals, nodes, height, times, offset_spread, least_per_node
-) -> Fit:
-    """Fit one model, by least squares with a loss that wrong times hardly change."""
-    K, M = arrivals.shape
     speed = constants.SPEED_OF_SOUND
-    measured = np.isfinite(arrivals)
-    # When, in units of the whole span.
-    span = np.ptp(times) or 1.0
-    when = times / span
-    wider = covariances + _LEAST_SPREAD**2 * np.eye(2)
-    priors = np.linalg.inv(np.linalg.cholesky(wider))
+    paths = np.linalg.norm(starts[:, None] - nodes, axis=-1)
+    prior = np.zeros((len(starts), 3, 3))
+    prior[:, :2, :2] = covariances + _LEAST_SPREAD**2 * np.eye(2)
+    prior[:, 2, 2] = height[1] ** 2
+    centers = np.column_stack([starts[:, :2], np.full(len(starts), height[0])])
+    span = 0.0 if times is None else float(np.ptp(times))
+    when = np.zeros(len(starts)) if times is None else times / (span or 1.0)
+    given = (centers, prior, speed * late + paths, nodes, when)
+    models = [
+        ClockModel(*given, speed * _AGREED, 0.0),
+        ClockModel(*given, speed * _OFFSET, 0.0),
+    ]
+    if span > 0:
+        models.append(ClockModel(*given, speed * _OFFSET, speed * _DRIFT * span))
+    least_model = min(least_model, len(models) - 1)
+    found = [_maximize(one) for one in models[least_model:]]
+    best = max(range(len(found)), key=lambda number: found[number].evidence)
+    number = least_model + best
+    return _summarize(models[number], found[best], number, span or 1.0)
 
-    def split(unknowns):
-        places = unknowns[: 3 * K].reshape(K, 3)
-        begin, of_nodes = unknowns[3 * K : 4 * K], unknowns[4 * K :].reshape(2, M)
-        return places, begin, of_nodes[0], of_nodes[1]
 
-    def misfits(unknowns):
-        places, begin, offsets, drifts = split(unknowns)
-        expected = _paths(places, nodes) + offsets + when[:, None] * drifts
-        return arrivals - expected - begin[:, None]
+def _maximize(model: ClockModel) -> _Maximum:
+    """Find the maximum with most evidence, from all places, then from some of them."""
+    best = None
+    enough = 2 * model.num_places / 3
+    for start in _guesses(model):
+        found = _explain(model, _search(model, start, _SCALES))
+        if best is None or found.evidence > best.evidence:
+            best = found
+        if found.trusted.sum() >= enough and found.evidence > 0:
+            break
+    return best
 
-    def residuals(unknowns, scale):
-        places, _, offsets, drifts = split(unknowns)
-        moved = places[:, :2] - starts[:, :2]
-        return np.concatenate(
-            [
-                _doubt(misfits(unknowns)[measured] / scale),
-                _doubt(np.einsum("kij,kj->ki", priors, moved)).ravel(),
-                (places[:, 2] - height[0]) / height[1],
-                offsets / (speed * offset_spread),
-                drifts / (speed * _DRIFT * span),
-            ]
-        )
 
-    place_of, node_of = np.nonzero(measured)
-    row, count = np.arange(len(place_of)), len(place_of)
+def _guesses(model: ClockModel) -> Iterator[Unknowns]:
+    """Guess the unknowns from all places, then from several thirds of them."""
+    everywhere = np.ones(model.num_places, bool)
+    free = model.offset_spread > constants.SPEED_OF_SOUND * _AGREED
+    yield model.guess(everywhere if free else None)
+    if not free or model.num_places <= _AT_ONCE:
+        return
+    rng = np.random.default_rng(0)
+    count = max(_AT_ONCE, model.num_places // 3)
+    for _ in range(_SEARCHES):
+        used = np.zeros(model.num_places, bool)
+        used[rng.choice(model.num_places, count, replace=False)] = True
+        yield _search(model, model.guess(used), _SCALES[:2], used)
 
-    def jacobian(unknowns, scale):
-        places, *_ = split(unknowns)
-        found = np.zeros((count + 3 * K + 2 * M, len(unknowns)))
-        toward = places[:, None] - nodes
-        toward /= np.linalg.norm(toward, axis=-1, keepdims=True) + 1e-9
-        slope = -_doubt_slope(misfits(unknowns)[measured] / scale) / scale
-        for axis in range(3):
-            found[row, 3 * place_of + axis] = slope * toward[place_of, node_of, axis]
-        found[row, 3 * K + place_of] = slope
-        found[row, 4 * K + node_of] = slope
-        found[row, 4 * K + M + node_of] = slope * when[place_of]
-        moved = np.einsum("kij,kj->ki", priors, places[:, :2] - starts[:, :2])
-        pulls = _doubt_slope(moved)[..., None] * priors
-        for k in range(K):
-            rows = slice(count + 2 * k, count + 2 * k + 2)
-            found[rows, 3 * k : 3 * k + 2] = pulls[k]
-            found[count + 2 * K + k, 3 * k + 2] = 1 / height[1]
-        of_nodes = np.arange(M)
-        found[count + 3 * K + of_nodes, 4 * K + of_nodes] = 1 / (speed * offset_spread)
-        scale_of_drift = 1 / (speed * _DRIFT * span)
-        found[count + 3 * K + M + of_nodes, 4 * K + M + of_nodes] = scale_of_drift
-        return found
 
-    late = arrivals - _paths(starts, nodes)
-    begin = np.nanmedian(late, axis=1)
-    offsets = np.nanmedian(late - begin[:, None], axis=0)
-    if offset_spread == _AGREED:
-        offsets = np.zeros(M)
-    unknowns = np.concatenate([starts.ravel(), begin, offsets, np.zeros(M)])
-    for scale in _TIMES:
-        solution = scipy.optimize.least_squares(
-            residuals,
-            unknowns,
-            jacobian,
-            x_scale="jac",
-            args=(scale,),
-            max_nfev=_MOST_STEPS,
-        )
-        unknowns = solution.x
-    places, _, offsets, drifts = split(unknowns)
-    covariance = np.linalg.pinv(solution.jac.T @ solution.jac)
+def _search(
+    model: ClockModel,
+    unknowns: Unknowns,
+    scales: tuple[float, ...],
+    used: Bool[np.ndarray, " K"] | None = None,
+) -> Unknowns:
+    """Search by a Cauchy likelihood, which wrong times hardly change.
+
+    It is maximized by least squares with weights from the step before.
+
+    Args:
+        model: The model.
+        unknowns: From where.
+        scales: Of the likelihood in meters of path, one after the other.
+        used: Places whose times count; None for all.
+    """
+    counted = model.measured if used is None else model.measured & used[:, None]
+    for scale in scales:
+        for _ in range(_STEPS):
+            misfits = np.where(counted, model.misfits(unknowns), 0.0)
+            places, *_ = model.split(unknowns)
+            moved = np.einsum("kij,kj->ki", model.roots, places - model.starts)
+            unknowns = _step(
+                *(model, unknowns, misfits),
+                np.where(counted, 1 / (scale**2 + misfits**2), 0.0),
+                # Rough positions may be wrong, too.
+                1 / (1 + (moved[:, :2] ** 2).sum(axis=1)),
+            )
+    return unknowns
+
+
+def _step(model, unknowns, misfits, weights, held=None) -> Unknowns:
+    """Step to the least sum of squares: see `_normal_equations`."""
+    precision, gradient = _normal_equations(model, unknowns, misfits, weights, held)
+    step = np.linalg.solve(precision, gradient)
+    return unknowns + np.clip(step, -_FARTHEST_STEP, _FARTHEST_STEP)
+
+
+def _normal_equations(
+    model: ClockModel,
+    unknowns: Unknowns,
+    misfits: Float[np.ndarray, "K M"],
+    weights: Float[np.ndarray, "K M"],
+    held: Float[np.ndarray, " K"] | None = None,
+) -> tuple[Float[np.ndarray, "U U"], Float[np.ndarray, " U"]]:
+    """Set up the normal equations of all times and priors.
+
+    Args:
+        model: The model.
+        unknowns: Around which it is linear.
+        misfits: There; 0 where there is no time.
+        weights: Inverse variances of times; 0 for those that do not count.
+        held: How far each place is held where it was guessed on the plan; None for 1.
+    """
+    K, M = model.num_places, model.num_nodes
+    slopes = model.slopes(unknowns).reshape(-1, len(unknowns))
+    weighted = slopes * weights.ravel()[:, None]
+    precision, gradient = weighted.T @ slopes, weighted.T @ misfits.ravel()
+    places, *_ = model.split(unknowns)
+    priors = model.precisions
+    if held is not None:
+        priors = priors * np.where([[1, 1, 0]] * 3, held[:, None, None], 1.0)
+    for k in range(K):
+        columns = slice(3 * k, 3 * k + 3)
+        precision[columns, columns] += priors[k]
+        gradient[columns] -= priors[k] @ (places[k] - model.starts[k])
+    own = np.zeros(len(unknowns))
+    own[3 * K : 4 * K] = 1e-9  # A start where nothing is counted.
+    own[4 * K : 4 * K + M] = model.offset_spread**-2
+    own[4 * K + M :] = max(model.drift_spread, 1e-6) ** -2
+    return precision + np.diag(own), gradient - own * unknowns
+
+
+def _explain(model: ClockModel, unknowns: Unknowns) -> _Maximum:
+    """Find the maximum near some unknowns, and its evidence, with the best spread."""
+    found = [_explain_by(model, unknowns, spread) for spread in _SPREADS]
+    best = max(found, key=lambda one: one.evidence)
+    return best._replace(evidence=best.evidence - np.log(len(_SPREADS)))
+
+
+def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximum:
+    """Find the maximum for one spread of right times, and its evidence."""
+    for _ in range(_POLISH):
+        misfits, _, right = _compare(model, unknowns, spread)
+        unknowns = _step(model, unknowns, misfits, right / spread**2)
+    misfits, logs, right = _compare(model, unknowns, spread)
+    weights = right / spread**2
+    precision, _ = _normal_equations(model, unknowns, misfits, weights)
+    logs = logs + model.log_priors(unknowns) - np.log(_RANGE)
+    nobody = np.zeros(0, int)
+    alone = logs + [
+        _log_volume(precision, model.columns(np.array([place]), nobody))
+        for place in range(model.num_places)
+    ]
+    # As many times as a place has unknowns always fit it.
+    trusted = (alone > _PLACE_BELIEVED) & ((right > 0.5).sum(axis=1) > _OF_A_PLACE)
+    if not trusted.any():
+        return _Maximum(unknowns, precision, right, trusted, -np.inf)
+    weights = weights * trusted[:, None]
+    precision, _ = _normal_equations(model, unknowns, misfits, weights)
+    seen = np.flatnonzero((right[trusted] > 0.5).any(axis=0))
+    # The first clock is the others' reference.
+    columns = model.columns(np.flatnonzero(trusted), seen[1:])
+    evidence = logs[trusted].sum() + _log_volume(precision, columns)
+    evidence += _log_priors_of_nodes(model, unknowns)[seen[1:]].sum()
+    evidence -= model.num_places * np.log(2)
+    return _Maximum(unknowns, precision, right, trusted, float(evidence))
+
+
+def _compare(model: ClockModel, unknowns: Unknowns, spread: float):
+    """Compare times with what is expected.
+
+    Returns:
+        Misfits in meters of path, 0 where there is no time; the log-likelihood of each
+        place, relative to wrong times; and the probability that each time is right.
+    """
+    misfits = np.where(model.measured, model.misfits(unknowns), 0.0)
+    density = np.exp(-0.5 * (misfits / spread) ** 2) / (np.sqrt(2 * np.pi) * spread)
+    density *= (1 - _WRONG) * _RANGE
+    logs = np.where(model.measured, np.log(density + _WRONG), 0.0).sum(axis=1)
+    right = np.where(model.measured, density / (density + _WRONG), 0.0)
+    return misfits, logs, right
+
+
+def _log_volume(precision: np.ndarray, columns: np.ndarray) -> float:
+    """Compute the logarithm of the integral of a Gaussian over some unknowns."""
+    _, log_determinant = np.linalg.slogdet(precision[np.ix_(columns, columns)])
+    return 0.5 * (len(columns) * np.log(2 * np.pi) - log_determinant)
+
+
+def _log_priors_of_nodes(model: ClockModel, unknowns: Unknowns):
+    """Compute log priors of clocks [M]: of offsets, at most as wide as the range."""
+    _, _, offsets, drifts = model.split(unknowns)
+
+    def normal(values, spread):
+        logs = -0.5 * (values / spread) ** 2 - np.log(np.sqrt(2 * np.pi) * spread)
+        return np.maximum(logs, -np.log(_RANGE))
+
+    found = normal(offsets, model.offset_spread)
+    return found + normal(drifts, model.drift_spread) if model.drifts else found
+
+
+def _summarize(model: ClockModel, found: _Maximum, number: int, span: float) -> Fit:
+    """Summarize what a model found."""
+    K, M, speed = model.num_places, model.num_nodes, constants.SPEED_OF_SOUND
+    places, _, offsets, drifts = model.split(found.unknowns)
+    covariance = np.linalg.inv(found.precision)
     # Offsets are known relative to each other: what moves all of them is no error.
     center = np.eye(M) - 1 / M
     of_offsets = covariance[4 * K : 4 * K + M, 4 * K : 4 * K + M]
     errors = np.sqrt(np.diag(center @ of_offsets @ center))
     own = [covariance[3 * k : 3 * k + 2, 3 * k : 3 * k + 2] for k in range(K)]
     widest = np.array([np.linalg.eigvalsh(one)[-1] for one in own])
-
-    agree = _find_agreeing(misfits(unknowns))
-    per_place = times_lib.count_unknowns(height)
-    trusted = _find_trusted(agree, measured, per_place)
-    seen = (agree & trusted[:, None]).sum(axis=0)
-    known = (seen >= _LEAST_PLACES) & (3 * seen >= 2 * measured[trusted].sum(axis=0))
+    seen = (found.right[found.trusted] > 0.5).sum(axis=0)
+    total = model.measured[found.trusted].sum(axis=0)
+    known = (seen >= _TRIED) & (3 * seen >= 2 * total)
     offsets = np.where(known, offsets, np.nan)
     drifts = np.where(known, drifts, np.nan)
     if known.any():
         offsets -= np.nanmedian(offsets)
         drifts -= np.nanmedian(drifts)
-    num_per_node = max((offset_spread > _AGREED) + bool(times.any()), least_per_node)
     return Fit(
         offsets / speed,
-        np.where(known, errors / speed, np.nan),
+        np.where(known & (seen >= _KNOWN), errors / speed, np.nan),
         drifts / (speed * span),
         places[:, :2],
         posterior.WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
-        trusted,
-        _evidence(
-            agree[trusted].sum(axis=1),
-            measured[trusted].sum(axis=1),
-            K,
-            per_place,
-            num_per_node * max(int((seen > 0).sum()) - 1, 0),
-        ),
+        found.trusted,
+        found.evidence,
+        number,
     )
-
-
-def _evidence(
-    agree: Int[np.ndarray, " T"],
-    measured: Int[np.ndarray, " T"],
-    num_places: int,
-    per_place: int,
-    of_nodes: int,
-) -> float:
-    """Compute how much more the times that agree say than chance: see the module.
-
-    Args:
-        agree: Times that agree at each trusted place.
-        measured: Times at each.
-        num_places: Places, trusted or not.
-        per_place: Unknowns of each trusted place.
-        of_nodes: Unknowns of all nodes.
-    """
-    if not len(agree):
-        return -np.inf
-    redundant = agree.sum() - per_place * len(agree) - of_nodes
-    choices = _log_choices(measured, agree).sum()
-    choices += _log_choices(num_places, len(agree))
-    return float(redundant * _PER_TIME - choices)
-
-
-def _log_choices(total, chosen):
-    """Compute the logarithm of a binomial coefficient."""
-    return -np.log1p(total) - scipy.special.betaln(total - chosen + 1, chosen + 1)
-
-
-def _find_agreeing(late: np.ndarray) -> np.ndarray:
-    """Find the times that agree with clocks and position, by misfits in meters."""
-    late = late - np.nanmedian(late, axis=1, keepdims=True)
-    return np.abs(late) < clocks.AGREES
-
-
-def _find_trusted(
-    agree: np.ndarray, measured: np.ndarray, per_place: int
-) -> np.ndarray:
-    """Find the places where more times agree than by chance, if clocks are right."""
-    seen, total = agree.sum(axis=1), measured.sum(axis=1)
-    evidence = (seen - per_place) * _PER_TIME - _log_choices(total, seen)
-    return evidence > _PLACE_BELIEVED
-
-
-def _doubt(errors: np.ndarray) -> np.ndarray:
-    """Shrink residuals so that the sum of their squares is a Cauchy log-likelihood."""
-    return np.sign(errors) * np.sqrt(np.log1p(errors**2))
-
-
-def _doubt_slope(errors: np.ndarray) -> np.ndarray:
-    """Compute the derivative of `_doubt`."""
-    shrunk = np.abs(_doubt(errors))
-    return np.where(
-        shrunk > 1e-6,
-        np.abs(errors) / (1 + errors**2) / np.maximum(shrunk, 1e-6),
-        1.0,
-    )
-
-
-def _paths(places, nodes) -> np.ndarray:
-    return np.linalg.norm(places[:, None] - nodes, axis=-1)

@@ -1,0 +1,78 @@
+"""Find windows in which the talker was at one place, by their times of arrival.
+
+Clocks are fitted to places. Windows at one place have the same times, right or wrong ones:
+counted one by one, they would confirm each other, and clocks that are wrong.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from uld_jax.localization import clocks
+
+_LEAST_NODES = 4  # Of which times agree at one place,
+_LEAST_SHARE = 1 / 2  # and their share of those that both windows have.
+_LEAST_WINDOWS = 0.5  # Share of a place's windows in which a node has a time.
+
+
+class Places(NamedTuple):
+    """Places of a talker, each seen in one window or more.
+
+    Attributes:
+        of_window: The number of each window's place, [K].
+        arrivals: Meters of path at which sound arrived from each place, up to a common
+            part, [P, M]: medians over its windows; NaN where fewer than half have any.
+    """
+
+    of_window: Int[np.ndarray, " K"]
+    arrivals: Float[np.ndarray, "P M"]
+
+
+def find(arrivals: Float[np.ndarray, "K M"]) -> Places:
+    """Find the windows whose times of arrival agree at half of the nodes or more.
+
+    Args:
+        arrivals: Meters of path at which sound arrived in each window, up to a common
+            part; NaN where unknown.
+
+    >>> arrivals = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0],
+    ...                      [6.0, 7.0, 8.0, 9.01]])
+    >>> find(arrivals).of_window.tolist()
+    [0, 1, 0]
+    """
+    members: list[list[int]] = []
+    of_window = np.zeros(len(arrivals), int)
+    for number, one in enumerate(arrivals):
+        for place in reversed(range(len(members))):  # The latest first.
+            if _agree(one, _combine(arrivals[members[place]])):
+                members[place].append(number)
+                break
+        else:
+            place = len(members)
+            members.append([number])
+        of_window[number] = place
+    return Places(of_window, np.array([_combine(arrivals[some]) for some in members]))
+
+
+def _agree(one: Float[np.ndarray, " M"], other: Float[np.ndarray, " M"]) -> bool:
+    """Whether half of the times agree, up to a common part."""
+    apart = one - other
+    apart = apart[np.isfinite(apart)]
+    if len(apart) < _LEAST_NODES:
+        return False
+    # The part that is common to those that agree is near the difference of each.
+    within = np.abs(apart - apart[:, None]) < clocks.AGREES
+    least = max(_LEAST_NODES, _LEAST_SHARE * len(apart))
+    return bool(within.sum(axis=1).max() >= least)
+
+
+def _combine(some: Float[np.ndarray, "W M"]) -> Float[np.ndarray, " M"]:
+    """Compute the medians of windows at one place, without their common parts."""
+    if len(some) == 1:
+        return some[0]
+    common = np.nanmedian(some - some[0], axis=1, keepdims=True)
+    enough = np.isfinite(some).mean(axis=0) >= _LEAST_WINDOWS
+    combined = np.full(some.shape[1], np.nan)
+    combined[enough] = np.nanmedian((some - common)[:, enough], axis=0)
+    return combined
