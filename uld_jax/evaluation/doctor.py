@@ -9,12 +9,12 @@ import numpy as np
 
 from uld_jax.audio import diagnosis, sessions, surveys
 from uld_jax.audio import signals as signals_lib
+from uld_jax.evaluation import geometry
 from uld_jax.evaluation import turns as turns_lib
 from uld_jax.localization import answers, doubts, late_nodes, localize
 from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
-_LINE = 0.05  # Of the nodes' extent: how far from a line they are at least.
 _DETERMINED = 0.5  # Share of windows.
 _PLACES, _APART = 3, 0.5  # That clocks need, and meters between them.
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
@@ -61,7 +61,7 @@ def examine(session: sessions.Session) -> list[Examined]:
 
 def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined:
     survey = whole.surveyed[recording.name]
-    remarks = _check_geometry(whole, survey)
+    remarks = geometry.check(whole, survey)
     facts = diagnosis.measure(survey)
     remarks += diagnosis.examine(survey, facts, whole.nodes)
     starts, found = [], []
@@ -79,24 +79,6 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
         len(places),
         remarks,
     )
-
-
-def _check_geometry(
-    whole: sessions.Session, survey: surveys.Survey
-) -> list[diagnosis.Remark]:
-    """Check that the nodes with sound can determine a position."""
-    usable = [fault in ("", signals_lib.CLIPPED) for fault in survey.faults]
-    plan = whole.node_positions[usable, :2]
-    if len(np.unique(plan, axis=0)) < localize.LEAST_NODES:
-        what = f"{len(plan)} nodes can be used, and {localize.LEAST_NODES} are needed"
-        fix = "Add recorders, or mend those that are silent"
-        return [diagnosis.Remark(None, diagnosis.UNUSABLE, "few", what, fix)]
-    extents = np.linalg.svd(plan - plan.mean(axis=0), compute_uv=False)
-    if extents[1] < _LINE * extents[0]:
-        what = "Nodes are on a line: a talker and the mirror image cannot be told apart"
-        fix = "Move a node away from the line"
-        return [diagnosis.Remark(None, diagnosis.REMARK, "line", what, fix)]
-    return []
 
 
 def _localize(
