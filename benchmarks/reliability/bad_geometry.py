@@ -93,7 +93,7 @@ KINDS: dict[str, Kind] = {
     "a node at a negative place": Kind(
         places(_move(1, 0, -0.1)), 2, _LINE, "-0.1", "outside the room"
     ),
-    "a node 1 m elsewhere": Kind(places(_move(1, 1, 2.9)), 1, "ositions"),
+    "a node 1 m elsewhere": Kind(places(_move(1, 1, 2.9)), 1, "Node window does not fit the others"),
     "x and y exchanged": Kind(
         then(places(lambda found: found[:, [1, 0, 2]]), room("4.1,5.2,2.6")), 0
     ),
