@@ -4,8 +4,8 @@ Built-in speech in the free field: delays and levels by distance, and noise of e
 recorder's own. `uld_jax doctor` has nothing to say about it.
 """
 
+import functools
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -57,7 +57,8 @@ def list_recordings(folder: pathlib.Path) -> None:
     (folder / "recordings.csv").write_text(f"recording,split,x,y,z\n{RECORDING},,,,\n")
 
 
-def render(utterances: Sequence[str] = FEW) -> np.ndarray:
+@functools.cache
+def render(utterances: tuple[str, ...] = FEW) -> np.ndarray:
     """Render the signals of all nodes, [M, N], of utterances at `PLACES` in turn."""
     rng = np.random.default_rng(0)
     nodes = np.array(list(NODES.values()))

@@ -178,7 +178,7 @@ def _find_late(
             remarks.append(diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix))
         elif off:
             what = f"does not fit the others: sound reached it up to {1000 * off:.1f} ms off"
-            fix = "Check its place and its file"
+            fix = "Check its place and its file, then those of the others"
             remarks.append(
                 diagnosis.Remark(name, diagnosis.REMARK, "misfit", what, fix)
             )
