@@ -149,7 +149,9 @@ KINDS: dict[str, Kind] = {
     "heights of 1 mm": Kind(places(_scale(1, 1, 0.001)), 1, "Node shelf is 1.3 mm high"),
     "a height of 1 mm": Kind(places(_move(1, 2, 0.001)), 1, "Node window is 1 mm high"),
     "heights of zero": Kind(places(_scale(1, 1, 0)), 1, "All nodes are on the floor"),
-    "a node on the floor": Kind(places(_move(1, 2, 0.0)), 0),
+    "a height of zero": Kind(
+        places(_move(1, 2, 0.0)), 1, "Node window does not fit the others"
+    ),
     "no heights": Kind(edit(",z,", ",height,"), 0, "no column z"),
     "nodes 100 m apart, no room": Kind(
         then(places(_move(1, 0, 100.0)), _no_room), 2, _LINE, "95.0278 m from"

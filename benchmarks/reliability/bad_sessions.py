@@ -51,6 +51,7 @@ _NOTE = (
 )
 
 _SHOWN = 160  # Characters of a message.
+_NODE = re.compile(rf"[Nn]ode '?({'|'.join(small_session.NODES)})\b")
 _FILE = re.compile(r"[\w/]+\.(?:csv|xlsx|wav|flac|m4a|ods)\b")
 
 
@@ -165,7 +166,8 @@ def _find_names(line: str) -> list[str]:
     """Find which file, line and node a message names, each once."""
     found = [match.rpartition("/")[2] for match in _FILE.findall(line)]
     found += re.findall(r"line \d+", line)[:1]
-    found += [f"node {name}" for name in re.findall(r"[Nn]ode '?([a-z]+)\b", line)[:1]]
+    found += [f"node {name}" for name in _NODE.findall(line)[:1]]
+    found = [one for one in found if one != "NODE.wav"]
     return list(dict.fromkeys(found))
 
 
