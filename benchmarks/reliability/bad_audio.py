@@ -9,8 +9,8 @@ import numpy as np
 import soundfile
 
 from benchmarks.reliability import small_session
+from benchmarks.reliability.bad_changes import Change, edit, forbid, listed, then
 from benchmarks.reliability.bad_kind import Kind
-from benchmarks.reliability.bad_tables import Change, edit, forbid, listed, then
 
 _ALL = tuple(small_session.NODES)
 _RATE = small_session.RATE

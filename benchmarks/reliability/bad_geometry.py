@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.reliability import small_session
+from benchmarks.reliability.bad_changes import Change, edit, then, write
 from benchmarks.reliability.bad_kind import Kind
-from benchmarks.reliability.bad_tables import Change, edit, then, write
 
 _LINE = "nodes.csv', line 3, node 'window': "
 _ROOM = "room.csv"

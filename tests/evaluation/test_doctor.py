@@ -151,5 +151,5 @@ def test_nodes_on_a_line_are_noticed(folder):
     (folder / "nodes.csv").write_text("\n".join(["node,x,y,z,file", *rows]) + "\n")
     session = sessions.open_session(folder).listed(labeled_only=False)
     (recording,) = session.recordings
-    found = geometry.check(session, session.surveyed[recording.name])
+    found = geometry.check(session, session.surveyed[recording.name].faults)
     assert [remark.kind for remark in found] == ["line"]

@@ -61,7 +61,7 @@ def examine(session: sessions.Session) -> list[Examined]:
 
 def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined:
     survey = whole.surveyed[recording.name]
-    remarks = geometry.check(whole, survey)
+    remarks = geometry.check(whole, survey.faults)
     facts = diagnosis.measure(survey)
     remarks += diagnosis.examine(survey, facts, whole.nodes)
     starts, found = [], []

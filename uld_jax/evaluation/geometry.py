@@ -1,8 +1,10 @@
 """Check that the places of a session's nodes can determine positions, and look right."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from uld_jax.audio import diagnosis, sessions, surveys
+from uld_jax.audio import diagnosis, sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.localization import localize
 
@@ -14,18 +16,20 @@ _LOST = 50.0  # Meters from the nearest other node.
 _LOW, _HIGH = 0.01, 3.2
 
 
-def check(whole: sessions.Session, survey: surveys.Survey) -> list[diagnosis.Remark]:
+def check(whole: sessions.Session, faults: Sequence[str]) -> list[diagnosis.Remark]:
     """Check the places of the nodes with sound, and those of all.
 
     Args:
         whole: The session.
-        survey: Of one of its recordings.
+        faults: Of its nodes in one of its recordings, one of `signals.FAULTS`, or empty.
     """
-    usable = [fault in ("", signals_lib.CLIPPED) for fault in survey.faults]
+    usable = [fault in ("", signals_lib.CLIPPED) for fault in faults]
     plan = whole.node_positions[usable, :2]
     if remarks := _check_number(plan):
         return remarks
     remarks = _check_heights(whole)
+    if lost := _find_lost_nodes(whole):  # All others would be on a line with one.
+        return remarks + lost
     extents = np.linalg.svd(plan - plan.mean(axis=0), compute_uv=False)
     if extents[1] < _LINE * extents[0]:
         what = "Nodes are on a line: a talker and the mirror image cannot be told apart"
@@ -80,8 +84,8 @@ def _check_heights(whole: sessions.Session) -> list[diagnosis.Remark]:
     return remarks
 
 
-def _check_extent(whole: sessions.Session) -> list[diagnosis.Remark]:
-    """Find nodes far from all others, and a room that is much larger than their extent."""
+def _find_lost_nodes(whole: sessions.Session) -> list[diagnosis.Remark]:
+    """Find nodes far from all others."""
     plan, remarks = whole.node_positions[:, :2], []
     apart = np.linalg.norm(plan[:, None] - plan, axis=2)
     np.fill_diagonal(apart, np.inf)
@@ -90,12 +94,17 @@ def _check_extent(whole: sessions.Session) -> list[diagnosis.Remark]:
             what = f"is {nearest:.0f} m from the nearest other"
             fix = "Correct its place, or put it where the others are"
             remarks.append(_remark("far", what, fix, node=name))
-    extent = np.ptp(plan, axis=0).max()
-    if whole.room_size is not None and whole.room_size.max() > _TOO_LARGE * extent:
-        what = (
-            f"The room has sides of {whole.room_size.tolist()} m, and nodes are within "
-            f"{extent:.2g} m"
-        )
-        fix = "Check their units, or put nodes around the talkers"
-        remarks.append(_remark("extent", what, fix))
     return remarks
+
+
+def _check_extent(whole: sessions.Session) -> list[diagnosis.Remark]:
+    """Find a room that is much larger than the extent of the nodes."""
+    extent = np.ptp(whole.node_positions[:, :2], axis=0).max()
+    if whole.room_size is None or whole.room_size.max() <= _TOO_LARGE * extent:
+        return []
+    what = (
+        f"The room has sides of {whole.room_size.tolist()} m, and nodes are within "
+        f"{extent:.2g} m"
+    )
+    fix = "Check their units, or put nodes around the talkers"
+    return [_remark("extent", what, fix)]
