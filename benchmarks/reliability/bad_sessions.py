@@ -6,6 +6,9 @@ The session (`small_session`) is healthy: six recorders, eight seconds, a talker
 places. Each kind is one change of its tables, its files or its places (`bad_tables`,
 `bad_audio`, `bad_geometry`). `uld_jax doctor` and `uld_jax locate` run in this process;
 an error that they do not turn into a message counts as a traceback.
+
+A user who may read all files skips two kinds; root does not after
+`setpriv --bounding-set=-dac_override,-dac_read_search`.
 """
 
 import argparse
