@@ -78,7 +78,9 @@ def _examine(room, kind: str, number: int):
     remarks = {(remark.node, remark.kind) for remark in examined.remarks}
     if kind in _OF_TABLES:  # Said of a node, or of the session.
         hit = {
-            one for one in remarks if one[1] in ("clock", "exchanged", "undetermined")
+            one
+            for one in remarks
+            if one[1] in ("clock", "exchanged", "misfit", "undetermined")
         }
         return (next(iter(hit)) if hit else None), remarks - hit | set(list(hit)[:1])
     return (names[node], kind), remarks
@@ -152,6 +154,7 @@ _OF_SIGNALS = {
     "gaps": _gaps,
     "late": _late,
     "early": _early,
+    "inverted": lambda signal, _: -signal,
 }
 _OF_TABLES = {"a node 1 m elsewhere": _move, "two nodes exchanged": _exchange}
 

@@ -55,7 +55,7 @@ REFUSED_TABLES = {
         "nodes.csv', line 3: 5 cells, and the first line has 4; write 1.5, not 1,5",
     ),
     "a cell too few": ("nodes.csv", ",0.75", "", "z is '', not a number; give meters"),
-    "quote left open": ("nodes.csv", "desk", '"desk', "save it as CSV in UTF-8"),
+    "quote left open": ("nodes.csv", "desk", '"desk', "line 3: a quote is not closed"),
     "no number": (
         "nodes.csv",
         "2.25",
@@ -76,7 +76,7 @@ REFUSED_TABLES = {
         "0",
         r"line 2: the room has sides of \[6.2, 4.8, 0.0\] m; give meters, above 0",
     ),
-    "millimeters": ("room.csv", "6.2", "6200", r"sides of \[6200.0, .* up to 1000$"),
+    "millimeters": ("room.csv", "6.2", "6200", r"sides of \[6200.0, .* up to 100, or"),
     "node twice": (
         "nodes.csv",
         "desk",
@@ -96,7 +96,7 @@ REFUSED_TABLES = {
         "2.25",
         "-0.01",
         r"line 3, node 'desk': a node at \[3.0, -0.01, 0.75\] m is outside the room of "
-        r"\[6.2, 4.8, 2.7\] m; measure from a corner",
+        r"\[6.2, 4.8, 2.7\] m in y; measure from a corner",
     ),
     "talker out of the room": (
         "recordings.csv",
@@ -168,8 +168,8 @@ REFUSED_TABLES = {
     "ending that is not read": (
         "recordings.csv",
         "two.wav",
-        "two.mp3",
-        r"no recording '.*two.mp3', but two.wav; write the whole name of a file that ends",
+        "two.m4a",
+        r"no recording '.*two.m4a', but two.wav; write the whole name of a file that ends",
     ),
 }
 

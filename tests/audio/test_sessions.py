@@ -216,7 +216,7 @@ def test_one_table_may_do(folders):
             "give a path below the session's",
         ),
         ("node,x,y,file", ["one/door.wav", "b.wav"], "there is no file .*b.wav'"),
-        ("node,x,y,file", ["one/door.wav"] * 2, "two nodes have its channel 1"),
+        ("node,x,y,file", ["one/door.wav"] * 2, "is that of node 'door'; name its own"),
         (
             "node,x,y,file,channel",
             ["one/door.wav,1", "one/desk.wav,3"],
@@ -423,7 +423,7 @@ def test_a_file_that_cannot_be_read_is_refused(folder):
     with pytest.raises(sessions.SessionError, match="2 problems") as raised:
         open_session(folder)
     assert "line 2, recording 'one.wav': " in str(raised.value)
-    assert "three.wav' is unreadable" in str(raised.value)
+    assert "three.wav' is empty" in str(raised.value)
 
 
 def test_a_file_that_is_not_whole_is_refused(folder):

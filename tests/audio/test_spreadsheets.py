@@ -73,12 +73,23 @@ def test_numbers(text, number):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("nodes.csv", 'a,b\n"1,2\n'), ("nodes.xlsx", "no archive")]
+    ("name", "text", "message"),
+    [
+        ("nodes.csv", 'a,b\n"1,2\n', ", line 2: a quote is not closed"),
+        ("nodes.csv", 'a,b\n"1"2,2\n', ", line 2: there is text after a closing quote"),
+        ("nodes.csv", "a,b\n1\x01,2\n", " is no text: it holds the character"),
+        (
+            "nodes.csv",
+            "PK\x03\x04",
+            " is no text, but a workbook; save it as CSV, or as",
+        ),
+        ("nodes.xlsx", "no archive", " is no readable XLSX .*; save it again"),
+    ],
 )
-def test_what_cannot_be_read_is_refused(tmp_path, name, text):
+def test_what_cannot_be_read_is_refused(tmp_path, name, text, message):
     if name.endswith("xlsx"):
         pytest.importorskip("openpyxl")
-    with pytest.raises(spreadsheets.TableError, match=rf"{name}'.*save it"):
+    with pytest.raises(spreadsheets.TableError, match=rf"{name}'{message}"):
         written(tmp_path / name, text)
 
 

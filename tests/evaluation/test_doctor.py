@@ -11,7 +11,7 @@ from whole_runs import call
 
 from uld_jax.audio import diagnosis, sessions, surveys
 from uld_jax.cli import doctor as command
-from uld_jax.evaluation import doctor, example_session
+from uld_jax.evaluation import doctor, example_session, geometry
 from uld_jax.runtime import errors
 
 RATE = 16_000
@@ -151,5 +151,5 @@ def test_nodes_on_a_line_are_noticed(folder):
     (folder / "nodes.csv").write_text("\n".join(["node,x,y,z,file", *rows]) + "\n")
     session = sessions.open_session(folder).listed(labeled_only=False)
     (recording,) = session.recordings
-    found = doctor._check_geometry(session, session.surveyed[recording.name])
+    found = geometry.check(session, session.surveyed[recording.name].faults)
     assert [remark.kind for remark in found] == ["line"]

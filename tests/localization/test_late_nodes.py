@@ -7,6 +7,7 @@ import numpy as np
 from uld_jax.localization import late_nodes, localize
 
 NODES = np.array([[0.0, 0.0, 1.0], [5.0, 0.0, 1.0], [0.0, 4.0, 1.0], [5.0, 4.0, 1.0]])
+ERRORS = np.full(4, 1e-4)  # Seconds.
 SILENT = localize.localize(np.zeros((4, 8000)), 16_000, NODES)
 
 
@@ -79,3 +80,26 @@ def test_positions_that_are_not_sure_tell_nothing():
     for doubt in ({"determined": False}, {"radius_90": 0.8}):
         unsure = [dataclasses.replace(one, **doubt) for one in found[:3]]
         np.testing.assert_array_equal(late_nodes.find(unsure + found[3:]), 0)
+
+
+def test_a_node_that_fits_nowhere_is_one_at_a_wrong_place():
+    """By a time that differs from place to place."""
+    values = [0.002, -0.001, 0.0031, np.nan, 0.0009]
+    found = windows(PLACES, offsets_of(1, values))
+    found = [dataclasses.replace(one, node_offset_errors=ERRORS) for one in found]
+    np.testing.assert_allclose(
+        late_nodes.find_misfits(found), [0, 0.0031, 0, 0], atol=1e-9
+    )
+    # Nothing is known where errors are as large, or positions unsure, or windows few.
+    unsure = [dataclasses.replace(one, node_offset_errors=9 * ERRORS) for one in found]
+    np.testing.assert_array_equal(late_nodes.find_misfits(unsure), 0)
+    far = [dataclasses.replace(one, radius_90=0.6) for one in found]
+    np.testing.assert_array_equal(late_nodes.find_misfits(far), 0)
+    np.testing.assert_array_equal(late_nodes.find_misfits(found[:2]), 0)
+
+
+def test_a_node_that_fits_in_some_windows_is_none():
+    values = [0.002, -0.001, 0.0001, 0.0, 0.0009]
+    found = windows(PLACES, offsets_of(1, values))
+    found = [dataclasses.replace(one, node_offset_errors=ERRORS) for one in found]
+    np.testing.assert_array_equal(late_nodes.find_misfits(found), 0)

@@ -6,8 +6,13 @@
 - `sessions`: Sessions: folders of a user's own recordings.
 - `session_tables`: The tables of a session: its room, its nodes, its recordings.
 - `session_files`: The files of its recordings, read in blocks.
+- `session_problems`: Their problems, collected and raised together.
+- `file_headers`: Headers of its files, checked before any sample is read.
+- `places`: Checks of the places of nodes and talkers.
+- `table_lines`: Lines of its tables: columns, units, numbers in meters.
 - `spreadsheets`: Tables as spreadsheets save them.
 - `diagnosis`: What is wrong with nodes' signals, and what to do about it.
+- `polarity`: Recorders whose signals have the sign of the others changed.
 - `surveys`: One pass over a recording: levels, faults, starts.
 - `start_offsets`: When recorders started, from levels.
 - `libri_adhoc40`: Positions of nodes and loudspeakers in Libri-adhoc40.
@@ -24,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "diagnosis",
         "libri_adhoc40",
         "libri_adhoc40_files",
+        "polarity",
         "session_files",
         "session_tables",
         "sessions",

@@ -30,6 +30,7 @@ _GAP_SECONDS = 0.2  # Of exact zeros, altogether.
 _FIXES_OF_TIMES = {
     "late": "It is moved; --calibrate_clocks finds the rest",
     "early": "It is left out from then on",
+    "truncated": "Copy its file again",
     "unknown start": "Start recorders within 10 s of each other, and near enough to the talkers",
 }
 
@@ -116,6 +117,10 @@ def examine(
                 continue
         remarks += _compare(name, facts[node], typical)
         remarks += _describe_times(name, node, survey)
+    for node, other in survey.find_copies():
+        what = f"has the same signal as node {nodes[other]}"
+        fix = "Give each its own file, or its own channel"
+        remarks.append(Remark(nodes[node], REMARK, "copy", what, fix))
     return remarks
 
 
@@ -149,6 +154,12 @@ def _compare(name: str, own: Facts, typical: Facts | None) -> list[Remark]:
             f"is noisy: speech is {own.speech_db - own.noise_db:.0f} dB above what is "
             "between words",
             "Move it away from fans and computers, or switch automatic gain off",
+        ),
+        (
+            own.speech_db > 0,
+            "scale",
+            f"is beyond full scale: speech is at {own.speech_db:.0f} dB",
+            "Export its file in 16 bits, or as floats up to 1",
         ),
         (
             own.offset_db - own.speech_db > _OFFSET_DB,

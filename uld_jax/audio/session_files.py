@@ -12,14 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from uld_jax.audio import session_tables
+from uld_jax.audio import file_headers, session_problems, session_tables
 from uld_jax.audio import signals as signals_lib
-from uld_jax.audio.session_tables import SessionError
+from uld_jax.audio.file_headers import ENDINGS
+from uld_jax.audio.session_problems import SessionError
 
-LOWEST_RATE = 8000
-ENDINGS = (".wav", ".flac", ".ogg")
-
-_LEAST_SECONDS = 0.01
 _MARGIN = 1600  # Samples at 16 kHz, read around a block that is resampled.
 
 
@@ -31,12 +28,14 @@ class Channel(NamedTuple):
         number: Of the channel in it, from 0.
         frames: Samples, at the file's rate.
         rate: Sample rate in hertz.
+        missing: Samples that the file's header names, and it does not have.
     """
 
     path: pathlib.Path
     number: int
     frames: int
     rate: int
+    missing: int = 0
 
     @property
     def num_samples(self) -> int:
@@ -62,9 +61,7 @@ def find_channels(
     if path.suffix.lower() not in ENDINGS:
         files = _locate(path, list(nodes))
         return _choose([(files[node], nodes[node].channel) for node in nodes])
-    if not path.is_file():
-        raise SessionError(f"there is no file {str(path)!r}; correct the name")
-    channels = signals_lib.read_header(path).channels
+    channels = file_headers.read(path).channels
     if channels < len(nodes) or (
         channels > len(nodes) and not any(node.channel for node in nodes.values())
     ):
@@ -84,19 +81,20 @@ def find_channels(
 
 
 def find_named(
-    folder: pathlib.Path, nodes: Mapping[str, session_tables.Node]
+    folder: pathlib.Path, nodes: Mapping[str, session_tables.Node], problems: list[str]
 ) -> tuple[Channel, ...]:
     """Find the channels of a recording whose files are named in the table of nodes.
 
-    Raises:
-        SessionError: As `find_channels`.
+    Args:
+        folder: Folder of the session.
+        nodes: The nodes by name.
+        problems: Receives what is wrong, node by node, as `find_channels` raises it.
     """
+    channels = []
     for node in nodes.values():
-        if not (folder / node.file).is_file():
-            raise SessionError(
-                f"there is no file {str(folder / node.file)!r}; correct the name"
-            )
-    return _choose([(folder / node.file, node.channel) for node in nodes.values()])
+        with session_problems.noting(problems, node.where):
+            channels += _choose([(folder / node.file, node.channel)])
+    return tuple(channels)
 
 
 def read_block(
@@ -146,7 +144,7 @@ def _read(channels: list[Channel], first: int, last: int) -> tuple[np.ndarray, i
     Returns:
         Samples at the file's rate, and how many at 16 kHz are before the first.
     """
-    path, _, frames, rate = channels[0]
+    path, _, frames, rate, _ = channels[0]
     numbers = [channel.number for channel in channels]
     if rate == signals_lib.SAMPLE_RATE:
         return signals_lib.read_recording(path, first, last - first)[numbers], 0
@@ -167,26 +165,10 @@ def _choose(wanted: list[tuple[pathlib.Path, int | None]]) -> tuple[Channel, ...
         wanted: The file of each node, and the number of its channel, from 1; None for the
             only one.
     """
-    try:
-        headers = {path: signals_lib.read_header(path) for path, _ in wanted}
-    except signals_lib.SignalError as error:
-        raise SessionError(
-            f"{error}; copy it again, or convert it to WAV, FLAC or Ogg, with ffmpeg for "
-            "example"
-        ) from None
-    for path, header in headers.items():
-        if header.rate < LOWEST_RATE:
-            raise SessionError(
-                f"{str(path)!r} has a sample rate of {header.rate} Hz; record at "
-                f"{LOWEST_RATE} Hz or more"
-            )
-        if header.frames < _LEAST_SECONDS * header.rate:
-            raise SessionError(
-                f"{str(path)!r} has {header.frames} samples; record it again, or remove it"
-            )
+    headers = {path: file_headers.read(path) for path in dict(wanted)}
     channels = []
     for path, number in wanted:
-        frames, rate, count = headers[path]
+        frames, rate, count, missing = headers[path]
         if number is None and count != 1:
             raise SessionError(
                 f"{str(path)!r} has {count} channels; name the one to use in a column "
@@ -197,7 +179,7 @@ def _choose(wanted: list[tuple[pathlib.Path, int | None]]) -> tuple[Channel, ...
                 f"{str(path)!r} has {count} channel{'s'[: count - 1]}, and "
                 f"{session_tables.NODES} names channel {number}; correct the table"
             )
-        channel = Channel(path, (number or 1) - 1, frames, rate)
+        channel = Channel(path, (number or 1) - 1, frames, rate, missing)
         if channel in channels:
             raise SessionError(
                 f"{str(path)!r}: two nodes have its channel {channel.number + 1}; name "

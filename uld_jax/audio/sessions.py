@@ -12,9 +12,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from uld_jax.audio import corpora, session_files, session_tables, surveys
+from uld_jax.audio import (
+    corpora,
+    session_files,
+    session_problems,
+    session_tables,
+    surveys,
+)
 from uld_jax.audio import signals as signals_lib
-from uld_jax.audio.session_tables import SPLITS, SessionError
+from uld_jax.audio.session_problems import SessionError
+from uld_jax.audio.session_tables import SPLITS
 from uld_jax.runtime import progress
 
 NUM_SAMPLES = 2 * signals_lib.SAMPLE_RATE
@@ -237,7 +244,7 @@ class Session:
                     problems.append(f"{error}; {_OUT}")
                 bar.update()
         if left_out is None or not starts:
-            session_tables.raise_any(self.folder, problems)
+            session_problems.raise_any(self.folder, problems)
         else:
             left_out += problems
         kept = tuple(
@@ -260,6 +267,11 @@ class Session:
         starts = np.arange(first, last - self.num_samples + 1, self.num_samples)
         powers = survey.window_powers(starts, self.num_samples)
         if not len(starts) or powers.max() <= _SILENCE:
+            if all(survey.faults):
+                faults = " or ".join(dict.fromkeys(survey.faults))
+                raise SessionError(
+                    f"has no signal that can be used: every node {faults}; {_OUT}"
+                )
             raise SessionError(
                 f"has no sound in whole windows of {self.num_samples} samples at 16 kHz; "
                 f"{_OUT}"
@@ -320,18 +332,19 @@ def open_session(folder: str | pathlib.Path, num_samples: int = NUM_SAMPLES) -> 
     if rows:
         with progress.Progress("Scanning", len(rows), "recordings") as bar:
             for row in rows:
-                with session_tables.noting(problems, row.where):
+                with session_problems.noting(problems, row.where):
                     channels = session_files.find_channels(folder, row.name, nodes)
                     _check_length(channels, num_samples)
                     recordings.append(Recording(*row[1:], channels))
                 bar.update()
     else:
-        with session_tables.noting(problems, str(folder / session_tables.NODES)):
-            channels = session_files.find_named(folder, nodes)
+        channels = session_files.find_named(folder, nodes, problems)
+        session_problems.raise_any(folder, problems)
+        with session_problems.noting(problems, str(folder / session_tables.NODES)):
             _check_length(channels, num_samples)
-            name = folder.resolve().name
-            recordings.append(Recording(name, "test", None, channels))
-    session_tables.raise_any(folder, problems)
+        name = folder.resolve().name
+        recordings.append(Recording(name, "test", None, channels))
+    session_problems.raise_any(folder, problems)
     positions = np.stack([node.position for node in nodes.values()])
     return Session(
         *(folder, room_size, tuple(nodes), positions, tuple(recordings), num_samples)

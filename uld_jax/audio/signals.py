@@ -27,6 +27,9 @@ _CACHED_BYTES = 500_000_000
 _CACHED_STARTS = 500
 CLIPPED_FROM = 1 - 2**-14  # Full scale at one.
 CLIPPED_SHARE = 1e-3
+_FLOATS_TO = (
+    2.0  # A float file with values beyond has another scale, and clips nowhere.
+)
 BROKEN, SILENT = "holds NaN or infinity", "is silent (all its samples are equal)"
 CLIPPED = "is clipped (0.1 % of it is at full scale)"
 FAULTS = (BROKEN, SILENT, CLIPPED)  # The worst first.
@@ -232,7 +235,13 @@ def read_recording(
             path, num_samples, start, dtype="float32", always_2d=True
         )
     except (OSError, RuntimeError):
-        raise _unread(path) from None
+        if not path.is_file() or not start + max(num_samples, 0):
+            raise _unread(path) from None
+        last = f" to {start + num_samples}" if num_samples >= 0 else " on"
+        raise SignalError(
+            f"{str(path)!r} is damaged or truncated: its samples from {start}{last} "
+            "cannot be read"
+        ) from None
     if num_samples >= 0 and len(samples) < num_samples:
         raise SignalError(
             f"{str(path)!r} is truncated: it ends after {start + len(samples)} samples, "
@@ -265,10 +274,26 @@ def check_recording(
     """
     clipped = np.zeros(len(signals), bool)
     if clipping:
-        clipped = (np.abs(signals) >= CLIPPED_FROM).mean(axis=1) > CLIPPED_SHARE
+        peaks = np.abs(signals)
+        clipped = are_clipped((peaks >= CLIPPED_FROM).mean(axis=1), peaks.max(axis=1))
     finite = np.isfinite(signals).all(axis=1)
     faults = name_faults(finite, np.ptp(signals, axis=1) == 0, clipped)
     raise_faults(faults, nodes, what)
+
+
+def are_clipped(shares: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Check which signals are clipped.
+
+    Args:
+        shares: Of each signal's samples at full scale, or beyond, [M].
+        peaks: Of each, full scale at one, [M].
+
+    >>> import numpy as np
+    >>> from uld_jax.audio import signals
+    >>> signals.are_clipped(np.array([0.0, 0.2, 0.2]), np.array([0.5, 1.0, 30.0])).tolist()
+    [False, True, False]
+    """
+    return (shares > CLIPPED_SHARE) & (peaks < _FLOATS_TO)
 
 
 def name_faults(

@@ -4,6 +4,7 @@ Files are read in UTF-8, UTF-16 or, if they are neither, Windows-1252. Numbers m
 decimal comma.
 """
 
+import contextlib
 import csv
 import io
 import math
@@ -19,6 +20,9 @@ ENDINGS = (".csv", ".tsv", ".txt", ".xlsx")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DELIMITERS = ";\t,"  # A semicolon in the first line is not there by chance.
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
+# First bytes of workbooks, new and old, that were given the name of a text.
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ufffe]")
 
 
 class TableError(errors.InputError):
@@ -86,23 +90,72 @@ def to_number(text: str) -> float:
 
 
 def _read_csv(path: pathlib.Path) -> list[tuple[int, list[str]]]:
+    text = _read_text(path)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter(text), strict=True
+    )
+    lines, number = [], 1
     try:
-        text = _decode(path.read_bytes())
-        reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True
-        )
-        lines = [(reader.line_num, cells) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{str(path)!r}: {error}; save it as CSV in UTF-8") from None
+        for cells in reader:
+            lines.append((reader.line_num, cells))
+            number = reader.line_num + 1
+    except csv.Error as error:
+        # The line in which the cells begin: an open quote is noticed at the end alone.
+        raise TableError(f"{str(path)!r}, line {number}: {_explain(error)}") from None
     if lines and lines[0][1][:1] and lines[0][1][0].lower().startswith("sep="):
         del lines[0]
     return lines
+
+
+def _explain(error: csv.Error) -> str:
+    """Say what an error of the CSV reader means."""
+    if "unexpected end" in str(error):
+        return "a quote is not closed; write a second one, or none"
+    if "expected after" in str(error):
+        return "there is text after a closing quote; write quotes around whole cells"
+    if "field limit" in str(error):
+        return f"a cell is too long ({error}); is this a table?"
+    return f"{error}; save it as CSV in UTF-8"
+
+
+def _read_text(path: pathlib.Path) -> str:
+    """Read the text of a file.
+
+    Raises:
+        TableError: If it cannot be read, or is no text.
+    """
+    try:
+        data = path.read_bytes()
+        text = _decode(data)
+    except IsADirectoryError:
+        raise TableError(f"{str(path)!r} is a folder; give a table") from None
+    except PermissionError:
+        raise TableError(
+            f"{str(path)!r} cannot be read: this user has no permission; change it"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(
+            f"{str(path)!r} is no text ({error}); save it as CSV in UTF-8"
+        ) from None
+    if data.startswith(_WORKBOOKS):
+        raise TableError(
+            f"{str(path)!r} is no text, but a workbook; save it as CSV, or as "
+            f"{path.with_suffix('.xlsx').name}"
+        )
+    if odd := _CONTROLS.search(text):
+        raise TableError(
+            f"{str(path)!r} is no text: it holds the character {odd[0]!r}; save it as CSV "
+            "in UTF-8"
+        )
+    return text
 
 
 def _decode(data: bytes) -> str:
     """Decode a file's bytes by their byte order mark, or by trying."""
     if data.startswith(_BYTE_ORDER_MARKS):
         return data.decode("utf-16")
+    if data.startswith(_WORKBOOKS):
+        return ""
     if b"\0" in data:
         return data.decode("utf-16-be" if data[:1] == b"\0" else "utf-16-le")
     try:
@@ -111,8 +164,13 @@ def _decode(data: bytes) -> str:
         return data.decode("cp1252")
 
 
-def _delimiter(text: str) -> str:
-    """Find what separates the cells of the first line."""
+def delimiter(text: str) -> str:
+    """Find what separates the cells of a table's first line.
+
+    >>> from uld_jax.audio import spreadsheets
+    >>> spreadsheets.delimiter("node;x;y")
+    ';'
+    """
     first = next((line for line in text.splitlines() if line.strip()), "")
     if first.lower().startswith("sep=") and len(first) > 4:
         return first[4]
@@ -128,21 +186,54 @@ def _read_xlsx(path: pathlib.Path) -> list[tuple[int, list[str]]]:
             "'uld-jax[xlsx]', or save the table as CSV"
         ) from None
     try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheets = {sheet.title.lower(): sheet for sheet in reversed(book.worksheets)}
-        sheet = sheets.get(path.stem.lower(), book.worksheets[0])
-        sheet.reset_dimensions()  # Some programs write wrong ones.
-        rows = [
-            (number, list(map(_to_text, row)))
-            for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
-            if any(cell is not None for cell in row)
-        ]
-        book.close()
+        # Once for values, once for formulas.
+        values, formulas = (
+            openpyxl.load_workbook(path, read_only=True, data_only=one)
+            for one in (True, False)
+        )
+        with contextlib.closing(values), contextlib.closing(formulas):
+            number, rows = _find_sheet(values, path.stem.lower())
+            written = _sheet_rows(formulas.worksheets[number])
     except Exception as error:  # A damaged archive fails in many ways.
         raise TableError(
             f"{str(path)!r} is no readable XLSX ({error}); save it again, or as CSV"
         ) from None
-    return rows
+    _check_formulas(path, rows, written)
+    return [(number, list(map(_to_text, row))) for number, row in rows.items()]
+
+
+def _find_sheet(book, name: str) -> tuple[int, dict[int, tuple]]:
+    """Find the sheet with a name, or the first that is not empty; return its rows, too."""
+    sheets = [_sheet_rows(sheet) for sheet in book.worksheets]
+    titles = [sheet.title.lower() for sheet in book.worksheets]
+    if name in titles:
+        return titles.index(name), sheets[titles.index(name)]
+    filled = [number for number, rows in enumerate(sheets) if rows] or [0]
+    return filled[0], sheets[filled[0]]
+
+
+def _sheet_rows(sheet) -> dict[int, tuple]:
+    """Read the rows of a sheet that are not empty, by their number."""
+    sheet.reset_dimensions()  # Some programs write wrong ones.
+    return {
+        number: row
+        for number, row in enumerate(sheet.iter_rows(values_only=True), 1)
+        if any(cell is not None for cell in row)
+    }
+
+
+def _check_formulas(path: pathlib.Path, rows: dict, written: dict) -> None:
+    """Raise if a formula has no value: programs other than spreadsheets write none."""
+    for number, cells in written.items():
+        for column, cell in enumerate(cells):
+            values = rows.get(number, ())
+            value = values[column] if column < len(values) else None
+            if value is None and str(cell or "").startswith("="):
+                raise TableError(
+                    f"{str(path)!r}, line {number}, column {column + 1}: the formula "
+                    f"{str(cell)!r} has no value; open the table in a spreadsheet and save "
+                    "it, or write numbers"
+                )
 
 
 def _to_text(cell) -> str:

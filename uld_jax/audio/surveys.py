@@ -20,6 +20,10 @@ FRAME = 4096  # Samples of each spectrum.
 _WINDOW = np.hanning(FRAME).astype(np.float32)
 BLOCK = 1000 * HOP  # Samples: 10 s.
 EARLY = 0.5  # Seconds before the last end, from which it is said of a recorder.
+_MISSING = 0.1  # Seconds that a file lacks, likewise.
+# Correlation of the powers of two signals that are one, whatever their gains: of two
+# microphones side by side, noise of their own makes it less.
+_ONE_SIGNAL = 1 - 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ class Survey:
         faults: Of each node, one of `signals.FAULTS`; empty if none.
         spectra: Mean power spectra of each node's frames of `FRAME`, [M, 2049].
         gaps: Of each node, how many `HOP` of its recording are zeros, [M].
+        missing: Samples at 16 kHz that the file of each node names and does not have, [M].
     """
 
     means: Float[np.ndarray, " M"]
@@ -46,6 +51,7 @@ class Survey:
     faults: tuple[str, ...]
     spectra: Float[np.ndarray, "M F"]
     gaps: Int[np.ndarray, " M"]
+    missing: Int[np.ndarray, " M"]
 
     @property
     def num_samples(self) -> int:
@@ -66,7 +72,24 @@ class Survey:
         ]
         for number, node in enumerate(nodes):
             said += [f"Node {node} {one}" for one, _ in self.describe_times(number)]
+        for number, other in self.find_copies():
+            said.append(
+                f"Node {nodes[number]} has the same signal as node {nodes[other]}"
+            )
         return said
+
+    def find_copies(self) -> list[tuple[int, int]]:
+        """Find pairs of nodes with one signal, as two files of one recorder have."""
+        levels = self.powers / np.maximum(
+            np.linalg.norm(self.powers, axis=1, keepdims=True), 1e-30
+        )
+        usable = [fault in ("", signals_lib.CLIPPED) for fault in self.faults]
+        return [
+            (second, first)
+            for second in np.flatnonzero(usable).tolist()
+            for first in np.flatnonzero(usable[:second]).tolist()
+            if levels[first] @ levels[second] > _ONE_SIGNAL
+        ]
 
     def describe_times(self, node: int) -> list[tuple[str, str]]:
         """Describe a node's late start or early end, in what follows its name and a word."""
@@ -80,6 +103,11 @@ class Survey:
             said.append(
                 (f"started {self.starts[node] / rate:.2f} s after the first", "late")
             )
+        if self.missing[node] > _MISSING * rate:
+            held = self.lengths[node] / rate
+            whole = held + self.missing[node] / rate
+            what = f"has {held:.1f} s of the {whole:.1f} s that its file's header names"
+            return [*said, (what, "truncated")]
         early = self.num_samples - self.starts[node] - self.lengths[node]
         if early > EARLY * rate:
             said.append((f"ended {early / rate:.1f} s before the last", "early"))
@@ -139,6 +167,7 @@ def survey(channels: Sequence[session_files.Channel]) -> Survey:
         faults,
         totals.spectra / np.maximum(totals.frames, 1)[:, None],
         totals.gaps(),
+        np.array([c.missing * signals_lib.SAMPLE_RATE // c.rate for c in channels]),
     )
 
 
@@ -199,5 +228,6 @@ class _Totals:
 
     def faults(self) -> tuple[str, ...]:
         """Say why each node's signal cannot be right; empty if it can."""
-        clipped = self.clipped > signals_lib.CLIPPED_SHARE * self.watched
+        shares = self.clipped / np.maximum(self.watched, 1)
+        clipped = signals_lib.are_clipped(shares, np.maximum(-self.low, self.high))
         return signals_lib.name_faults(self.finite, self.low == self.high, clipped)

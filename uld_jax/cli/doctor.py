@@ -11,7 +11,7 @@ one that is not.
 
 import pathlib
 
-from uld_jax.cli.flags import Flag, single_folder
+from uld_jax.cli.flags import Flag, check_output, single_folder
 from uld_jax.runtime import errors, progress
 
 FLAGS = (
@@ -25,10 +25,8 @@ def main(values, paths) -> None:
     """Examine the session; print and write what was found."""
     folder = single_folder(paths, "doctor")
     out = pathlib.Path(values.json).expanduser() if values.json else None
-    if out and out.exists() and not values.overwrite:
-        raise errors.InputError(
-            f"--json: {str(out)!r} exists; name another file, or pass --overwrite"
-        )
+    if out:
+        check_output("json", out, folder, ".json", values.overwrite)
 
     from uld_jax.audio import sessions
     from uld_jax.evaluation import doctor

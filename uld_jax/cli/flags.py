@@ -1,12 +1,16 @@
 """The flags of the commands: what a flag is, and those that several commands share."""
 
 import dataclasses
+import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
 from uld_jax.runtime import errors
+
+_TABLES = ("room", "nodes", "recordings")  # Of a session.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +90,46 @@ def single_folder(
             f"uld_jax {command} FOLDER"
         )
     return paths[0]
+
+
+def check_output(
+    flag: str,
+    path: pathlib.Path,
+    folder: str | pathlib.Path,
+    ending: str,
+    overwrite: bool,
+    why: str = "",
+) -> None:
+    """Raise an InputError if a file cannot, or must not, be written.
+
+    Args:
+        flag: That names the file.
+        path: The file.
+        folder: Of the session: its tables are not overwritten, whatever is passed.
+        ending: That it has to have.
+        overwrite: Whether it may exist.
+        why: What the ending is good for.
+    """
+    name = f"--{flag}: {str(path)!r}"
+    if path.is_dir():
+        raise errors.InputError(f"{name} is a folder; name a file in it")
+    if path.suffix != ending:
+        raise errors.InputError(f"{name} does not end in {ending}{why}")
+    if path.stem.lower() in _TABLES and path.parent.resolve() == _resolve(folder):
+        raise errors.InputError(f"{name} is a table of the session; name another file")
+    if path.exists() and not overwrite:
+        raise errors.InputError(
+            f"{name} exists; name another file, or pass --overwrite"
+        )
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise errors.InputError(
+            f"--{flag}: {str(path.parent)!r} is not a writable folder; make it, or name "
+            "another"
+        )
+
+
+def _resolve(folder: str | pathlib.Path) -> pathlib.Path:
+    return pathlib.Path(folder).expanduser().resolve()
 
 
 CONFIG = Flag(

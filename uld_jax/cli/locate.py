@@ -17,11 +17,10 @@ page for a browser, positions.html, and all that is known, positions.json.
 """
 
 import dataclasses
-import os
 import pathlib
 
 from uld_jax.cli.baseline import METHOD
-from uld_jax.cli.flags import Flag, single_folder
+from uld_jax.cli.flags import Flag, check_output, single_folder
 from uld_jax.runtime import errors, progress
 
 FLAGS = (
@@ -58,7 +57,7 @@ _TABLE, _PAGE, _RECORD = ".csv", ".html", ".json"
 _DEFAULT = "fused"  # `methods.FUSED`, which would import JAX.
 
 
-def _check(values) -> pathlib.Path | None:
+def _check(values, folder: str) -> pathlib.Path | None:
     """Check that the flags fit together; return the path of the table."""
     if values.run and values.method:
         raise errors.InputError(
@@ -84,29 +83,18 @@ def _check(values) -> pathlib.Path | None:
     if values.out is None:
         return None
     out = pathlib.Path(values.out).expanduser()
-    if out.is_dir():
-        raise errors.InputError(f"--out: {str(out)!r} is a folder; name a file in it")
-    if out.suffix != _TABLE:
-        raise errors.InputError(
-            f"--out: {str(out)!r} does not end in {_TABLE}; the page is beside the table"
-        )
-    for path in (out, out.with_suffix(_PAGE), out.with_suffix(_RECORD)):
-        if path.exists() and not values.overwrite:
-            raise errors.InputError(
-                f"--out: {str(path)!r} exists; name another file, or pass --overwrite"
-            )
-    if not os.access(out.parent, os.W_OK | os.X_OK):
-        raise errors.InputError(
-            f"--out: {str(out.parent)!r} is not a writable folder; make it, or name "
-            "another"
-        )
+    for ending in (_TABLE, _PAGE, _RECORD):
+        path = out.with_suffix(ending) if out.suffix == _TABLE else out
+        why = "; the page is beside the table"
+        check_output("out", path, folder, ending, values.overwrite, why)
     return out
 
 
 def main(values, paths) -> None:
     """Localize the recordings; print and write the positions."""
     named = [*paths, *([values.recordings] if values.recordings else [])]
-    folder, out = single_folder(named, "locate"), _check(values)
+    folder = single_folder(named, "locate")
+    out = _check(values, folder)
 
     import jax
 

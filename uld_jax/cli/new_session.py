@@ -34,7 +34,7 @@ room.csv        sides of the room; delete it if they are unknown
 nodes.csv       a row for each microphone, best eight or more; without z if heights are unknown
 recordings.csv  a row for each recording; x, y, z of the talker only if you know them
 monday-window.wav, monday-shelf.wav, ...  a file for each microphone and recording,
-                WAV, FLAC or Ogg of any sample rate; or monday.wav with a channel for each
+                WAV, FLAC, Ogg or MP3 of any sample rate; or monday.wav with a channel for each
 
 Then run: uld_jax locate FOLDER --out=positions.csv
 """,

@@ -5,6 +5,7 @@
 - `doctor`: Examine a session: its signals, its nodes, its talkers.
 - `evaluate`: Evaluate networks and methods on a split: metrics and predictions (Sec. 3.4).
 - `example_session`: A small session to look at, from built-in speech.
+- `geometry`: Whether the places of nodes can determine positions, and look right.
 - `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
 - `predict`: Predict positions with networks and with methods that need no training.
@@ -26,6 +27,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "doctor",
         "evaluate",
         "example_session",
+        "geometry",
         "locate",
         "metrics",
         "predict",

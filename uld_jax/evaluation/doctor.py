@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uld_jax.audio import diagnosis, sessions, surveys
+from uld_jax.audio import diagnosis, polarity, sessions, surveys
 from uld_jax.audio import signals as signals_lib
+from uld_jax.evaluation import geometry
 from uld_jax.evaluation import turns as turns_lib
 from uld_jax.localization import answers, doubts, late_nodes, localize
 from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
-_LINE = 0.05  # Of the nodes' extent: how far from a line they are at least.
 _DETERMINED = 0.5  # Share of windows.
 _PLACES, _APART = 3, 0.5  # That clocks need, and meters between them.
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
@@ -61,12 +61,14 @@ def examine(session: sessions.Session) -> list[Examined]:
 
 def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined:
     survey = whole.surveyed[recording.name]
-    remarks = _check_geometry(whole, survey)
+    remarks = geometry.check(whole, survey.faults)
     facts = diagnosis.measure(survey)
     remarks += diagnosis.examine(survey, facts, whole.nodes)
     starts, found = [], []
     if not any(one.node is None and one.level > 1 for one in remarks):
-        starts, found = _localize(whole, recording, survey)
+        starts, windows = _load_strongest(whole, recording, survey)
+        remarks += _find_inverted(whole.nodes, windows, survey)
+        found = _localize(whole, recording, windows)
         remarks += _compare_windows(whole.nodes, found)
     length = whole.num_samples / signals_lib.SAMPLE_RATE
     places = _places(turns_lib.find_turns(np.array(starts, float), found, length))
@@ -81,35 +83,40 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
     )
 
 
-def _check_geometry(
-    whole: sessions.Session, survey: surveys.Survey
-) -> list[diagnosis.Remark]:
-    """Check that the nodes with sound can determine a position."""
-    usable = [fault in ("", signals_lib.CLIPPED) for fault in survey.faults]
-    plan = whole.node_positions[usable, :2]
-    if len(np.unique(plan, axis=0)) < localize.LEAST_NODES:
-        what = f"{len(plan)} nodes can be used, and {localize.LEAST_NODES} are needed"
-        fix = "Add recorders, or mend those that are silent"
-        return [diagnosis.Remark(None, diagnosis.UNUSABLE, "few", what, fix)]
-    extents = np.linalg.svd(plan - plan.mean(axis=0), compute_uv=False)
-    if extents[1] < _LINE * extents[0]:
-        what = "Nodes are on a line: a talker and the mirror image cannot be told apart"
-        fix = "Move a node away from the line"
-        return [diagnosis.Remark(None, diagnosis.REMARK, "line", what, fix)]
-    return []
-
-
-def _localize(
+def _load_strongest(
     whole: sessions.Session, recording: sessions.Recording, survey: surveys.Survey
-) -> tuple[list[float], list[answers.Localization]]:
-    """Localize the strongest windows; return their starts in seconds, and the answers."""
+) -> tuple[list[float], np.ndarray]:
+    """Load the strongest windows [W, M, N]; return their starts in seconds, too."""
     starts = np.array(whole.starts[recording.name])
     powers = survey.window_powers(starts, whole.num_samples)
     chosen = np.sort(starts[np.argsort(-powers)[:_WINDOWS]])
+    windows = np.stack([whole.load_window(recording, int(start)) for start in chosen])
+    return (chosen / signals_lib.SAMPLE_RATE).tolist(), windows
+
+
+def _find_inverted(
+    nodes: Sequence[str], windows: np.ndarray, survey: surveys.Survey
+) -> list[diagnosis.Remark]:
+    """Find nodes whose signals have the sign of the others changed."""
+    usable = np.flatnonzero(
+        [fault in ("", signals_lib.CLIPPED) for fault in survey.faults]
+    )
+    found = polarity.find_inverted(windows[:, usable], signals_lib.SAMPLE_RATE)
+    what = "has an inverted polarity: its signal has the sign of the others changed"
+    fix = "Exchange the wires of its plug, or invert its file"
+    return [
+        diagnosis.Remark(nodes[node], diagnosis.REMARK, "inverted", what, fix)
+        for node in usable[found]
+    ]
+
+
+def _localize(
+    whole: sessions.Session, recording: sessions.Recording, windows: np.ndarray
+) -> list[answers.Localization]:
+    """Localize windows [W, M, N]."""
     found = []
-    with progress.Progress(recording.name, len(chosen), "windows") as bar:
-        for start in chosen:
-            window = whole.load_window(recording, int(start))
+    with progress.Progress(recording.name, len(windows), "windows") as bar:
+        for window in windows:
             found.append(
                 localize.localize(
                     window,
@@ -119,7 +126,7 @@ def _localize(
                 )
             )
             bar.update()
-    return (chosen / signals_lib.SAMPLE_RATE).tolist(), found
+    return found
 
 
 def _compare_windows(
@@ -162,12 +169,19 @@ def _find_late(
 ) -> list[diagnosis.Remark]:
     """Find nodes that sound reached later, or earlier, than it should have."""
     remarks = []
-    for name, late in zip(nodes, late_nodes.find(found), strict=True):
+    misfits = late_nodes.find_misfits(found)
+    for name, late, off in zip(nodes, late_nodes.find(found), misfits, strict=True):
         if late:
             word = "late" if late > 0 else "early"
             what = f"is {1000 * abs(late):.1f} ms {word} in all windows"
             fix = "Its clock is off, and is corrected"
             remarks.append(diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix))
+        elif off:
+            what = f"does not fit the others: sound reached it up to {1000 * off:.1f} ms off"
+            fix = "Check its place and its file, then those of the others"
+            remarks.append(
+                diagnosis.Remark(name, diagnosis.REMARK, "misfit", what, fix)
+            )
     return remarks
 
 

@@ -169,11 +169,11 @@ def method(
     _check_sources(session, num_sources, f"--method={name}")
     predictor = predict.method_predictor(name, num_sources)
     if name == methods.FUSED:
-        count = len(np.unique(session.node_positions, axis=0))
+        count = len(np.unique(session.node_positions[:, :2], axis=0))
         if count < localize.LEAST_NODES:
             raise predict.PredictorError(
                 f"--method={name} cannot localize {str(session.folder)!r}: it has nodes "
-                f"at {count} positions, and {localize.LEAST_NODES} are needed"
+                f"at {count} places in the plan, and {localize.LEAST_NODES} are needed"
             )
         return localize_batch
     session.require_heights(f"--method={name}")
