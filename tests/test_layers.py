@@ -52,6 +52,7 @@ SOLE_USERS = {
     "safetensors": {"pretrained.weights"},
     "tensorflow_datasets": {"datasets.files"},
     "matplotlib": {"report.style", "localization.answers"},
+    "sounddevice": {"audio.live"},
     "tensorboardX": {"training.reporting"},
     "uld_jax_data": {"datasets.prepare"},
     "pyroomacoustics": set(),
@@ -61,6 +62,7 @@ JAX = {"jax", "flax", "optax"}
 NO_JAX = ("audio", "report")
 JAX_IN_STORAGE = {"checkpoints", "integrity"}
 HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
+HEAVY |= {"sounddevice"}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent
 MODULES = sorted(

@@ -96,8 +96,8 @@ def read_tables(folder: pathlib.Path) -> Tables:
         SessionError: With the problems found in them.
     """
     problems: list[str] = []
-    room_size = _read_room(folder, problems)
-    nodes = _read_nodes(folder, room_size, problems)
+    room_size = read_room(folder, problems)
+    nodes = read_nodes(folder, room_size, problems)
     recordings = []
     if any(node.file for node in nodes.values()):
         _check_files(folder, nodes, problems)
@@ -297,27 +297,37 @@ def _axes(cells: Mapping[str, str]) -> list[str]:
     return ["x", "y", "z"] if "z" in cells else ["x", "y"]
 
 
-def _read_room(folder: pathlib.Path, problems: list[str]) -> np.ndarray | None:
+def read_room(
+    folder: pathlib.Path, problems: list[str], name: str = ROOM
+) -> np.ndarray | None:
     """Read the sides of the room; None if there is no table, or they are wrong."""
     lines = _read_lines(
-        folder, ROOM, None, lambda _: (["x", "y"], ["z"]), problems, optional=True
+        folder, name, None, lambda _: (["x", "y"], ["z"]), problems, optional=True
     )
     if len(lines) > 1:
         problems.append(f"{lines[1].where}: a second room; keep one row")
     for line in lines[:1]:
         with noting(problems, line.where):
             sides = line.position(_axes(line.cells))
-            if not ((sides > 0) & (sides <= _LONGEST_SIDE)).all():
-                raise SessionError(
-                    f"the room has sides of {sides.tolist()} m; give meters, above 0 "
-                    f"and up to {_LONGEST_SIDE:g}"
-                )
+            check_sides(sides)
             return sides
     return None
 
 
-def _read_nodes(
-    folder: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
+def check_sides(sides: np.ndarray) -> None:
+    """Raise a SessionError if a room cannot have such sides."""
+    if not ((sides > 0) & (sides <= _LONGEST_SIDE)).all():
+        raise SessionError(
+            f"the room has sides of {sides.tolist()} m; give meters, above 0 and up to "
+            f"{_LONGEST_SIDE:g}"
+        )
+
+
+def read_nodes(
+    folder: pathlib.Path,
+    room_size: np.ndarray | None,
+    problems: list[str],
+    name: str = NODES,
 ) -> dict[str, Node]:
     """Read the nodes by name, in order."""
     nodes: dict[str, Node] = {}
@@ -325,15 +335,15 @@ def _read_nodes(
     def columns_of(_):
         return ["node", "x", "y"], ["z", "file", "channel"]
 
-    lines = _read_lines(folder, NODES, "node", columns_of, problems)
+    lines = _read_lines(folder, name, "node", columns_of, problems)
     if lines and "z" not in lines[0].cells:
-        progress.log(f"{NODES} has no column z: nodes are taken to be 1.2 m high")
+        progress.log(f"{name} has no column z: nodes are taken to be 1.2 m high")
     for line in lines:
         with noting(problems, line.where):
-            name = line.cells["node"]
-            if not name or {"/", "\\"} & set(name):
+            node = line.cells["node"]
+            if not node or {"/", "\\"} & set(node):
                 raise SessionError("give a name that can be a file's name")
-            if name in nodes:
+            if node in nodes:
                 raise SessionError("appears twice; give each node a name of its own")
             position = line.position(_axes(line.cells))
             _check_inside(position, room_size, "a node")
@@ -350,7 +360,7 @@ def _read_nodes(
                     )
             file = line.cells.get("file")
             path = _path_below(file) if file else None
-            nodes[name] = Node(position, path, _channel(line.cells.get("channel")))
+            nodes[node] = Node(position, path, _channel(line.cells.get("channel")))
     return nodes
 
 
