@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -48,16 +48,16 @@ def decode(data: bytes, num_channels: int, sample_format: str) -> np.ndarray:
 
 
 def read_pcm(
-    stream: BinaryIO,
+    stream: Any,
     num_channels: int,
-    sample_rate: float,
+    sample_rate: int | float,
     sample_format: str,
     warn: Callable[[str], None],
 ) -> Iterator[np.ndarray]:
     """Read interleaved raw PCM until it ends.
 
     Args:
-        stream: What is read, such as `sys.stdin.buffer`.
+        stream: A binary file, such as `sys.stdin.buffer`.
         num_channels: M.
         sample_rate: In Hz.
         sample_format: One of `FORMATS`.
@@ -109,7 +109,7 @@ def _read_ahead(read: Callable[[], bytes | None]) -> Iterator[bytes]:
 
 
 def read_device(
-    name: str, num_channels: int, sample_rate: float, warn: Callable[[str], None]
+    name: str, num_channels: int, sample_rate: int | float, warn: Callable[[str], None]
 ) -> Iterator[np.ndarray]:
     """Record from a device by `sounddevice`, without end.
 

@@ -76,9 +76,10 @@ def check(values, others: Iterable[str]) -> None:
             f"--sample_format is {values.sample_format!r}, and --device gives its own; "
             "remove one of them"
         )
-    if values.device is None and sys.stdin.isatty():
+    if values.device is None and (sys.stdin is None or sys.stdin.isatty()):
         raise errors.InputError(
-            "--live: standard input is a terminal; pipe raw PCM into it, or pass --device"
+            "--live: standard input is a terminal, or closed; pipe raw PCM into it, or pass "
+            "--device"
         )
 
 

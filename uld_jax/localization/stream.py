@@ -5,6 +5,7 @@ window arrives, it is localized by `localize`, as a recording would be.
 """
 
 import dataclasses
+import itertools
 import math
 import numbers
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Num
 from numpy.typing import ArrayLike
 
+from uld_jax.acoustics import correlations
 from uld_jax.localization import (
     answers,
     batches,
@@ -26,6 +28,7 @@ from uld_jax.localization import (
 
 _LONGEST_WINDOW = 30.0  # Seconds: of longer signals, not all windows of 2 s are used.
 _LEAST_HOP = 0.01  # Seconds.
+_MOST_SUBSETS = 1_000  # Of nodes, that are looked at when programs are compiled.
 _LONG_ENOUGH = 100_000  # Samples, at any sample rate.
 
 
@@ -175,14 +178,25 @@ class Stream:
             )
         noise = np.random.default_rng(0).normal(size=(count, self._length))
         for used in range(count, max(least, localize.LEAST_NODES) - 1, -1):
-            signals = np.where(np.arange(count)[:, None] < used, noise, 0.0)
-            self._localize(signals)
-            self._compile_rest(recordings.cut(noise[:used], self._rate))
+            for chosen in self._subsets(used):
+                signals = np.where(np.isin(np.arange(count), chosen)[:, None], noise, 0)
+                self._localize(signals)
+            self._compile_rest(recordings.cut(noise[chosen], self._rate), chosen)
 
-    def _compile_rest(self, windows: Num[np.ndarray, "W M n"]) -> None:
-        """Compile programs that only some signals need, for 1 to W windows."""
-        used, sides = windows.shape[1], self._room.sides
-        nodes = self._nodes[:used] - np.append(self._room.origin, 0.0)
+    def _subsets(self, used: int) -> list[list[int]]:
+        """Choose nodes for each length of correlations that so many can have."""
+        found = {}
+        some = itertools.combinations(range(len(self._nodes)), used)
+        for chosen in map(list, itertools.islice(some, _MOST_SUBSETS)):
+            found.setdefault(correlations.lag_bound(self._nodes[chosen]), chosen)
+        return list(found.values())
+
+    def _compile_rest(
+        self, windows: Num[np.ndarray, "W M n"], chosen: list[int]
+    ) -> None:
+        """Compile programs that only some signals need, for 1 to W windows of nodes."""
+        sides = self._room.sides
+        nodes = self._nodes[chosen] - np.append(self._room.origin, 0.0)
         points = posterior.grid(sides[:2], votes.RESOLUTION).reshape(-1, 2)
         even = np.full(len(points), 1 / len(points))
         cloud = posterior.Cloud(points, even, np.zeros((len(points), 2)))
