@@ -140,7 +140,7 @@ def test_a_device_is_recorded_and_what_is_lost_is_said(device):
     blocks = live.read_device("3", 2, 48_000, said.append)
     np.testing.assert_array_equal(next(blocks), [[0, 2, 4], [1, 3, 5]])
     np.testing.assert_array_equal(next(blocks), np.full((2, 3), 9))
-    assert len(said) == 1 and "lost 1 times" in said[0]
+    assert len(said) == 1 and said[0].startswith("Sound was lost")
     with pytest.raises(live.LiveError, match="'3' has stopped recording"):
         next(blocks)
     assert Recorder.given["device"] == 3
@@ -151,7 +151,7 @@ def test_a_device_that_cannot_record_so_is_named(device):
     with pytest.raises(
         live.LiveError, match=r"'usb' cannot record 8 channels at 16000"
     ):
-        next(live.read_device("usb", 8, 16_000, print))
+        live.read_device("usb", 8, 16_000, print)
 
 
 @pytest.mark.parametrize("missing", [ImportError, OSError])
@@ -169,4 +169,4 @@ def test_without_sounddevice_the_error_says_what_to_install(monkeypatch, missing
         monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
         monkeypatch.setattr("builtins.__import__", without_library)
     with pytest.raises(live.LiveError, match=r"pip install 'uld-jax\[live\]'"):
-        next(live.read_device("usb", 8, 16_000, print))
+        live.read_device("usb", 8, 16_000, print)

@@ -147,6 +147,20 @@ def test_what_the_stream_refuses_is_an_error(values, message, table, feed):
         call(locate, **(FINE | {"nodes": table} | values))
 
 
+def test_another_format_than_is_passed_is_an_error(table, feed):
+    feed(np.full((4_000, 4), -1, "<i2").tobytes())
+    with pytest.raises(errors.InputError, match=r"node 0 holds NaN.* --sample_format"):
+        call(locate, **FINE | {"nodes": table, "sample_format": "f32le"})
+
+
+def test_a_device_is_looked_for_before_anything_is_compiled(table, feed, monkeypatch):
+    feed(b"", terminal=True)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    monkeypatch.setattr(stream_lib.Stream, "warm_up", lambda _: 1 / 0)
+    with pytest.raises(errors.InputError, match="needs sounddevice"):
+        call(locate, **FINE | {"nodes": table, "device": "usb"})
+
+
 def test_a_terminal_is_no_input_and_the_method_may_be_named(table, feed, capsys):
     feed(b"", terminal=True)
     with pytest.raises(errors.InputError, match="standard input is a terminal"):

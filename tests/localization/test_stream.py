@@ -116,6 +116,22 @@ def test_a_window_is_answered_with_its_last_sample(seen):
     assert len(seen) == 2
 
 
+@pytest.mark.parametrize("known", [1.5, None])
+def test_all_that_is_known_is_passed_on(known, monkeypatch):
+    """Rate, nodes, room and height, to each window."""
+    answer = uld_jax.localize(np.ones((2, 8_000)), RATE, NODES[:2])
+    given = []
+
+    def collect(_, rate, nodes, room, *, source_height):
+        given.append((rate, nodes.tolist(), room.tolist(), source_height))
+        return answer
+
+    monkeypatch.setattr(stream_lib.localize, "localize", collect)
+    stream = uld_jax.Stream(NODES, 8_000, ROOM, source_height=known, window=1, hop=1)
+    stream.push(np.zeros((8, 16_000)))
+    assert given == [(8_000, NODES.tolist(), ROOM, known)] * 2
+
+
 def test_windows_do_not_drift_from_their_times(seen):
     """Hops that are no whole number of samples, over ten minutes."""
     stream = uld_jax.Stream(NODES[:3], 11_025, window=0.3, hop=0.1)

@@ -111,7 +111,7 @@ def _read_ahead(read: Callable[[], bytes | None]) -> Iterator[bytes]:
 def read_device(
     name: str, num_channels: int, sample_rate: int | float, warn: Callable[[str], None]
 ) -> Iterator[np.ndarray]:
-    """Record from a device by `sounddevice`, without end.
+    """Open a device by `sounddevice`, to record from it without end.
 
     Args:
         name: Of the device, a part of it, or its number.
@@ -119,22 +119,22 @@ def read_device(
         sample_rate: In Hz.
         warn: Called with a sentence if sound is lost.
 
-    Yields:
-        Signals [M, n], float32, as they come.
+    Returns:
+        Signals [M, n], float32, as they come: recording begins with the first.
 
     Raises:
         LiveError: If sounddevice is not installed, or the device cannot record so.
     """
     sounddevice = _import_sounddevice()
-    waiting, lost = queue.Queue(_MOST_WAITING), [0]
+    waiting, lost = queue.Queue(_MOST_WAITING), queue.SimpleQueue()
 
     def take(block, frames, _, status):
         if status.input_overflow:
-            lost[0] += 1
+            lost.put(frames)
         try:
             waiting.put_nowait(block.T.copy())
         except queue.Full:
-            lost[0] += 1
+            lost.put(frames)
 
     try:
         recorder = sounddevice.InputStream(
@@ -149,6 +149,11 @@ def read_device(
             f"device {name!r} cannot record {num_channels} channels at {sample_rate:g} "
             f"Hz: {error}; python -m sounddevice lists the devices"
         ) from None
+    return _record(recorder, name, waiting, lost, warn)
+
+
+def _record(recorder, name, waiting, lost, warn) -> Iterator[np.ndarray]:
+    """Yield what a device's callback puts into a queue; say what it lost."""
     with recorder:
         while True:
             try:
@@ -156,12 +161,13 @@ def read_device(
             except queue.Empty:
                 if not recorder.active:
                     raise LiveError(f"device {name!r} has stopped recording") from None
-            if lost[0]:
+            if not lost.empty():
+                while not lost.empty():
+                    lost.get()
                 warn(
-                    f"Sound was lost {lost[0]} times: from here on times are too early. "
-                    "Use a longer hop or fewer nodes"
+                    "Sound was lost: from here on, times are too early. Use a longer hop "
+                    "or fewer nodes"
                 )
-                lost[0] = 0
 
 
 def _import_sounddevice():

@@ -118,12 +118,17 @@ def _run(values) -> None:
     stream.warm_up()
     _say(f"ready: {len(nodes)} channels at {values.sample_rate:g} Hz")
     for block in blocks:
-        _print(stream.push(block[order]), list(nodes))
+        try:
+            found = stream.push(block[order])
+        except errors.InputError as error:
+            fix = "" if values.device else ", or pass the --sample_format that it has"
+            raise errors.InputError(f"the input cannot be used: {error}{fix}") from None
+        _print(found, list(nodes))
     _print(stream.flush(), list(nodes))
 
 
 def _open(values, num_channels: int):
-    """Open what blocks come from; nothing is read before the first is asked for."""
+    """Open the pipe or the device; nothing is read before the first block is."""
     from uld_jax.audio import live
 
     if values.device is not None:
