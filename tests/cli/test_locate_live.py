@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -189,7 +190,7 @@ def started(table):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
     )
     yield process
     process.kill()
@@ -201,6 +202,7 @@ def started(table):
 def test_lines_come_at_once_and_an_interruption_ends_it(started):
     started.stdin.write(bytes(32_000))
     started.stdin.flush()
+    assert select.select([started.stdout], [], [], 60)[0]
     assert json.loads(started.stdout.readline())["end"] == 0.25
     started.send_signal(signal.SIGINT)
     assert started.wait(timeout=60) == 0

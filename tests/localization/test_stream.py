@@ -295,19 +295,21 @@ def compiled():
 
 def test_after_warming_up_nothing_is_compiled(compiled):
     """Whatever comes: speech by right and wrong clocks, noise, silence, fewer nodes."""
-    nodes, rng = NODES[:4], np.random.default_rng(3)
+    # Times of five nodes confirm a place, those of four do not.
+    nodes, rng = NODES[:5], np.random.default_rng(3)
     stream = uld_jax.Stream(nodes, RATE, ROOM, window=3.0, hop=3.0)
-    stream.warm_up(least_nodes=3)
+    stream.warm_up(least_nodes=4)
     assert len(compiled) > 5
     compiled.clear()
     speech, late = (
-        np.resize(talk(PLACES[0], "test02-0", nodes, late).T, (48_000, 4)).T
-        for late in (0.0, rng.normal(size=4) / 100)
+        np.resize(talk(PLACES[0], "test02-0", nodes, late).T, (48_000, 5)).T
+        for late in (0.0, rng.normal(size=5) / 100)
     )
-    noise = rng.normal(size=(4, 48_000))
+    noise = rng.normal(size=(5, 48_000))
     # The second of two windows is too quiet to count.
-    quiet = noise * np.repeat([1.0, 1e-3], [16_000, 32_000])
-    silent = [speech * (np.arange(4) != node)[:, None] for node in range(4)]
-    for block in (speech, late, noise, quiet, 0 * noise, *silent):
+    fading = np.repeat([1.0, 1e-3], [16_000, 32_000])
+    silent = [speech * (np.arange(5) != node)[:, None] for node in range(5)]
+    blocks = (speech, late, noise, fading * speech, fading * noise, 0 * noise)
+    for block in (*blocks, *silent):
         assert len(stream.push(block)) == 1
         assert not compiled
