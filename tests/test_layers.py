@@ -61,8 +61,14 @@ SOLE_USERS = {
 JAX = {"jax", "flax", "optax"}
 NO_JAX = ("audio", "report")
 JAX_IN_STORAGE = {"checkpoints", "integrity"}
-HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
-HEAVY |= {"sounddevice"}
+HEAVY = {
+    "tensorflow",
+    "pyroomacoustics",
+    "matplotlib",
+    "soundfile",
+    "soxr",
+    "sounddevice",
+}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent
 MODULES = sorted(

@@ -132,6 +132,13 @@ def test_all_that_is_known_is_passed_on(known, monkeypatch):
     assert given == [(8_000, NODES.tolist(), ROOM, known)] * 2
 
 
+def test_windows_lie_end_to_end_if_no_hop_is_given(seen):
+    stream = uld_jax.Stream(NODES, RATE, window=0.5)
+    found = stream.push(np.ones((8, 20_000)))
+    assert [(one.start, one.end) for one in found] == [(0.0, 0.5), (0.5, 1.0)]
+    assert uld_jax.Stream(NODES, RATE).push(np.ones((8, 64_000)))[1].start == 2.0
+
+
 def test_windows_do_not_drift_from_their_times(seen):
     """Hops that are no whole number of samples, over ten minutes."""
     stream = uld_jax.Stream(NODES[:3], 11_025, window=0.3, hop=0.1)

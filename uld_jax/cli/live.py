@@ -39,7 +39,11 @@ FLAGS = (
         "With --live: record from this device by sounddevice, by name or number.",
     ),
     Flag("window", "float", "With --live: seconds of each window; by default 2."),
-    Flag("hop", "float", "With --live: seconds between windows; by default 2."),
+    Flag(
+        "hop",
+        "float",
+        "With --live: seconds between windows; by default as long as they are.",
+    ),
 )
 
 

@@ -52,8 +52,8 @@ class Stream:
 
     A window is localized as soon as its last sample is pushed, exactly as
     `uld_jax.localize` does it, however the signals are cut into blocks. The delay is the
-    time that this takes, about 0.1 s with 8 nodes on a core, and up to a few times that
-    where clocks are off or nobody speaks. The first answer would also wait for compilation:
+    time that this takes: with 8 nodes about 0.1 s of one core, and 0.2 s where clocks are
+    off or noises are not of one place. The first answer would also wait for compilation:
     call `warm_up` before.
 
     Windows begin each `hop` seconds. A stream holds the samples of one window, and nothing
@@ -66,7 +66,8 @@ class Stream:
         source_height: Of the talker's mouth in meters; None for 0.8 to 1.9.
         window: Seconds that each answer rests on, 0.25 to 30. Of more than 2 s, windows of
             2 s are averaged.
-        hop: Seconds from one window to the next, at most `window`.
+        hop: Seconds from one window to the next, at most `window`; None for as many, end to
+            end.
 
     Raises:
         RecordingError: If one of these cannot be right.
@@ -89,7 +90,7 @@ class Stream:
         *,
         source_height: int | float | None = None,
         window: int | float = recordings.WINDOW_SECONDS,
-        hop: int | float = recordings.WINDOW_SECONDS,
+        hop: int | float | None = None,
     ):
         nodes = _check_nodes(node_positions, sample_rate, source_height)
         self._room = recordings.Room.around(nodes, room_size)
@@ -98,6 +99,7 @@ class Stream:
         self._rate, self._source_height = sample_rate, source_height
         self._room_size = None if room_size is None else np.array(room_size, np.float64)
         _check_seconds("window", window, recordings.LEAST_SECONDS, _LONGEST_WINDOW)
+        hop = window if hop is None else hop
         _check_seconds("hop", hop, _LEAST_HOP, window)
         least = math.ceil(recordings.LEAST_SECONDS * sample_rate)
         self._length = max(round(window * sample_rate), least)
@@ -275,7 +277,9 @@ def _check_nodes(node_positions, sample_rate, source_height) -> np.ndarray:
     return recordings.check(silence, sample_rate, node_positions, source_height)
 
 
-def _check_seconds(name: str, value: int | float, least: float, most: float) -> None:
+def _check_seconds(
+    name: str, value: int | float, least: float, most: int | float
+) -> None:
     """Raise unless a window or hop can be used."""
     if not isinstance(value, numbers.Real) or not least <= value <= most:
         longest = "the window" if name == "hop" else "the longest"
