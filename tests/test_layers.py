@@ -52,6 +52,7 @@ SOLE_USERS = {
     "safetensors": {"pretrained.weights"},
     "tensorflow_datasets": {"datasets.files"},
     "matplotlib": {"report.style", "localization.answers"},
+    "sounddevice": {"audio.live"},
     "tensorboardX": {"training.reporting"},
     "uld_jax_data": {"datasets.prepare"},
     "pyroomacoustics": set(),
@@ -60,7 +61,14 @@ SOLE_USERS = {
 JAX = {"jax", "flax", "optax"}
 NO_JAX = ("audio", "report")
 JAX_IN_STORAGE = {"checkpoints", "integrity"}
-HEAVY = {"tensorflow", "pyroomacoustics", "matplotlib", "soundfile", "soxr"}
+HEAVY = {
+    "tensorflow",
+    "pyroomacoustics",
+    "matplotlib",
+    "soundfile",
+    "soxr",
+    "sounddevice",
+}
 
 PACKAGE = pathlib.Path(uld_jax.__file__).parent
 MODULES = sorted(

@@ -42,6 +42,7 @@ from .localization.localize import localize as localize
 from .localization.session import LocalizedSession as LocalizedSession
 from .localization.session import localize_session as localize_session
 from .localization.srp_phat import srp_phat as srp_phat
+from .localization.stream import Stream as Stream
 from .localization.tdoa import tdoa as tdoa
 from .pretrained.loading import Network as Network
 from .pretrained.loading import Prediction as Prediction

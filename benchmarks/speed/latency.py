@@ -141,7 +141,7 @@ def measure(name: str, seconds: float, started: float, run: pathlib.Path) -> dic
         "build": built - imported,
         "first": times[0],
         "calls": times[1:],
-        "memory": _most_memory(),
+        "memory": most_memory(),
     }
 
 
@@ -182,7 +182,7 @@ def _example(rng) -> dict:
     }
 
 
-def _most_memory() -> int:
+def most_memory() -> int:
     """Read the peak memory of this process, in bytes."""
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

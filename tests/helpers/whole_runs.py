@@ -55,5 +55,5 @@ def call(command, *paths, **values):
     """Call a command's main function with flags, in this process."""
     known = {flag.name: flag.default for flag in command.FLAGS}
     assert values.keys() <= known.keys()
-    text = {k: v if isinstance(v, int) else str(v) for k, v in values.items()}
+    text = {k: v if isinstance(v, int | float) else str(v) for k, v in values.items()}
     command.main(SimpleNamespace(**(known | text)), list(map(str, paths)))

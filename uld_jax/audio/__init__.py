@@ -5,6 +5,7 @@
 - `corpora`: Corpora of dry speech and noise: LibriSpeech, any folder, built-in signals.
 - `sessions`: Sessions: folders of a user's own recordings.
 - `session_tables`: The tables of a session: its room, its nodes, its recordings.
+- `array_tables`: Tables of a room and its nodes alone, for live sound.
 - `session_files`: The files of its recordings, read in blocks.
 - `session_problems`: Their problems, collected and raised together.
 - `file_headers`: Headers of its files, checked before any sample is read.
@@ -15,6 +16,7 @@
 - `polarity`: Recorders whose signals have the sign of the others changed.
 - `surveys`: One pass over a recording: levels, faults, starts.
 - `start_offsets`: When recorders started, from levels.
+- `live`: Sound that arrives: raw PCM from a pipe, or a recording device.
 - `libri_adhoc40`: Positions of nodes and loudspeakers in Libri-adhoc40.
 - `libri_adhoc40_files`: The recordings of Libri-adhoc40.
 """
@@ -24,11 +26,13 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "array_tables",
         "builtin",
         "corpora",
         "diagnosis",
         "libri_adhoc40",
         "libri_adhoc40_files",
+        "live",
         "polarity",
         "session_files",
         "session_tables",

@@ -76,8 +76,8 @@ def read_tables(folder: pathlib.Path) -> Tables:
         SessionError: With the problems found in them.
     """
     problems: list[str] = []
-    room_size = _read_room(folder, problems)
-    nodes = _read_nodes(folder, room_size, problems)
+    room_size = read_room(folder, problems)
+    nodes = read_nodes(folder, room_size, problems)
     recordings = []
     if any(node.file for node in nodes.values()):
         _check_files(folder, nodes, problems)
@@ -103,9 +103,11 @@ def _axes(cells: Mapping[str, str]) -> list[str]:
     return ["x", "y", "z"] if "z" in cells else ["x", "y"]
 
 
-def _read_room(folder: pathlib.Path, problems: list[str]) -> np.ndarray | None:
+def read_room(
+    folder: pathlib.Path, problems: list[str], name: str = ROOM
+) -> np.ndarray | None:
     """Read the sides of the room; None if there is no table, or they are wrong."""
-    form = table_lines.Form(ROOM, None, lambda _: (["x", "y"], ["z"]), optional=True)
+    form = table_lines.Form(name, None, lambda _: (["x", "y"], ["z"]), optional=True)
     lines = table_lines.read_lines(folder, form, problems)
     if len(lines) > 1:
         problems.append(f"{lines[1].where}: a second room; keep one row")
@@ -117,8 +119,11 @@ def _read_room(folder: pathlib.Path, problems: list[str]) -> np.ndarray | None:
     return None
 
 
-def _read_nodes(
-    folder: pathlib.Path, room_size: np.ndarray | None, problems: list[str]
+def read_nodes(
+    folder: pathlib.Path,
+    room_size: np.ndarray | None,
+    problems: list[str],
+    name: str = NODES,
 ) -> dict[str, Node]:
     """Read the nodes by name, in order."""
     nodes: dict[str, Node] = {}
@@ -126,18 +131,18 @@ def _read_nodes(
     def columns_of(_):
         return ["node", "x", "y"], ["z", "file", "channel"]
 
-    form = table_lines.Form(NODES, "node", columns_of)
+    form = table_lines.Form(name, "node", columns_of)
     lines = table_lines.read_lines(folder, form, problems)
     if lines and "z" not in lines[0].cells:
-        progress.log(f"{NODES} has no column z: nodes are taken to be 1.2 m high")
+        progress.log(f"{name} has no column z: nodes are taken to be 1.2 m high")
     for line in lines:
         with noting(problems, line.where):
-            name = line.cells["node"]
-            if not name or {"/", "\\"} & set(name):
+            node = line.cells["node"]
+            if not node or {"/", "\\"} & set(node):
                 raise SessionError("give a name that can be a file's name")
-            if not name.isprintable():
+            if not node.isprintable():
                 raise SessionError("give a name in one line")
-            if name in nodes:
+            if node in nodes:
                 raise SessionError("appears twice; give each node a name of its own")
             position = line.position(_axes(line.cells))
             places.check_inside(position, room_size, "a node")
@@ -149,7 +154,7 @@ def _read_nodes(
             path = _path_below(file) if file else None
             channel = _channel(line.cells.get("channel"))
             _check_own(path, channel, nodes)
-            nodes[name] = Node(position, path, channel, line.where)
+            nodes[node] = Node(position, path, channel, line.where)
     return nodes
 
 

@@ -50,7 +50,7 @@ def find(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     Raises:
         TableError: If there are several.
     """
-    stem = pathlib.PurePath(name).stem
+    stem, name = pathlib.PurePath(name).stem.lower(), name.lower()
     found = [
         path
         for path in sorted(folder.iterdir())

@@ -4,6 +4,7 @@ r"""Localize talkers in a folder of recordings, and say how sure that is.
     uld_jax locate my_lab --calibrate_clocks --out=positions.csv
     uld_jax locate my_lab --method=srp_phat --out=positions.csv
     uld_jax locate my_lab --run=runs/ad1_uld --out=positions.csv
+    uld_jax locate --live --nodes=my_lab/nodes.csv --sample_rate=16000 < sound.raw
 
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
 an answer cannot be trusted; or by another method, or a network of your own. With
@@ -19,6 +20,7 @@ page for a browser, positions.html, and all that is known, positions.json.
 import dataclasses
 import pathlib
 
+from uld_jax.cli import live
 from uld_jax.cli.baseline import METHOD
 from uld_jax.cli.flags import Flag, check_output, single_folder
 from uld_jax.runtime import errors, progress
@@ -49,6 +51,7 @@ FLAGS = (
         bare="recording",
     ),
     Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
+    *live.FLAGS,
 )
 TAKES_PATHS = True
 
@@ -90,9 +93,22 @@ def _check(values, folder: str) -> pathlib.Path | None:
     return out
 
 
+def _without_live(values, named: list[str]) -> list[str]:
+    """List what is given that does not go with --live."""
+    flags = ("run", "method", "out", "num_sources", "calibrate_clocks", "overwrite")
+    given = [f"--{name}" for name in flags if getattr(values, name)]
+    if values.method == _DEFAULT:
+        given.remove("--method")
+    return [f"the folder {name!r}" for name in named] + given
+
+
 def main(values, paths) -> None:
     """Localize the recordings; print and write the positions."""
     named = [*paths, *([values.recordings] if values.recordings else [])]
+    live.check(values, _without_live(values, named))
+    if values.live:
+        live.main(values)
+        return
     folder = single_folder(named, "locate")
     out = _check(values, folder)
 

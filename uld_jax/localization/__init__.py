@@ -18,6 +18,7 @@
 - `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
+- `stream`: Localize a talker while signals arrive, window by window.
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
 - `votes`: Votes of the network that comes with the package, for windows of any session.
@@ -46,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "same_places",
         "session",
         "srp_phat",
+        "stream",
         "tdoa",
         "times",
         "votes",

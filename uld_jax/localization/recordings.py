@@ -13,8 +13,8 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.localization import batches
 
 WINDOW_SECONDS = 2.0  # As in training.
+LEAST_SECONDS = 0.25
 _MOST_WINDOWS = 15
-_LEAST_SECONDS = 0.25
 _RATES = (8_000, 400_000)  # Hz.
 _MOST_NODES = 60
 _NODE_HEIGHT = 1.2  # Meters, if nodes have two coordinates.
@@ -97,10 +97,10 @@ def check(
             f"sample_rate is {sample_rate}; give it in Hz, from {low:,} to {high:,}"
         )
     seconds = num_samples / sample_rate
-    if seconds < _LEAST_SECONDS:
+    if seconds < LEAST_SECONDS:
         raise batches.RecordingError(
             f"signals are {seconds:.3g} s long ({num_samples} samples); give at least "
-            f"{_LEAST_SECONDS} s"
+            f"{LEAST_SECONDS} s"
         )
     if num_nodes > _MOST_NODES:
         raise batches.RecordingError(
@@ -242,7 +242,7 @@ def cut(signals: np.ndarray, sample_rate: int | float) -> np.ndarray:
     num_samples = signals.shape[1]
     longest = round(WINDOW_SECONDS * sample_rate)
     # Few lengths, so that few programs are compiled.
-    step = round(_LEAST_SECONDS * sample_rate)
+    step = round(LEAST_SECONDS * sample_rate)
     length = min(longest, num_samples // step * step)
     count = min(_MOST_WINDOWS, max(1, round(num_samples / length)))
     starts = np.linspace(0, num_samples - length, count).astype(int)
