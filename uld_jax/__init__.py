@@ -9,6 +9,7 @@ The contents, by what one wants to do:
 - Localize a talker, with how sure that is: `localize`. Find how late each node's clock is:
   `calibrate_clocks`; and both, throughout a long recording: `localize_session`. Other methods: `srp_phat`, `tdoa`. With a network of one's own:
   `load_network`.
+- Choose places for nodes, and know how sure answers will be: `place_nodes`, `expected_radii`.
 - Run experiments: `load_config`, `train_and_evaluate`, `read_records`.
 
 `__init__.pyi` lists all of it and where it is defined. Sub-packages hold the rest.

@@ -112,6 +112,29 @@ def read_tables(folder: pathlib.Path) -> Tables:
     return Tables(room_size, nodes, recordings)
 
 
+def read_nodes(
+    path: pathlib.Path, room_size: np.ndarray | None = None
+) -> dict[str, Node]:
+    """Read and check a table of nodes that may have any name.
+
+    Args:
+        path: Of the table.
+        room_size: Sides in meters, that nodes have to be within; None for unknown.
+
+    Returns:
+        The nodes by name, in order.
+
+    Raises:
+        SessionError: With the problems found in it.
+    """
+    problems: list[str] = []
+    if not path.is_file():
+        raise SessionError(f"there is no table {str(path)!r}")
+    nodes = _read_nodes(path, room_size, problems)
+    raise_any(path, problems)
+    return nodes
+
+
 @contextlib.contextmanager
 def noting(problems: list[str], where: str) -> Iterator[None]:
     """Turn an error into a noted problem, so that the next one is found, too."""
@@ -174,7 +197,7 @@ def _read_lines(
     """Read the lines of a table; note problems of its form.
 
     Args:
-        folder: Folder of the table.
+        folder: Folder of the table, or the table itself.
         name: Of its CSV file.
         key: The column that names a line in messages; None for none.
         columns_of: From a header to the columns that are needed, and others that are used.
@@ -182,7 +205,7 @@ def _read_lines(
         optional: Whether the table may be missing.
     """
     try:
-        path = spreadsheets.find(folder, name)
+        path = folder if folder.is_file() else spreadsheets.find(folder, name)
         table = path and spreadsheets.read(path)
     except spreadsheets.TableError as error:
         problems.append(str(error))

@@ -7,6 +7,7 @@
 - `example_session`: A small session to look at, from built-in speech.
 - `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
+- `plan_record`: A plan of where nodes are placed, as sentences, tables and a record.
 - `predict`: Predict positions with networks and with methods that need no training.
 - `robustness`: Test finished runs under worse conditions, networks and methods alike.
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "example_session",
         "locate",
         "metrics",
+        "plan_record",
         "predict",
         "robustness",
         "score",
