@@ -10,8 +10,8 @@ worst or its mean value over the room least. --out writes a page with the map, a
 and room.csv to start a session with.
 """
 
-import os
 import pathlib
+import re
 import shlex
 
 from uld_jax.cli.flags import Flag, parse_numbers, parse_quantity
@@ -29,7 +29,9 @@ FLAGS = (
     ),
     Flag("fixed", "string", "Table of nodes that stay where they are, as nodes.csv."),
     Flag("out", "string", "Folder, or page in a folder (.html), to write to."),
-    Flag("on", "string", "Where nodes may be: walls, anywhere, table.", default="walls"),
+    Flag(
+        "on", "string", "Where nodes may be: walls, anywhere, table.", default="walls"
+    ),
     Flag("table", "string", "x0,y0,x1,y1 in meters: the rectangle of --on=table."),
     Flag("minimize", "string", "Which radius: worst or mean.", default="worst"),
     Flag(
@@ -63,7 +65,7 @@ def main(values, _) -> None:
 
     from uld_jax.audio import session_tables
     from uld_jax.evaluation import plan_record
-    from uld_jax.localization import placement
+    from uld_jax.localization import placement, planning
     from uld_jax.runtime import jax_setup
 
     jax_setup.configure()
@@ -72,20 +74,23 @@ def main(values, _) -> None:
         file = pathlib.Path(values.fixed).expanduser()
         fixed = session_tables.read_nodes(file, np.array(room))
     lying = [one.position for one in fixed.values()]
-    found = placement.place_nodes(
-        room,
-        values.nodes,
-        [np.append(at, placement.NODE_HEIGHT)[:3] for at in lying] or None,
-        on=values.on,
-        table=table,
-        minimize=values.minimize,
-        node_height=values.node_height,
-        clocks=clocks,
-        positions=positions,
-        source_height=values.source_height,
-        t60=values.t60,
-        seed=values.seed,
-    )
+    try:
+        found = placement.place_nodes(
+            room,
+            values.nodes,
+            [np.append(at, placement.NODE_HEIGHT)[:3] for at in lying] or None,
+            on=values.on,
+            table=table,
+            minimize=values.minimize,
+            node_height=values.node_height,
+            clocks=clocks,
+            positions=positions,
+            source_height=values.source_height,
+            t60=values.t60,
+            seed=values.seed,
+        )
+    except planning.PlanningError as error:
+        raise errors.InputError(_name_flags(str(error))) from None
     facts = [
         f"clocks off by {values.clocks}" if clocks else "one clock",
         f"places known to {values.positions}",
@@ -97,6 +102,14 @@ def main(values, _) -> None:
     progress.log(_format(record))
     if page:
         _write(page, record)
+
+
+def _name_flags(message: str) -> str:
+    """Replace the arguments of `place_nodes` in a message by their flags."""
+    names = {"room_size": "room", "num_nodes": "nodes"}
+    names |= {flag.name: flag.name for flag in FLAGS if flag.name not in names.values()}
+    named = rf"\b({'|'.join(names)}) (is|\[)"
+    return re.sub(named, lambda found: f"--{names[found[1]]} {found[2]}", message)
 
 
 def _check_out(values) -> pathlib.Path | None:

@@ -153,7 +153,7 @@ def _check(size, num_nodes, fixed, on, table, minimize, node_height) -> None:
         )
     if (table is None) != (on != "table"):
         raise planning.PlanningError(
-            f"on is {on!r} and table is {table}; give both on='table' and a table, or "
+            f"on is {on!r} and table is {table}; give both 'table' and its corners, or "
             "neither"
         )
     if table is not None:

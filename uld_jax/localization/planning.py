@@ -30,12 +30,17 @@ T60 = 0.5  # Seconds: of a furnished room.
 
 # Standard deviation of the logarithm of recorders' gains: 3 dB.
 GAIN = 0.35
-# Measured in simulation (`benchmarks.reliability.planning`): of nodes as far from a talker
-# as direct and reverberant sound are equal, times REACH, half have a wrong time; and
-# votes are as good as times with this spread in meters would be, besides that of clocks.
-_REACH, _STEEPNESS, VOTES = 7.0, 4, 0.08
+# Measured in simulation, on layouts of their own (docs/placement.md): of nodes that are
+# REACH times as far from a talker as direct and reverberant sound are equal, half have a
+# wrong time; the localizer uses so much of the information; and votes use so much of what
+# times with a further spread, in meters, would have.
+_REACH, _STEEPNESS = 7.0, 4
+_EFFICIENCY = 0.8
+_VOTES_EFFICIENCY, _VOTES_SPREAD = 0.6, 0.1
 _REVERBERATION = 0.04  # As in `alignment`.
-_T_INFORMATION = 2 / 3  # Of Student's t with 3 degrees of freedom, by its scale squared.
+_T_INFORMATION = (
+    2 / 3
+)  # Of Student's t with 3 degrees of freedom, by its scale squared.
 _NEAR = 0.1  # Meters: no talker's mouth is nearer to a node.
 _QUADRATURE = np.polynomial.legendre.leggauss(10)
 _HERMITE = np.polynomial.hermite_e.hermegauss(15)
@@ -175,7 +180,9 @@ def check(
 
 @jax.jit
 def _radii_of(nodes, places, model, share):
-    return find_radii(measure(nodes, places, model).sum(axis=0), len(nodes), model, share)
+    return find_radii(
+        measure(nodes, places, model).sum(axis=0), len(nodes), model, share
+    )
 
 
 def measure(
@@ -185,6 +192,15 @@ def measure(
 
     The unknowns are x, y, z and the one that all times, or all levels, have in common.
     Information adds up over nodes.
+
+    Args:
+        nodes: In meters.
+        places: (x, y) of talkers in meters.
+        model: The errors. That of times is not counted here: their information is
+            for a spread of 1 m, and its last entry the share of nodes with a right time.
+
+    Returns:
+        For each node and place, that of its time and that of its level.
     """
     talkers = jnp.column_stack([places, jnp.full(len(places), model.height[0])])
     offsets = talkers - nodes[:, None]
@@ -192,13 +208,25 @@ def measure(
     directions = offsets / paths[..., None]
     # Of all power at a node, the direct sound is 1 / (1 + (path / critical)^2).
     reverberant = _REVERBERATION**2 * (1 + (paths / model.critical) ** 2)
-    right = 1 / (1 + (paths / (_REACH * model.critical)) ** _STEEPNESS)
+    right = share_right(paths / model.critical)
     levels = _T_INFORMATION / (model.gain**2 + reverberant)
     weights = jnp.stack([right, levels], axis=-1)
     slopes = jnp.stack([directions, -directions / paths[..., None]], axis=-2)
     design = jnp.concatenate([slopes, jnp.ones((*slopes.shape[:-1], 1))], axis=-1)
     outer = design[..., :, None] * design[..., None, :]
     return weights[..., None, None] * outer
+
+
+def share_right(distances):
+    """Compute the share of nodes whose time of arrival is right.
+
+    Args:
+        distances: Relative to that at which direct and reverberant sound are equal.
+
+    >>> [round(share_right(distance), 2) for distance in (1.0, 7.0, 14.0)]
+    [1.0, 0.5, 0.06]
+    """
+    return 1 / (1 + (distances / _REACH) ** _STEEPNESS)
 
 
 def find_radii(
@@ -216,9 +244,11 @@ def find_radii(
         share: Of talkers.
     """
     prior = jnp.append(12.0 / model.sides**2, 1.0 / model.height[1] ** 2)
-    timed, leveled = (_eliminate(information[..., kind, :, :]) for kind in range(2))
+    timed, leveled = (
+        _EFFICIENCY * _eliminate(information[..., kind, :, :]) for kind in range(2)
+    )
     known = leveled + jnp.diag(prior)
-    voted = timed / (model.spread**2 + VOTES**2)
+    voted = _VOTES_EFFICIENCY * timed / (model.spread**2 + _VOTES_SPREAD**2)
     spreads = [_spreads(timed / model.spread**2 + known), _spreads(voted + known)]
     evidence = expected_evidence(information[..., 0, 3, 3], num_nodes, model)
     confirmed = jax.nn.sigmoid(evidence)
@@ -230,7 +260,9 @@ def _eliminate(information: Float[Array, "*P 4 4"]) -> Float[Array, "*P 3 3"]:
     """Reduce information to x, y and z where the last unknown is free (Schur)."""
     common = information[..., :3, 3]
     total = jnp.maximum(information[..., 3, 3], 1e-12)[..., None, None]
-    return information[..., :3, :3] - common[..., :, None] * common[..., None, :] / total
+    return (
+        information[..., :3, :3] - common[..., :, None] * common[..., None, :] / total
+    )
 
 
 def expected_evidence(

@@ -122,7 +122,9 @@ def draw_map(record: dict) -> str:
         symbol = symbol.replace('"node"', '"node more"')
         parts.append(f"<g>{symbol}<title>One more node</title></g>")
     words = escape(f"Map of the expected 90 % radius with {len(nodes)} nodes")
-    size = f"{session_plan.units(session_plan.WIDTH)} {session_plan.units(frame.height)}"
+    size = (
+        f"{session_plan.units(session_plan.WIDTH)} {session_plan.units(frame.height)}"
+    )
     return (
         f'<svg class="plan" viewBox="0 0 {size}" role="img" aria-label="{words}">'
         f"{''.join(parts)}{marks}</svg>"
