@@ -8,6 +8,7 @@ nodes differ by 3 dB, each has noise 30 dB below speech, and places are known to
 """
 
 import argparse
+import itertools
 
 import numpy as np
 
@@ -222,7 +223,7 @@ def _group(arrivals: np.ndarray) -> list[dict]:
     from uld_jax.localization import planning
 
     rows = []
-    for low, high in zip(_RATIOS[:-1], _RATIOS[1:], strict=True):
+    for low, high in itertools.pairwise(_RATIOS):
         own = arrivals[(arrivals[:, 0] >= low) & (arrivals[:, 0] < high)]
         if not len(own):
             continue

@@ -12,9 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from uld_jax.localization import planning
@@ -45,6 +43,11 @@ class Plan(NamedTuple):
         counts: True for places that a talker can be at, [R, C]: not at a wall.
         one_more: The best place of one more node, [3]; None if there is no room for it.
         radii_with: Radii in meters with it, [R, C]; None likewise.
+
+    >>> import uld_jax
+    >>> plan = uld_jax.place_nodes([5.0, 4.0], 3, [[0, 0, 1], [5, 0, 1], [2, 4, 1]])
+    >>> plan.num_fixed, plan.radii.shape == plan.places.shape[:2]
+    (3, True)
     """
 
     nodes: np.ndarray
@@ -64,11 +67,11 @@ def place_nodes(
     on: str = "walls",
     table: ArrayLike | None = None,
     minimize: str = "worst",
-    node_height: float = NODE_HEIGHT,
-    clocks: float = 0.0,
-    positions: float = planning.POSITIONS,
-    source_height: float | None = None,
-    t60: float = planning.T60,
+    node_height: int | float = NODE_HEIGHT,
+    clocks: int | float = 0.0,
+    positions: int | float = planning.POSITIONS,
+    source_height: int | float | None = None,
+    t60: int | float = planning.T60,
     seed: int = 0,
 ) -> Plan:
     """Propose places for nodes, and map the radius that `localize` will have.
@@ -223,7 +226,7 @@ def _make_map(size) -> tuple[np.ndarray, np.ndarray]:
     columns, rows = np.maximum(np.rint(_MAP * plan / plan.max()).astype(int), 4)
     x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
     places = np.stack(np.meshgrid(x * plan[0], y * plan[1]), axis=-1)
-    margin = np.minimum(MARGIN, plan / 4)
+    margin = np.minimum(MARGIN, plan / 4) - 1e-9
     return places, ((places >= margin) & (places <= plan - margin)).all(axis=-1)
 
 

@@ -42,7 +42,8 @@ _T_INFORMATION = (
     2 / 3
 )  # Of Student's t with 3 degrees of freedom, by its scale squared.
 _NEAR = 0.1  # Meters: no talker's mouth is nearer to a node.
-_QUADRATURE = np.polynomial.legendre.leggauss(10)
+_QUADRATURE = np.polynomial.legendre.leggauss(16)
+_FARTHEST = 4.5  # Standard deviations, within which a normal distribution is summed.
 _HERMITE = np.polynomial.hermite_e.hermegauss(15)
 _BISECTIONS = 12
 
@@ -72,10 +73,10 @@ class Model(NamedTuple):
     def of(
         cls,
         room_size: ArrayLike,
-        clocks: float,
-        positions: float,
-        source_height: float | None,
-        t60: float,
+        clocks: int | float,
+        positions: int | float,
+        source_height: int | float | None,
+        t60: int | float,
     ) -> "Model":
         """Make the model of a room from what users know."""
         size = np.asarray(room_size, float)
@@ -100,11 +101,11 @@ def expected_radii(
     places: ArrayLike,
     room_size: ArrayLike,
     *,
-    clocks: float = 0.0,
-    positions: float = POSITIONS,
-    source_height: float | None = None,
-    t60: float = T60,
-    share: float = 0.9,
+    clocks: int | float = 0.0,
+    positions: int | float = POSITIONS,
+    source_height: int | float | None = None,
+    t60: int | float = T60,
+    share: int | float = 0.9,
 ) -> Float[np.ndarray, " P"]:
     """Predict the radius around `localize`'s answer that will hold the talker.
 
@@ -153,10 +154,10 @@ def expected_radii(
 
 def check(
     room_size: ArrayLike,
-    clocks: float,
-    positions: float,
-    source_height: float | None,
-    t60: float,
+    clocks: int | float,
+    positions: int | float,
+    source_height: int | float | None,
+    t60: int | float,
 ) -> None:
     """Check what `Model.of` is given.
 
@@ -332,18 +333,17 @@ def _solve_radius(spreads, masses, share):
     return jnp.exp(sum(jax.lax.fori_loop(0, _BISECTIONS, step, (low, high))) / 2)
 
 
-def _held(radius: Float[Array, "*P"], spreads: Float[Array, "*P 2"]):
+def _held(radius: Float[Array, "*#P"], spreads: Float[Array, "*#P 2"]):
     """Compute what share of a normal distribution in the plane a circle holds.
 
     Along the longer axis the integral runs over angles, where it is smooth however thin
-    the ellipse is.
+    the ellipse is, and ends where hardly anything is left.
     """
-    angles, weights = (jnp.asarray(part) * np.pi / 2 for part in _QUADRATURE)
+    nodes, weights = (jnp.asarray(part, jnp.float32) for part in _QUADRATURE)
     long, short = spreads[..., 0, None], spreads[..., 1, None]
     reach = radius[..., None] / long
-    # Far beyond the ellipse, points would be too coarse.
-    reach = jnp.minimum(reach, 6.0)
-    along = jax.scipy.stats.norm.pdf(reach * jnp.sin(angles)) * reach * jnp.cos(angles)
-    across = radius[..., None] ** 2 - (reach * long * jnp.sin(angles)) ** 2
-    inner = jax.lax.erf(jnp.sqrt(jnp.maximum(across, 0.0) / 2) / short)
-    return (weights * along * inner).sum(axis=-1)
+    last = jnp.arcsin(jnp.minimum(_FARTHEST / reach, 1.0))
+    sines, cosines = jnp.sin(last * nodes), jnp.cos(last * nodes)
+    along = jax.scipy.stats.norm.pdf(reach * sines) * reach * cosines
+    inner = jax.lax.erf(radius[..., None] * cosines / (np.sqrt(2) * short))
+    return (last * weights * along * inner).sum(axis=-1)

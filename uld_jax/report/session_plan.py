@@ -246,6 +246,7 @@ def draw_axes(frame: Frame) -> str:
 
 
 def draw_area(frame: Frame, area: Sequence[Point], known_room: bool) -> str:
+    """Draw the outline of the room, or of an area that was searched."""
     kind = "room" if known_room else "searched"
     low, high = np.min(area, axis=0), np.max(area, axis=0)
     outline = _box(tuple(low.tolist()), tuple(high.tolist()), frame)
