@@ -161,13 +161,15 @@ def test_wrong_clocks_and_places_cost_more_the_larger_they_are():
     assert (np.diff(by_places) > 0).all()
 
 
-def test_a_further_node_never_makes_a_radius_larger():
+def test_a_further_node_hardly_ever_makes_a_radius_larger():
+    """A far one's time is more likely wrong, which is evidence against all times."""
     places = RNG.uniform([0.3, 0.3], [6.7, 4.7], (40, 2))
     for clocks in (0.0, 3e-4, 1e-2):
         radii = np.array(
             [predict(NODES[:n], places, clocks=clocks) for n in range(5, 10)]
         )
-        assert (radii[1:] <= 1.02 * radii[:-1]).all()
+        assert (radii[1:] <= 1.05 * radii[:-1]).all()
+        assert (radii[-1] < 0.95 * radii[0]).all()
 
 
 def test_a_known_height_and_a_dry_room_help():

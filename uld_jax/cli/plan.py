@@ -56,52 +56,64 @@ _PAGE, _NODES, _ROOM = "plan.html", "nodes.csv", "room.csv"
 def main(values, _) -> None:
     """Make the plan; print and write it."""
     room = parse_numbers("room", values.room, (2, 3), "6x4")
-    clocks = parse_quantity("clocks", values.clocks, _SECONDS)
-    positions = parse_quantity("positions", values.positions, _METERS)
+    options = {
+        "clocks": parse_quantity("clocks", values.clocks, _SECONDS),
+        "positions": parse_quantity("positions", values.positions, _METERS),
+        "source_height": values.source_height,
+        "t60": values.t60,
+    }
     table = values.table and parse_numbers("table", values.table, (4,), "2,1,4,3")
     page = _check_out(values)
 
-    import numpy as np
-
-    from uld_jax.audio import session_tables
     from uld_jax.evaluation import plan_record
-    from uld_jax.localization import placement, planning
+    from uld_jax.localization import planning
     from uld_jax.runtime import jax_setup
 
     jax_setup.configure()
-    fixed = {}
-    if values.fixed:
-        file = pathlib.Path(values.fixed).expanduser()
-        fixed = session_tables.read_nodes(file, np.array(room))
-    lying = [one.position for one in fixed.values()]
     try:
-        found = placement.place_nodes(
-            room,
-            values.nodes,
-            [np.append(at, placement.NODE_HEIGHT)[:3] for at in lying] or None,
-            on=values.on,
-            table=table,
-            minimize=values.minimize,
-            node_height=values.node_height,
-            clocks=clocks,
-            positions=positions,
-            source_height=values.source_height,
-            t60=values.t60,
-            seed=values.seed,
-        )
+        names, found = _place(values, room, table, options)
     except planning.PlanningError as error:
         raise errors.InputError(_name_flags(str(error))) from None
     facts = [
-        f"clocks off by {values.clocks}" if clocks else "one clock",
+        f"clocks off by {values.clocks}" if options["clocks"] else "one clock",
         f"places known to {values.positions}",
         f"T60 {values.t60:g} s",
     ]
-    names = plan_record.name_nodes(list(fixed), values.nodes)
     name = page.parent.resolve().name if page else "plan"
     record = plan_record.make(found, room, names, table, facts, name, _command(values))
     progress.log(_format(record))
     if page:
         _write(page, record)
+
+
+def _place(values, room, table, options):
+    """Read the fixed nodes, and place the others; return the names of all, and a plan."""
+    import numpy as np
+
+    from uld_jax.audio import session_tables
+    from uld_jax.evaluation import plan_record
+    from uld_jax.localization import placement, planning
+
+    planning.check(room, **options)
+    fixed = {}
+    if values.fixed:
+        file = pathlib.Path(values.fixed).expanduser()
+        fixed = session_tables.read_nodes(file, np.array(room))
+    places = [
+        np.append(one.position, placement.NODE_HEIGHT)[:3] for one in fixed.values()
+    ]
+    found = placement.place_nodes(
+        room,
+        values.nodes,
+        places or None,
+        on=values.on,
+        table=table,
+        minimize=values.minimize,
+        node_height=values.node_height,
+        seed=values.seed,
+        **options,
+    )
+    return plan_record.name_nodes(list(fixed), values.nodes), found
 
 
 def _name_flags(message: str) -> str:

@@ -10,11 +10,10 @@ import numpy as np
 from uld_jax.audio import diagnosis, sessions, surveys
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import turns as turns_lib
-from uld_jax.localization import answers, doubts, late_nodes, localize
+from uld_jax.localization import answers, doubts, late_nodes, localize, placement
 from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
-_LINE = 0.05  # Of the nodes' extent: how far from a line they are at least.
 _DETERMINED = 0.5  # Share of windows.
 _PLACES, _APART = 3, 0.5  # That clocks need, and meters between them.
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
@@ -91,8 +90,7 @@ def _check_geometry(
         what = f"{len(plan)} nodes can be used, and {localize.LEAST_NODES} are needed"
         fix = "Add recorders, or mend those that are silent"
         return [diagnosis.Remark(None, diagnosis.UNUSABLE, "few", what, fix)]
-    extents = np.linalg.svd(plan - plan.mean(axis=0), compute_uv=False)
-    if extents[1] < _LINE * extents[0]:
+    if placement.are_on_line(plan):
         what = "Nodes are on a line: a talker and the mirror image cannot be told apart"
         fix = "Move a node away from the line"
         return [diagnosis.Remark(None, diagnosis.REMARK, "line", what, fix)]

@@ -77,6 +77,11 @@ def describe(plan: placement.Plan) -> list[str]:
             f"One more node, best at ({x:.2f}, {y:.2f}) m: "
             f"{_summarize(plan, plan.radii_with)}."
         )
+    if placement.are_on_line(plan.nodes):
+        lines.append(
+            "Nodes are nearly on a line: a talker and the mirror image may be confused, "
+            "which the radius does not show."
+        )
     return lines
 
 
@@ -85,11 +90,12 @@ def _summarize(plan: placement.Plan, radii: Float[np.ndarray, "R C"]) -> str:
     counted = radii[counts]
     x, y = plan.places[counts][counted.argmax()]
     shares = " and ".join(
-        f"{np.mean(counted <= near):.0%} within {near:g} m" for near in _NEAR
+        f"{100 * np.mean(counted <= near):.0f} % of the floor within {near:g} m"
+        for near in _NEAR
     )
     return (
-        f"worst {format_radius(counted.max())} at ({x:.1f}, {y:.1f}), mean "
-        f"{format_radius(counted.mean())}; {shares}"
+        f"worst {format_radius(float(counted.max()))} at ({x:.1f}, {y:.1f}), mean "
+        f"{format_radius(float(counted.mean()))}; {shares}"
     )
 
 

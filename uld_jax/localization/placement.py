@@ -26,9 +26,10 @@ MOST_NODES = 60  # As `localize` takes.
 MARGIN = 0.3  # Meters: talkers are not nearer to a wall.
 _FROM_WALL = 0.05  # Meters from a wall to a node on it.
 _APART = 0.5  # Meters between nodes, if they have room enough.
-_CANDIDATES = 120
+_CANDIDATES = 100
 _GRID, _MAP = 8, 30  # Places along the longer side: of the search, of the map.
-_STARTS, _SWEEPS = 6, 12
+_LINE = 0.05  # Of the nodes' extent: how far from a line they are at least.
+_STARTS, _SWEEPS = 4, 12
 _LITTLE = 1e-4  # Relative improvement that is none.
 
 
@@ -123,6 +124,20 @@ def place_nodes(
         radii_with = _map(np.vstack([nodes, one_more]), places, model)
     radii = _map(nodes, places, model)
     return Plan(nodes, len(kept), places, radii, counts, one_more, radii_with)
+
+
+def are_on_line(nodes: ArrayLike) -> bool:
+    """Check whether nodes are so near to a line that mirror images may be confused.
+
+    Args:
+        nodes: Their positions in meters, [M, 2] or [M, 3].
+
+    >>> are_on_line([[0, 0], [1, 1], [2, 2.01]]), are_on_line([[0, 0], [1, 1], [2, 1]])
+    (True, False)
+    """
+    plan = np.asarray(nodes, float)[:, :2]
+    extents = np.linalg.svd(plan - plan.mean(axis=0), compute_uv=False)
+    return bool(extents[1] < _LINE * extents[0])
 
 
 def _check(size, num_nodes, fixed, on, table, minimize, node_height) -> None:

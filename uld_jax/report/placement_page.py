@@ -106,10 +106,12 @@ def draw_map(record: dict) -> str:
     marks = session_plan.draw_nodes(frame, nodes, [])
     for one in record["nodes"]:
         if one.get("fixed"):
-            plain = session_plan.mark("node", *frame.point(one["position_m"][:2]))
+            plain = session_plan.mark(
+                "node", *frame.point(tuple(one["position_m"][:2]))
+            )
             marks = marks.replace(plain, plain.replace('"node"', '"node fixed"'), 1)
     parts = [
-        f'<g class="map">{"".join(_draw_cells(frame, record["radii_m"], sides))}</g>',
+        f'<g class="map" shape-rendering="crispEdges">{"".join(_draw_cells(frame, record["radii_m"], sides))}</g>',
         session_plan.draw_axes(frame),
         session_plan.draw_area(frame, corners, known_room=True),
     ]
@@ -118,7 +120,7 @@ def draw_map(record: dict) -> str:
         outline = session_plan.draw_area(frame, area, known_room=False)
         parts.append(outline.replace('"searched"', '"table"'))
     if more := record.get("one_more_m"):
-        symbol = session_plan.mark("node", *frame.point(more[:2]))
+        symbol = session_plan.mark("node", *frame.point(tuple(more[:2])))
         symbol = symbol.replace('"node"', '"node more"')
         parts.append(f"<g>{symbol}<title>One more node</title></g>")
     words = escape(f"Map of the expected 90 % radius with {len(nodes)} nodes")
@@ -182,7 +184,7 @@ def _nodes(record: dict) -> str:
         ]
         for one in record["nodes"]
     ]
-    return table("Nodes", "nodes", ["Node", "x in m", "y in m", "z in m", ""], rows)
+    return table("Nodes", "placed", ["Node", "x in m", "y in m", "z in m", ""], rows)
 
 
 def _origin(record: dict) -> str:
