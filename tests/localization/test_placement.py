@@ -71,7 +71,7 @@ def test_the_mean_and_the_worst_are_minimized_each_at_its_own_cost():
     options = {"clocks": 1e-3}
     nodes = {
         minimize: placement.place_nodes(
-            ROOM, 5, THREE, on="anywhere", minimize=minimize, **options
+            ROOM, 4, on="anywhere", minimize=minimize, **options
         ).nodes
         for minimize in ("worst", "mean")
     }

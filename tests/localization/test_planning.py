@@ -169,7 +169,7 @@ def test_a_further_node_hardly_ever_makes_a_radius_larger():
             [predict(NODES[:n], places, clocks=clocks) for n in range(5, 10)]
         )
         assert (radii[1:] <= 1.05 * radii[:-1]).all()
-        assert (radii[-1] < 0.95 * radii[0]).all()
+        assert np.median(radii[-1] / radii[0]) < 0.85
 
 
 def test_a_known_height_and_a_dry_room_help():
