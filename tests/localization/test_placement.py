@@ -34,6 +34,13 @@ def test_nodes_are_apart(plan):
     assert apart[~np.eye(6, dtype=bool)].min() >= 0.5
 
 
+def test_nodes_are_apart_where_the_best_of_a_table_would_be_its_corners(monkeypatch):
+    monkeypatch.setattr(placement, "_STARTS", 1)
+    found = placement.place_nodes(ROOM, 8, on="table", table=[2.0, 1.0, 3.0, 2.0])
+    apart = np.linalg.norm(found.nodes[:, None] - found.nodes, axis=-1)
+    assert apart[~np.eye(8, dtype=bool)].min() >= np.sqrt(1.0 / 9) / 2
+
+
 def test_the_worst_radius_is_far_below_that_of_random_places(plan):
     rng = np.random.default_rng(0)
     found = worst(plan.nodes).max()
