@@ -39,6 +39,9 @@ from .localization.answers import Localization as Localization
 from .localization.calibration import Calibration as Calibration
 from .localization.calibration import calibrate_clocks as calibrate_clocks
 from .localization.localize import localize as localize
+from .localization.placement import Plan as Plan
+from .localization.placement import place_nodes as place_nodes
+from .localization.planning import expected_radii as expected_radii
 from .localization.session import LocalizedSession as LocalizedSession
 from .localization.session import localize_session as localize_session
 from .localization.srp_phat import srp_phat as srp_phat

@@ -29,6 +29,7 @@ COMMANDS = {
     "baseline": "Test a localization method that needs no training.",
     "robustness": "Test finished runs with clock and position errors, noise, few nodes.",
     "locate": "Localize talkers in a folder of recordings.",
+    "plan": "Propose places for recorders, and map how sure positions will be.",
     "doctor": "Say what is wrong with recordings, and what to do about it.",
     "new-session": "Write a folder for recordings, with tables to fill in.",
     "demo": "Localize a talker in a made-up session, and show it on a page.",

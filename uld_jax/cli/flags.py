@@ -1,9 +1,11 @@
 """The flags of the commands: what a flag is, and those that several commands share."""
 
 import dataclasses
+import math
 import os
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -130,6 +132,59 @@ def check_output(
 
 def _resolve(folder: str | pathlib.Path) -> pathlib.Path:
     return pathlib.Path(folder).expanduser().resolve()
+
+
+_NUMBER = r"(\d+\.?\d*|\.\d+)"
+
+
+def parse_quantity(flag: str, text: str, units: Mapping[str, float]) -> float:
+    """Parse a number with a unit, such as 1.5ms; 0 needs none.
+
+    Args:
+        flag: For messages, without dashes.
+        text: As it is given.
+        units: Of each known unit, how large it is.
+
+    Raises:
+        InputError: If it is no such number, or its unit is not known.
+    """
+    match = re.fullmatch(rf"{_NUMBER} *([^\d\s.]*)", text.strip())
+    example = f"give a number with a unit, such as --{flag}=1{next(iter(units))}"
+    if not match:
+        raise errors.InputError(f"--{flag} is {text!r}; {example}")
+    number, unit = float(match[1]), match[2]
+    if unit not in units and (number or unit):
+        problem = f"has the unknown unit {unit!r}" if unit else "has no unit"
+        raise errors.InputError(
+            f"--{flag} is {text!r} and {problem}; {example}; units are {', '.join(units)}"
+        )
+    return number * units.get(unit, 0.0)
+
+
+def parse_numbers(
+    flag: str, text: str, counts: Sequence[int], example: str
+) -> list[float]:
+    """Parse numbers between which there is an x or a comma.
+
+    Args:
+        flag: For messages, without dashes.
+        text: As it is given.
+        counts: How many numbers there may be.
+        example: Of what to give.
+
+    Raises:
+        InputError: If there are others, or one is no number.
+    """
+    words = re.split(r"[x\N{MULTIPLICATION SIGN},]", text.lower())
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts or not all(map(math.isfinite, numbers)):
+        raise errors.InputError(
+            f"--{flag} is {text!r}; give meters, such as --{flag}={example}"
+        )
+    return numbers
 
 
 CONFIG = Flag(

@@ -8,6 +8,7 @@
 - `geometry`: Whether the places of nodes can determine positions, and look right.
 - `locate`: Localize a session's recordings window by window.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
+- `plan_record`: A plan of where nodes are placed, as sentences, tables and a record.
 - `predict`: Predict positions with networks and with methods that need no training.
 - `robustness`: Test finished runs under worse conditions, networks and methods alike.
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "geometry",
         "locate",
         "metrics",
+        "plan_record",
         "predict",
         "robustness",
         "score",

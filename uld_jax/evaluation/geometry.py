@@ -6,9 +6,8 @@ import numpy as np
 
 from uld_jax.audio import diagnosis, sessions
 from uld_jax.audio import signals as signals_lib
-from uld_jax.localization import localize
+from uld_jax.localization import localize, placement
 
-_LINE = 0.05  # Of the nodes' extent: how far from a line they are at least.
 _TOO_LARGE = 10.0  # Of their extent: a longer side of the room is doubtful.
 _LOST = 50.0  # Meters from the nearest other node.
 # Heights in meters: between zero and the first, they are in another unit; above the
@@ -30,8 +29,7 @@ def check(whole: sessions.Session, faults: Sequence[str]) -> list[diagnosis.Rema
     remarks = _check_heights(whole)
     if lost := _find_lost_nodes(whole):  # All others would be on a line with one.
         return remarks + lost
-    extents = np.linalg.svd(plan - plan.mean(axis=0), compute_uv=False)
-    if extents[1] < _LINE * extents[0]:
+    if placement.are_on_line(plan):
         what = "Nodes are on a line: a talker and the mirror image cannot be told apart"
         remarks.append(_remark("line", what, "Move a node away from the line"))
     elif len(plan) == localize.LEAST_NODES:

@@ -12,6 +12,8 @@
 - `late_nodes`: Find nodes whose clocks are off by the same time in several windows.
 - `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
+- `placement`: Find places for nodes where a talker will be localized best.
+- `planning`: Predict how surely a talker can be localized, before anything is recorded.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
@@ -41,6 +43,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fusion",
         "localize",
         "methods",
+        "placement",
+        "planning",
         "posterior",
         "radii",
         "recordings",

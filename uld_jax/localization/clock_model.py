@@ -68,7 +68,7 @@ class ClockModel:
 
     @functools.cached_property
     def roots(self) -> Float[np.ndarray, "K 3 3"]:
-        """What makes errors of rough positions normal with unit variance."""
+        """Factors that make errors of rough positions normal with unit variance."""
         return np.linalg.inv(np.linalg.cholesky(self.covariances))
 
     def columns(

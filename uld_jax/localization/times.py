@@ -24,12 +24,12 @@ REACH = 64  # Samples on either side that an arrival is looked for, 1.4 m of pat
 LEAST_ERROR = 0.003  # Meters of path: standard deviation of a time of arrival.
 # Standard deviations of arrivals where a position is right, in meters of path, equally
 # likely: of exact clocks and places, up to places that are known to 10 cm.
-_SPREADS = (0.096, 0.048, 0.024, 0.012, 0.006, LEAST_ERROR)
-_RIGHT = 0.75  # Share of nodes that agree there.
-_CHANCE = 1.0  # Density of other arrivals, for each meter.
+SPREADS = (0.096, 0.048, 0.024, 0.012, 0.006, LEAST_ERROR)
+RIGHT = 0.75  # Share of nodes that agree there.
+CHANCE = 1.0  # Density of other arrivals, for each meter.
 # Standard deviations of a position about its start, and of what all arrivals have in common
 # about its first guess, in meters; and that above which a fit says nothing.
-_AROUND, _COMMON, _VAGUE = 0.2, 0.6, 0.1
+AROUND, COMMON, _VAGUE = 0.2, 0.6, 0.1
 # Nodes that any position can be made to fit: for x, y and the time at which the sound
 # began; and for the height, if it is not known to 5 cm.
 _FITTED, _KNOWN_HEIGHT = 3, 0.05
@@ -211,12 +211,12 @@ def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     late = jnp.where(mask, arrivals - paths, jnp.nan)
     common = jnp.nan_to_num(jnp.nanmedian(late))
     mean = jnp.array([start[0], start[1], height[0], common])
-    deviation = jnp.array([_AROUND, _AROUND, height[1], _COMMON])
+    deviation = jnp.array([AROUND, AROUND, height[1], COMMON])
     problem = _Problem(node_positions, mask, arrivals, inside, mean, deviation)
     _, (positions, covariances, evidence, weights) = jax.lax.scan(
         lambda unknowns, spread: _fit_spread(problem, sides, unknowns, spread),
         jnp.append(start, common),
-        jnp.array(_SPREADS),
+        jnp.array(SPREADS),
     )
     shares = jax.nn.softmax(evidence)
     position = shares @ positions
@@ -224,7 +224,7 @@ def _fit_position(node_positions, mask, arrivals, inside, start, sides, height):
     covariances = covariances + apart[:, :, None] * apart[:, None, :]
     covariance = (shares[:, None, None] * covariances).sum(axis=0)
     fitted = count_unknowns(height)
-    evidence = jax.nn.logsumexp(evidence) - np.log(len(_SPREADS))
+    evidence = jax.nn.logsumexp(evidence) - np.log(len(SPREADS))
     evidence = jnp.where(mask.sum() > fitted, evidence, _NEVER)
     return position, covariance, evidence, shares @ jnp.nan_to_num(weights) > 0.5
 
@@ -275,11 +275,11 @@ def _weigh(problem: _Problem, unknowns, spread):
     directions = offset / jnp.maximum(paths, 1e-3)[:, None]
     design = jnp.concatenate([directions, jnp.ones((len(paths), 1))], axis=1)
     residuals = problem.arrivals - paths - unknowns[3]
-    density = _RIGHT * jax.scipy.stats.norm.pdf(residuals, scale=spread)
+    density = RIGHT * jax.scipy.stats.norm.pdf(residuals, scale=spread)
     density = jnp.where(problem.inside, density, 0.0)
-    others = (1 - _RIGHT) * _CHANCE
+    others = (1 - RIGHT) * CHANCE
     weights = jnp.where(problem.mask, density / (density + others), 0.0)
-    logs = jnp.where(problem.mask, jnp.log((density + others) / _CHANCE), 0.0)
+    logs = jnp.where(problem.mask, jnp.log((density + others) / CHANCE), 0.0)
     precision = (spread / problem.deviation) ** 2
     normal = jnp.matmul(design.T, weights[:, None] * design, precision=_HIGHEST)
     toward = jnp.matmul(design.T, weights * residuals, precision=_HIGHEST)

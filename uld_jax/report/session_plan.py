@@ -20,7 +20,7 @@ ELLIPSE_90 = -2.0 * math.log(0.1)
 ANSWERS = (session_windows.DETERMINED, session_windows.LOCATED)
 GUESS = (session_windows.UNDETERMINED,)
 
-_WIDTH, _TALLEST = 640.0, 600.0  # Of the floor plan and its inside.
+WIDTH, _TALLEST = 640.0, 600.0  # Of the floor plan and its inside.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 30.0, 34.0, 58.0  # Margins of the floor plan.
 _DOT = 3.2
 CROWD = 300  # Positions from which symbols are smaller and paler.
@@ -59,7 +59,7 @@ class Frame:
         missing = np.maximum(0.5 - (high - low), 0.0)
         low, high = low - missing, high + missing
         width, height = high - low
-        inside = _WIDTH - _LEFT - _RIGHT
+        inside = WIDTH - _LEFT - _RIGHT
         scale = min(inside / width, _TALLEST / height)
         corner = (
             float(_LEFT + (inside - scale * width) / 2),
@@ -140,9 +140,9 @@ def draw_plan(
     found = [xy for window in recording.windows for xy in window.positions]
     places = [xy for _, xy in nodes]
     frame = Frame.around([*area, *places, *found, *recording.truth])
-    parts = [_draw_axes(frame)]
+    parts = [draw_axes(frame)]
     if area:
-        parts.append(_draw_area(frame, area, known_room))
+        parts.append(draw_area(frame, area, known_room))
     parts += [
         f'<clipPath id="{name}-inside"><path d="{_box(frame.low, frame.high, frame)}"/>'
         "</clipPath>",
@@ -160,13 +160,13 @@ def draw_plan(
     truth = [frame.point(position) for position in recording.truth]
     parts += [
         f'<g class="truths">{"".join(mark("truth", *place) for place in truth)}</g>',
-        _draw_nodes(frame, nodes, [*(frame.point(xy) for xy in found), *truth]),
+        draw_nodes(frame, nodes, [*(frame.point(xy) for xy in found), *truth]),
         _draw_selection(recording, name),
     ]
     crowd = " crowded" if len(found) > CROWD else ""
     words = html.escape(_describe(recording, nodes))
     drawing = (
-        f'<svg class="plan{crowd}" viewBox="0 0 {units(_WIDTH)} {units(frame.height)}" '
+        f'<svg class="plan{crowd}" viewBox="0 0 {units(WIDTH)} {units(frame.height)}" '
         f'role="img" aria-label="{words}">{"".join(parts)}</svg>'
     )
     return drawing, frame
@@ -207,7 +207,7 @@ def tick_label(value: float) -> str:
     return f"{value:.6g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _draw_axes(frame: Frame) -> str:
+def draw_axes(frame: Frame) -> str:
     """Draw ticks and grid of both axes, their names, and a bar of a round length."""
     (left, bottom), (right, top) = frame.point(frame.low), frame.point(frame.high)
     lines, letters = [], []
@@ -245,7 +245,8 @@ def _draw_axes(frame: Frame) -> str:
     return f'<path class="grid" d="{"".join(lines)}"/>{"".join(letters)}'
 
 
-def _draw_area(frame: Frame, area: Sequence[Point], known_room: bool) -> str:
+def draw_area(frame: Frame, area: Sequence[Point], known_room: bool) -> str:
+    """Draw the outline of the room, or of an area that was searched."""
     kind = "room" if known_room else "searched"
     low, high = np.min(area, axis=0), np.max(area, axis=0)
     outline = _box(tuple(low.tolist()), tuple(high.tolist()), frame)
@@ -309,14 +310,14 @@ def _draw_selection(recording: Recording, name: str) -> str:
     )
 
 
-def _draw_nodes(
+def draw_nodes(
     frame: Frame, nodes: Sequence[tuple[str, Point]], positions: Sequence[Point]
 ) -> str:
     """Draw nodes and their names, which avoid positions in units."""
     names = [name for name, _ in nodes]
     places = [frame.point(position) for _, position in nodes]
     # Beyond the room are the numbers of its axes, and above it there is space.
-    bounds = (frame.corner[0] - 8.0, 0.0, _WIDTH, frame.corner[1] + 4.0)
+    bounds = (frame.corner[0] - 8.0, 0.0, WIDTH, frame.corner[1] + 4.0)
     letters = [
         f'<text x="{units(label.place[0])}" y="{units(label.place[1])}" dy=".35em" '
         f'text-anchor="{label.anchor}">{html.escape(label.text)}</text>'
