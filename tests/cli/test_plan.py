@@ -75,7 +75,7 @@ WRONG = {
     "two nodes": ({"nodes": 2}, "--nodes is 2; give 3 to 60"),
     "more fixed": ({"nodes": 3, "extra": True}, "4 nodes are fixed, and --nodes is 3"),
     "outside": ({"room": "3x2"}, r"'n1': a node at .*5\.9.* is outside the room of"),
-    "no table": ({"fixed": "nowhere.csv"}, "no table 'nowhere.csv'"),
+    "no table": ({"fixed": "nowhere.csv"}, "'nowhere.csv' does not exist"),
     "unit": ({"clocks": "1min"}, "--clocks is '1min' and has the unknown unit 'min'"),
     "no unit": ({"clocks": "3"}, "--clocks is '3' and has no unit; .*--clocks=1ms"),
     "word": ({"clocks": "good"}, "--clocks is 'good'; give a number with a unit"),

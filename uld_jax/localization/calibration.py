@@ -40,7 +40,7 @@ LEAST_PLACES = 3
 # clocks, the times are chosen that fit these: six nodes with wrong ones reach 11.
 _BELIEVED = 12.0
 _MOST_PASSES = 3  # With signals corrected by clocks found before.
-_APART, _SAME = 0.5, 0.3  # Meters between places, and within one.
+_APART = 0.5  # Meters between places.
 _LEAST_KNOWN = 4  # Nodes with a clock that is worth trying.
 
 
@@ -65,7 +65,8 @@ class Calibration:
             if none were given.
         evidence: How much likelier the times are by these clocks than by chance, as a
             natural logarithm.
-        model: 0 if clocks agree, 1 if they are offset, 2 if they drift as well.
+        model: 0 if clocks agree, 1 if each has its own offset and drift.
+        covariance: Of the errors of all offsets, then all drifts; None if nothing is known.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -87,6 +88,7 @@ class Calibration:
     reference: float = 0.0
     evidence: float = -np.inf
     model: int = 0
+    covariance: Float[np.ndarray, "2*M 2*M"] | None = None
 
     def late_at(self, times: ArrayLike) -> Float[np.ndarray, "L M"]:
         """Compute by how many seconds each node is late at some times.
@@ -99,6 +101,18 @@ class Calibration:
         if self.drifts is None:
             return late
         return late + np.outer(since, np.nan_to_num(self.drifts))
+
+    def covariance_at(self, time: int | float) -> Float[np.ndarray, "M M"]:
+        """Compute the covariance of the errors of `late_at` in square seconds.
+
+        Args:
+            time: In seconds, as there.
+        """
+        count = len(self.offsets)
+        if self.covariance is None:
+            return np.zeros((count, count))
+        at = np.hstack([np.eye(count), (time - self.reference) * np.eye(count)])
+        return at @ self.covariance @ at.T
 
     def __str__(self):
         return self.describe([f"node {number}" for number in range(len(self.offsets))])
@@ -275,7 +289,7 @@ def fit_clocks(
     radii = np.array([one.radius_90 for one in found])
     fitted = np.zeros(len(found), bool)
     reasons = ["No recording could be localized"]
-    evidence, model = -np.inf, least_model
+    evidence, model, covariance = -np.inf, least_model, None
     late = np.array([one.node_offsets for one in found])
     usable = np.flatnonzero(np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES)
     if len(usable):
@@ -290,6 +304,9 @@ def fit_clocks(
             least_model,
         )
         evidence, model = fit.evidence, fit.model
+        both = np.flatnonzero(np.tile(known, 2))
+        covariance = np.zeros((2 * len(known), 2 * len(known)))
+        covariance[np.ix_(both, both)] = fit.covariance
         offsets[known], errors[known], drifts[known] = (
             fit.offsets,
             fit.errors,
@@ -303,14 +320,8 @@ def fit_clocks(
             ]
         elif fit.evidence > _BELIEVED:
             fitted[usable] = fit.trusted[of_window]
-            # By right clocks, `localize` may know the same position better.
-            own, radius = fit.positions[of_window], fit.radii[of_window]
-            apart = np.linalg.norm(own - positions[usable], axis=1)
-            better = fitted[usable] & ((radius < radii[usable]) | (apart > _SAME))
-            positions[usable[better]], radii[usable[better]] = (
-                own[better],
-                radius[better],
-            )
+            place = of_window[fitted[usable]]
+            positions[fitted], radii[fitted] = fit.positions[place], fit.radii[place]
             reasons = [
                 f"Times of recording {number} do not fit: its position is as `localize` "
                 "found it"
@@ -326,7 +337,7 @@ def fit_clocks(
         *(positions, radii, fitted),
         *(bool(fitted.any()), tuple(reasons), tuple(found)),
         0.0 if times is None else float(np.mean(times)),
-        *(float(evidence), model),
+        *(float(evidence), model, covariance),
     )
 
 

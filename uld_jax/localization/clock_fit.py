@@ -1,8 +1,9 @@
 """Fit clock offsets, drifts and positions to times of arrival at several places.
 
-Three models are fitted: clocks that agree, clocks with an offset each, and clocks that
-drift as well; the one with most evidence is taken. A time is right, with a normal error of
-s = 3, 10 or 30 mm of path, or wrong, and then anywhere in a range of R = 3 m:
+Two models are fitted: clocks that agree, and clocks with an offset each, and a drift if
+it is known when each place was recorded. The second is taken unless it is clearly worse. A
+time is right, with a normal error of s = 3, 10 or 30 mm of path, or wrong, and then
+anywhere in a range of R = 3 m:
 
     p(a) = R (1 - q) N(a - expected; s) + q        relative to a wrong time, q = 0.3
 
@@ -33,15 +34,16 @@ from uld_jax.localization.clock_model import ClockModel, Unknowns
 # Wide at first, while positions are rough.
 _SCALES = (0.3, 0.1, 0.03, 0.01)
 _STEPS = 12  # With each of them.
-_SEARCHES = 8  # From some of the places, where all of them did not do:
+_SEARCHES = 16  # From some of the places, where all of them did not do:
 _AT_ONCE = 2  # a third, and at least so many.
 _RANGE, _WRONG = 3.0, 0.3
+_WORSE = 3.0  # Evidence by which a model is clearly worse than another.
 _SPREADS = (0.003, 0.01, 0.03)
 _POLISH = 12  # Steps to the maximum with each spread.
 _FARTHEST_STEP = 0.3  # Meters.
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
 # drifts, before anything is known.
-_AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 5e-5
+_AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 2e-5
 # Places where a node agrees, if its clock is worth trying, and if it is known.
 _TRIED, _KNOWN = 2, 3
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
@@ -58,16 +60,19 @@ class Fit(NamedTuple):
         errors: Their standard errors; NaN where it agrees at fewer than three, so that
             one place alone confirms it.
         drifts: Seconds a second, relative to their median; 0 if clocks need not drift.
+        covariance: Of all offsets, then all drifts, relative to their means; 0 where they
+            are not known.
         positions: (x, y) in meters.
         radii: Meters around each that hold 90 %.
         trusted: Places where more times agree than by chance.
         evidence: How much likelier the times are than by chance, as a logarithm.
-        model: Which was taken: 0 if clocks agree, 1 for offsets, 2 for drifts.
+        model: Which was taken: 0 if clocks agree, 1 if each has its own offset and drift.
     """
 
     offsets: Float[np.ndarray, " M"]
     errors: Float[np.ndarray, " M"]
     drifts: Float[np.ndarray, " M"]
+    covariance: Float[np.ndarray, "2*M 2*M"]
     positions: Float[np.ndarray, "K 2"]
     radii: Float[np.ndarray, " K"]
     trusted: Bool[np.ndarray, " K"]
@@ -102,7 +107,7 @@ def fit(
     height: tuple[float, float],
     least_model: int = 0,
 ) -> Fit:
-    """Fit all models, and return the one with most evidence.
+    """Fit both models, and return one.
 
     Args:
         starts: Rough position of each place, in meters.
@@ -121,19 +126,22 @@ def fit(
     prior[:, 2, 2] = height[1] ** 2
     centers = np.column_stack([starts[:, :2], np.full(len(starts), height[0])])
     span = 0.0 if times is None else float(np.ptp(times))
-    when = np.zeros(len(starts)) if times is None else times / (span or 1.0)
+    middle = 0.0 if times is None else float(np.mean(times))
+    when = np.zeros(len(starts))
+    if times is not None:
+        when = (times - middle) / (span or 1.0)
     given = (centers, prior, speed * late + paths, nodes, when)
     models = [
         ClockModel(*given, speed * _AGREED, 0.0),
-        ClockModel(*given, speed * _OFFSET, 0.0),
+        ClockModel(*given, speed * _OFFSET, speed * _DRIFT * span),
     ]
-    if span > 0:
-        models.append(ClockModel(*given, speed * _OFFSET, speed * _DRIFT * span))
-    least_model = min(least_model, len(models) - 1)
     found = [_maximize(one) for one in models[least_model:]]
-    best = max(range(len(found)), key=lambda number: found[number].evidence)
+    # Own clocks, if they are not clearly worse: their errors are larger.
+    best = len(found) - 1
+    if found[0].evidence > found[best].evidence + _WORSE:
+        best = 0
     number = least_model + best
-    return _summarize(models[number], found[best], number, span or 1.0)
+    return _summarize(models[number], found[best], number, middle, span or 1.0)
 
 
 def _maximize(model: ClockModel) -> _Maximum:
@@ -216,7 +224,8 @@ def _normal_equations(
         unknowns: Around which it is linear.
         misfits: There; 0 where there is no time.
         weights: Inverse variances of times; 0 for those that do not count.
-        held: How far each place is held where it was guessed on the plan; None for 1.
+        held: How far each place is held where it was guessed on the plan; None for
+            entirely. If it is given, large drifts are held less, too.
     """
     K, M = model.num_places, model.num_nodes
     slopes = model.slopes(unknowns).reshape(-1, len(unknowns))
@@ -234,6 +243,8 @@ def _normal_equations(
     own[3 * K : 4 * K] = 1e-9  # A start where nothing is counted.
     own[4 * K : 4 * K + M] = model.offset_spread**-2
     own[4 * K + M :] = max(model.drift_spread, 1e-6) ** -2
+    if held is not None:
+        own[4 * K + M :] /= 1 + unknowns[4 * K + M :] ** 2 * own[4 * K + M :]
     return precision + np.diag(own), gradient - own * unknowns
 
 
@@ -306,20 +317,32 @@ def _log_priors_of_nodes(model: ClockModel, unknowns: Unknowns):
     return found + normal(drifts, model.drift_spread) if model.drifts else found
 
 
-def _summarize(model: ClockModel, found: _Maximum, number: int, span: float) -> Fit:
-    """Summarize what a model found."""
+def _summarize(
+    model: ClockModel, found: _Maximum, number: int, middle: float, span: float
+) -> Fit:
+    """Summarize what a model found, with offsets at time 0.
+
+    Args:
+        model: The model.
+        found: Its maximum.
+        number: Which model it is.
+        middle: The time at which the model has its offsets, in seconds.
+        span: The unit of its times, in seconds.
+    """
     K, M, speed = model.num_places, model.num_nodes, constants.SPEED_OF_SOUND
     places, _, offsets, drifts = model.split(found.unknowns)
     covariance = np.linalg.inv(found.precision)
-    # Offsets are known relative to each other: what moves all of them is no error.
-    center = np.eye(M) - 1 / M
-    of_offsets = covariance[4 * K : 4 * K + M, 4 * K : 4 * K + M]
-    errors = np.sqrt(np.diag(center @ of_offsets @ center))
     own = [covariance[3 * k : 3 * k + 2, 3 * k : 3 * k + 2] for k in range(K)]
     widest = np.array([np.linalg.eigvalsh(one)[-1] for one in own])
     seen = (found.right[found.trusted] > 0.5).sum(axis=0)
     total = model.measured[found.trusted].sum(axis=0)
     known = (seen >= _TRIED) & (3 * seen >= 2 * total)
+    # Offsets are known relative to each other: what moves all of them is no error.
+    center = np.diag(1.0 * known) - np.outer(known, known) / max(known.sum(), 1)
+    scale = np.kron([[1.0, -middle / span], [0.0, 1 / span]], center) / speed
+    offsets = offsets - drifts * (middle / span)
+    of_clocks = scale @ covariance[4 * K :, 4 * K :] @ scale.T
+    errors = np.sqrt(np.diag(of_clocks)[:M])
     offsets = np.where(known, offsets, np.nan)
     drifts = np.where(known, drifts, np.nan)
     if known.any():
@@ -327,8 +350,9 @@ def _summarize(model: ClockModel, found: _Maximum, number: int, span: float) -> 
         drifts -= np.nanmedian(drifts)
     return Fit(
         offsets / speed,
-        np.where(known & (seen >= _KNOWN), errors / speed, np.nan),
+        np.where(known & (seen >= _KNOWN), errors, np.nan),
         drifts / (speed * span),
+        of_clocks,
         places[:, :2],
         posterior.WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
         found.trusted,

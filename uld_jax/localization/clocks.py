@@ -110,3 +110,29 @@ def standard_errors(
     directions -= directions.mean(axis=0)
     variances = np.einsum("ma,ab,mb->m", directions, covariance, directions)
     return np.sqrt(variances + times.LEAST_ERROR**2) / constants.SPEED_OF_SOUND
+
+
+def position_covariance(
+    node_positions: Float[np.ndarray, "M 3"],
+    position: Float[np.ndarray, "3"],
+    covariance: Float[np.ndarray, "M M"],
+) -> Float[np.ndarray, "2 2"]:
+    """Compute by how much errors of clocks move a position that they were used for.
+
+    Args:
+        node_positions: In meters; of nodes whose clocks are known.
+        position: In meters.
+        covariance: Of the errors of the nodes' clocks, in square seconds.
+
+    Returns:
+        The covariance of (x, y) in square meters.
+    """
+    away = (position - node_positions)[:, :2]
+    slopes = (
+        away
+        / np.maximum(np.linalg.norm(position - node_positions, axis=1), 1e-3)[:, None]
+    )
+    # An error that moves all nodes alike moves no position.
+    slopes = slopes - slopes.mean(axis=0)
+    moved = constants.SPEED_OF_SOUND * np.linalg.pinv(slopes, rcond=1e-3)
+    return moved @ covariance @ moved.T

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from uld_jax.localization import clocks
 
 _LEAST_NODES = 4  # Of which times agree at one place,
-_LEAST_SHARE = 1 / 2  # and their share of those that both windows have.
+_LEAST_SHARE = 2 / 3  # and their share of those that both windows have.
 _LEAST_WINDOWS = 0.5  # Share of a place's windows in which a node has a time.
 
 
@@ -30,7 +30,7 @@ class Places(NamedTuple):
 
 
 def find(arrivals: Float[np.ndarray, "K M"]) -> Places:
-    """Find the windows whose times of arrival agree at half of the nodes or more.
+    """Find the windows whose times of arrival agree at two thirds of the nodes or more.
 
     Args:
         arrivals: Meters of path at which sound arrived in each window, up to a common
@@ -56,7 +56,7 @@ def find(arrivals: Float[np.ndarray, "K M"]) -> Places:
 
 
 def _agree(one: Float[np.ndarray, " M"], other: Float[np.ndarray, " M"]) -> bool:
-    """Whether half of the times agree, up to a common part."""
+    """Whether two thirds of the times agree, up to a common part."""
     apart = one - other
     apart = apart[np.isfinite(apart)]
     if len(apart) < _LEAST_NODES:

@@ -9,10 +9,19 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from uld_jax.localization import answers, batches, calibration, localize, recordings
+from uld_jax.localization import (
+    answers,
+    batches,
+    calibration,
+    localize,
+    posterior,
+    recordings,
+)
+from uld_jax.localization import clocks as clocks_lib
 from uld_jax.runtime import progress
 
 # Windows that clocks are calibrated with. More take longer and add little.
@@ -146,8 +155,45 @@ def localize_session(
                     source_height,
                     late=late[number],
                 )
+                if clocks.determined:
+                    middle = seconds[number] + recordings.WINDOW_SECONDS / 2
+                    found[number] = widen(found[number], clocks.covariance_at(middle))
             bar.update()
     return LocalizedSession(seconds, tuple(found), clocks)
+
+
+def widen(
+    found: answers.Localization, covariance: Float[np.ndarray, "M M"]
+) -> answers.Localization:
+    """Add the errors of clocks to those of an answer that was found with them.
+
+    Args:
+        found: The answer.
+        covariance: Of the errors of all clocks, in square seconds; 0 where not known.
+    """
+    known = np.diag(covariance) > 0
+    if known.sum() < localize.LEAST_NODES:
+        return found
+    moved = clocks_lib.position_covariance(
+        found.node_positions[known],
+        np.append(found.position, found.height),
+        covariance[np.ix_(known, known)],
+    )
+    further = posterior.WITHIN_90 * np.sqrt(np.linalg.eigvalsh(moved)[-1])
+    cells = np.sqrt(np.diag(moved)) / found.room_size * (len(found.probability) - 1)
+    blurred = scipy.ndimage.gaussian_filter(
+        found.probability, cells[::-1], mode="nearest"
+    )
+    return dataclasses.replace(
+        found,
+        covariance=found.covariance + moved,
+        radius_90=float(np.hypot(found.radius_90, further)),
+        modes=tuple(
+            dataclasses.replace(one, covariance=one.covariance + moved)
+            for one in found.modes
+        ),
+        probability=blurred / blurred.sum(),
+    )
 
 
 def calibrate_with_windows(windows: list[np.ndarray], *given, **rest):
