@@ -35,9 +35,10 @@ measured=benchmarks/reliability/results
 "$python" -m benchmarks.reliability.sessions --speech="$speech" \
   --cache="$runs/sessions" --out=$measured/sessions.json
 "$python" -m benchmarks.reliability.doctor --speech="$speech" \
-  --cache="$runs/sessions" --out=$measured/doctor.json
-for name in other_rooms sessions; do
+  --cache="$runs/sessions" --out=$measured/planted_faults.json
+"$python" -m benchmarks.reliability.phones --speech="$speech" \
+  --cache="$runs/phones" --out=$measured/phones.json
+for name in other_rooms sessions planted_faults phones; do
   "$python" -m benchmarks.report $measured/$name.json > docs/$name.md
 done
-"$python" -m benchmarks.report $measured/doctor.json > docs/planted_faults.md
 "$python" docs/localizer.py docs/localizer.png

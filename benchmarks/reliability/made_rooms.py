@@ -89,8 +89,9 @@ def simulate(
     nodes: np.ndarray,
     position: np.ndarray,
     signal: np.ndarray,
+    count: int = SAMPLES,
 ) -> np.ndarray:
-    """Render what nodes receive of a source: [M, N]."""
+    """Render so many samples of what nodes receive of a source: [M, N]."""
     import pyroomacoustics
 
     absorption, order = walls
@@ -103,7 +104,7 @@ def simulate(
     room.add_source(position, signal=signal)
     room.add_microphone_array(nodes.T)
     room.simulate()
-    return room.mic_array.signals[:, BEFORE : BEFORE + SAMPLES]
+    return room.mic_array.signals[:, BEFORE : BEFORE + count]
 
 
 def delay(signals: np.ndarray, seconds: np.ndarray) -> np.ndarray:

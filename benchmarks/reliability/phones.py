@@ -1,0 +1,140 @@
+"""Localize talkers by phones whose clocks are late and drift, throughout a recording.
+
+    python -m benchmarks.reliability.phones --speech=FOLDER --cache=runs/phones
+
+Rooms of plain pyroomacoustics (`made_rooms`) with phones anywhere at heights of 0.7 to
+1.5 m. A talker speaks from six places in turn, 6 s at each. Each phone has a clock of its
+own: 10 ms off, with a drift of 10 ppm (standard deviations), by `uld_jax.localize_session`
+with and without calibration.
+"""
+
+import numpy as np
+import scipy.signal
+
+from benchmarks import report
+from benchmarks.reliability import made_rooms, sessions
+
+_PLACES, _SECONDS = 6, 6
+_APART, _AWAY = 1.0, 0.6  # Meters from place to place, and from a phone.
+_HEIGHTS = (0.7, 1.5)
+_CLOCKS, _DRIFTS = 0.01, 1e-5
+_MOST = 8
+_FINER = 8  # Samples that a drifting clock reads from, to one of the signal.
+_SNR = 300.0
+
+
+def main() -> None:
+    """Render what is missing, localize, and write the table."""
+    options = sessions.parse_options(__doc__)
+    speech = made_rooms.open_speech(options.speech)
+    rooms = made_rooms.load(
+        options.cache, options.rooms, 2**24, lambda rng: _render(rng, speech)
+    )
+    rows = []
+    for num_nodes in (_MOST, 6, 5):
+        rows.append(_localize(rooms, num_nodes))
+        print(rows[-1], flush=True)
+    note = (
+        f"{len(rooms)} rooms, clocks {1000 * _CLOCKS:.0f} ms and {1e6 * _DRIFTS:.0f} ppm "
+        "off, white noise at 25 dB; a talker at six places, 6 s at each. Walls, places and "
+        "gains are exact, so that a real room is less kind. Alone is each window by "
+        "`uld_jax.localize`. Errors are in meters; of recordings whose clocks are not "
+        "determined, all windows count, too."
+    )
+    report.write(
+        "reliability.phones",
+        [("Phones with clocks of their own.", note, rows)],
+        options.out,
+    )
+
+
+def _localize(rooms, num_nodes: int) -> dict:
+    """Localize the recordings of some of the phones."""
+    import uld_jax
+    from uld_jax.localization import localize
+
+    alone, after, radii, sure, known, offsets = [], [], [], [], [], []
+    for room in rooms:
+        signals, nodes = room["signals"][:num_nodes], room["nodes"][:num_nodes]
+        found = uld_jax.localize_session(signals, made_rooms.RATE, nodes, room["size"])
+        place = np.minimum((found.starts + 1) // _SECONDS, _PLACES - 1).astype(int)
+        talkers = room["talkers"][place, :2]
+        after.append(np.linalg.norm(found.positions - talkers, axis=1))
+        radii.append(found.radii_90)
+        sure.append([one.determined for one in found.localizations])
+        known.append(found.clocks.determined)
+        starts = np.rint(found.starts * made_rooms.RATE).astype(int)
+        by_itself = [
+            localize.localize(
+                signals[:, one : one + made_rooms.SAMPLES],
+                *(made_rooms.RATE, nodes, room["size"]),
+            ).position
+            for one in starts
+        ]
+        alone.append(np.linalg.norm(by_itself - talkers, axis=1))
+        if found.clocks.determined:
+            wrong = found.clocks.offsets - room["late"][:num_nodes]
+            offsets.append(np.abs(wrong - np.nanmedian(wrong)))
+    late = 1000 * np.concatenate([*offsets, np.zeros(0)])
+    late = late[np.isfinite(late)]
+    after, radii, sure = map(np.concatenate, (after, radii, sure))
+    held, few = after <= radii, after[sure]
+    return {
+        "phones": num_nodes,
+        "alone: median": float(np.median(np.concatenate(alone))),
+        "clocks determined": f"{np.mean(known):.0%}",
+        "offsets: median ms": float(np.median(late)) if len(late) else float("nan"),
+        "median": float(np.median(after)),
+        "90 % radius covers": f"{held.mean():.0%}",
+        "windows determined": f"{sure.mean():.0%}",
+        "their median": float(np.median(few)),
+        "their 95 %": float(np.quantile(few, 0.95)),
+        "covers these": f"{held[sure].mean():.0%}",
+    }
+
+
+def _render(rng: np.random.Generator, speech) -> dict[str, np.ndarray]:
+    """Render a recording of a talker at several places of one room."""
+    size = made_rooms.draw_size(rng)
+    heights = rng.uniform(*_HEIGHTS, _MOST)
+    plan = np.array([made_rooms.draw_place(rng, size) for _ in range(_MOST)])
+    nodes = np.column_stack([plan, heights])
+    places: list[np.ndarray] = []
+    while len(places) < _PLACES:
+        place = made_rooms.draw_place(rng, size)
+        far = np.linalg.norm(place - plan, axis=1).min() > _AWAY
+        if far and all(np.linalg.norm(place - other) > _APART for other in places):
+            places.append(place)
+    talkers = np.column_stack([places, np.full(_PLACES, rng.uniform(1.0, 1.8))])
+    walls = made_rooms.draw_walls(rng, size)
+    count = _SECONDS * made_rooms.RATE
+    parts = []
+    for talker in talkers:
+        pieces = [made_rooms.draw_speech(speech, rng) for _ in range(_SECONDS // 2)]
+        dry = np.concatenate(pieces)
+        parts.append(made_rooms.simulate(size, walls, nodes, talker, dry, count))
+    late, drifts = rng.normal(size=(2, _MOST)) * [[_CLOCKS], [_DRIFTS]]
+    signals = _record(np.concatenate(parts, axis=1), late, drifts)
+    signals += np.sqrt((signals**2).mean() / _SNR) * rng.normal(size=signals.shape)
+    return {
+        "signals": np.float32(signals),
+        "nodes": nodes,
+        "talkers": talkers,
+        "size": size,
+        "late": late,
+    }
+
+
+def _record(signals: np.ndarray, late: np.ndarray, drifts: np.ndarray) -> np.ndarray:
+    """Record signals [M, N] by clocks that are late in the middle, and drift."""
+    at = np.arange(signals.shape[1])
+    recorded = []
+    for signal, offset, drift in zip(signals, late, drifts, strict=True):
+        finer = scipy.signal.resample_poly(signal, _FINER, 1)
+        when = at - made_rooms.RATE * offset - drift * (at - len(at) / 2)
+        recorded.append(np.interp(_FINER * when, np.arange(len(finer)), finer))
+    return np.array(recorded)
+
+
+if __name__ == "__main__":
+    main()
