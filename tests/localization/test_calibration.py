@@ -227,3 +227,44 @@ def test_a_printed_calibration_says_what_is_known():
     assert "node 3: offset " in text
     assert " ppm" in text
     assert "nan" not in text
+
+
+def test_windows_at_one_place_do_not_confirm_each_other_by_wrong_drifts(monkeypatch):
+    """Four places with six windows each over ten minutes, and clocks that do not drift."""
+    times = np.arange(24) * 25.0
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        nodes = rng.uniform([0.2, 0.2, 0.5], [5.8, 4.8, 2.2], (8, 3))
+        late = 0.01 * rng.normal(size=8)
+        # Wrong times are those of reflections: the same in all windows at one place.
+        wrong = np.where(
+            rng.uniform(size=(4, 8)) < 0.35, 0.005 * rng.normal(size=(4, 8)), 0
+        )
+
+        def localize_one(window, *_, late=None, nodes=nodes, wrong=wrong, own=late):
+            number = int(window[0, 0])
+            talker = np.array([*PLACES[number % 4], HEIGHT])
+            seen = talker.copy()
+            seen[:2] += 0.2 * np.sin([number % 4, 3 + number % 4])
+            paths = np.linalg.norm(nodes - talker, axis=1)
+            paths -= np.linalg.norm(nodes - seen, axis=1)
+            offsets = own + paths / SPEED + wrong[number % 4]
+            offsets = offsets - (0.0 if late is None else late)
+            unknown = np.full(8, np.nan)
+            covariance = 0.04 * np.eye(2)
+            return answers.Localization(
+                *(seen[:2], covariance, 0.4, (Mode(seen[:2], covariance, 1.0),)),
+                *(True, (), np.zeros(8), np.ones(8), HEIGHT, offsets, unknown),
+                *(np.ones((2, 2)) / 4, np.array([6.0, 5.0]), np.zeros(2), nodes),
+            )
+
+        monkeypatch.setattr(calibration.localize, "localize_one", localize_one)
+        windows = [np.full((8, 32_000), float(number)) for number in range(24)]
+        found = uld_jax.calibrate_clocks(
+            windows, 16_000, nodes, [6.0, 5.0], times=times
+        )
+        assert found.places.max() < 4
+        if found.determined:
+            error = found.late_at(times).mean(axis=0) - late
+            error = error[np.isfinite(found.offsets)]
+            assert np.abs(error - np.median(error)).max() < 5e-4

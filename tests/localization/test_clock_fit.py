@@ -190,3 +190,28 @@ def test_a_node_at_two_places_has_a_clock_to_try_without_an_error():
     assert np.isnan(found.errors[5])
     assert np.isnan(found.offsets[6])
     assert np.isfinite(np.delete(found.errors, [5, 6])).all()
+
+
+def test_errors_are_as_large_as_they_are_said_to_be():
+    """Of offsets at a time far from the middle, with drifts, whatever the noise."""
+    z = []
+    for seed, noise in enumerate([0.002, 0.004, 0.005, 0.01, 0.017] * 5):
+        starts, covariances, late, nodes, offsets, _ = make(
+            seed, 8, 9, noise=noise, wrong=0.05
+        )
+        times = np.linspace(50.0, 350.0, 8)
+        drifts = 1e-5 * np.random.default_rng(seed).normal(size=9)
+        late += times[:, None] * drifts
+        found = clock_fit.fit(starts, covariances, late, nodes, times, HEIGHT)
+        at = np.hstack([np.eye(9), 400.0 * np.eye(9)])
+        spread = np.sqrt(np.diag(at @ found.covariance @ at.T))
+        wrong = found.offsets + 400.0 * found.drifts - offsets - 400.0 * drifts
+        known = np.isfinite(found.errors)
+        wrong -= wrong[known].mean()
+        z.extend((wrong / spread)[known])
+        assert_allclose(
+            found.errors[known], np.sqrt(np.diag(found.covariance))[:9][known]
+        )
+    assert len(z) > 150
+    assert 0.5 < np.median(np.abs(z)) / 0.6745 < 1.7
+    assert np.mean(np.abs(z) > 4) < 0.05

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from uld_jax.localization import clocks, times
 
@@ -66,3 +67,27 @@ def test_a_node_that_fits_two_others_is_not_called_exchanged():
     paths = np.array([1.0, 2.0, 2.0, 3.0, 4.0])
     late = np.array([1.0, -1.0, -1.0, 0.0, 0.0]) / 343.0
     assert len(clocks.find_exchanged(late, paths)) == 0
+
+
+def test_errors_of_clocks_move_positions_as_in_many_trials():
+    """Positions fitted on the plan by SciPy, to times by clocks that are off."""
+    rng = np.random.default_rng(3)
+    nodes = rng.uniform([0, 0, 1.3], [6, 5, 1.3], (7, 3))
+    talker = np.array([2.2, 3.1, 1.3])
+    factor = 1e-5 * rng.normal(size=(7, 7))
+    paths = np.linalg.norm(nodes - talker, axis=1)
+
+    def fit(late):
+        def misfits(unknowns):
+            away = np.linalg.norm(nodes - [*unknowns[:2], 1.3], axis=1)
+            return paths + 343.0 * late - away - unknowns[2]
+
+        return scipy.optimize.least_squares(misfits, [2.2, 3.1, 0.0]).x[:2]
+
+    found = [fit(factor @ rng.normal(size=7)) for _ in range(400)]
+    expected = clocks.position_covariance(nodes, talker, factor @ factor.T)
+    measured = np.cov(np.transpose(found))
+    np.testing.assert_allclose(expected, measured, atol=0.15 * measured.max())
+    # A time that all clocks are late moves no position.
+    shared = clocks.position_covariance(nodes, talker, np.full((7, 7), 1e-6))
+    np.testing.assert_allclose(shared, 0.0, atol=1e-15)

@@ -53,3 +53,23 @@ def test_nodes_of_which_a_third_agrees_are_two_places():
     seen = windows([0, 0], noise=0.0)
     seen[1] += np.array([0.05, -0.05, 0.1, -0.1, 0.15, 0.0, 0.0])
     assert same_places.find(seen).of_window.tolist() == [0, 1]
+
+
+def test_windows_that_were_at_one_place_stay_together():
+    """By clocks that were wrong, times at one place moved apart."""
+    seen = windows([0, 0, 1, 2], noise=0.0)
+    seen[1] += 0.3 * np.arange(7)
+    assert same_places.find(seen).of_window.tolist() == [0, 1, 2, 3]
+    found = same_places.find(seen, np.array([5, 5, 7, 2]))
+    assert found.of_window.tolist() == [0, 0, 1, 2]
+    assert len(found.arrivals) == 3
+
+
+def test_windows_without_a_node_in_common_are_at_one_place_by_another():
+    seen = windows([0, 0, 0], noise=0.0)
+    seen[0, 4:] = np.nan
+    seen[2, :3] = np.nan
+    found = same_places.find(seen)
+    assert found.of_window.tolist() == [0, 0, 0]
+    apart = found.arrivals[0] - PATTERNS[0]
+    assert_allclose(apart, np.median(apart), atol=1e-9)

@@ -170,3 +170,47 @@ def test_bad_input_is_named_with_the_fix(signals, message):
     places = np.random.default_rng(0).uniform(0, 4, (4, 3))
     with pytest.raises(batches.RecordingError, match=message):
         uld_jax.localize_session(signals, RATE, places)
+
+
+def test_errors_of_clocks_widen_answers(meeting):
+    *_, whole = meeting
+    one = whole.localizations[0]
+    nothing = session.widen(one, np.zeros((8, 8)))
+    assert nothing is one
+    errors = np.diag(np.full(8, 1e-4**2))
+    wider = session.widen(one, errors)
+    moved = wider.covariance - one.covariance
+    assert np.linalg.eigvalsh(moved)[0] > 0.005**2  # 0.1 ms are 3 cm of path.
+    further = 2.146**2 * np.linalg.eigvalsh(moved)[-1]
+    assert wider.radius_90 == pytest.approx(np.sqrt(one.radius_90**2 + further))
+    assert wider.probability.sum() == pytest.approx(1.0)
+    assert wider.probability.max() < one.probability.max()
+    np.testing.assert_allclose(
+        wider.modes[0].covariance - one.modes[0].covariance, moved
+    )
+
+
+def test_clocks_are_least_known_long_before_and_after(meeting):
+    *_, whole = meeting
+    clocks = whole.clocks
+    near = np.trace(clocks.covariance_at(clocks.reference))
+    assert near == pytest.approx(np.trace(clocks.covariance[:8, :8]))
+    assert np.trace(clocks.covariance_at(600.0)) > 10 * near
+    blocks = clocks.covariance[:8, :8], clocks.covariance[:8, 8:]
+    later = blocks[0] + 5 * (blocks[1] + blocks[1].T) + 25 * clocks.covariance[8:, 8:]
+    np.testing.assert_allclose(clocks.covariance_at(clocks.reference + 5), later)
+
+
+def test_a_window_of_which_nothing_is_known_is_not_widened(meeting):
+    *_, whole = meeting
+    one = dataclasses.replace(whole.localizations[0], height=float("nan"))
+    assert session.widen(one, 1e-8 * np.eye(8)) is one
+
+
+def test_errors_of_clocks_of_more_than_a_meter_determine_nothing(meeting):
+    *_, whole = meeting
+    one = next(one for one in whole.localizations if one.determined)
+    wider = session.widen(one, 0.01**2 * np.eye(8))
+    assert wider.radius_90 > 1
+    assert not wider.determined
+    assert wider.reasons[0].startswith("Errors of clocks make the radius")

@@ -12,7 +12,7 @@ LOWEST_RATE, HIGHEST_RATE = 8000, 384_000
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 
 _LEAST_SECONDS = 0.01
-_CONVERT = "copy it again, or convert it to WAV, FLAC or Ogg, with ffmpeg for example"
+_CONVERT = "copy it again, or convert it with ffmpeg, for example to WAV"
 _UNKNOWN = 0x7FFF0000  # Lengths from here are those of programs that do not know it.
 
 

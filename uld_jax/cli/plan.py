@@ -138,6 +138,17 @@ def _check_out(values) -> pathlib.Path | None:
             raise errors.InputError(
                 f"--out: {str(path)!r} exists; name another folder, or pass --overwrite"
             )
+    if (nodes := page.with_name(_NODES)).exists() and not page.exists():
+        raise errors.InputError(
+            f"--out: {str(nodes)!r} is no plan's, and is not overwritten; name another folder"
+        )
+    if (
+        values.fixed
+        and nodes.resolve() == pathlib.Path(values.fixed).expanduser().resolve()
+    ):
+        raise errors.InputError(
+            f"--out: {str(nodes)!r} is the table of --fixed; name another folder"
+        )
     return page
 
 

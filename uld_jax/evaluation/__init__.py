@@ -13,6 +13,7 @@
 - `robustness`: Test finished runs under worse conditions, networks and methods alike.
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
 - `seen_positions`: Scores at the few source positions of one room, seen in training or not.
+- `session_clocks`: Correct clocks of a recording where few of its windows are determined.
 - `session_record`: All that was found in a session, as JSON.
 - `turns`: Talkers' turns: windows one after the other at one place.
 - `verify`: Verify that runs, shared weights and data sets are intact, to the last bit.
@@ -36,6 +37,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "robustness",
         "score",
         "seen_positions",
+        "session_clocks",
         "session_record",
         "verify",
     ],

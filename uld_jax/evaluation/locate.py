@@ -18,14 +18,13 @@ import numpy as np
 
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
-from uld_jax.evaluation import metrics, predict
+from uld_jax.evaluation import metrics, predict, session_clocks
 from uld_jax.evaluation import turns as turns_lib
 from uld_jax.localization import (
     answers,
     batches,
     calibration,
     doubts,
-    late_nodes,
     localize,
     methods,
 )
@@ -40,6 +39,9 @@ COLUMNS += ("height", "radius_90", "determined", "mass", "reasons")
 _HINT = (
     "Check places, units and files of the nodes; more nodes, one clock for all, and "
     "room.csv help most"
+)
+_CALIBRATED = (
+    "Clocks differ: they were calibrated, and all windows localized by them",
 )
 # To positions of the sources [B, S, 2]; or to how sure the position of one is, for each
 # example.
@@ -243,10 +245,15 @@ def locate(
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
             found, details = list(itertools.islice(predicted, len(starts))), None
-            facts = _facts(whole, recording)
+            facts, clocks = _facts(whole, recording), None
             if isinstance(found[0], answers.Localization):
-                found, late = _correct_late_nodes(whole, recording, found, starts)
-                facts["remarks"] += late
+                found, late = session_clocks.correct_late_nodes(
+                    whole, recording, found, starts
+                )
+                found, clocks = session_clocks.calibrate_if_few(
+                    whole, recording, found, starts
+                )
+                facts["remarks"] += _CALIBRATED if clocks else late
                 details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
             found = np.stack(found)
@@ -256,51 +263,9 @@ def locate(
                 truth = np.float32(recording.source_positions[:, :2])
                 found = np.stack([one[_order(one, truth)] for one in found])
             yield Located(
-                *(recording, starts / signals_lib.SAMPLE_RATE, found, details),
+                *(recording, starts / signals_lib.SAMPLE_RATE, found, details, clocks),
                 **facts,
             )
-
-
-def _correct_late_nodes(
-    whole: sessions.Session,
-    recording: sessions.Recording,
-    found: Sequence[answers.Localization],
-    starts: np.ndarray,
-) -> tuple[Sequence[answers.Localization], tuple[str, ...]]:
-    """Localize again with corrected clocks where some nodes are late in all windows.
-
-    Args:
-        whole: The session, listed.
-        recording: Of it.
-        found: Its windows.
-        starts: Of the windows, in samples at 16 kHz.
-
-    Returns:
-        What was found, now or before, whichever determines more; and what there is to say.
-    """
-    late = late_nodes.find(found)
-    if not late.any():
-        return found, ()
-    again = [
-        localize.localize_one(
-            signals_lib.to_stored(whole.load_window(recording, int(start)))[0],
-            signals_lib.SAMPLE_RATE,
-            whole.node_positions,
-            whole.room_size,
-            None,
-            late=late,
-        )
-        for start in starts
-    ]
-    before, now = (sum(one.determined for one in some) for some in (found, again))
-    if now < before:
-        return found, ()
-    said = tuple(
-        f"Node {whole.nodes[node]} is {1000 * abs(late[node]):.1f} ms "
-        f"{'late' if late[node] > 0 else 'early'} in all windows; it was corrected"
-        for node in np.flatnonzero(late)
-    )
-    return again, said
 
 
 def locate_with_calibrated_clocks(
@@ -336,9 +301,10 @@ def locate_with_calibrated_clocks(
         shown = found.clocks if number == 1 or not together else None
         starts = np.rint(found.starts * signals_lib.SAMPLE_RATE).astype(int)
         facts, details = _facts(whole, recording), found.localizations
-        if not found.clocks.determined:
-            details, late = _correct_late_nodes(whole, recording, details, starts)
-            facts["remarks"] += late
+        details, late = session_clocks.correct_late_nodes(
+            whole, recording, details, starts, found.clocks
+        )
+        facts["remarks"] += late
         positions = np.stack([one.position[None] for one in details])
         details = _name_nodes(whole, recording, details, starts)
         yield Located(recording, found.starts, positions, details, shown, **facts)

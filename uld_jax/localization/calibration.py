@@ -66,7 +66,10 @@ class Calibration:
         evidence: How much likelier the times are by these clocks than by chance, as a
             natural logarithm.
         model: 0 if clocks agree, 1 if each has its own offset and drift.
-        covariance: Of the errors of all offsets, then all drifts; None if nothing is known.
+        covariance: Of the errors of all offsets in square seconds, then all drifts; 0 for
+            nodes of which nothing is known, None if that is true of all.
+        places: The number of the place of each recording, [K]: recordings whose times
+            agree count once; -1 for those that could not be used.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -89,6 +92,7 @@ class Calibration:
     evidence: float = -np.inf
     model: int = 0
     covariance: Float[np.ndarray, "2*M 2*M"] | None = None
+    places: Int[np.ndarray, " K"] | None = None
 
     def late_at(self, times: ArrayLike) -> Float[np.ndarray, "L M"]:
         """Compute by how many seconds each node is late at some times.
@@ -203,30 +207,42 @@ def calibrate_clocks(
         ]
 
     alone = localize_all([None] * len(sounds))
-    first = best = fit_clocks(alone, nodes, halfway, source_height)
-    if np.isfinite(first.offsets).sum() < _LEAST_KNOWN:
-        return first
+    first = clocks = fit_clocks(alone, nodes, halfway, source_height)
     # Signals that are corrected show more times, if these clocks are right.
     moments = np.zeros(len(sounds)) if halfway is None else halfway
-    determined = None
+    best = None
     for _ in range(_MOST_PASSES):
-        corrected = localize_all(best.late_at(moments))
-        again = fit_clocks(corrected, nodes, halfway, source_height, first.model)
-        better = again.evidence > best.evidence
-        again = _add_clocks(best, again)
-        if again.determined and (determined is None or better):
-            determined = again
-        if not better or again.fitted.all():
+        if np.isfinite(clocks.offsets).sum() < _LEAST_KNOWN:
             break
-        best = again
-    if determined is None:
-        return _refuse(first, again.reasons)
-    known = np.isfinite(determined.offset_errors)
-    offsets = np.where(known, determined.offsets, np.nan)
+        corrected = localize_all(clocks.late_at(moments))
+        again = fit_clocks(corrected, nodes, halfway, source_height, clocks)
+        clocks = _add_clocks(clocks, again)
+        if best is not None and clocks.evidence <= best.evidence:
+            break
+        best = clocks
+        if clocks.fitted.all():
+            break
+    if best is None:
+        return first
+    if not best.determined:
+        return _refuse(first, best.reasons)
+    return dataclasses.replace(_without_doubtful(best), localizations=tuple(alone))
+
+
+def _without_doubtful(clocks: Calibration) -> Calibration:
+    """Remove the clocks that one place alone confirms."""
+    doubtful = np.isnan(clocks.offset_errors)
+    offsets, drifts = clocks.offsets.copy(), clocks.drifts
+    offsets[doubtful] = np.nan
+    if (~doubtful).any():
+        offsets -= np.nanmedian(offsets)
+    if drifts is not None:
+        drifts = np.where(doubtful, np.nan, drifts)
+    covariance = clocks.covariance.copy()
+    both = np.tile(doubtful, 2)
+    covariance[both] = covariance[:, both] = 0.0
     return dataclasses.replace(
-        determined,
-        offsets=offsets - np.nanmedian(offsets) if known.any() else offsets,
-        localizations=tuple(alone),
+        clocks, offsets=offsets, drifts=drifts, covariance=covariance
     )
 
 
@@ -245,16 +261,11 @@ def _refuse(first: Calibration, reasons: tuple[str, ...]) -> Calibration:
 
 def _add_clocks(before: Calibration, found: Calibration) -> Calibration:
     """Add clocks to those by which signals were corrected before."""
-    errors = np.where(
-        np.isnan(found.offset_errors), before.offset_errors, found.offset_errors
-    )
     drifts = found.drifts
     if drifts is not None:
         drifts = _add(before.drifts, drifts)
     offsets = _add(before.offsets, found.offsets)
-    return dataclasses.replace(
-        found, offsets=offsets, offset_errors=errors, drifts=drifts
-    )
+    return dataclasses.replace(found, offsets=offsets, drifts=drifts)
 
 
 def _add(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -269,7 +280,7 @@ def fit_clocks(
     node_positions: Float[np.ndarray, "M 3"],
     times: Float[np.ndarray, " K"] | None = None,
     source_height: int | float | None = None,
-    least_model: int = 0,
+    before: Calibration | None = None,
 ) -> Calibration:
     """Fit clocks and positions to the times of several localizations.
 
@@ -278,71 +289,89 @@ def fit_clocks(
         node_positions: In meters.
         times: When each was halfway, in seconds; None for clocks that do not drift.
         source_height: As `localize` had it.
-        least_model: Of earlier clocks by which signals were corrected: see
-            `clock_fit.fit`.
+        before: Clocks by which signals were corrected. What they took has to be paid,
+            and recordings that were at one place by them still are.
     """
-    height = (
-        votes.HEIGHT if source_height is None else (source_height, votes.KNOWN_SPREAD)
-    )
-    offsets, errors, drifts = np.full((3, len(node_positions)), np.nan)
+    count = len(node_positions)
+    unknown = np.full(count, np.nan)
     positions = np.array([one.position for one in found])
     radii = np.array([one.radius_90 for one in found])
     fitted = np.zeros(len(found), bool)
-    reasons = ["No recording could be localized"]
-    evidence, model, covariance = -np.inf, least_model, None
+    nothing = Calibration(
+        *(unknown, unknown, None if times is None else unknown),
+        *(positions, radii, fitted, False, ("No recording could be localized",)),
+        *(tuple(found), 0.0 if times is None else float(np.mean(times))),
+        model=0 if before is None else before.model,
+        places=np.full(len(found), -1),
+    )
     late = np.array([one.node_offsets for one in found])
     usable = np.flatnonzero(np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES)
-    if len(usable):
-        known = np.isfinite(late[usable]).any(axis=0)
-        of_window, fit = _fit_places(
-            [found[number] for number in usable],
-            node_positions,
-            known,
-            # All of them have the same origin, whichever are usable.
-            None if times is None else (times - np.mean(times))[usable],
-            height,
-            least_model,
+    if not len(usable):
+        return nothing
+    known = np.isfinite(late[usable]).any(axis=0)
+    places = np.arange(len(found)) if before is None else before.places.copy()
+    # Those that could not be used before are at places of their own.
+    places[places < 0] = len(found) + np.flatnonzero(places < 0)
+    of_window, fit = _fit_places(
+        [found[number] for number in usable],
+        places[usable],
+        node_positions,
+        known,
+        # All of them have the same origin, whichever are usable.
+        None if times is None else (times - np.mean(times))[usable],
+        votes.HEIGHT if source_height is None else (source_height, votes.KNOWN_SPREAD),
+        nothing.model,
+    )
+    reasons = _doubt(fit)
+    if not reasons:
+        fitted[usable] = fit.trusted[of_window]
+        place = of_window[fitted[usable]]
+        positions[fitted], radii[fitted] = fit.positions[place], fit.radii[place]
+    return dataclasses.replace(
+        nothing,
+        offsets=_of_all(known, fit.offsets),
+        offset_errors=_of_all(known, fit.errors),
+        drifts=None if times is None else _of_all(known, fit.drifts),
+        determined=not reasons,
+        reasons=reasons
+        or tuple(
+            f"Times of recording {number} do not fit: its position is as `localize` "
+            "found it"
+            for number in np.flatnonzero(~fitted)
+        ),
+        evidence=float(fit.evidence),
+        model=fit.model,
+        places=_of_all(np.isin(np.arange(len(found)), usable), of_window, -1),
+        covariance=_of_all(np.tile(known, 2), fit.covariance, 0.0),
+    )
+
+
+def _of_all(known: Bool[np.ndarray, " M"], some: np.ndarray, other=np.nan):
+    """Spread a vector, or matrix, of known nodes over all of them."""
+    found = np.full(some.ndim * known.shape, other)
+    found[np.ix_(*some.ndim * [known])] = some
+    return found
+
+
+def _doubt(fit: clock_fit.Fit) -> tuple[str, ...]:
+    """Say why clocks cannot be trusted; nothing if they can."""
+    num_places = _count_places(fit.positions[fit.trusted], fit.radii[fit.trusted])
+    if num_places < LEAST_PLACES:
+        noun = "place" if num_places == 1 else "places"
+        return (
+            f"Times agree at {num_places} {noun}, and {LEAST_PLACES} places are needed",
         )
-        evidence, model = fit.evidence, fit.model
-        both = np.flatnonzero(np.tile(known, 2))
-        covariance = np.zeros((2 * len(known), 2 * len(known)))
-        covariance[np.ix_(both, both)] = fit.covariance
-        offsets[known], errors[known], drifts[known] = (
-            fit.offsets,
-            fit.errors,
-            fit.drifts,
-        )
-        num_places = _count_places(fit.positions[fit.trusted], fit.radii[fit.trusted])
-        if num_places < LEAST_PLACES:
-            noun = "place" if num_places == 1 else "places"
-            reasons = [
-                f"Times agree at {num_places} {noun}, and {LEAST_PLACES} places are needed"
-            ]
-        elif fit.evidence > _BELIEVED:
-            fitted[usable] = fit.trusted[of_window]
-            place = of_window[fitted[usable]]
-            positions[fitted], radii[fitted] = fit.positions[place], fit.radii[place]
-            reasons = [
-                f"Times of recording {number} do not fit: its position is as `localize` "
-                "found it"
-                for number in np.flatnonzero(~fitted)
-            ]
-        else:
-            reasons = [
-                "Too few times agree to tell clocks from chance; record talkers at more "
-                "places, or with more nodes"
-            ]
-    return Calibration(
-        *(offsets, errors, None if times is None else drifts),
-        *(positions, radii, fitted),
-        *(bool(fitted.any()), tuple(reasons), tuple(found)),
-        0.0 if times is None else float(np.mean(times)),
-        *(float(evidence), model, covariance),
+    if fit.evidence > _BELIEVED:
+        return ()
+    return (
+        "Too few times agree to tell clocks from chance; record talkers at more "
+        "places, or with more nodes",
     )
 
 
 def _fit_places(
     found: Sequence[answers.Localization],
+    before: Int[np.ndarray, " K"],
     node_positions: Float[np.ndarray, "M 3"],
     known: Bool[np.ndarray, " M"],
     times: Float[np.ndarray, " K"] | None,
@@ -355,7 +384,7 @@ def _fit_places(
     guesses[:, 2] = np.nan_to_num(guesses[:, 2], nan=height[0])
     late = np.array([one.node_offsets for one in found])[:, known]
     paths = np.linalg.norm(guesses[:, None] - nodes, axis=-1)
-    seen = same_places.find(speed * late + paths)
+    seen = same_places.find(speed * late + paths, before)
     radii = np.array([one.radius_90 for one in found])
     # The surest window of each place, and the mean of its windows' times.
     of_place = [np.flatnonzero(seen.of_window == p) for p in range(len(seen.arrivals))]

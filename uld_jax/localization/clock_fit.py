@@ -2,7 +2,7 @@
 
 Two models are fitted: clocks that agree, and clocks with an offset each, and a drift if
 it is known when each place was recorded. The second is taken unless it is clearly worse. A
-time is right, with a normal error of s = 3, 10 or 30 mm of path, or wrong, and then
+time is right, with a normal error of s = 3, 6, 12 or 24 mm of path, or wrong, and then
 anywhere in a range of R = 3 m:
 
     p(a) = R (1 - q) N(a - expected; s) + q        relative to a wrong time, q = 0.3
@@ -10,8 +10,8 @@ anywhere in a range of R = 3 m:
 The evidence is the marginal likelihood of all times by Laplace's method (D. MacKay,
 "Information Theory, Inference, and Learning Algorithms", Cambridge 2003, chapter 27),
 relative to that of times that are all wrong. Places have the posterior of `localize` as
-their prior, widened; starts and offsets are uniform over R. A place is trusted or not,
-equally likely before; the trusted ones are those whose times say that they are, given the
+their prior, widened; starts and offsets are uniform over R, drifts normal with 20 ppm, and
+offsets of clocks that agree with 0.1 ms. A place is trusted or not, equally likely before; the trusted ones are those whose times say that they are, given the
 clocks. So whatever is fitted has to be paid by times that agree: with 8 nodes, 5 times at
 each of 4 places mean nothing.
 
@@ -38,13 +38,14 @@ _SEARCHES = 16  # From some of the places, where all of them did not do:
 _AT_ONCE = 2  # a third, and at least so many.
 _RANGE, _WRONG = 3.0, 0.3
 _WORSE = 3.0  # Evidence by which a model is clearly worse than another.
-_SPREADS = (0.003, 0.01, 0.03)
+_SPREADS = (0.003, 0.006, 0.012, 0.024)
 _POLISH = 12  # Steps to the maximum with each spread.
 _FARTHEST_STEP = 0.3  # Meters.
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
 # drifts, before anything is known.
 _AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 2e-5
-# Places where a node agrees, if its clock is worth trying, and if it is known.
+# A clock is worth trying if its node agrees at two places, and known if at three: at two,
+# one place alone confirms it.
 _TRIED, _KNOWN = 2, 3
 _LEAST_SPREAD = 0.3  # Meters: of what `localize` says of a position, at least.
 _OF_A_PLACE = 4  # Unknowns: x, y, z and the start.
@@ -57,8 +58,8 @@ class Fit(NamedTuple):
     Attributes:
         offsets: Seconds by which each node is late, relative to their median; NaN where
             it agrees at fewer than two places, or at less than two thirds of them.
-        errors: Their standard errors; NaN where it agrees at fewer than three, so that
-            one place alone confirms it.
+        errors: Their standard errors; NaN where it agrees at fewer than three places: at
+            two, one place alone confirms an offset.
         drifts: Seconds a second, relative to their median; 0 if clocks need not drift.
         covariance: Of all offsets, then all drifts, relative to their means; 0 where they
             are not known.
@@ -203,7 +204,13 @@ def _search(
     return unknowns
 
 
-def _step(model, unknowns, misfits, weights, held=None) -> Unknowns:
+def _step(
+    model: ClockModel,
+    unknowns: Unknowns,
+    misfits: Float[np.ndarray, "K M"],
+    weights: Float[np.ndarray, "K M"],
+    held: Float[np.ndarray, " K"] | None = None,
+) -> Unknowns:
     """Step to the least sum of squares: see `_normal_equations`."""
     precision, gradient = _normal_equations(model, unknowns, misfits, weights, held)
     step = np.linalg.solve(precision, gradient)
@@ -281,6 +288,10 @@ def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximu
     evidence = logs[trusted].sum() + _log_volume(precision, columns)
     evidence += _log_priors_of_nodes(model, unknowns)[seen[1:]].sum()
     evidence -= model.num_places * np.log(2)
+    # The spread of the times themselves, if it is larger, decides about errors.
+    squares = (weights * misfits**2).sum()
+    spare = max(right[trusted].sum() - len(columns), 1.0)
+    precision /= max(1.0, squares / spare)
     return _Maximum(unknowns, precision, right, trusted, float(evidence))
 
 
@@ -310,10 +321,9 @@ def _log_priors_of_nodes(model: ClockModel, unknowns: Unknowns):
     _, _, offsets, drifts = model.split(unknowns)
 
     def normal(values, spread):
-        logs = -0.5 * (values / spread) ** 2 - np.log(np.sqrt(2 * np.pi) * spread)
-        return np.maximum(logs, -np.log(_RANGE))
+        return -0.5 * (values / spread) ** 2 - np.log(np.sqrt(2 * np.pi) * spread)
 
-    found = normal(offsets, model.offset_spread)
+    found = np.maximum(normal(offsets, model.offset_spread), -np.log(_RANGE))
     return found + normal(drifts, model.drift_spread) if model.drifts else found
 
 

@@ -12,7 +12,7 @@ from uld_jax.acoustics import constants, envelopes
 from uld_jax.localization import posterior, votes
 
 # An answer is determined if its mode holds this mass, within this radius in meters.
-_SURE_MASS, _SURE_RADIUS = 0.8, 1.0
+_SURE_MASS, SURE_RADIUS = 0.8, 1.0
 # Much of the posterior so near to a wall, in cells, is doubtful.
 _WALL_CELLS, _WALL_MASS = 1.5, 0.3
 # Nodes and windows that show whether signals have anything in common, at most; and how
@@ -55,7 +55,7 @@ def find_doubts(
             for x, y in [mode.position + origin]
         ]
         return [f"{len(places)} places fit: {', '.join(places)}"]
-    if within > _SURE_RADIUS:
+    if within > SURE_RADIUS:
         return [f"90 % of the posterior needs {within:.1f} m around the position"]
     reach = _WALL_CELLS * plan / votes.RESOLUTION
     near = (np.minimum(cloud.points, plan - cloud.points) < reach).any(axis=1)

@@ -108,7 +108,8 @@ def place_nodes(
     """
     planning.check(room_size, clocks, positions, source_height, t60)
     size = np.asarray(room_size, float)
-    kept = np.zeros((0, 3)) if fixed is None else np.asarray(fixed, float)
+    kept = np.asarray([] if fixed is None else fixed, float)
+    kept = kept if kept.size else np.zeros((0, 3))
     _check(size, num_nodes, kept, on, table, minimize, node_height)
     model = planning.Model.of(size, clocks, positions, source_height, t60)
     candidates = _make_candidates(size, on, table, node_height, num_nodes + 1)
@@ -147,6 +148,10 @@ def _check(size, num_nodes, fixed, on, table, minimize, node_height) -> None:
             f"num_nodes is {num_nodes}; give {planning.LEAST_NODES} to {MOST_NODES}, best 8 "
             "or more"
         )
+    if num_nodes != int(num_nodes):
+        raise planning.PlanningError(f"num_nodes is {num_nodes}; give a whole number")
+    if not np.isfinite(fixed).all():
+        raise planning.PlanningError("fixed holds a value that is not finite")
     if fixed.ndim != 2 or fixed.shape[1] != 3:
         raise planning.PlanningError(f"fixed has shape {fixed.shape}; give [F, 3]")
     if len(fixed) > num_nodes:

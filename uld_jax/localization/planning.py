@@ -143,7 +143,7 @@ def expected_radii(
     if places.ndim != 2 or places.shape[1] != 2:
         raise PlanningError(f"places has shape {places.shape}; give [P, 2]")
     check(room_size, clocks, positions, source_height, t60)
-    if not 0 < share < 1:
+    if not 0 < np.float32(share) < 1:
         raise PlanningError(f"share is {share}; give a number between 0 and 1")
     if not (np.isfinite(nodes).all() and np.isfinite(places).all()):
         raise PlanningError("node_positions or places holds a value that is not finite")

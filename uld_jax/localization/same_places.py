@@ -7,6 +7,7 @@ counted one by one, they would confirm each other, and clocks that are wrong.
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse.csgraph
 from jaxtyping import Float, Int
 
 from uld_jax.localization import clocks
@@ -29,12 +30,15 @@ class Places(NamedTuple):
     arrivals: Float[np.ndarray, "P M"]
 
 
-def find(arrivals: Float[np.ndarray, "K M"]) -> Places:
+def find(
+    arrivals: Float[np.ndarray, "K M"], before: Int[np.ndarray, " K"] | None = None
+) -> Places:
     """Find the windows whose times of arrival agree at two thirds of the nodes or more.
 
     Args:
         arrivals: Meters of path at which sound arrived in each window, up to a common
             part; NaN where unknown.
+        before: Places that were found by other clocks: windows of one stay together.
 
     >>> arrivals = np.array([[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0],
     ...                      [6.0, 7.0, 8.0, 9.01]])
@@ -52,7 +56,14 @@ def find(arrivals: Float[np.ndarray, "K M"]) -> Places:
             place = len(members)
             members.append([number])
         of_window[number] = place
-    return Places(of_window, np.array([_combine(arrivals[some]) for some in members]))
+    if before is not None:
+        together = of_window[:, None] == of_window
+        together |= before[:, None] == before
+        _, of_window = scipy.sparse.csgraph.connected_components(together)
+    combined = [
+        _combine(arrivals[of_window == place]) for place in range(of_window.max() + 1)
+    ]
+    return Places(of_window.astype(int), np.array(combined))
 
 
 def _agree(one: Float[np.ndarray, " M"], other: Float[np.ndarray, " M"]) -> bool:
@@ -69,10 +80,21 @@ def _agree(one: Float[np.ndarray, " M"], other: Float[np.ndarray, " M"]) -> bool
 
 def _combine(some: Float[np.ndarray, "W M"]) -> Float[np.ndarray, " M"]:
     """Compute the medians of windows at one place, without their common parts."""
-    if len(some) == 1:
-        return some[0]
-    common = np.nanmedian(some - some[0], axis=1, keepdims=True)
-    enough = np.isfinite(some).mean(axis=0) >= _LEAST_WINDOWS
-    combined = np.full(some.shape[1], np.nan)
-    combined[enough] = np.nanmedian((some - common)[:, enough], axis=0)
-    return combined
+    order = np.argsort(-np.isfinite(some).sum(axis=1), kind="stable")
+    aligned = some[order[:1]]
+    for one in some[order[1:]]:
+        apart = one - _medians(aligned, 0.0)
+        if np.isfinite(apart).any():
+            aligned = np.vstack([aligned, one - np.nanmedian(apart)])
+    return _medians(aligned, _LEAST_WINDOWS)
+
+
+def _medians(
+    aligned: Float[np.ndarray, "W M"], share: float
+) -> Float[np.ndarray, " M"]:
+    """Compute the medians of nodes with a time in at least a share of the windows."""
+    seen = np.isfinite(aligned)
+    enough = seen.any(axis=0) & (seen.mean(axis=0) >= share)
+    medians = np.full(aligned.shape[1], np.nan)
+    medians[enough] = np.nanmedian(aligned[:, enough], axis=0)
+    return medians

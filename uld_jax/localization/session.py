@@ -17,6 +17,7 @@ from uld_jax.localization import (
     answers,
     batches,
     calibration,
+    doubts,
     localize,
     posterior,
     recordings,
@@ -26,6 +27,7 @@ from uld_jax.runtime import progress
 
 # Windows that clocks are calibrated with. More take longer and add little.
 CALIBRATED_WITH = 24
+WINDOW_SECONDS = recordings.WINDOW_SECONDS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -129,7 +131,7 @@ def localize_session(
     seconds = starts / sample_rate
     found = [None] * len(windows)
     if clocks is None:
-        chosen = _strongest(powers, CALIBRATED_WITH)
+        chosen = strongest(powers, CALIBRATED_WITH)
         clocks = calibrate_with_windows(
             [windows[number] for number in chosen],
             sample_rate,
@@ -172,7 +174,7 @@ def widen(
         covariance: Of the errors of all clocks, in square seconds; 0 where not known.
     """
     known = np.diag(covariance) > 0
-    if known.sum() < localize.LEAST_NODES:
+    if known.sum() < localize.LEAST_NODES or not np.isfinite(found.height):
         return found
     moved = clocks_lib.position_covariance(
         found.node_positions[known],
@@ -184,10 +186,16 @@ def widen(
     blurred = scipy.ndimage.gaussian_filter(
         found.probability, cells[::-1], mode="nearest"
     )
+    radius = float(np.hypot(found.radius_90, further))
+    reasons = found.reasons
+    if found.determined and radius > doubts.SURE_RADIUS:
+        reasons = (f"Errors of clocks make the radius {radius:.2f} m", *reasons)
     return dataclasses.replace(
         found,
         covariance=found.covariance + moved,
-        radius_90=float(np.hypot(found.radius_90, further)),
+        radius_90=radius,
+        determined=found.determined and radius <= doubts.SURE_RADIUS,
+        reasons=reasons,
         modes=tuple(
             dataclasses.replace(one, covariance=one.covariance + moved)
             for one in found.modes
@@ -217,7 +225,7 @@ def strongest_windows(
         count: Windows, at most.
     """
     _, powers, windows = _cut(signals, sample_rate)
-    return [windows[number] for number in _strongest(powers, count)]
+    return [windows[number] for number in strongest(powers, count)]
 
 
 def _cut(signals: np.ndarray, sample_rate: int | float):
@@ -227,7 +235,12 @@ def _cut(signals: np.ndarray, sample_rate: int | float):
     return starts, powers, [signals[:, start : start + length] for start in starts]
 
 
-def _strongest(powers: np.ndarray, count: int) -> list[int]:
-    """Find the strongest window of each of some stretches."""
+def strongest(powers: np.ndarray, count: int) -> list[int]:
+    """Find the strongest window of each of some stretches.
+
+    Args:
+        powers: Of all windows, in their order.
+        count: Stretches, at most.
+    """
     parts = np.array_split(np.arange(len(powers)), min(count, len(powers)))
     return [int(part[powers[part].argmax()]) for part in parts]

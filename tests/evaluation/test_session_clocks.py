@@ -1,0 +1,119 @@
+"""Clocks of recordings of which few windows are determined."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from uld_jax.audio import sessions, surveys
+from uld_jax.evaluation import session_clocks
+from uld_jax.localization import answers, calibration
+from uld_jax.localization import session as session_lib
+
+RATE = 16_000
+
+
+def answer(determined, **facts):
+    """Make an answer: whether it is determined, and by which clocks."""
+    return mock.Mock(spec=answers.Localization, determined=determined, **facts)
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    """Return a session of six windows, the loudest the fourth, without signals."""
+    powers = np.array([1.0, 2.0, 1.0, 5.0, 1.0, 3.0])
+    survey = mock.Mock(spec=surveys.Survey)
+    survey.window_powers.return_value = powers
+    monkeypatch.setattr(session_clocks.localize, "localize_one", by_clocks)
+    monkeypatch.setattr(
+        session_clocks.signals_lib, "to_stored", lambda window: (window,)
+    )
+    monkeypatch.setattr(session_lib, "CALIBRATED_WITH", 3)
+    monkeypatch.setattr(session_lib, "widen", lambda one, _: one)
+    return mock.Mock(
+        spec=sessions.Session,
+        surveyed={"a.wav": survey},
+        num_samples=32_000,
+        node_positions=np.zeros((4, 3)),
+        room_size=None,
+        load_window=lambda recording, start: np.full((4, 2), start),
+    )
+
+
+def by_clocks(window, *_, late):
+    return answer(bool(late[0] > 0), late=late[0], start=window[0, 0])
+
+
+def calibration_of(determined, seen):
+    def calibrate(windows, *_, times):
+        seen.append(([int(window[0, 0]) for window in windows], times.tolist()))
+        return mock.Mock(
+            spec=calibration.Calibration,
+            determined=determined,
+            late_at=lambda times: np.array([[times[0], 0.0, 0.0, 0.0]]),
+            covariance_at=lambda time: np.zeros((4, 4)),
+        )
+
+    return calibrate
+
+
+STARTS = 32_000 * np.arange(6)
+RECORDING = mock.Mock(spec=sessions.Recording)
+RECORDING.name = "a.wav"
+
+
+def run(whole, determined):
+    found = [answer(bool(one)) for one in determined]
+    return found, session_clocks.calibrate_if_few(
+        whole, RECORDING, found, STARTS[: len(found)]
+    )
+
+
+def test_few_determined_windows_are_localized_again(whole, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        session_lib, "calibrate_with_windows", calibration_of(True, seen)
+    )
+    _, (again, clocks) = run(whole, [1, 0, 0, 0, 1, 0])
+    assert clocks.determined
+    # The strongest of each third.
+    assert seen == [([32_000, 96_000, 160_000], [2.0, 6.0, 10.0])]
+    assert [one.start for one in again] == STARTS.tolist()
+    assert [one.late for one in again] == [1.0, 3.0, 5.0, 7.0, 9.0, 11.0]  # Halfway.
+
+
+def test_clocks_that_are_not_determined_change_nothing(whole, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        session_lib, "calibrate_with_windows", calibration_of(False, seen)
+    )
+    found, (again, clocks) = run(whole, [0, 0, 0, 0, 1, 0])
+    assert again is found
+    assert clocks is None
+    assert len(seen) == 1
+
+
+def test_clocks_by_which_fewer_windows_are_determined_are_not_used(whole, monkeypatch):
+    monkeypatch.setattr(session_lib, "calibrate_with_windows", calibration_of(True, []))
+    monkeypatch.setattr(
+        session_clocks.localize,
+        "localize_one",
+        lambda *_, late: answer(False),
+    )
+    found, (again, clocks) = run(whole, [0, 0, 0, 0, 1, 0])
+    assert again is found
+    assert clocks is None
+
+
+@pytest.mark.parametrize("determined", [[1, 1, 1, 0, 0, 0], [0, 0]])
+def test_enough_determined_windows_or_few_at_all_are_left(
+    whole, monkeypatch, determined
+):
+    seen = []
+    monkeypatch.setattr(
+        session_lib, "calibrate_with_windows", calibration_of(True, seen)
+    )
+    found, (again, clocks) = run(whole, determined)
+    assert again is found
+    assert clocks is None
+    assert not seen

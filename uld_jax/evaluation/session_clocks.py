@@ -1,0 +1,117 @@
+"""Correct the clocks of a recording where few of its windows are determined.
+
+Windows are loaded one by one, so that recordings of hours fit into memory.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from uld_jax.audio import sessions
+from uld_jax.audio import signals as signals_lib
+from uld_jax.localization import answers, calibration, late_nodes, localize
+from uld_jax.localization import session as session_lib
+from uld_jax.runtime import progress
+
+_RATE = signals_lib.SAMPLE_RATE
+
+
+def correct_late_nodes(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+    clocks: calibration.Calibration | None = None,
+) -> tuple[Sequence[answers.Localization], tuple[str, ...]]:
+    """Localize again with corrected clocks where some nodes are late in all windows.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+        clocks: By which they were found; None if they were not corrected.
+
+    Returns:
+        What was found, now or before, whichever determines more; and what there is to say.
+    """
+    late = late_nodes.find(found)
+    if not late.any():
+        return found, ()
+    again = _localize(whole, recording, starts, clocks, late)
+    if _count(again) < _count(found):
+        return found, ()
+    said = tuple(
+        f"Node {whole.nodes[node]} is {1000 * abs(late[node]):.1f} ms "
+        f"{'late' if late[node] > 0 else 'early'} in all windows; it was corrected"
+        for node in np.flatnonzero(late)
+    )
+    return again, said
+
+
+def calibrate_if_few(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> tuple[Sequence[answers.Localization], calibration.Calibration | None]:
+    """Calibrate clocks, and localize again, where most windows are not determined.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+
+    Returns:
+        What was found, now or before; and the clocks, if they are determined and were
+        used.
+    """
+    if 2 * _count(found) >= len(found) or len(found) < calibration.LEAST_PLACES:
+        return found, None
+    progress.log(f"{recording.name}: few windows are determined; calibrating clocks")
+    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
+    chosen = starts[session_lib.strongest(powers, session_lib.CALIBRATED_WITH)]
+    clocks = session_lib.calibrate_with_windows(
+        [_load(whole, recording, start) for start in chosen],
+        _RATE,
+        whole.node_positions,
+        whole.room_size,
+        times=chosen / _RATE,
+    )
+    if not clocks.determined:
+        return found, None
+    again = _localize(whole, recording, starts, clocks)
+    return (again, clocks) if _count(again) >= _count(found) else (found, None)
+
+
+def _localize(
+    whole, recording, starts, clocks=None, late=0.0
+) -> list[answers.Localization]:
+    """Localize windows by known clocks of nodes, some of which are later than that."""
+    found = []
+    with progress.Progress("Localizing again", len(starts), "windows") as bar:
+        for start in starts:
+            middle = start / _RATE + session_lib.WINDOW_SECONDS / 2
+            known = clocks is not None and clocks.determined
+            one = localize.localize_one(
+                _load(whole, recording, start),
+                _RATE,
+                whole.node_positions,
+                whole.room_size,
+                None,
+                late=late + (clocks.late_at([middle])[0] if known else 0.0),
+            )
+            if known:
+                one = session_lib.widen(one, clocks.covariance_at(middle))
+            found.append(one)
+            bar.update()
+    return found
+
+
+def _load(whole, recording, start) -> np.ndarray:
+    return signals_lib.to_stored(whole.load_window(recording, int(start)))[0]
+
+
+def _count(found: Sequence[answers.Localization]) -> int:
+    return sum(one.determined for one in found)
