@@ -7,10 +7,11 @@ r"""Localize talkers in a folder of recordings, and say how sure that is.
     uld_jax locate --live --nodes=my_lab/nodes.csv --sample_rate=16000 < sound.raw
 
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
-an answer cannot be trusted; or by another method, or a network of your own. With
---calibrate_clocks, the clock offset and drift of each node are estimated and printed first,
-in each recording with talkers at three places or more. With --calibrate_clocks=session they
-are estimated from all recordings together, for devices that kept running.
+an answer cannot be trusted; or by another method, or a network of your own. Where few
+windows of a recording are determined, the clock offset and drift of each node are estimated
+from talkers at three places or more; with --calibrate_clocks, in all recordings. With
+--calibrate_clocks=session they are estimated from all recordings together, for devices that
+kept running.
 
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
 2 s in which somebody speaks, and each source, a row of the table --out. Beside it are a
