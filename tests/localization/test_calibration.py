@@ -115,7 +115,7 @@ def test_few_places_do_not_determine_clocks(num_places):
     found = [*found, found[0]]  # The same place once more is no other.
     fitted = calibration.fit_clocks(found, nodes)
     assert not fitted.determined
-    assert "3 places" in fitted.reasons[0]
+    assert "at 3 they are needed" in fitted.reasons[0]
     np.testing.assert_array_equal(fitted.positions[0], found[0].position)
     assert not np.isfinite(fitted.offset_errors).any()
 

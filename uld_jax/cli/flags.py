@@ -164,7 +164,7 @@ def parse_quantity(flag: str, text: str, units: Mapping[str, float]) -> float:
 def parse_numbers(
     flag: str, text: str, counts: Sequence[int], example: str
 ) -> list[float]:
-    """Parse numbers between which there is an x or a comma.
+    """Parse numbers between which there is an x, or else a comma.
 
     Args:
         flag: For messages, without dashes.
@@ -175,7 +175,11 @@ def parse_numbers(
     Raises:
         InputError: If there are others, or one is no number.
     """
-    words = re.split(r"[x\N{MULTIPLICATION SIGN},]", text.lower())
+    words = re.split(r"[x\N{MULTIPLICATION SIGN}]", text.lower())
+    if len(words) > 1:  # Commas are decimal ones.
+        words = [word.replace(",", ".") for word in words]
+    else:
+        words = text.split(",")
     try:
         numbers = [float(word) for word in words]
     except ValueError:

@@ -253,7 +253,8 @@ def locate(
                 found, clocks = session_clocks.calibrate_if_few(
                     whole, recording, found, starts
                 )
-                facts["remarks"] += _CALIBRATED if clocks else late
+                used = clocks is not None and clocks.determined
+                facts["remarks"] += _CALIBRATED if used else late
                 details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
             found = np.stack(found)

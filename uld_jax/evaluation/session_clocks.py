@@ -64,8 +64,8 @@ def calibrate_if_few(
         starts: Of the windows, in samples at 16 kHz.
 
     Returns:
-        What was found, now or before; and the clocks, if they are determined and were
-        used.
+        What was found, now or before; and the clocks, used if they are determined; None
+        if they were not looked at, or did not help.
     """
     if 2 * _count(found) >= len(found) or len(found) < calibration.LEAST_PLACES:
         return found, None
@@ -80,7 +80,7 @@ def calibrate_if_few(
         times=chosen / _RATE,
     )
     if not clocks.determined:
-        return found, None
+        return found, clocks
     again = _localize(whole, recording, starts, clocks)
     return (again, clocks) if _count(again) >= _count(found) else (found, None)
 

@@ -33,10 +33,10 @@ class Turn(NamedTuple):
     windows: tuple[int, ...]
 
     def __str__(self):
-        x, y = self.position
+        (x, y), count = self.position, len(self.windows)
         return (
             f"{self.start:.1f}-{self.end:.1f} s: ({x:.2f}, {y:.2f}) m, 90 % within "
-            f"{self.radius_90:.2f} m ({len(self.windows)} windows)"
+            f"{self.radius_90:.2f} m ({count} window{'s' if count > 1 else ''})"
         )
 
 

@@ -359,7 +359,9 @@ def _doubt(fit: clock_fit.Fit) -> tuple[str, ...]:
     if num_places < LEAST_PLACES:
         noun = "place" if num_places == 1 else "places"
         return (
-            f"Times agree at {num_places} {noun}, and {LEAST_PLACES} places are needed",
+            f"Times agree with common clocks at {num_places} {noun}, and at {LEAST_PLACES} "
+            "they are needed: record talkers at more places, place nodes elsewhere, or add "
+            "nodes",
         )
     if fit.evidence > _BELIEVED:
         return ()
