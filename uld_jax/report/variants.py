@@ -35,6 +35,11 @@ _WORDS = {
     ("model.without", "pair_votes"): "pairs averaged first",
     ("model.without", "context"): "without context",
     ("model.without", "trust"): "one trust for all scenes",
+    ("data.clock_offset", 0.0): "exact clocks",
+    ("data.position_error", 0.0): "exact positions",
+    ("data.gain_error", 0.0): "exact gains",
+    ("data.coloring", 0.0): "no coloring",
+    ("data.noisier_copies", 0): "no noisier copies",
     ("train.permutation_invariant", True): "PIT",
     ("train.permutation_invariant", False): "no PIT",
 }
@@ -96,7 +101,7 @@ def differences(own: dict, others: list[dict]) -> str:
             words += [f"trained at {own[key]}"] if own.get(key) else []
         elif key not in own:
             words.append(f"without {key}")
-        elif isinstance(own[key], str | int) and (key, own[key]) in _WORDS:
+        elif isinstance(own[key], str | int | float) and (key, own[key]) in _WORDS:
             words.append(_WORDS[key, own[key]])
         else:
             words.append(f"{key} {'unset' if own[key] is None else own[key]}")
