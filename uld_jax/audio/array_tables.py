@@ -1,6 +1,7 @@
 """Tables of a room and its nodes without recordings, for sound that arrives live."""
 
 import pathlib
+import re
 
 import numpy as np
 
@@ -60,7 +61,8 @@ def order_channels(nodes: dict[str, session_tables.Node]) -> list[int]:
 
 def _parse_sides(text: str) -> np.ndarray | None:
     """Parse sides such as "6.2x4.8"; None if it is something else."""
-    sides = np.array([spreadsheets.to_number(part) for part in text.split("x")])
+    parts = re.split(r"[x\N{MULTIPLICATION SIGN}]", text.lower())
+    sides = np.array([spreadsheets.to_number(part) for part in parts])
     if len(sides) not in (2, 3) or not np.isfinite(sides).all():
         return None
     places.check_sides(sides)
