@@ -37,7 +37,7 @@ def test_every_format_is_decoded(sample_format):
 
 
 class Pieces(io.RawIOBase):
-    """Return what is asked for in pieces, and sometimes nothing yet."""
+    """Bytes that arrive in pieces, with None where none have come yet."""
 
     def __init__(self, data, sizes):
         self.data, self.sizes = data, sizes

@@ -24,7 +24,7 @@ def whole(monkeypatch):
     powers = np.array([1.0, 2.0, 1.0, 5.0, 1.0, 3.0])
     survey = mock.Mock(spec=surveys.Survey)
     survey.window_powers.return_value = powers
-    monkeypatch.setattr(session_clocks.localize, "localize_one", by_clocks)
+    monkeypatch.setattr(session_lib.localize, "localize_one", by_clocks)
     monkeypatch.setattr(
         session_clocks.signals_lib, "to_stored", lambda window: (window,)
     )
@@ -96,7 +96,7 @@ def test_clocks_that_are_not_determined_change_nothing(whole, monkeypatch):
 def test_clocks_by_which_fewer_windows_are_determined_are_not_used(whole, monkeypatch):
     monkeypatch.setattr(session_lib, "calibrate_with_windows", calibration_of(True, []))
     monkeypatch.setattr(
-        session_clocks.localize,
+        session_lib.localize,
         "localize_one",
         lambda *_, late: answer(False),
     )

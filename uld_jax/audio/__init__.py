@@ -33,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "libri_adhoc40",
         "libri_adhoc40_files",
         "live",
+        "places",
         "polarity",
         "session_files",
         "session_tables",

@@ -126,15 +126,15 @@ def read_device(
         LiveError: If sounddevice is not installed, or the device cannot record so.
     """
     sounddevice = _import_sounddevice()
-    waiting, lost = queue.Queue(_MOST_WAITING), queue.SimpleQueue()
+    waiting, lost = queue.Queue(_MOST_WAITING), threading.Event()
 
-    def take(block, frames, _, status):
+    def take(block, _, __, status):
         if status.input_overflow:
-            lost.put(frames)
+            lost.set()
         try:
             waiting.put_nowait(block.T.copy())
         except queue.Full:
-            lost.put(frames)
+            lost.set()
 
     try:
         recorder = sounddevice.InputStream(
@@ -161,9 +161,8 @@ def _record(recorder, name, waiting, lost, warn) -> Iterator[np.ndarray]:
             except queue.Empty:
                 if not recorder.active:
                     raise LiveError(f"device {name!r} has stopped recording") from None
-            if not lost.empty():
-                while not lost.empty():
-                    lost.get()
+            if lost.is_set():
+                lost.clear()
                 warn(
                     "Sound was lost: from here on, times are too early. Use a longer hop "
                     "or fewer nodes"

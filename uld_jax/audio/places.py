@@ -10,7 +10,7 @@ from uld_jax.audio.session_problems import SessionError
 _LONGEST_SIDE = 100.0  # That of the localizer.
 _SAME_POSITION = 1e-3
 # Meters from a talker or a node to the next node, and above the floor.
-_FARTHEST, _HIGHEST = 50.0, 10.0
+FARTHEST, _HIGHEST = 50.0, 10.0
 
 
 def check_sides(sides: np.ndarray) -> None:
@@ -71,18 +71,29 @@ def check_apart(position: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
             )
 
 
+def find_nearest(plan: np.ndarray) -> np.ndarray:
+    """Compute the distance [M] of each place on the plan [M, 2] to the nearest other.
+
+    >>> import numpy as np
+    >>> from uld_jax.audio import places
+    >>> places.find_nearest(np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0]])).tolist()
+    [5.0, 1.0, 1.0]
+    """
+    apart = np.linalg.norm(plan[:, None] - plan, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return apart.min(axis=1)
+
+
 def describe_lost_nodes(nodes: Mapping[str, np.ndarray]) -> list[str]:
     """Describe nodes that are too far from all others, by where their table has them."""
     if len(nodes) < 2:
         return []
-    plan = np.array([position[:2] for position in nodes.values()])
-    apart = np.linalg.norm(plan[:, None] - plan, axis=2)
-    np.fill_diagonal(apart, np.inf)
+    nearest_others = find_nearest(np.array([one[:2] for one in nodes.values()]))
     return [
         f"{where}: is {nearest:g} m from the nearest other node; give meters, or name the "
         "columns x_cm, y_cm"
-        for where, nearest in zip(nodes, apart.min(axis=1), strict=True)
-        if nearest > _FARTHEST
+        for where, nearest in zip(nodes, nearest_others, strict=True)
+        if nearest > FARTHEST
     ]
 
 
@@ -100,7 +111,7 @@ def describe_far_talkers(
     for where, positions in talkers.items():
         for place in () if positions is None else positions:
             apart = np.linalg.norm(plan - place[:2], axis=1).min()
-            if apart > _FARTHEST:
+            if apart > FARTHEST:
                 found.append(
                     f"{where}: a talker at {place.tolist()} m is {apart:.0f} m from the "
                     "nearest node; give meters, or name the columns x_cm, y_cm, z_cm"

@@ -296,6 +296,15 @@ def are_clipped(shares: np.ndarray, peaks: np.ndarray) -> np.ndarray:
     return (shares > CLIPPED_SHARE) & (peaks < _FLOATS_TO)
 
 
+def is_usable(fault: str) -> bool:
+    """Check whether a signal can be localized with, of which this is the worst fault.
+
+    >>> is_usable(""), is_usable(CLIPPED), is_usable(SILENT)
+    (True, True, False)
+    """
+    return fault in ("", CLIPPED)
+
+
 def name_faults(
     finite: np.ndarray, silent: np.ndarray, clipped: np.ndarray
 ) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class Survey:
         levels = self.powers / np.maximum(
             np.linalg.norm(self.powers, axis=1, keepdims=True), 1e-30
         )
-        usable = [fault in ("", signals_lib.CLIPPED) for fault in self.faults]
+        usable = [signals_lib.is_usable(fault) for fault in self.faults]
         return [
             (second, first)
             for second in np.flatnonzero(usable).tolist()

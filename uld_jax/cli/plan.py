@@ -92,14 +92,14 @@ def _place(values, room, table, options):
 
     from uld_jax.audio import array_tables
     from uld_jax.evaluation import plan_record
-    from uld_jax.localization import placement, planning
+    from uld_jax.localization import placement, planning, recordings
 
     planning.check(room, **options)
     fixed = {}
     if values.fixed:
         _, fixed = array_tables.read(values.fixed, "x".join(map(str, room)))
     places = [
-        np.append(one.position, placement.NODE_HEIGHT)[:3] for one in fixed.values()
+        np.append(one.position, recordings.NODE_HEIGHT)[:3] for one in fixed.values()
     ]
     found = placement.place_nodes(
         room,

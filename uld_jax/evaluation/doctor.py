@@ -16,7 +16,7 @@ from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
 _DETERMINED = 0.5  # Share of windows.
-_PLACES, _APART = 3, 0.5  # That clocks need, and meters between them.
+_APART = 0.5  # Meters between places.
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
 
 
@@ -98,9 +98,7 @@ def _find_inverted(
     nodes: Sequence[str], windows: np.ndarray, survey: surveys.Survey
 ) -> list[diagnosis.Remark]:
     """Find nodes whose signals have the sign of the others changed."""
-    usable = np.flatnonzero(
-        [fault in ("", signals_lib.CLIPPED) for fault in survey.faults]
-    )
+    usable = np.flatnonzero([signals_lib.is_usable(fault) for fault in survey.faults])
     found = polarity.find_inverted(windows[:, usable], signals_lib.SAMPLE_RATE)
     what = "has an inverted polarity: its signal has the sign of the others changed"
     fix = "Exchange the wires of its plug, or invert its file"

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from uld_jax.audio import diagnosis, sessions
+from uld_jax.audio import diagnosis, places, sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.localization import localize, placement
 
 _TOO_LARGE = 10.0  # Of their extent: a longer side of the room is doubtful.
-_LOST = 50.0  # Meters from the nearest other node.
 # Heights in meters: between zero and the first, they are in another unit; above the
 # second, in feet where the room's height is not known.
 _LOW, _HIGH = 0.01, 3.2
@@ -22,7 +21,7 @@ def check(whole: sessions.Session, faults: Sequence[str]) -> list[diagnosis.Rema
         whole: The session.
         faults: Of its nodes in one of its recordings, one of `signals.FAULTS`, or empty.
     """
-    usable = [fault in ("", signals_lib.CLIPPED) for fault in faults]
+    usable = [signals_lib.is_usable(fault) for fault in faults]
     plan = whole.node_positions[usable, :2]
     if remarks := _check_number(plan):
         return remarks
@@ -84,11 +83,10 @@ def _check_heights(whole: sessions.Session) -> list[diagnosis.Remark]:
 
 def _find_lost_nodes(whole: sessions.Session) -> list[diagnosis.Remark]:
     """Find nodes far from all others."""
-    plan, remarks = whole.node_positions[:, :2], []
-    apart = np.linalg.norm(plan[:, None] - plan, axis=2)
-    np.fill_diagonal(apart, np.inf)
-    for name, nearest in zip(whole.nodes, apart.min(axis=1), strict=True):
-        if nearest > _LOST:
+    remarks = []
+    nearest_others = places.find_nearest(whole.node_positions[:, :2])
+    for name, nearest in zip(whole.nodes, nearest_others, strict=True):
+        if nearest > places.FARTHEST:
             what = f"is {nearest:.0f} m from the nearest other"
             fix = "Correct its place, or put it where the others are"
             remarks.append(_remark("far", what, fix, node=name))

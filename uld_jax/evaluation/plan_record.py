@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 import uld_jax
 from uld_jax.localization import placement
@@ -86,9 +86,8 @@ def describe(plan: placement.Plan) -> list[str]:
 
 
 def _summarize(plan: placement.Plan, radii: Float[np.ndarray, "R C"]) -> str:
-    counts: Bool[np.ndarray, "R C"] = plan.counts
-    counted = radii[counts]
-    x, y = plan.places[counts][counted.argmax()]
+    counted = radii[plan.counts]
+    x, y = plan.places[plan.counts][counted.argmax()]
     shares = " and ".join(
         f"{100 * np.mean(counted <= near):.0f} % of the floor within {near:g} m"
         for near in _NEAR

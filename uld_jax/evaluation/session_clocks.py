@@ -9,7 +9,7 @@ import numpy as np
 
 from uld_jax.audio import sessions
 from uld_jax.audio import signals as signals_lib
-from uld_jax.localization import answers, calibration, late_nodes, localize
+from uld_jax.localization import answers, calibration, late_nodes
 from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
@@ -86,25 +86,23 @@ def calibrate_if_few(
 
 
 def _localize(
-    whole, recording, starts, clocks=None, late=0.0
+    whole, recording, starts, clocks=None, late=None
 ) -> list[answers.Localization]:
     """Localize windows by known clocks of nodes, some of which are later than that."""
     found = []
     with progress.Progress("Localizing again", len(starts), "windows") as bar:
         for start in starts:
-            middle = start / _RATE + session_lib.WINDOW_SECONDS / 2
-            known = clocks is not None and clocks.determined
-            one = localize.localize_one(
-                _load(whole, recording, start),
-                _RATE,
-                whole.node_positions,
-                whole.room_size,
-                None,
-                late=late + (clocks.late_at([middle])[0] if known else 0.0),
+            found.append(
+                session_lib.localize_window(
+                    _load(whole, recording, start),
+                    _RATE,
+                    whole.node_positions,
+                    whole.room_size,
+                    start=start / _RATE,
+                    clocks=clocks,
+                    late=late,
+                )
             )
-            if known:
-                one = session_lib.widen(one, clocks.covariance_at(middle))
-            found.append(one)
             bar.update()
     return found
 

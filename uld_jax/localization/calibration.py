@@ -305,15 +305,15 @@ def fit_clocks(
         places=np.full(len(found), -1),
     )
     late = np.array([one.node_offsets for one in found])
-    usable = np.flatnonzero(np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES)
-    if not len(usable):
+    usable = np.isfinite(late).sum(axis=1) >= localize.LEAST_NODES
+    if not usable.any():
         return nothing
     known = np.isfinite(late[usable]).any(axis=0)
     places = np.arange(len(found)) if before is None else before.places.copy()
     # Those that could not be used before are at places of their own.
     places[places < 0] = len(found) + np.flatnonzero(places < 0)
     of_window, fit = _fit_places(
-        [found[number] for number in usable],
+        [found[number] for number in np.flatnonzero(usable)],
         places[usable],
         node_positions,
         known,
@@ -341,7 +341,7 @@ def fit_clocks(
         ),
         evidence=float(fit.evidence),
         model=fit.model,
-        places=_of_all(np.isin(np.arange(len(found)), usable), of_window, -1),
+        places=_of_all(usable, of_window, -1),
         covariance=_of_all(np.tile(known, 2), fit.covariance, 0.0),
     )
 

@@ -193,8 +193,7 @@ def _search(
     for scale in scales:
         for _ in range(_STEPS):
             misfits = np.where(counted, model.misfits(unknowns), 0.0)
-            places, *_ = model.split(unknowns)
-            moved = np.einsum("kij,kj->ki", model.roots, places - model.starts)
+            moved = model.moved(unknowns)
             unknowns = _step(
                 *(model, unknowns, misfits),
                 np.where(counted, 1 / (scale**2 + misfits**2), 0.0),

@@ -131,10 +131,14 @@ class ClockModel:
         found[place, node, 4 * K + M + node] = self.times[:, None]
         return found
 
+    def moved(self, unknowns: Unknowns) -> Float[np.ndarray, "K 3"]:
+        """Compute how far places are from rough positions, in standard deviations."""
+        places, *_ = self.split(unknowns)
+        return np.einsum("kij,kj->ki", self.roots, places - self.starts)
+
     def log_priors(self, unknowns: Unknowns) -> Float[np.ndarray, " K"]:
         """Compute the logarithms of the prior densities of places."""
-        places, *_ = self.split(unknowns)
-        errors = np.einsum("kij,kj->ki", self.roots, places - self.starts)
+        errors = self.moved(unknowns)
         half_logs = np.log(np.diagonal(self.roots, axis1=1, axis2=2)).sum(axis=1)
         return half_logs - 0.5 * (errors**2).sum(axis=1) - 1.5 * np.log(2 * np.pi)
 

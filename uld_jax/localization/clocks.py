@@ -104,10 +104,8 @@ def standard_errors(
         position: In meters.
         covariance: Of the position, in square meters.
     """
-    away = position - node_positions
-    directions = away / np.maximum(np.linalg.norm(away, axis=1), 1e-3)[:, None]
     # An error that moves all nodes alike is no offset.
-    directions -= directions.mean(axis=0)
+    directions = _directions(node_positions, position)
     variances = np.einsum("ma,ab,mb->m", directions, covariance, directions)
     return np.sqrt(variances + times.LEAST_ERROR**2) / constants.SPEED_OF_SOUND
 
@@ -127,12 +125,16 @@ def position_covariance(
     Returns:
         The covariance of (x, y) in square meters.
     """
-    away = (position - node_positions)[:, :2]
-    slopes = (
-        away
-        / np.maximum(np.linalg.norm(position - node_positions, axis=1), 1e-3)[:, None]
-    )
     # An error that moves all nodes alike moves no position.
-    slopes = slopes - slopes.mean(axis=0)
+    slopes = _directions(node_positions, position)[:, :2]
     moved = constants.SPEED_OF_SOUND * np.linalg.pinv(slopes, rcond=1e-3)
     return moved @ covariance @ moved.T
+
+
+def _directions(
+    node_positions: Float[np.ndarray, "M 3"], position: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, "M 3"]:
+    """Compute unit vectors from the nodes to a position, less their mean."""
+    away = position - node_positions
+    directions = away / np.maximum(np.linalg.norm(away, axis=1), 1e-3)[:, None]
+    return directions - directions.mean(axis=0)

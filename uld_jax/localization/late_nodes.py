@@ -33,7 +33,7 @@ def find(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M"]:
         Seconds, [M]; zero for nodes that are in time, or of which it is not known.
     """
     late = np.zeros(len(found[0].node_offsets))
-    sure = [one for one in found if one.determined and one.radius_90 < _SURE]
+    sure = _select(found, _SURE)
     if len(sure) < _LEAST_WINDOWS:
         return late
     offsets = np.array([one.node_offsets for one in sure])
@@ -64,7 +64,7 @@ def find_misfits(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M
         or of which it is not known.
     """
     misfits = np.zeros(len(found[0].node_offsets))
-    sure = [one for one in found if one.determined and one.radius_90 < _SURE_OF_MISFITS]
+    sure = _select(found, _SURE_OF_MISFITS)
     if len(sure) < _LEAST_WINDOWS:
         return misfits
     offsets = np.abs([one.node_offsets for one in sure])
@@ -78,3 +78,10 @@ def find_misfits(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M
     )
     misfits[wrong] = np.nanmax(offsets[:, wrong], axis=0)
     return misfits
+
+
+def _select(
+    found: Sequence[answers.Localization], radius: float
+) -> list[answers.Localization]:
+    """Select the answers that are determined within a radius in meters."""
+    return [one for one in found if one.determined and one.radius_90 < radius]

@@ -15,14 +15,12 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from uld_jax.localization import planning
+from uld_jax.localization import localize, planning, recordings
 
 # The worst radius is replaced by a mean of high powers, which has fewer local minima.
 _POWERS = {"worst": 10.0, "mean": 1.0}
 CRITERIA = tuple(_POWERS)
 REGIONS = ("walls", "anywhere", "table")
-NODE_HEIGHT = 1.2  # Meters, of what `localize` takes unknown heights for.
-MOST_NODES = 60  # As `localize` takes.
 MARGIN = 0.3  # Meters: talkers are not nearer to a wall.
 _FROM_WALL = 0.05  # Meters from a wall to a node on it.
 _APART = 0.5  # Meters between nodes, if they have room enough.
@@ -68,7 +66,7 @@ def place_nodes(
     on: str = "walls",
     table: ArrayLike | None = None,
     minimize: str = "worst",
-    node_height: int | float = NODE_HEIGHT,
+    node_height: int | float = recordings.NODE_HEIGHT,
     clocks: int | float = 0.0,
     positions: int | float = planning.POSITIONS,
     source_height: int | float | None = None,
@@ -143,9 +141,9 @@ def are_on_line(nodes: ArrayLike) -> bool:
 
 def _check(size, num_nodes, fixed, on, table, minimize, node_height) -> None:
     """Check what `planning.check` does not."""
-    if not planning.LEAST_NODES <= num_nodes <= MOST_NODES:
+    if not localize.LEAST_NODES <= num_nodes <= recordings.MOST_NODES:
         raise planning.PlanningError(
-            f"num_nodes is {num_nodes}; give {planning.LEAST_NODES} to {MOST_NODES}, best 8 "
+            f"num_nodes is {num_nodes}; give {localize.LEAST_NODES} to {recordings.MOST_NODES}, best 8 "
             "or more"
         )
     if num_nodes != int(num_nodes):
@@ -251,14 +249,10 @@ def _make_map(size) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _map(nodes, places, model) -> np.ndarray:
-    found = _radii(np.float32(nodes), np.float32(places.reshape(-1, 2)), model)
+    found = planning.radii_of(
+        np.float32(nodes), np.float32(places.reshape(-1, 2)), model, np.float32(0.9)
+    )
     return np.asarray(found).reshape(places.shape[:2])
-
-
-@jax.jit
-def _radii(nodes, places, model):
-    information = planning.measure(nodes, places, model).sum(axis=0)
-    return planning.find_radii(information, len(nodes), model, 0.9)
 
 
 class _Search(NamedTuple):
@@ -356,7 +350,7 @@ class _Search(NamedTuple):
     def add_best(self, nodes: np.ndarray) -> np.ndarray | None:
         """Find the best candidate besides the fixed nodes; None if none is free."""
         free = self.allowed(nodes)
-        if not free.any() or len(nodes) >= MOST_NODES:
+        if not free.any() or len(nodes) >= recordings.MOST_NODES:
             return None
         costs = np.where(free, self.costs([], len(nodes) + 1), math.inf)
         return self.candidates.places[costs.argmin()]

@@ -21,10 +21,9 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
-from uld_jax.localization import times, votes
+from uld_jax.localization import localize, times, votes
 from uld_jax.runtime import errors
 
-LEAST_NODES = 3
 POSITIONS = 0.01  # Meters: how well places of nodes are measured, if nothing is said.
 T60 = 0.5  # Seconds: of a furnished room.
 
@@ -135,9 +134,9 @@ def expected_radii(
     ((1,), True)
     """
     nodes, places = np.float32(node_positions), np.float32(places)
-    if nodes.ndim != 2 or nodes.shape[1] != 3 or len(nodes) < LEAST_NODES:
+    if nodes.ndim != 2 or nodes.shape[1] != 3 or len(nodes) < localize.LEAST_NODES:
         raise PlanningError(
-            f"node_positions has shape {nodes.shape}; give [M, 3], {LEAST_NODES} nodes or "
+            f"node_positions has shape {nodes.shape}; give [M, 3], {localize.LEAST_NODES} nodes or "
             "more"
         )
     if places.ndim != 2 or places.shape[1] != 2:
@@ -148,7 +147,7 @@ def expected_radii(
     if not (np.isfinite(nodes).all() and np.isfinite(places).all()):
         raise PlanningError("node_positions or places holds a value that is not finite")
     model = Model.of(room_size, clocks, positions, source_height, t60)
-    return np.asarray(_radii_of(nodes, places, model, np.float32(share)))
+    return np.asarray(radii_of(nodes, places, model, np.float32(share)))
 
 
 def check(
@@ -179,7 +178,20 @@ def check(
 
 
 @jax.jit
-def _radii_of(nodes, places, model, share):
+def radii_of(
+    nodes: Float[Array, "M 3"],
+    places: Float[Array, "P 2"],
+    model: Model,
+    share: Float[Array, ""],
+) -> Float[Array, " P"]:
+    """Predict radii as `expected_radii`, without checks.
+
+    Args:
+        nodes: In meters.
+        places: (x, y) of talkers in meters.
+        model: The errors.
+        share: Of talkers that a radius holds.
+    """
     return find_radii(
         measure(nodes, places, model).sum(axis=0), len(nodes), model, share
     )

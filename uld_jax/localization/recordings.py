@@ -16,8 +16,8 @@ WINDOW_SECONDS = 2.0  # As in training.
 LEAST_SECONDS = 0.25
 _MOST_WINDOWS = 15
 _RATES = (8_000, 400_000)  # Hz.
-_MOST_NODES = 60
-_NODE_HEIGHT = 1.2  # Meters, if nodes have two coordinates.
+MOST_NODES = 60
+NODE_HEIGHT = 1.2  # Meters, if nodes have two coordinates.
 _MARGIN = 2.0  # Meters around the nodes that are searched without a room.
 _ROOM_HEIGHT = 3.0
 _TOLERANCE = 0.05  # Meters by which a node may be outside of a room that was measured.
@@ -102,9 +102,9 @@ def check(
             f"signals are {seconds:.3g} s long ({num_samples} samples); give at least "
             f"{LEAST_SECONDS} s"
         )
-    if num_nodes > _MOST_NODES:
+    if num_nodes > MOST_NODES:
         raise batches.RecordingError(
-            f"signals has {num_nodes} nodes; give at most {_MOST_NODES}"
+            f"signals has {num_nodes} nodes; give at most {MOST_NODES}"
         )
     if nodes.shape not in ((num_nodes, 2), (num_nodes, 3)):
         raise batches.RecordingError(
@@ -126,7 +126,7 @@ def check(
             f"source_height is {source_height}; give it in meters above the floor"
         )
     if nodes.shape[1] == 2:
-        nodes = np.append(nodes, np.full((num_nodes, 1), _NODE_HEIGHT), axis=1)
+        nodes = np.append(nodes, np.full((num_nodes, 1), NODE_HEIGHT), axis=1)
     for one in range(num_nodes):
         for other in range(one):
             if (nodes[one] == nodes[other]).all():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from numpy.typing import ArrayLike
 
 from uld_jax.localization import (
@@ -27,7 +27,6 @@ from uld_jax.runtime import progress
 
 # Windows that clocks are calibrated with. More take longer and add little.
 CALIBRATED_WITH = 24
-WINDOW_SECONDS = recordings.WINDOW_SECONDS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,25 +142,54 @@ def localize_session(
         if not clocks.determined:
             for number, one in zip(chosen, clocks.localizations, strict=True):
                 found[number] = one
-    late = [None] * len(windows)
-    if clocks.determined:
-        late = clocks.late_at(seconds + recordings.WINDOW_SECONDS / 2)
     with progress.Progress("Localizing", len(windows), "windows") as bar:
         for number, window in enumerate(windows):
             if found[number] is None:
-                found[number] = localize.localize_one(
+                found[number] = localize_window(
                     window,
                     sample_rate,
                     node_positions,
                     room_size,
                     source_height,
-                    late=late[number],
+                    start=seconds[number],
+                    clocks=clocks,
                 )
-                if clocks.determined:
-                    middle = seconds[number] + recordings.WINDOW_SECONDS / 2
-                    found[number] = widen(found[number], clocks.covariance_at(middle))
             bar.update()
     return LocalizedSession(seconds, tuple(found), clocks)
+
+
+def localize_window(
+    window: Num[np.ndarray, "M N"],
+    sample_rate: int | float,
+    node_positions: ArrayLike,
+    room_size: ArrayLike | None,
+    source_height: int | float | None = None,
+    *,
+    start: float,
+    clocks: calibration.Calibration | None,
+    late: Float[np.ndarray, " M"] | None = None,
+) -> answers.Localization:
+    """Localize a window of 2 s by known clocks, with their errors.
+
+    Args:
+        window: Its signals.
+        sample_rate: In Hz, as for `uld_jax.localize`.
+        node_positions: In meters, likewise.
+        room_size: In meters, likewise.
+        source_height: In meters, likewise.
+        start: When it begins, in seconds.
+        clocks: Of the nodes, used if they are determined; None for unknown.
+        late: Seconds by which nodes are later than by these clocks; None for 0.
+    """
+    middle = start + recordings.WINDOW_SECONDS / 2
+    known = clocks is not None and clocks.determined
+    if known:
+        own = clocks.late_at([middle])[0]
+        late = own if late is None else late + own
+    found = localize.localize_one(
+        window, sample_rate, node_positions, room_size, source_height, late=late
+    )
+    return widen(found, clocks.covariance_at(middle)) if known else found
 
 
 def widen(

@@ -12,6 +12,7 @@ from uld_jax.report.session_markup import (
     escape,
     format_count,
     format_number,
+    format_origin,
     format_position,
     table,
 )
@@ -79,7 +80,7 @@ def render(record: dict) -> str:
         legend=_legend(),
         nodes=_nodes(record),
         assumed=assumed,
-        origin=_origin(record),
+        origin=format_origin(record, "How it was made"),
         style=style,
     )
 
@@ -103,13 +104,8 @@ def draw_map(record: dict) -> str:
     corners = [(0.0, 0.0), sides]
     frame = session_plan.Frame.around(corners)
     nodes = [(one["name"], tuple(one["position_m"][:2])) for one in record["nodes"]]
-    marks = session_plan.draw_nodes(frame, nodes, [])
-    for one in record["nodes"]:
-        if one.get("fixed"):
-            plain = session_plan.mark(
-                "node", *frame.point(tuple(one["position_m"][:2]))
-            )
-            marks = marks.replace(plain, plain.replace('"node"', '"node fixed"'), 1)
+    kinds = ["node fixed" if one.get("fixed") else "node" for one in record["nodes"]]
+    marks = session_plan.draw_nodes(frame, nodes, [], kinds)
     parts = [
         f'<g class="map" shape-rendering="crispEdges">{"".join(_draw_cells(frame, record["radii_m"], sides))}</g>',
         session_plan.draw_axes(frame),
@@ -120,8 +116,7 @@ def draw_map(record: dict) -> str:
         outline = session_plan.draw_area(frame, area, known_room=False)
         parts.append(outline.replace('"searched"', '"table"'))
     if more := record.get("one_more_m"):
-        symbol = session_plan.mark("node", *frame.point(tuple(more[:2])))
-        symbol = symbol.replace('"node"', '"node more"')
+        symbol = session_plan.mark("node more", *frame.point(tuple(more[:2])))
         parts.append(f"<g>{symbol}<title>One more node</title></g>")
     words = escape(f"Map of the expected 90 % radius with {len(nodes)} nodes")
     size = (
@@ -185,18 +180,3 @@ def _nodes(record: dict) -> str:
         for one in record["nodes"]
     ]
     return table("Nodes", "placed", ["Node", "x in m", "y in m", "z in m", ""], rows)
-
-
-def _origin(record: dict) -> str:
-    rows = [
-        [title, f"<code>{escape(value)}</code>" if key == "command" else escape(value)]
-        for key, title in (
-            ("command", "Command"),
-            ("version", "Version of uld_jax"),
-            ("written", "Written"),
-        )
-        if (value := record.get(key)) is not None
-    ]
-    if not rows:
-        return ""
-    return f"<h2>How it was made</h2>{table('Settings', 'origin', ['Name', 'Value'], rows)}"

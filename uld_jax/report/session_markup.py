@@ -1,7 +1,8 @@
 """Numbers, positions and tables of a session's page as HTML."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from uld_jax.report import session_windows
 
@@ -83,3 +84,28 @@ def table(
         f'<table class="{kind}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def format_origin(
+    record: Mapping[str, Any], heading: str, settings: Sequence[Sequence[str]] = ()
+) -> str:
+    """Format how a page came about: command, version, date, settings; empty if unknown.
+
+    Args:
+        record: With `command`, `version` and `written`, as far as they are known.
+        heading: Over them.
+        settings: Further rows of names and values, as HTML.
+    """
+    rows = [
+        [title, f"<code>{escape(value)}</code>" if key == "command" else escape(value)]
+        for key, title in (
+            ("command", "Command"),
+            ("version", "Version of uld_jax"),
+            ("written", "Written"),
+        )
+        if (value := record.get(key)) is not None
+    ]
+    rows += settings
+    if not rows:
+        return ""
+    return f"<h2>{heading}</h2>{table('Settings', 'origin', ['Name', 'Value'], rows)}"

@@ -25,9 +25,9 @@ from uld_jax.report.session_markup import (
     format_count,
     format_meters,
     format_number,
+    format_origin,
     format_point,
     format_position,
-    table,
 )
 from uld_jax.report.session_windows import Point, Recording
 from uld_jax.storage import atomic
@@ -303,26 +303,11 @@ def _times_caption(recording: Recording) -> str:
 
 def _origin(record: dict) -> str:
     """Format how the session was located: command, version, settings."""
-    rows = [
-        [
-            title,
-            f"<code>{escape(value)}</code>" if key == "command" else escape(value),
-        ]
-        for key, title in (
-            ("command", "Command"),
-            ("version", "Version of uld_jax"),
-            ("written", "Written"),
-        )
-        if (value := record.get(key)) is not None
-    ]
-    rows += [
+    settings = [
         [f"<code>{escape(key)}</code>", _setting(value)]
         for key, value in (record.get("settings") or {}).items()
     ]
-    if not rows:
-        return ""
-    listed = table("Settings", "origin", ["Name", "Value"], rows)
-    return f"<h2>How it was located</h2>{listed}"
+    return format_origin(record, "How it was located", settings)
 
 
 def _setting(value: object) -> str:

@@ -97,10 +97,17 @@ def ellipse(
 
 
 def mark(kind: str, x: float, y: float) -> str:
-    """Draw the symbol of a node, a best guess, a truth or a position."""
+    """Draw the symbol of a node, a best guess, a truth or a position.
+
+    Args:
+        kind: "node", with or without more classes, "guess", "truth", or that of a
+            position.
+        x: In units.
+        y: In units.
+    """
     place = f"{units(x)} {units(y)}"
-    if kind == "node":
-        return f'<path class="node" d="M{place}m0 -6.5l6 11h-12z"/>'
+    if kind.startswith("node"):
+        return f'<path class="{kind}" d="M{place}m0 -6.5l6 11h-12z"/>'
     if kind == "guess":
         return f'<path class="guess" d="M{place}m-4 -4l8 8m0 -8l-8 8"/>'
     if kind == "truth":
@@ -311,9 +318,19 @@ def _draw_selection(recording: Recording, name: str) -> str:
 
 
 def draw_nodes(
-    frame: Frame, nodes: Sequence[tuple[str, Point]], positions: Sequence[Point]
+    frame: Frame,
+    nodes: Sequence[tuple[str, Point]],
+    positions: Sequence[Point],
+    kinds: Sequence[str] | None = None,
 ) -> str:
-    """Draw nodes and their names, which avoid positions in units."""
+    """Draw nodes and their names.
+
+    Args:
+        frame: Of the plan.
+        nodes: The name and the position in meters of each.
+        positions: In units, which names avoid.
+        kinds: The symbol of each, as `mark` takes it; None for "node".
+    """
     names = [name for name, _ in nodes]
     places = [frame.point(position) for _, position in nodes]
     # Beyond the room are the numbers of its axes, and above it there is space.
@@ -324,8 +341,10 @@ def draw_nodes(
         for label in session_labels.place_labels(names, places, positions, bounds)
     ]
     marks = [
-        f"<g>{mark('node', *place)}<title>{html.escape(name)}</title></g>"
-        for name, place in zip(names, places, strict=True)
+        f"<g>{mark(kind, *place)}<title>{html.escape(name)}</title></g>"
+        for kind, name, place in zip(
+            kinds or ["node"] * len(names), names, places, strict=True
+        )
     ]
     crowd = " many" if session_labels.are_many(names) else ""
     # Names lie below, so that their outlines hide no node.
