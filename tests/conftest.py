@@ -14,12 +14,18 @@ os.environ.setdefault(
     else "--xla_backend_optimization_level=0",
 )
 
+import hypothesis
 import jax
 import jaxtyping
 import numpy as np
 import pytest
 
 jaxtyping.install_import_hook("uld_jax", "beartype.beartype")
+# The same examples each time, and nothing kept between runs.
+hypothesis.settings.register_profile(
+    "same", deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("same")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SHARED_AUDIO = ROOT.parent / "shared" / "audio"

@@ -2,7 +2,9 @@
 
 The contents, by what one wants to do:
 
-- Encode and decode positions: `encode_uld`, `decode_wad`, the baselines' codes, `Label`.
+- Encode and decode positions, angles and directions, in NumPy, JAX or PyTorch:
+  `encode_uld`, `decode_wad`, the baselines' codes, other decoders, `encode_circular`,
+  `encode_spherical`. Of a network: `Label`.
 - Train with them: `cross_entropy`, `entropy`, `permutation_invariant`.
 - Score positions: `mae`, `accuracy`, `error_statistics`, `quantization_error`, ...
 - Transform signals: `stft`. Render rooms: `render`, `Rooms`, `RenderSettings`.
@@ -17,8 +19,11 @@ The contents, by what one wants to do:
 Everything is loaded when it is first used, so that importing costs nothing.
 """
 
-import lazy_loader
-
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+try:
+    import lazy_loader
+except ImportError:  # Installed with --no-deps: `uld_jax.labels` needs NumPy alone.
+    pass
+else:
+    __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,8 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from uld_jax.labels import codes
+from uld_jax.labels import axes, boxes, codes, decoders
 
 ROOM = jnp.array([4.0, 9.5])
 ROOMS = [(4.0, 4.0), (4.0, 9.5), (10.0, 6.3), (10.0, 10.0)]
@@ -107,7 +109,7 @@ def test_wad_is_eqs_4_and_5_for_any_distribution():
     ],
 )
 def test_neighbors_are_chosen_by_index(marginal, expected):
-    decoded = codes.decode_axis(jnp.array(marginal), jnp.float32(4.0))
+    decoded = axes.decode_axis(jnp.array(marginal))
     np.testing.assert_allclose(decoded, expected, atol=1e-6)
 
 
@@ -198,41 +200,172 @@ def test_bad_input_is_refused(encode, position, room_size, resolution, message):
 
 
 @pytest.mark.parametrize("encode", ENCODERS)
-def test_several_positions_are_refused(encode):
-    with pytest.raises(ValueError, match=r"shape \(3, 2\) .*: use jax.vmap"):
-        encode(jnp.ones((3, 2)), ROOM, 4)
-    with pytest.raises(ValueError, match=r"room_size \(3,\); both must be"):
-        encode([1.0, 1.0], [4.0, 5.0, 3.0], 4)
+@pytest.mark.parametrize(
+    ("position", "box", "message"),
+    [
+        ([1.0, 1.0, 1.0], {"room_size": [4.0, 5.0]}, "must hold 2 coordinates"),
+        (1.0, {"room_size": [4.0]}, "must hold 1 coordinate"),
+        ([1.0, 1.0], {"room_size": 4.0}, "room_size is one number"),
+        ([1.0, 1.0], {}, "neither of room_size and high"),
+        (
+            [1.0, 1.0],
+            {"room_size": [4, 4], "high": [4, 4]},
+            "both of room_size and high",
+        ),
+        ([1.0, 1.0], {"room_size": [4, 4], "low": [0, 0]}, "low goes with high"),
+        ([1.0, 1.0], {"low": [0.0], "high": [4, 4]}, "low has shape"),
+        ([1.0, 1.0], {"low": [0, 4], "high": [4, 4]}, "high - low is.*above 0"),
+        ([1.0, 9.0], {"low": [0, 0], "high": [4, 4]}, "inside the box from"),
+        ([1.0, 1.0], {"room_size": [4, 4], "resolution": [2, 2, 2]}, "for 3 axes"),
+        ([1.0, 1.0], {"room_size": [4, 4], "resolution": [2, 0]}, "resolution is 0"),
+        ([1.0, 1.0], {"room_size": [4, 4], "outside": "no"}, "outside"),
+        ([1.0, np.nan], {"room_size": [4, 4], "outside": "clip"}, "holds NaN"),
+    ],
+)
+def test_boxes_and_positions_must_agree(encode, position, box, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        encode(position, **{"resolution": 3, **box})
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_a_batch_has_the_code_of_each(encode):
+    rng = np.random.default_rng(0)
+    low, high = rng.uniform(-3, 0, (4, 3, 3)), rng.uniform(1, 3, (4, 3, 3))
+    positions = low + rng.uniform(size=(4, 3, 3)) * (high - low)
+    batch = encode(positions, resolution=(2, 3, 4), low=low, high=high)
+    assert batch.shape[-3:] == (5, 4, 3) if encode is codes.encode_uld else (4, 3, 2)
+    for index in np.ndindex(4, 3):
+        one = encode(
+            positions[index], resolution=(2, 3, 4), low=low[index], high=high[index]
+        )
+        np.testing.assert_allclose(batch[index], one, atol=1e-15)
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_a_box_is_a_room_moved(encode):
+    room, low = np.array([4.0, 3.0, 2.5]), np.array([-1.0, 2.0, 0.5])
+    positions = np.random.default_rng(1).uniform(size=(50, 3)) * room
+    moved = encode(positions + low, resolution=4, low=low, high=low + room)
+    np.testing.assert_allclose(moved, encode(positions, room, 4), atol=1e-12)
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_outside_is_moved_to_the_wall_where_asked(encode):
+    clipped = encode([-1.0, 9.0], [4.0, 5.0], 3, outside="clip")
+    np.testing.assert_array_equal(clipped, encode([0.0, 5.0], [4.0, 5.0], 3))
+
+
+@given(
+    axes_=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+    corner=st.booleans(),
+)
+def test_round_trips_are_exact_in_all_dimensions(axes_, seed, corner):
+    """Sec. 2.2, in up to four dimensions: at random places, at walls and grid points."""
+    rng = np.random.default_rng(seed)
+    most = {1: 64, 2: 64, 3: 24, 4: 9}[axes_]
+    each = rng.integers(1, most + 1, axes_)
+    low = rng.normal(size=axes_)
+    sides = rng.uniform(0.1, 10.0, axes_)
+    fractions = rng.uniform(size=(8, axes_))
+    if corner:
+        fractions = np.rint(fractions * each) / each
+    positions = low + fractions * sides
+    box = {"low": low, "high": low + sides}
+    joint = codes.encode_uld(positions, resolution=each, outside="clip", **box)
+    assert (joint >= 0).all()
+    last = tuple(range(1, 1 + axes_))
+    np.testing.assert_allclose(joint.sum(last), 1.0, atol=1e-13)
+    for decode in (codes.decode_wad, decoders.decode_mean):
+        np.testing.assert_allclose(decode(joint, **box), positions, atol=1e-12)
+    grid = codes.encode_refined_grid(positions, resolution=each, outside="clip", **box)
+    np.testing.assert_allclose(
+        codes.decode_refined_grid(grid, **box), positions, atol=1e-12
+    )
+    marginals = codes.encode_marginals(
+        positions, resolution=each, outside="clip", **box
+    )
+    np.testing.assert_allclose(
+        codes.decode_marginals(marginals, **box), positions, atol=1e-12
+    )
+    letters = "abcd"[:axes_]
+    outer = ",".join(f"n{letter}" for letter in letters)
+    product = np.einsum(f"{outer}->n{letters[::-1]}", *marginals)
+    np.testing.assert_allclose(joint, product, atol=1e-15)
+
+
+def test_one_hot_of_space_is_at_the_cell():
+    code = codes.encode_one_hot([1.0, 2.0, 2.9], [4.0, 4.0, 3.0], (4, 2, 3))
+    assert code.shape == (3, 2, 4)
+    assert np.argwhere(code).tolist() == [[2, 1, 1]]
+    np.testing.assert_allclose(
+        codes.decode_cells(code, [4.0, 4.0, 3.0]), [1.5, 3.0, 2.5]
+    )
 
 
 @pytest.mark.parametrize("resolution", [2.0, True, "4"])
 def test_a_resolution_is_a_whole_number(resolution):
     with pytest.raises(ValueError, match="must be a whole number"):
-        codes.check_resolution(resolution)
+        boxes.check_resolution(resolution)
 
 
 def test_the_first_bad_position_of_a_batch_is_named():
     positions = np.array([[1.0, 1.0], [1.0, 9.0]])
     with pytest.raises(ValueError, match=r"\[1\.0, 9\.0\].*\[4\.0, 8\.0\]"):
-        codes.check_positions(positions, np.array([4.0, 8.0]))
+        boxes.check_positions(positions, np.array([4.0, 8.0]))
 
 
-def test_checks_leave_nothing_in_a_traced_program():
-    def plain(position, room_size):
-        x = codes.encode_axis(position[0], room_size[0], 4)
-        y = codes.encode_axis(position[1], room_size[1], 4)
-        return y[:, None] * x[None, :]
+@pytest.mark.parametrize(
+    ("joint", "message"),
+    [
+        (np.ones((1, 1)), r"joint has shape \(1, 1\).*\[\.\.\., Ky, Kx\]"),
+        (np.ones(4), r"joint has shape \(4,\)"),
+        (np.zeros((3, 3)), "zero everywhere"),
+        (np.eye(3) - 0.1, "holds -0.1; .* softmax"),
+        (np.full((3, 3), np.nan), "NaN"),
+        (np.full((3, 3), np.inf), "infinite"),
+        (np.stack([np.eye(3), 0 * np.eye(3)]), "zero everywhere"),
+    ],
+)
+@pytest.mark.parametrize("library", [np, jnp])
+def test_what_is_no_distribution_is_refused(joint, message, library):
+    with pytest.raises(ValueError, match=message):
+        codes.decode_wad(library.asarray(joint), ROOM)
 
-    def checked(position, room_size):
-        return codes.encode_uld(position, room_size, 4)
 
-    arguments = jnp.ones(2), ROOM
-    assert str(jax.make_jaxpr(checked)(*arguments)) == str(
-        jax.make_jaxpr(plain)(*arguments)
+def test_refused_scores_and_marginals():
+    with pytest.raises(ValueError, match="scores hold NaN"):
+        codes.decode_cells([[np.nan, 1.0]], [4.0, 4.0])
+    with pytest.raises(ValueError, match=r"\[3, I, ...\]"):
+        codes.decode_refined_grid(np.ones((2, 4, 4)), [4.0, 4.0])
+    with pytest.raises(ValueError, match="1 marginals for a box of 2 axes"):
+        codes.decode_marginals([np.ones(3)], [4.0, 4.0])
+    with pytest.raises(ValueError, match=r"a marginal has shape \(1,\)"):
+        codes.decode_marginals([np.ones(3), np.ones(1)], [4.0, 4.0])
+    with pytest.raises(ValueError, match="a marginal is zero"):
+        codes.decode_marginals([np.ones(3), np.zeros(3)], [4.0, 4.0])
+
+
+def test_inside_a_traced_program_values_are_moved_or_nan():
+    encode = jax.jit(lambda position: codes.encode_uld(position, ROOM, 4))
+    np.testing.assert_array_equal(
+        encode(jnp.array([-1.0, 99.0])), encode(jnp.array([0.0, 9.5]))
     )
+    assert np.isnan(encode(jnp.array([jnp.nan, 1.0]))).any()
+    decode = jax.jit(lambda joint: codes.decode_wad(joint, ROOM))
+    assert np.isnan(decode(jnp.zeros((3, 3)))).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 4)])
-def test_a_joint_is_square_with_two_points_or_more(shape):
-    with pytest.raises((ValueError, TypeError), match="joint"):
-        codes.decode_wad(jnp.ones(shape), ROOM)
+def test_gradients_are_those_of_the_hat_functions():
+    def decoded(position):
+        joint = codes.encode_uld(position, ROOM, 4)
+        return codes.decode_wad(joint, ROOM)
+
+    for position in (
+        [1.3, 2.9],
+        [1.0, 2.375],
+        [0.0, 9.5],
+    ):  # Inside, grid point, corner.
+        assert np.isfinite(jax.jacobian(decoded)(jnp.array(position))).all()
+    inside = jax.jacobian(decoded)(jnp.array([1.3, 2.9]))
+    np.testing.assert_allclose(inside, np.eye(2), atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 
 from uld_jax.acoustics import stft
 from uld_jax.datasets import files
-from uld_jax.labels import codes
+from uld_jax.labels import boxes
 from uld_jax.runtime import progress
 
 FIELDS = ("audio", "node_positions", "source_positions", "room_size")
@@ -183,6 +183,6 @@ def check_geometry(name: str, arrays: Batch) -> None:
                 "no position; mask it (node_mask), or leave the example out"
             )
         try:
-            codes.check_positions(positions, floors)
+            boxes.check_positions(positions, floors)
         except ValueError as error:
             raise files.DatasetError(f"{field} of split {name!r}: {error}") from None

@@ -1,75 +1,60 @@
-"""Label codes of a position on the floor plan, and their decoders (Sec. 2, 3.2).
+"""Label codes of a position in a room, and their decoders (Sec. 2, 3.2).
 
-Everything is written for one position; batch it with `jax.vmap`. A code on the plan has
-rows y and columns x. `room_size` is (length, width) = (x, y) in meters. Cells are
-fractions of the actual room along each axis, with sides room_size / resolution.
+Positions have any number N of coordinates and any leading axes. They lie in a room, whose
+sides `room_size` begin at zero, or in a box from `low` to `high`; a box may be one for all
+positions, or one each. Cells are fractions of the sides, side / resolution along each axis.
+
+A code has its axes in the reverse order of coordinates, as images have: on the floor plan
+rows are y and columns x, in space it is [z, y, x]. Arrays are NumPy's, JAX's or PyTorch's
+(`arrays`): what comes in decides what goes out.
+
+Values are checked where they are known. Inside `jax.jit`, `jax.vmap` and `torch.compile`
+they are not: there a position outside is moved to the nearest wall, and a distribution
+that is zero everywhere decodes to NaN. Outside them, the checks of JAX's and PyTorch's
+arrays wait for the device.
 """
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import ArrayLike
+
+from uld_jax.labels import arrays, axes, boxes, decoders
+from uld_jax.labels.arrays import Array
 
 HEAT_MAP_SIGMA = 0.1
+
+Outside = Literal["raise", "clip"]
+Resolution = int | np.integer | Sequence[int] | np.ndarray
 
 # --- Unbiased label distribution (ULD) and weighted adjacent decoding (WAD) -----
 
 
-def encode_axis(
-    position: Float[Array, ""], length: Float[Array, ""], resolution: int
-) -> Float[Array, " K"]:
-    """Spread one coordinate over its two nearest grid points (Eq. 1).
-
-    Eq. 1 is the hat function max(0, 1 - |i - chi|), which needs no case for the
-    far wall: at position = length only grid point I has any weight.
-
-    Args:
-        position: Coordinate in meters, within [0, length].
-        length: Room length along this axis, in meters.
-        resolution: Number of cells I; the result has K = I + 1 entries.
-
-    Returns:
-        Non-negative weights that sum to one.
-    """
-    chi = position * resolution / length
-    return jnp.maximum(0.0, 1.0 - jnp.abs(jnp.arange(resolution + 1) - chi))
-
-
-def decode_axis(
-    marginal: Float[Array, " K"], length: Float[Array, ""]
-) -> Float[Array, ""]:
-    """Decode one axis by weighted adjacent decoding, in meters (Eq. 5).
-
-    Computes the centroid relative to the peak, which is Eq. 5 with less rounding.
-    """
-    points = jnp.arange(marginal.shape[-1])
-    # Neighbors by their index, so that equal values are no special case and a neighbor
-    # beyond the wall has no weight.
-    offset = points - jnp.argmax(marginal)
-    weights = jnp.where(jnp.abs(offset) <= 1, marginal, 0.0)
-    # Sums, not a dot product: accelerators round the factors of dot products.
-    shift = (weights * offset).sum() / weights.sum()
-    return (jnp.argmax(marginal) + shift) * length / (marginal.shape[-1] - 1)
-
-
 def encode_uld(
-    position: ArrayLike, room_size: ArrayLike, resolution: int
-) -> Float[Array, "K K"]:
-    """Encode a position as its joint unbiased label distribution (Eqs. 1-3).
+    position: Array,
+    room_size: Array | None = None,
+    resolution: Resolution = 1,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+    outside: Outside = "raise",
+) -> Array:
+    """Encode positions as joint unbiased label distributions (Eqs. 1-3).
 
     Args:
-        position: (x, y) in meters, [2], walls included.
-        room_size: (length, width) in meters, [2].
-        resolution: Number of cells I per axis; K = I + 1 grid points.
+        position: Coordinates (x, y, ...) [..., N], walls included.
+        room_size: Sides of the room from zero, [..., N], in the unit of the position.
+        resolution: Number of cells I of each axis, or one for all; K = I + 1 grid points.
+        low: Lower corner of the box, [..., N], with `high` in place of `room_size`.
+        high: Upper corner of the box, [..., N].
+        outside: Whether a position outside raises, or is moved to the nearest wall.
 
     Returns:
-        Joint distribution [K, K], rows y and columns x; it sums to one.
+        Joint distribution [..., Ky, Kx], [..., Kz, Ky, Kx] and so on; it sums to one.
 
     Raises:
-        ValueError: If a shape is wrong, the position is NaN or outside the room, a
-            side is not positive, or `resolution` < 1. Values are not checked inside
-            `jit` and `vmap`.
+        ValueError: If shapes do not match, a position is NaN or outside, a side is not
+            positive, or a resolution < 1.
 
     >>> import uld_jax
     >>> print(uld_jax.encode_uld([1.0, 3.0], room_size=[4.0, 4.0], resolution=2))
@@ -77,87 +62,174 @@ def encode_uld(
      [0.25 0.25 0.  ]
      [0.25 0.25 0.  ]]
     """
-    position, room_size = _checked(position, room_size, resolution)
-    x = encode_axis(position[0], room_size[0], resolution)
-    y = encode_axis(position[1], room_size[1], resolution)
-    return y[:, None] * x[None, :]
+    return axes.outer(
+        encode_marginals(
+            position, room_size, resolution, low=low, high=high, outside=outside
+        )
+    )
 
 
-def decode_wad(joint: ArrayLike, room_size: ArrayLike) -> Float[Array, "2"]:
-    """Decode a joint distribution by weighted adjacent decoding (Eqs. 4-5).
+def encode_marginals(
+    position: Array,
+    room_size: Array | None = None,
+    resolution: Resolution = 1,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+    outside: Outside = "raise",
+) -> tuple[Array, ...]:
+    """Encode positions as one unbiased label distribution for each axis (Eqs. 1-2).
+
+    The joint of `encode_uld` is their outer product. With many dimensions, learn these
+    by `losses.factorized_cross_entropy`: they have N K entries, the joint K^N.
+
+    Args:
+        position: As `encode_uld`, and all others.
+        room_size: See there.
+        resolution: See there.
+        low: See there.
+        high: See there.
+        outside: See there.
+
+    Returns:
+        For each coordinate, x first: weights [..., K] that sum to one.
+
+    Raises:
+        ValueError: As `encode_uld`.
+
+    >>> import uld_jax
+    >>> x, y = uld_jax.encode_marginals([1.0, 3.0], room_size=[4.0, 4.0], resolution=2)
+    >>> print(x, y)
+    [0.5 0.5 0. ] [0.  0.5 0.5]
+    """
+    cells, _, each = read_positions(position, room_size, resolution, low, high, outside)
+    return tuple(
+        axes.encode_axis(cells[..., axis], count) for axis, count in enumerate(each)
+    )
+
+
+def decode_wad(
+    joint: Array,
+    room_size: Array | None = None,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+) -> Array:
+    """Decode joint distributions by weighted adjacent decoding (Eqs. 4-5).
 
     Inverts `encode_uld` without quantization error.
 
     Args:
-        joint: Joint distribution [K, K], rows y and columns x, of any positive sum.
-        room_size: (length, width) in meters, [2].
+        joint: Joint distributions [..., Ky, Kx], or [..., Kz, Ky, Kx] and so on, of any
+            positive sum.
+        room_size: Sides of the room from zero, [..., N].
+        low: Lower corner of the box, [..., N], with `high` in place of `room_size`.
+        high: Upper corner of the box, [..., N].
 
     Returns:
-        Position (x, y) in meters.
+        Positions (x, y, ...), [..., N], in the unit of the box.
 
     Raises:
-        ValueError: If the joint is not square with at least 2 grid points per axis, or
-            a side is not positive. Values are not checked inside `jit` and `vmap`.
+        ValueError: If an axis has fewer than 2 grid points, the joint is negative, not
+            finite or zero everywhere, or a side is not positive.
 
     >>> import uld_jax
     >>> joint = uld_jax.encode_uld([1.0, 3.0], room_size=[4.0, 4.0], resolution=2)
     >>> print(uld_jax.decode_wad(joint, room_size=[4.0, 4.0]))
     [1. 3.]
     """
-    joint, room_size = _as_float(joint), _as_float(room_size)
-    if joint.ndim != 2 or joint.shape[0] != joint.shape[1] or joint.shape[0] < 2:
-        raise ValueError(f"joint has shape {joint.shape}; it must be [K, K], K >= 2")
-    check_room(room_size)
-    x = decode_axis(joint.sum(axis=0), room_size[0])
-    y = decode_axis(joint.sum(axis=1), room_size[1])
-    return jnp.stack([x, y])
+    return decoders.decode_local_mean(joint, room_size, low=low, high=high)
+
+
+def decode_marginals(
+    marginals: Sequence[Array],
+    room_size: Array | None = None,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+) -> Array:
+    """Decode one distribution for each axis by weighted adjacent decoding (Eq. 5).
+
+    Args:
+        marginals: For each coordinate, x first: weights [..., K], of any positive sum.
+        room_size: As `decode_wad`, and the others.
+        low: See there.
+        high: See there.
+
+    Returns:
+        Positions (x, y, ...), [..., N], in the unit of the box.
+
+    Raises:
+        ValueError: As `decode_wad`; or if there are more or fewer marginals than axes.
+
+    >>> import uld_jax
+    >>> marginals = uld_jax.encode_marginals([1.0, 3.0], [4.0, 4.0], resolution=2)
+    >>> print(uld_jax.decode_marginals(marginals, room_size=[4.0, 4.0]))
+    [1. 3.]
+    """
+    raw = tuple(marginals)
+    box, marginals = boxes.read(raw, room_size, low, high)
+    if len(marginals) != box.num_axes:
+        raise ValueError(
+            f"{len(marginals)} marginals for a box of {box.num_axes} axes; give one each"
+        )
+    for marginal in raw:
+        if np.ndim(marginal) == 0 or np.shape(marginal)[-1] < 2:
+            raise ValueError(
+                f"a marginal has shape {np.shape(marginal)}; it must be [..., K]"
+            )
+        boxes.check_weights(marginal, 1, "a marginal")
+    return axes.decode_marginals(marginals, box, 1, "points")
 
 
 # --- Cells: one-hot ------------------------------------------------------------
 
 
-def locate_cell(
-    position: Float[Array, "2"], room_size: Float[Array, "2"], resolution: int
-) -> Int[Array, "2"]:
-    """Find the cell (column, row) that holds a position; a far wall is inside."""
-    cell = jnp.floor(position * resolution / room_size).astype(jnp.int32)
-    return jnp.clip(cell, 0, resolution - 1)
-
-
-def cell_center(
-    cell: Int[Array, "2"], room_size: Float[Array, "2"], resolution: int
-) -> Float[Array, "2"]:
-    """Compute the center (x, y) of a cell (column, row), in meters."""
-    return (cell + 0.5) * room_size / resolution
-
-
-def peak_cell(scores: Float[Array, "I I"]) -> Int[Array, "2"]:
-    """Find (column, row) of the largest score; the first one where several are."""
-    row, column = jnp.unravel_index(jnp.argmax(scores), scores.shape)
-    return jnp.stack([column, row]).astype(jnp.int32)
-
-
-def occupied_cell(
-    position: Float[Array, "2"], room_size: Float[Array, "2"], resolution: int
-) -> Bool[Array, "I I"]:
-    """Mark the cell that holds a position, rows y."""
-    column, row = locate_cell(position, room_size, resolution)
-    index = jnp.arange(resolution)
-    return (index[:, None] == row) & (index[None, :] == column)
-
-
-def encode_one_hot(
-    position: ArrayLike, room_size: ArrayLike, resolution: int
-) -> Float[Array, "I I"]:
-    """Encode a position as one at the cell that holds it, zero elsewhere (Sec. 3.2).
+def locate_cell(position: Array, room_size: Array, resolution: int) -> Array:
+    """Find the cell (column, row, ...) that holds a position; a far wall is inside.
 
     Args:
-        position: (x, y) in meters, [2], walls included.
-        room_size: (length, width) in meters, [2].
+        position: Coordinates (x, y, ...) [..., N].
+        room_size: Sides [..., N].
         resolution: Number of cells I per axis.
 
     Returns:
-        The code [I, I], rows y and columns x.
+        Whole numbers [..., N].
+    """
+    position, room_size = arrays.as_floats(position, room_size)
+    xp = arrays.namespace(position)
+    return xp.astype(
+        axes.floor(position * resolution / room_size, resolution), xp.int32
+    )
+
+
+def cell_center(cell: Array, room_size: Array, resolution: int) -> Array:
+    """Compute the center (x, y, ...) of a cell (column, row, ...), [..., N]."""
+    (room_size,) = arrays.as_floats(room_size)
+    return (arrays.like(cell, room_size) + 0.5) * room_size / resolution
+
+
+def encode_one_hot(
+    position: Array,
+    room_size: Array | None = None,
+    resolution: Resolution = 1,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+    outside: Outside = "raise",
+) -> Array:
+    """Encode positions as one at the cell that holds each, zero elsewhere (Sec. 3.2).
+
+    Args:
+        position: As `encode_uld`, and all others.
+        room_size: See there.
+        resolution: See there.
+        low: See there.
+        high: See there.
+        outside: See there.
+
+    Returns:
+        Codes [..., Iy, Ix], [..., Iz, Iy, Ix] and so on.
 
     Raises:
         ValueError: As `encode_uld`.
@@ -167,42 +239,54 @@ def encode_one_hot(
     [[0. 0.]
      [1. 0.]]
     """
-    position, room_size = _checked(position, room_size, resolution)
-    return occupied_cell(position, room_size, resolution).astype(jnp.float32)
+    cells, _, each = read_positions(position, room_size, resolution, low, high, outside)
+    return arrays.like(axes.outer(axes.occupied(cells, each)), cells)
 
 
-def decode_cells(scores: ArrayLike, room_size: ArrayLike) -> Float[Array, "2"]:
+def decode_cells(
+    scores: Array,
+    room_size: Array | None = None,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+) -> Array:
     """Decode scores of cells to the center of the largest one.
 
     The decoder of one-hot (Sec. 1). The paper does not say how its heat map is
-    decoded; we take the same.
+    decoded; we take the same. It is `decoders.decode_argmax` of cells.
 
     Args:
-        scores: Scores [I, I], rows y and columns x.
-        room_size: (length, width) in meters, [2].
+        scores: Scores [..., Iy, Ix], or [..., Iz, Iy, Ix] and so on; any numbers.
+        room_size: As `decode_wad`.
+        low: See there.
+        high: See there.
 
     Returns:
-        Position (x, y) in meters.
+        Positions (x, y, ...), [..., N], in the unit of the box.
 
     Raises:
-        ValueError: If a side is not positive (not checked inside `jit` and `vmap`).
+        ValueError: If a score is NaN, or a side is not positive.
 
     >>> import uld_jax
     >>> print(uld_jax.decode_cells([[0.1, 0.2], [0.6, 0.1]], room_size=[4.0, 4.0]))
     [1. 3.]
     """
-    scores, room_size = _as_float(scores), _as_float(room_size)
-    check_room(room_size)
-    return cell_center(peak_cell(scores), room_size, scores.shape[-1])
+    return decoders.decode_argmax(scores, room_size, low=low, high=high, grid="cells")
 
 
 # --- Heat map ------------------------------------------------------------------
 
 
 def encode_heat_map(
-    position: ArrayLike, room_size: ArrayLike, resolution: int
-) -> Float[Array, "I I"]:
-    """Encode a position as a Gaussian around it, sampled at the cell centers.
+    position: Array,
+    room_size: Array | None = None,
+    resolution: Resolution = 1,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+    outside: Outside = "raise",
+) -> Array:
+    """Encode positions as Gaussians around them, sampled at the cell centers.
 
     The paper does not say in what unit its standard deviation of 0.1 is; we
     read it as a tenth of the room's side on each axis, the only reading under
@@ -210,12 +294,15 @@ def encode_heat_map(
     Gaussian is scaled; ours has height 1 at the position itself.
 
     Args:
-        position: (x, y) in meters, [2], walls included.
-        room_size: (length, width) in meters, [2].
-        resolution: Number of cells I per axis.
+        position: As `encode_uld`, and all others.
+        room_size: See there.
+        resolution: See there.
+        low: See there.
+        high: See there.
+        outside: See there.
 
     Returns:
-        The code [I, I], rows y and columns x.
+        Codes [..., Iy, Ix], [..., Iz, Iy, Ix] and so on.
 
     Raises:
         ValueError: As `encode_uld`.
@@ -226,31 +313,44 @@ def encode_heat_map(
     [[0. 0.]
      [1. 0.]]
     """
-    position, room_size = _checked(position, room_size, resolution)
-    centers = (jnp.arange(resolution) + 0.5) / resolution
-    deviation = (centers[None, :] - (position / room_size)[:, None]) / HEAT_MAP_SIGMA
-    x, y = jnp.exp(-0.5 * deviation**2)
-    return y[:, None] * x[None, :]
+    cells, _, each = read_positions(position, room_size, resolution, low, high, outside)
+    xp = arrays.namespace(cells)
+    marginals = []
+    for axis, count in enumerate(each):
+        centers = arrays.like((np.arange(count) + 0.5) / count, cells)
+        deviation = (centers - cells[..., axis, None] / count) / HEAT_MAP_SIGMA
+        marginals.append(xp.exp(-0.5 * deviation**2))
+    return axes.outer(marginals)
 
 
 # --- Refined grid --------------------------------------------------------------
 
 
 def encode_refined_grid(
-    position: ArrayLike, room_size: ArrayLike, resolution: int
-) -> Float[Array, "3 I I"]:
-    """Encode a position as its cell and the ratios inside it (refined grid, Sec. 3.2).
+    position: Array,
+    room_size: Array | None = None,
+    resolution: Resolution = 1,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+    outside: Outside = "raise",
+) -> Array:
+    """Encode positions as cells and the ratios inside them (refined grid, Sec. 3.2).
 
     The ratios run from 0 to 1 over the cell that holds the position. Elsewhere
-    all three entries are zero.
+    all entries are zero.
 
     Args:
-        position: (x, y) in meters, [2], walls included.
-        room_size: (length, width) in meters, [2].
-        resolution: Number of cells I per axis.
+        position: As `encode_uld`, and all others.
+        room_size: See there.
+        resolution: See there.
+        low: See there.
+        high: See there.
+        outside: See there.
 
     Returns:
-        Presence, x ratio and y ratio of every cell, [3, I, I], rows y and columns x.
+        Presence and the ratio along x, y, ... of every cell, [..., 1 + N, Iy, Ix] and
+        so on.
 
     Raises:
         ValueError: As `encode_uld`.
@@ -260,114 +360,113 @@ def encode_refined_grid(
     >>> print(code[:, 1, 0])
     [1.   0.25 0.5 ]
     """
-    position, room_size = _checked(position, room_size, resolution)
-    cell = locate_cell(position, room_size, resolution)
-    ratios = position * resolution / room_size - cell
-    mask = occupied_cell(position, room_size, resolution)
-    values = jnp.stack([jnp.ones_like(ratios[0]), ratios[0], ratios[1]])
-    return jnp.where(mask, values[:, None, None], 0.0)
+    cells, _, each = read_positions(position, room_size, resolution, low, high, outside)
+    xp = arrays.namespace(cells)
+    mask = axes.outer(axes.occupied(cells, each))
+    channels = [arrays.like(mask, cells)]
+    for axis, count in enumerate(each):
+        ratio = cells[..., axis] - axes.floor(cells[..., axis], count)
+        channels.append(xp.where(mask, ratio[(..., *(None,) * len(each))], 0.0))
+    return xp.stack(channels, axis=-len(each) - 1)
 
 
-def decode_refined_grid(scores: ArrayLike, room_size: ArrayLike) -> Float[Array, "2"]:
-    """Decode a refined grid to the refined position in the most likely cell.
+def decode_refined_grid(
+    scores: Array,
+    room_size: Array | None = None,
+    *,
+    low: Array | None = None,
+    high: Array | None = None,
+) -> Array:
+    """Decode refined grids to the refined position in the most likely cell.
 
     The paper does not say how its refined grid is decoded; we take the ratios of
     the cell of largest presence.
 
     Args:
-        scores: Presence, x ratio and y ratio of every cell, [3, I, I].
-        room_size: (length, width) in meters, [2].
+        scores: Presence and ratios of every cell, [..., 1 + N, Iy, Ix] and so on.
+        room_size: As `decode_wad`.
+        low: See there.
+        high: See there.
 
     Returns:
-        Position (x, y) in meters.
+        Positions (x, y, ...), [..., N], in the unit of the box.
 
     Raises:
-        ValueError: If a side is not positive (not checked inside `jit` and `vmap`).
+        ValueError: If the shape is another, a score is NaN, or a side is not positive.
 
     >>> import uld_jax
     >>> code = uld_jax.encode_refined_grid([0.5, 3.0], room_size=[4.0, 4.0], resolution=2)
     >>> print(uld_jax.decode_refined_grid(code, room_size=[4.0, 4.0]))
     [0.5 3. ]
     """
-    scores, room_size = _as_float(scores), _as_float(room_size)
-    check_room(room_size)
-    presence, *ratios = scores
-    column, row = cell = peak_cell(presence)
-    ratio = jnp.stack([ratio[row, column] for ratio in ratios])
-    return (cell + ratio) * room_size / presence.shape[-1]
+    raw = scores
+    box, (scores,) = boxes.read((scores,), room_size, low, high)
+    N = box.num_axes
+    if scores.ndim < N + 1 or scores.shape[-N - 1] != N + 1:
+        raise ValueError(
+            f"scores have shape {scores.shape}; a refined grid of {N} axes has presence "
+            f"and {N} ratios of every cell, [{N + 1}, I, ...]"
+        )
+    xp = arrays.namespace(scores)
+    decoders.check_not_nan(raw)
+    grid = (slice(None),) * N
+    presence = scores[(..., 0, *grid)]
+    cell = axes.peak_cell(presence, N)
+    mask = axes.near(cell, presence, 0)
+    last = tuple(range(-N, 0))
+    ratios = [
+        xp.sum(xp.where(mask, scores[(..., 1 + axis, *grid)], 0.0), axis=last)
+        for axis in range(N)
+    ]
+    cells = arrays.like(cell, scores) + xp.stack(ratios, axis=-1)
+    return box.from_cells(cells, axes.counts(presence, N))
 
 
-# --- Checks --------------------------------------------------------------------
-# Values inside `jax.jit` and `jax.vmap` are not known yet, and pass.
+# --- What they share -----------------------------------------------------------
 
 
-def check_resolution(resolution: object) -> None:
-    """Raise unless `resolution`, the number of cells per axis, is usable.
+def read_positions(
+    position: Array,
+    room_size: Array | None,
+    resolution: Resolution,
+    low: Array | None,
+    high: Array | None,
+    outside: Outside,
+) -> tuple[Array, boxes.Box, tuple[int, ...]]:
+    """Read the arguments of an encoder.
+
+    Args:
+        position: As `encode_uld`, and all others.
+        room_size: See there.
+        resolution: See there.
+        low: See there.
+        high: See there.
+        outside: See there.
+
+    Returns:
+        Coordinates in cells [..., N], the box, and the resolution of each axis.
 
     Raises:
-        ValueError: If it is not a whole number of at least 1.
+        ValueError: As `encode_uld`.
     """
-    if isinstance(resolution, bool) or not isinstance(resolution, int | np.integer):
-        raise ValueError(f"resolution is {resolution!r}; it must be a whole number")
-    if resolution < 1:
-        raise ValueError(f"resolution is {resolution}; a room has at least 1 cell")
-
-
-def check_room(room_size: ArrayLike) -> None:
-    """Raise unless every side of a room, in meters, is finite and positive.
-
-    Raises:
-        ValueError: If a side is not finite or not above 0.
-    """
-    if isinstance(room_size, jax.core.Tracer):
-        return
-    sides = np.asarray(room_size)
-    if not (np.isfinite(sides).all() and (sides > 0).all()):
+    if outside not in ("raise", "clip"):
+        raise ValueError(f"outside is {outside!r}; it is 'raise' or 'clip'")
+    raw = position
+    box, (position,) = boxes.read((position,), room_size, low, high)
+    N = box.num_axes
+    if position.ndim == 0 or position.shape[-1] != N:
         raise ValueError(
-            f"room_size is {sides.tolist()} m; every side must be finite and above 0"
+            f"position has shape {tuple(position.shape)}, for a box of {N} axes; its "
+            f"last axis must hold {N} coordinates"
         )
-
-
-def check_positions(positions: ArrayLike, room_size: ArrayLike) -> None:
-    """Raise unless all positions [..., 2] lie in their rooms [..., 2], in meters.
-
-    Runs on the host, on concrete values only, so check a whole batch before tracing.
-
-    Raises:
-        ValueError: If a room side is not positive, or a position is NaN or
-            outside its room; the message names the first such position.
-    """
-    check_room(room_size)
-    if isinstance(positions, jax.core.Tracer) or isinstance(room_size, jax.core.Tracer):
-        return
-    points, sides = np.broadcast_arrays(np.asarray(positions), np.asarray(room_size))
-    # Sides of rooms pass through float32, so a wall may lie one rounding away.
-    inside = (points >= 0) & (points <= sides * (1 + 1e-6))
-    bad = np.argwhere(~inside.all(axis=-1))
-    if len(bad):  # A single bad position has no index, so `bad` may be empty.
-        first = tuple(bad[0])
-        raise ValueError(
-            f"position {points[first].tolist()} m is not inside the room of "
-            f"{sides[first].tolist()} m (x, y); positions run from 0 to the far wall"
-        )
-
-
-def _checked(
-    position: ArrayLike, room_size: ArrayLike, resolution: int
-) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
-    """Convert the arguments of an encoder to arrays, and check them."""
-    check_resolution(resolution)
-    position, room_size = _as_float(position), _as_float(room_size)
-    if position.shape != (2,) or room_size.shape != (2,):
-        raise ValueError(
-            f"position has shape {position.shape} and room_size {room_size.shape}; both "
-            "must be (x, y): use jax.vmap for several positions"
-        )
-    check_positions(position, room_size)
-    return position, room_size
-
-
-def _as_float(values: ArrayLike) -> Float[Array, "..."]:
-    array = jnp.asarray(values)
-    is_float = jnp.issubdtype(array.dtype, jnp.floating)
-    return array if is_float else array.astype(jnp.float32)
+    each = boxes.read_resolution(resolution, N)
+    if outside == "raise":
+        boxes.check_positions(raw, room_size, low, high)
+    else:
+        boxes.check_numbers(raw)
+    xp = arrays.namespace(position)
+    cells = box.to_cells(position, each)
+    clipped = [
+        xp.clip(cells[..., axis], 0.0, float(count)) for axis, count in enumerate(each)
+    ]
+    return xp.stack(clipped, axis=-1), box, each

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from uld_jax.labels import codes, expectations, losses
+from uld_jax.labels import boxes, codes, expectations, losses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Label:
     resolution: int
 
     def __post_init__(self):
-        codes.check_resolution(self.resolution)
+        boxes.check_resolution(self.resolution)
         get_scheme(self.scheme)
 
     @property
@@ -172,6 +172,7 @@ class Label:
         Raises:
             ValueError: As `codes.encode_uld`.
         """
+        position, room_size = jnp.asarray(position), jnp.asarray(room_size)
         return self._scheme.encode(position, room_size, self.resolution)
 
     def encode_node(

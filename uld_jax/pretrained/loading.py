@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 import uld_jax
-from uld_jax.labels import codes, schemes
+from uld_jax.labels import boxes, schemes
 from uld_jax.networks import build, objective
 from uld_jax.pretrained import weights
 from uld_jax.runtime import errors, jax_setup
@@ -184,7 +184,7 @@ def _check_nodes(batch: dict[str, np.ndarray], least_nodes: int) -> None:
     mask = batch.get("node_mask", np.ones(positions.shape[:2], bool))
     for index, (present, points) in enumerate(zip(mask, positions, strict=True)):
         try:
-            codes.check_positions(points[present, :2], sides[index, :2])
+            boxes.check_positions(points[present, :2], sides[index, :2])
         except ValueError as error:
             raise NetworkError(
                 f"node_positions of recording {index}: {error}"
