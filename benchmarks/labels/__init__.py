@@ -1,1 +1,1 @@
-"""What labels make of the same network and images."""
+"""Compare labels by the same network and images."""

@@ -8,6 +8,7 @@ has 600 steps of 128 new images.
 """
 
 import argparse
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -33,6 +33,7 @@ class Network(nnx.Module):
         self.say = nnx.Linear(128, (CELLS + 1) ** 2, rngs=rngs)
 
     def __call__(self, images):
+        """Compute the logits of images."""
         hidden = nnx.relu(self.see(images[..., None])).reshape(len(images), -1)
         logits = self.say(nnx.relu(self.think(hidden)))
         return logits.reshape(-1, CELLS + 1, CELLS + 1)

@@ -1,4 +1,4 @@
-"""docs/extending.md: its code is that of docs/examples, and does what it claims."""
+"""Pages: their code is that of docs/examples, and does what they claim."""
 
 import importlib.util
 import re
@@ -38,7 +38,7 @@ def load(monkeypatch):
 def test_the_page_shows_the_examples():
     page = (ROOT / "docs" / "extending.md").read_text()
     shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    files = sorted(EXAMPLES.glob("*.py"))
+    files = sorted(EXAMPLES.glob("add_*.py"))
     assert all(f"(examples/{path.name})" in page for path in files)
     code = "\n".join(path.read_text() for path in files)
     assert len(shown) >= 2 * len(files)
@@ -79,3 +79,14 @@ def test_a_label_scheme_is_a_code_a_loss_and_an_entry(load, tiny_data_dir, tmp_p
 def test_a_method_is_a_function_and_an_entry(load):
     (found,) = load("add_method").main()
     assert np.linalg.norm(found[0] - np.array([1.7, 3.2])) < 1.0
+
+
+@pytest.mark.parametrize("library", ["jax", "pytorch"])
+def test_keypoints_are_found_between_grid_points(load, library):
+    if library == "pytorch":
+        pytest.importorskip("torch", exc_type=ImportError)
+    errors = load(f"keypoints_{library}").main(steps=200)
+    assert errors["decode_wad"] < 1.0
+    assert errors["decode_wad"] < errors["decode_argmax"] / 1.5
+    page = (ROOT / "docs" / "labels.md").read_text()
+    assert f"(examples/keypoints_{library}.py)" in page
