@@ -24,6 +24,15 @@ __version__ = "0.1.0"
 try:
     import lazy_loader
 except ImportError:  # Installed with --no-deps: `uld_jax.labels` needs NumPy alone.
-    pass
+
+    def __getattr__(name: str) -> object:
+        if name == "labels":
+            import importlib
+
+            return importlib.import_module("uld_jax.labels")
+        raise AttributeError(
+            f"uld_jax.{name} needs what was not installed: pip install uld-jax "
+            "(uld_jax.labels needs NumPy alone)"
+        )
 else:
     __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
