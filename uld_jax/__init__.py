@@ -12,7 +12,8 @@ The contents, by what one wants to do:
   `calibrate_clocks`; and both, throughout a long recording: `localize_session`. While
   signals arrive: `Stream`. Other methods: `srp_phat`, `tdoa`. With a network of one's own:
   `load_network`.
-- Choose places for nodes, and know how sure answers will be: `place_nodes`, `expected_radii`.
+- Choose places for nodes, and know how sure answers will be: `place_nodes`, `expected_radii`,
+  `expected_calibration`.
 - Run experiments: `load_config`, `train_and_evaluate`, `read_records`.
 
 `__init__.pyi` lists all of it and where it is defined. Sub-packages hold the rest.

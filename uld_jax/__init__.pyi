@@ -53,6 +53,7 @@ from .labels.spherical import make_spherical_grid as make_spherical_grid
 from .localization.answers import Localization as Localization
 from .localization.calibration import Calibration as Calibration
 from .localization.calibration import calibrate_clocks as calibrate_clocks
+from .localization.clock_planning import expected_calibration as expected_calibration
 from .localization.localize import localize as localize
 from .localization.placement import Plan as Plan
 from .localization.placement import place_nodes as place_nodes

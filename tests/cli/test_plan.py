@@ -53,6 +53,10 @@ def test_the_page_may_have_a_name_and_wrong_clocks_show(fixed, tmp_path, capsys)
         *("lab.html", "nodes.csv", "room.csv")
     ]
     assert "clocks off by 2ms" in capsys.readouterr().out
+    call(plan, room="6x4", nodes=3, fixed=fixed, clocks="2ms", calibrate=6)
+    shown = capsys.readouterr().out
+    assert "clocks off by 2ms, calibrated by talkers at 6 places" in shown
+    assert "Clocks are expected to be calibrated in 0 % of recordings; in" in shown
 
 
 def test_nothing_is_overwritten_unless_asked(fixed, tmp_path):
@@ -84,6 +88,8 @@ WRONG = {
     "region": ({"on": "floor"}, "--on is 'floor'; give one of walls"),
     "which table": ({"on": "table"}, "--on is 'table' and --?table is None"),
     "criterion": ({"minimize": "best"}, "--minimize is 'best'"),
+    "clocks": ({"calibrate": 6}, "--calibrate is 6 and --?clocks is 0"),
+    "too many": ({"calibrate": 99, "clocks": "1ms"}, "places is 99; .* of 1 to 20"),
     "height": ({"node_height": 30.0}, "--node_height is 30.0"),
     "t60": ({"t60": 0.0}, "--t60 is 0.0"),
 }

@@ -31,6 +31,18 @@ def test_sentences_are_of_the_places_that_count():
     )
 
 
+def test_calibration_is_said_with_what_is_left_without():
+    first, now, more = plan_record.describe(
+        plan(calibrated=0.62, calibrated_with=0.8, radii_without=2 * RADII)
+    )
+    assert first.startswith(
+        "Clocks are expected to be calibrated in 62 % of recordings; in others: worst "
+        "1.4 m"
+    )
+    assert now.startswith("90 % radius expected with calibrated clocks: worst 0.7 m")
+    assert ": calibrated in 80 %; worst 0.35 m" in more
+
+
 def test_without_room_for_one_more_nothing_is_said_of_it():
     assert len(plan_record.describe(plan(one_more=None, radii_with=None))) == 1
 

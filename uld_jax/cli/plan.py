@@ -2,10 +2,12 @@
 
     uld_jax plan --room=6x4 --nodes=6
     uld_jax plan --room=6x4x2.7 --nodes=8 --clocks=1ms --out=my_plan
+    uld_jax plan --room=6x4 --nodes=8 --clocks=50ms --calibrate=6
     uld_jax plan --room=6x4 --nodes=6 --fixed=nodes.csv --on=table --table=2,1,4,3
 
 The expected 90 % radius of an answer follows from the localizer's own model: times of
-arrival, or, where clocks are too different, coarser votes and levels. Proposed places make its
+arrival, or, where clocks are too different, coarser votes and levels. With --calibrate, how
+likely talkers at so many places calibrate the clocks counts, too. Proposed places make its
 worst or its mean value over the room least. --out writes a page with the map, and nodes.csv
 and room.csv to start a session with.
 """
@@ -23,9 +25,15 @@ FLAGS = (
     Flag(
         "clocks",
         "string",
-        "How far clocks are off (standard deviation), such as 1ms; 0 for one clock, or "
-        "clocks that will be calibrated.",
+        "How far clocks are off (standard deviation), such as 1ms; 0 for one clock.",
         default="0",
+    ),
+    Flag(
+        "calibrate",
+        "integer",
+        "Places of talkers in a recording by which these clocks are calibrated; 0 for none.",
+        default=0,
+        least=0,
     ),
     Flag("fixed", "string", "Table of nodes that stay where they are, as nodes.csv."),
     Flag("out", "string", "Folder, or page in a folder (.html), to write to."),
@@ -58,6 +66,7 @@ def main(values, _) -> None:
     room = parse_numbers("room", values.room, (2, 3), "6x4")
     options = {
         "clocks": parse_quantity("clocks", values.clocks, _SECONDS),
+        "calibrate": values.calibrate,
         "positions": parse_quantity("positions", values.positions, _METERS),
         "source_height": values.source_height,
         "t60": values.t60,
@@ -74,8 +83,11 @@ def main(values, _) -> None:
         names, found = _place(values, room, table, options)
     except planning.PlanningError as error:
         raise errors.InputError(_name_flags(str(error))) from None
+    clocks = f"clocks off by {values.clocks}" if options["clocks"] else "one clock"
+    if values.calibrate:
+        clocks += f", calibrated by talkers at {values.calibrate} places"
     facts = [
-        f"clocks off by {values.clocks}" if options["clocks"] else "one clock",
+        clocks,
         f"places known to {values.positions}",
         f"T60 {values.t60:g} s",
     ]
@@ -94,7 +106,7 @@ def _place(values, room, table, options):
     from uld_jax.evaluation import plan_record
     from uld_jax.localization import placement, planning, recordings
 
-    planning.check(room, **options)
+    planning.check(room, **{k: v for k, v in options.items() if k != "calibrate"})
     fixed = {}
     if values.fixed:
         _, fixed = array_tables.read(values.fixed, "x".join(map(str, room)))

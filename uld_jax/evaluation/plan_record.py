@@ -70,11 +70,23 @@ def make(
 
 def describe(plan: placement.Plan) -> list[str]:
     """Summarize a plan in sentences: its radii, and those with one more node."""
-    lines = [f"90 % radius expected: {_summarize(plan, plan.radii)}."]
+    lines = []
+    if plan.calibrated is not None and plan.radii_without is not None:
+        lines.append(
+            f"Clocks are expected to be calibrated in {100 * plan.calibrated:.0f} % of recordings; "
+            f"in others: {_summarize(plan, plan.radii_without)}."
+        )
+    with_clocks = "" if plan.calibrated is None else " with calibrated clocks"
+    lines.append(f"90 % radius expected{with_clocks}: {_summarize(plan, plan.radii)}.")
     if plan.one_more is not None and plan.radii_with is not None:
         x, y, _ = plan.one_more
+        share = (
+            ""
+            if plan.calibrated_with is None
+            else f"calibrated in {100 * plan.calibrated_with:.0f} %; "
+        )
         lines.append(
-            f"One more node, best at ({x:.2f}, {y:.2f}) m: "
+            f"One more node, best at ({x:.2f}, {y:.2f}) m: {share}"
             f"{_summarize(plan, plan.radii_with)}."
         )
     if placement.are_on_line(plan.nodes):

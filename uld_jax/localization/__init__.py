@@ -6,6 +6,7 @@
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
 - `clock_fit`: Fit clock offsets, drifts and positions to times of arrival at several places.
 - `clock_model`: Times of arrival at nodes with clocks of their own: what is expected, and misfits.
+- `clock_planning`: Predict whether clocks can be calibrated, before anything is recorded.
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
@@ -37,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "calibration",
         "clock_fit",
         "clock_model",
+        "clock_planning",
         "clocks",
         "doubts",
         "late_nodes",

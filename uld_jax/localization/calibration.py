@@ -36,9 +36,6 @@ from uld_jax.localization import (
 )
 
 LEAST_PLACES = 3
-# Evidence of clocks above chance, as a logarithm. Of signals that were corrected by some
-# clocks, the times are chosen that fit these: six nodes with wrong ones reach 11.
-_BELIEVED = 12.0
 _MOST_PASSES = 3  # With signals corrected by clocks found before.
 _APART = 0.5  # Meters between places.
 _LEAST_KNOWN = 4  # Nodes with a clock that is worth trying.
@@ -363,7 +360,7 @@ def _doubt(fit: clock_fit.Fit) -> tuple[str, ...]:
             "they are needed: record talkers at more places, place nodes elsewhere, or add "
             "nodes",
         )
-    if fit.evidence > _BELIEVED:
+    if fit.evidence > clock_fit.BELIEVED:
         return ()
     return (
         "Too few times agree to tell clocks from chance; record talkers at more "

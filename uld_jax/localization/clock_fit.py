@@ -36,14 +36,17 @@ _SCALES = (0.3, 0.1, 0.03, 0.01)
 _STEPS = 12  # With each of them.
 _SEARCHES = 16  # From some of the places, where all of them did not do:
 _AT_ONCE = 2  # a third, and at least so many.
-_RANGE, _WRONG = 3.0, 0.3
+RANGE, WRONG = 3.0, 0.3
+# Evidence above chance of clocks that are believed. Of signals that were corrected by some
+# clocks, the times are chosen that fit these: six nodes with wrong ones reach 11.
+BELIEVED = 12.0
 _WORSE = 3.0  # Evidence by which a model is clearly worse than another.
-_SPREADS = (0.003, 0.006, 0.012, 0.024)
+SPREADS = (0.003, 0.006, 0.012, 0.024)
 _POLISH = 12  # Steps to the maximum with each spread.
 _FARTHEST_STEP = 0.3  # Meters.
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
 # drifts, before anything is known.
-_AGREED, _OFFSET, _DRIFT = 1e-4, 0.05, 2e-5
+_AGREED, _OFFSET, DRIFT = 1e-4, 0.05, 2e-5
 # A clock is worth trying if its node agrees at two places, and known if at three: at two,
 # one place alone confirms it.
 _TRIED, _KNOWN = 2, 3
@@ -134,7 +137,7 @@ def fit(
     given = (centers, prior, speed * late + paths, nodes, when)
     models = [
         ClockModel(*given, speed * _AGREED, 0.0),
-        ClockModel(*given, speed * _OFFSET, speed * _DRIFT * span),
+        ClockModel(*given, speed * _OFFSET, speed * DRIFT * span),
     ]
     found = [_maximize(one) for one in models[least_model:]]
     # Own clocks, if they are not clearly worse: their errors are larger.
@@ -256,9 +259,9 @@ def _normal_equations(
 
 def _explain(model: ClockModel, unknowns: Unknowns) -> _Maximum:
     """Find the maximum near some unknowns, and its evidence, with the best spread."""
-    found = [_explain_by(model, unknowns, spread) for spread in _SPREADS]
+    found = [_explain_by(model, unknowns, spread) for spread in SPREADS]
     best = max(found, key=lambda one: one.evidence)
-    return best._replace(evidence=best.evidence - np.log(len(_SPREADS)))
+    return best._replace(evidence=best.evidence - np.log(len(SPREADS)))
 
 
 def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximum:
@@ -269,7 +272,7 @@ def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximu
     misfits, logs, right = _compare(model, unknowns, spread)
     weights = right / spread**2
     precision, _ = _normal_equations(model, unknowns, misfits, weights)
-    logs = logs + model.log_priors(unknowns) - np.log(_RANGE)
+    logs = logs + model.log_priors(unknowns) - np.log(RANGE)
     nobody = np.zeros(0, int)
     alone = logs + [
         _log_volume(precision, model.columns(np.array([place]), nobody))
@@ -303,9 +306,9 @@ def _compare(model: ClockModel, unknowns: Unknowns, spread: float):
     """
     misfits = np.where(model.measured, model.misfits(unknowns), 0.0)
     density = np.exp(-0.5 * (misfits / spread) ** 2) / (np.sqrt(2 * np.pi) * spread)
-    density *= (1 - _WRONG) * _RANGE
-    logs = np.where(model.measured, np.log(density + _WRONG), 0.0).sum(axis=1)
-    right = np.where(model.measured, density / (density + _WRONG), 0.0)
+    density *= (1 - WRONG) * RANGE
+    logs = np.where(model.measured, np.log(density + WRONG), 0.0).sum(axis=1)
+    right = np.where(model.measured, density / (density + WRONG), 0.0)
     return misfits, logs, right
 
 
@@ -322,7 +325,7 @@ def _log_priors_of_nodes(model: ClockModel, unknowns: Unknowns):
     def normal(values, spread):
         return -0.5 * (values / spread) ** 2 - np.log(np.sqrt(2 * np.pi) * spread)
 
-    found = np.maximum(normal(offsets, model.offset_spread), -np.log(_RANGE))
+    found = np.maximum(normal(offsets, model.offset_spread), -np.log(RANGE))
     return found + normal(drifts, model.drift_spread) if model.drifts else found
 
 

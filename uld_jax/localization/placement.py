@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from uld_jax.localization import localize, planning, recordings
+from uld_jax.localization import clock_planning, localize, planning, recordings
 
 # The worst radius is replaced by a mean of high powers, which has fewer local minima.
 _POWERS = {"worst": 10.0, "mean": 1.0}
@@ -38,10 +38,14 @@ class Plan(NamedTuple):
         nodes: (x, y, z) in meters, [M, 3]: the fixed ones first.
         num_fixed: How many of them were given.
         places: (x, y) of talkers in meters, cell centers of the map, [R, C, 2]: rows y.
-        radii: Predicted 90 % radii in meters there, [R, C].
+        radii: Predicted 90 % radii in meters there, [R, C]; of calibrated clocks, if they
+            can be.
         counts: True for places that a talker can be at, [R, C]: not at a wall.
         one_more: The best place of one more node, [3]; None if there is no room for it.
         radii_with: Radii in meters with it, [R, C]; None likewise.
+        calibrated: Probability that clocks can be calibrated; None if that was not asked.
+        calibrated_with: The same with one more node.
+        radii_without: Radii in meters without calibration, [R, C]; None likewise.
 
     >>> import uld_jax
     >>> plan = uld_jax.place_nodes([5.0, 4.0], 3, [[0, 0, 1], [5, 0, 1], [2, 4, 1]])
@@ -56,6 +60,9 @@ class Plan(NamedTuple):
     counts: np.ndarray
     one_more: np.ndarray | None
     radii_with: np.ndarray | None
+    calibrated: float | None = None
+    calibrated_with: float | None = None
+    radii_without: np.ndarray | None = None
 
 
 def place_nodes(
@@ -68,6 +75,7 @@ def place_nodes(
     minimize: str = "worst",
     node_height: int | float = recordings.NODE_HEIGHT,
     clocks: int | float = 0.0,
+    calibrate: int = 0,
     positions: int | float = planning.POSITIONS,
     source_height: int | float | None = None,
     t60: int | float = planning.T60,
@@ -85,6 +93,8 @@ def place_nodes(
             from the walls.
         node_height: Height of the proposed nodes in meters.
         clocks: Standard deviation of the nodes' clocks in seconds.
+        calibrate: Number of talkers' places in a recording by which these clocks are
+            calibrated; 0 if they are not. Radii count by how likely that succeeds.
         positions: Standard deviation of the nodes' measured places in meters, each axis.
         source_height: Of the talker's mouth in meters; None for 0.8 to 1.9.
         t60: Reverberation time in seconds.
@@ -95,7 +105,7 @@ def place_nodes(
 
     Raises:
         PlanningError: If a value is out of its range, a fixed node or the table is
-            outside of the room, or nodes do not fit.
+            outside of the room, nodes do not fit, or there are no clocks to calibrate.
 
     >>> import uld_jax
     >>> plan = uld_jax.place_nodes([6.0, 4.0], 6, [[0.1, 2.0, 1.2]])
@@ -109,20 +119,38 @@ def place_nodes(
     kept = np.asarray([] if fixed is None else fixed, float)
     kept = kept if kept.size else np.zeros((0, 3))
     _check(size, num_nodes, kept, on, table, minimize, node_height)
-    model = planning.Model.of(size, clocks, positions, source_height, t60)
+    if calibrate and not clocks:
+        raise planning.PlanningError(
+            f"calibrate is {calibrate} and clocks is 0; say by how much clocks are off, or "
+            "give no calibrate"
+        )
+    facts = (positions, source_height, t60)
+    models = [planning.Model.of(size, clocks, *facts)]
+    spoken = None
+    if calibrate:
+        models.insert(0, planning.Model.of(size, 0.0, *facts))
+        spoken = clock_planning.draw_recordings(size, calibrate, *facts)
     candidates = _make_candidates(size, on, table, node_height, num_nodes + 1)
     nodes = kept
     if num_nodes > len(kept):
-        search = _Search.of(candidates, kept, size, minimize, model)
+        search = _Search.of(candidates, kept, size, minimize, models, spoken)
         nodes = search.find(num_nodes, np.random.default_rng(seed))
-    search = _Search.of(candidates, nodes, size, minimize, model)
+    search = _Search.of(candidates, nodes, size, minimize, models, spoken)
     places, counts = _make_map(size)
     one_more = search.add_best(nodes)
-    radii_with = None
+    radii, calibrated = _map(nodes, places, models[0]), _predict(nodes, spoken)
+    radii_with = calibrated_with = None
     if one_more is not None:
-        radii_with = _map(np.vstack([nodes, one_more]), places, model)
-    radii = _map(nodes, places, model)
-    return Plan(nodes, len(kept), places, radii, counts, one_more, radii_with)
+        more = np.vstack([nodes, one_more])
+        radii_with, calibrated_with = (
+            _map(more, places, models[0]),
+            _predict(more, spoken),
+        )
+    return Plan(
+        *(nodes, len(kept), places, radii, counts, one_more, radii_with),
+        *(calibrated, calibrated_with),
+        _map(nodes, places, models[1]) if calibrate else None,
+    )
 
 
 def are_on_line(nodes: ArrayLike) -> bool:
@@ -255,15 +283,23 @@ def _map(nodes, places, model) -> np.ndarray:
     return np.asarray(found).reshape(places.shape[:2])
 
 
+def _predict(nodes, spoken: clock_planning.Recordings | None) -> float | None:
+    """Predict the probability that clocks are calibrated; None if that was not asked."""
+    if spoken is None:
+        return None
+    total = clock_planning.measure(np.asarray(nodes, float), spoken).sum(axis=0)
+    return float(clock_planning.find_probability(total[None], spoken)[0])
+
+
 class _Search(NamedTuple):
     """A search among candidates, whose information is known at all talkers' places.
 
     Attributes:
         candidates: The candidates.
         fixed: Nodes that stay, [F, 3].
-        own: Information of each candidate.
-        base: Information of the fixed nodes.
-        cost: From summed information [C, P, ...] and a number of nodes to costs [C].
+        own: Information of each candidate, in one row [C, L].
+        base: Information of the fixed nodes, [L].
+        cost: From summed information [C, L] and a number of nodes to costs [C].
     """
 
     candidates: _Candidates
@@ -273,20 +309,46 @@ class _Search(NamedTuple):
     cost: Callable
 
     @classmethod
-    def of(cls, candidates, fixed, size, minimize, model) -> "_Search":
-        """Measure the information of candidates and fixed nodes."""
+    def of(cls, candidates, fixed, size, minimize, models, spoken) -> "_Search":
+        """Measure the information of candidates and fixed nodes.
+
+        Args:
+            candidates: The candidates.
+            fixed: Nodes that stay, [F, 3].
+            size: Of the room.
+            minimize: Which radius.
+            models: The errors; with recordings, those of calibrated clocks first.
+            spoken: Recordings by which clocks are calibrated; None if they are not.
+        """
         margin = np.minimum(MARGIN, size[:2] / 4)
         low, high = margin, size[:2] - margin
         talkers = np.float32(_spread(low, high, round(_GRID**2 * 0.75)))
-        own = np.asarray(_measure(np.float32(candidates.places), talkers, model))
-        base = np.zeros_like(own[0])
-        if len(fixed):
-            base = np.asarray(_measure(np.float32(fixed), talkers, model)).sum(axis=0)
+        power = np.float32(_POWERS[minimize])
+
+        def measure(nodes):
+            found = np.asarray(_measure(np.float32(nodes), talkers, models[0]))
+            rows = [found.reshape(len(nodes), -1)]
+            if spoken is not None:
+                found = clock_planning.measure(np.asarray(nodes, float), spoken)
+                rows.append(found.reshape(len(nodes), -1))
+            return np.concatenate(rows, axis=1)
 
         def cost(information, num_nodes):
-            power = np.float32(_POWERS[minimize])
-            return _cost(information, np.float32(num_nodes), model, power)
+            of_times = information[:, : 32 * len(talkers)].astype(np.float32)
+            of_times = of_times.reshape(-1, len(talkers), 2, 4, 4)
+            costs = [
+                np.asarray(_cost(of_times, np.float32(num_nodes), model, power))
+                for model in models
+            ]
+            if spoken is None:
+                return costs[0]
+            of_clocks = information[:, 32 * len(talkers) :]
+            of_clocks = of_clocks.reshape(len(information), len(spoken.talkers), -1)
+            share = clock_planning.find_probability(of_clocks, spoken)
+            return share * costs[0] + (1 - share) * costs[1]
 
+        own = measure(candidates.places)
+        base = measure(fixed).sum(axis=0) if len(fixed) else np.zeros_like(own[0])
         return cls(candidates, fixed, own, base, cost)
 
     def allowed(self, taken) -> np.ndarray:
