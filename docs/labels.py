@@ -29,7 +29,9 @@ def main() -> None:
         label="quantization error",
     )
     for scheme, look in titles.SCHEMES.items():
-        found = [(row["I"], row[scheme]) for row in rows if row[scheme] != ""]
+        found = [(row["I"], row[scheme]) for row in rows if row.get(scheme, "") != ""]
+        if not found:
+            continue
         axes.plot(
             *zip(*found, strict=True),
             color=look.color,

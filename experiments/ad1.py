@@ -73,7 +73,7 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
 
 def sweep() -> Iterator[dict[str, str | int]]:
     """Yield the overrides for each cell of Table 2."""
-    for scheme in schemes.SCHEMES:
+    for scheme in schemes.PAPER:
         for resolution in RESOLUTIONS:
             if schemes.is_feasible(scheme, resolution):
                 yield {"label.scheme": scheme, "label.resolution": resolution}

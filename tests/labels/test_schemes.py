@@ -18,6 +18,7 @@ def confident_logits(label, code):
 
 
 def test_the_papers_four_are_there():
+    assert list(schemes.PAPER) == NAMES[:4]
     assert NAMES[:4] == ["one_hot", "heat_map", "refined_grid", "uld"]
 
 

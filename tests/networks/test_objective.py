@@ -70,7 +70,7 @@ def test_pit_takes_each_examples_best_assignment(batch, name):
     rng = np.random.default_rng(1)
     positions = rng.uniform(0.1, 0.9, (3, 2, 3)) * ROOMS[:, None]
     batch = batch | {"source_positions": jnp.asarray(positions, jnp.float32)}
-    logits = jax.random.normal(jax.random.key(3), (3, 2, label.num_outputs))
+    logits = jax.random.normal(jax.random.key(4), (3, 2, label.num_outputs))
     target = objective.targets(label, batch)
     expected, given = np.zeros(3), np.zeros(3)
     for k in range(3):

@@ -22,18 +22,18 @@ def test_the_experiments_own_cells_are_those_of_its_table():
     of_paper = {"one_hot_I6", "heat_map_I6", "refined_grid_I6", "uld_I5"}
     cells = names("l1")
     assert {f"{name}_seed0" for name in of_paper} <= set(cells)
-    assert len(cells) == len(schemes_lib.SCHEMES)
+    assert len(cells) == len(schemes_lib.PAPER)
     cells = names("ad1")
     at_1 = {name for name in cells if "_I1_" in name}
     assert "uld_I1_seed0" in at_1
     assert "one_hot_I1_seed0" not in at_1
-    assert len(cells) == len(schemes_lib.SCHEMES) * 4 + len(at_1)
+    assert len(cells) == len(schemes_lib.PAPER) * 4 + len(at_1)
 
 
 def test_flags_set_one_axis_and_the_experiment_the_other():
     assert names("ad1", "uld", "4,8") == ["uld_I4_seed0", "uld_I8_seed0"]
     assert names("ad1", "one_hot") == [f"one_hot_I{i}_seed0" for i in (2, 4, 8, 16)]
-    both = {f"{s}_I{i}_seed0" for s in schemes_lib.SCHEMES for i in (4, 32)}
+    both = {f"{s}_I{i}_seed0" for s in schemes_lib.PAPER for i in (4, 32)}
     assert set(names("ad1", resolutions="4,32")) == both
     assert names("l1", "uld", seeds="1,2") == ["uld_I5_seed1", "uld_I5_seed2"]
 

@@ -12,7 +12,7 @@ For arrays of NumPy, JAX or PyTorch, in any number of dimensions. These need Num
 
 These are what networks are trained with, and need JAX:
 
-- `schemes`: The four label schemes in one table, and `Label`: one at a resolution.
+- `schemes`: The label schemes in one table, and `Label`: one at a resolution.
 - `expectations`: What a posterior over the room means to each kind of label.
 - `titles`: Printed names and plot looks of schemes and methods: plain data.
 """

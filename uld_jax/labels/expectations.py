@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from uld_jax.labels import codes
+from uld_jax.labels import codes, soft
 
 _LEAST = 1e-12  # Of a share of the posterior, so that its logarithm is finite.
 
@@ -47,6 +47,15 @@ def expected_one_hot(
 ) -> Float[Array, "I I"]:
     """Compute the logits of the mass in each cell."""
     weights = cell_weights(resolution, log_posterior.shape[-1] - 1)
+    return jnp.log(_project(log_posterior, weights, weights))
+
+
+def expected_soft(
+    log_posterior: Float[Array, "F F"], resolution: int
+) -> Float[Array, "I I"]:
+    """Compute the logits of the expected soft label: smeared masses of cells."""
+    inside = cell_weights(resolution, log_posterior.shape[-1] - 1)
+    weights = (soft.smear(resolution).T @ inside).astype(np.float32)
     return jnp.log(_project(log_posterior, weights, weights))
 
 

@@ -1,4 +1,4 @@
-"""The four label schemes in one table: encode, loss, decode (Sec. 3.2).
+"""The label schemes in one table: encode, loss, decode (Sec. 3.2).
 
 A network's output for one source is a flat vector. A scheme defines its length, its
 target, its loss and the position it stands for. To add a scheme, write its code in
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
-from uld_jax.labels import boxes, codes, expectations, losses
+from uld_jax.labels import boxes, codes, expectations, losses, soft
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,17 @@ SCHEMES = {
         soft=True,
         expect=expectations.expected_uld,
     ),
+    "soft": Scheme(
+        encode=soft.encode_soft,
+        activation=softmax,
+        loss=losses.cross_entropy,
+        decode=codes.decode_cells,
+        soft=True,
+        expect=expectations.expected_soft,
+    ),
 }
+# Those of its tables; "soft" is reference 14's.
+PAPER = ("one_hot", "heat_map", "refined_grid", "uld")
 
 
 def get_scheme(name: str) -> Scheme:
@@ -260,7 +270,7 @@ def resolution_for(scheme: str, outputs_per_axis: int) -> int:
 def is_feasible(scheme: str, resolution: int) -> bool:
     """Check whether a scheme can tell positions apart at a resolution.
 
-    With one cell, one-hot, heat map and refined grid have nothing to choose; the
-    paper leaves them out ("/" in Tables 2 and 3). ULD has the four corners.
+    With one cell, one-hot, heat map, refined grid and soft labels have nothing to choose;
+    the paper leaves them out ("/" in Tables 2 and 3). ULD has the four corners.
     """
     return resolution > 1 or get_scheme(scheme).extra_points > 0

@@ -66,18 +66,26 @@ def encode_soft(
     xp = arrays.namespace(cells)
     marginals = []
     for part, count in zip(axes.occupied(cells, each), each, strict=True):
-        smear = arrays.like(_reflect(weights / weights.sum(), count), cells)
+        labels = arrays.like(smear(count, weights / weights.sum()), cells)
         # A sum, not a dot product: accelerators round the factors of dot products.
-        marginals.append(xp.sum(arrays.like(part, cells)[..., None] * smear, axis=-2))
+        marginals.append(xp.sum(arrays.like(part, cells)[..., None] * labels, axis=-2))
     return axes.outer(marginals)
 
 
-def _reflect(kernel: np.ndarray, count: int) -> np.ndarray:
-    """Compute the label [I] of each cell, [I, I], with mirrors at both walls."""
-    smear = np.zeros((count, count))
+def smear(resolution: int, kernel: Array = KERNEL) -> np.ndarray:
+    """Compute the label of each cell along one axis, with mirrors at both walls.
+
+    Args:
+        resolution: Number of cells I.
+        kernel: Weights that sum to one.
+
+    Returns:
+        For each cell its label, [I, I].
+    """
+    found = np.zeros((resolution, resolution))
     reach = len(kernel) // 2
-    for cell in range(count):
+    for cell in range(resolution):
         for offset, weight in zip(range(-reach, reach + 1), kernel, strict=True):
-            image = (cell + offset) % (2 * count)
-            smear[cell, min(image, 2 * count - 1 - image)] += weight
-    return smear
+            image = (cell + offset) % (2 * resolution)
+            found[cell, min(image, 2 * resolution - 1 - image)] += weight
+    return found

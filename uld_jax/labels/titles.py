@@ -26,6 +26,7 @@ SCHEMES = {
     "heat_map": Look("HM", "#CC79A7", "v"),
     "refined_grid": Look("RG", "#009E73", "^"),
     "uld": Look("ULD", "#0072B2", "o"),
+    "soft": Look("SLC", "#56B4E9", "p"),
 }
 METHODS = {
     "fused": Look("Votes, amplitudes and times", "#8B4513", "D"),

@@ -21,7 +21,7 @@ except ImportError:
 Shown = list[tuple[RunGroup, list[dict]]]  # Groups with the predictions of their runs.
 Styles = dict[tuple[str, str], dict]  # Of lines, by method and variant.
 
-_SPARE = (("#56B4E9", "D"), ("#8C6D31", "<"), ("#7F7F7F", ">"))
+_SPARE = (("#8C6D31", "<"), ("#7F7F7F", ">"))
 _LINES = ("-", "--", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
 _FILLS = ("full", "none", "left", "top", "right", "bottom")
 _BASELINE_LINE = "-."
