@@ -12,7 +12,7 @@ from uld_jax.acoustics import constants, envelopes
 from uld_jax.localization import posterior, votes
 
 # An answer is determined if its mode holds this mass, within this radius in meters.
-_SURE_MASS, SURE_RADIUS = 0.8, 1.0
+SURE_MASS, SURE_RADIUS = 0.8, 1.0
 # Much of the posterior so near to a wall, in cells, is doubtful.
 _WALL_CELLS, _WALL_MASS = 1.5, 0.3
 # Nodes and windows that show whether signals have anything in common, at most; and how
@@ -48,7 +48,7 @@ def find_doubts(
         plan: Sides of the room in meters.
         origin: Its corner.
     """
-    if modes[0].mass < _SURE_MASS:
+    if modes[0].mass < SURE_MASS:
         places = [
             f"({x:.2f}, {y:.2f}) m with {mode.mass:.0%}"
             for mode in modes
