@@ -15,10 +15,10 @@ AREA = 20.0
 NOBODY = localize.localize(
     np.zeros((3, 8000)), 16_000, [[0, 0, 1], [5, 0, 1], [0, 4, 1]], SIDES
 )
-STEP, STAY, NOTHING = 0.05, 8.0, 0.05
+STEP, STAY, NOTHING, BELIEVED = 0.05, 8.0, 0.05, 1e-6
 
 
-def answer(*modes, radius=0.0, determined=True):
+def answer(*modes, radius=None, determined=False):
     """Make an answer of places: each (x, y), deviation or covariance, and mass."""
     made = tuple(
         posterior.Mode(
@@ -33,7 +33,7 @@ def answer(*modes, radius=0.0, determined=True):
         position=made[0].position,
         covariance=made[0].covariance,
         modes=made,
-        radius_90=radius,
+        radius_90=2.4 * np.sqrt(made[0].covariance[0, 0]) if radius is None else radius,
         determined=determined,
     )
 
@@ -57,7 +57,10 @@ def enumerate_all(times, found):
     options = [range(len(one.modes) + 1) for one in found]  # The last says nothing.
     for leaps in itertools.product([0, 1], repeat=count - 1):
         prior = np.prod(
-            [1 - np.exp(-s / STAY) if j else np.exp(-s / STAY) for s, j in zip(steps, leaps)]
+            [
+                1 - np.exp(-s / STAY) if j else np.exp(-s / STAY)
+                for s, j in zip(steps, leaps, strict=True)
+            ]
         )
         starts = [0, *(k + 1 for k, j in enumerate(leaps) if j), count]
         for chosen in itertools.product(*options):
@@ -80,10 +83,10 @@ def segment(times, found, chosen, windows):
     for k in windows:
         modes, mode = found[k].modes, chosen[k]
         if mode == len(modes):
-            left = 1 - sum(one.mass for one in modes)
-            share *= (NOTHING + (1 - NOTHING) * left) / AREA
+            share *= nothing(found[k]) / AREA
         else:
-            share *= (1 - NOTHING) * modes[mode].mass
+            total = sum(one.mass for one in modes)
+            share *= (1 - nothing(found[k])) * modes[mode].mass / total
             seen.append((k, modes[mode]))
     if not seen:
         return share, np.full((len(windows), 2), np.nan)
@@ -99,7 +102,9 @@ def segment(times, found, chosen, windows):
     first = np.linalg.solve(information, ones.T @ precision @ values.ravel())
     rest = values.ravel() - ones @ first
     logs = -0.5 * rest @ precision @ rest
-    logs -= 0.5 * np.linalg.slogdet(covariance)[1] + 0.5 * np.linalg.slogdet(information)[1]
+    logs -= (
+        0.5 * np.linalg.slogdet(covariance)[1] + 0.5 * np.linalg.slogdet(information)[1]
+    )
     logs -= (len(seen) - 1) * np.log(2 * np.pi)
     means = []
     for k in windows:
@@ -112,6 +117,12 @@ def segment(times, found, chosen, windows):
     return share * np.exp(logs) / AREA, np.array(means)
 
 
+def nothing(one):
+    """Return the share with which a window says nothing."""
+    left = 1 - sum(mode.mass for mode in one.modes)
+    return BELIEVED if one.determined else NOTHING + (1 - NOTHING) * left
+
+
 SEQUENCES = {
     "a stay": [answer(((1, 1), 0.2, 0.95)), answer(((1.2, 1.1), 0.3, 0.9))],
     "a jump": [
@@ -122,7 +133,14 @@ SEQUENCES = {
     ],
     "two places": [
         answer(((1, 1), 0.1, 0.9)),
-        answer(((3.0, 3.0), 0.3, 0.55), ((1.1, 1.2), [[0.09, 0.05], [0.05, 0.06]], 0.4)),
+        answer(
+            ((3.0, 3.0), 0.3, 0.55), ((1.1, 1.2), [[0.09, 0.05], [0.05, 0.06]], 0.4)
+        ),
+        answer(((0.9, 1.0), 0.15, 0.9)),
+    ],
+    "determined": [
+        answer(((1, 1), 0.1, 0.9)),
+        answer(((2.5, 1.5), 0.2, 0.9), ((1.1, 1.2), 0.2, 0.05), determined=True),
         answer(((0.9, 1.0), 0.15, 0.9)),
     ],
 }
@@ -132,11 +150,15 @@ SEQUENCES = {
 def test_all_sequences_of_jumps_and_places_count(name, monkeypatch):
     """The means of everything, not of the heaviest place; errors independent."""
     monkeypatch.setattr(tracks, "_ALIKE", 0.0)
+    monkeypatch.setattr(tracks, "_FACTORS", (1.0, 1.0))
     monkeypatch.setattr(tracks, "_SAME", 0.0)
     monkeypatch.setattr(tracks, "_MOST", 10_000)
     monkeypatch.setattr(tracks, "_FAINTEST", 1e-300)
     monkeypatch.setattr(tracks, "_summarize", lambda joined, _: mean(joined))
-    found, times = SEQUENCES[name], np.array([0.0, 2.0, 5.0, 7.0])[: len(SEQUENCES[name])]
+    found, times = (
+        SEQUENCES[name],
+        np.array([0.0, 2.0, 5.0, 7.0])[: len(SEQUENCES[name])],
+    )
     means, jumps, known = enumerate_all(times, found)
     track = tracks.smooth(times, found)
     np.testing.assert_allclose(track.positions, means, atol=1e-6)
@@ -151,7 +173,10 @@ def mean(joined):
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_what_is_joined_or_dropped_hardly_counts(name):
-    found, times = SEQUENCES[name], np.array([0.0, 2.0, 5.0, 7.0])[: len(SEQUENCES[name])]
+    found, times = (
+        SEQUENCES[name],
+        np.array([0.0, 2.0, 5.0, 7.0])[: len(SEQUENCES[name])],
+    )
     means, jumps, _ = enumerate_all(times, found)
     track = tracks.smooth(times, found)
     np.testing.assert_allclose(track.jumps[1:], jumps[1:], atol=0.02)
@@ -174,13 +199,17 @@ def kalman_smoother(values, covariances, step):
         gain = spread @ np.linalg.inv(ahead)
         later, later_spread = smoothed[-1]
         smoothed.append(
-            (mean + gain @ (later - mean), spread + gain @ (later_spread - ahead) @ gain.T)
+            (
+                mean + gain @ (later - mean),
+                spread + gain @ (later_spread - ahead) @ gain.T,
+            )
         )
     return smoothed[::-1]
 
 
 def test_who_stays_is_smoothed_as_by_kalman(monkeypatch):
     monkeypatch.setattr(tracks, "_ALIKE", 0.0)
+    monkeypatch.setattr(tracks, "_FACTORS", (1.0, 1.0))
     monkeypatch.setattr(tracks, "_STAY", 1e7)
     monkeypatch.setattr(tracks, "_NOTHING", 1e-9)
     rng = np.random.default_rng(0)
@@ -220,24 +249,42 @@ def test_radii_hold_what_they_should_if_errors_are_alike():
                 found.append(answer((place + spread * error, spread, 0.97)))
                 truth.append(place)
         track = tracks.smooth(2.0 * np.arange(len(found)), found)
-        held += (np.linalg.norm(track.positions - truth, axis=1) <= track.radii_90).tolist()
+        held += (
+            np.linalg.norm(track.positions - truth, axis=1) <= track.radii_90
+        ).tolist()
     assert 0.88 <= np.mean(held) <= 0.97
 
 
-def test_a_calibrated_radius_widens_what_is_seen():
-    one = answer(((2.0, 1.5), 0.1, 0.96), radius=0.5)
+@pytest.mark.parametrize("radius", [0.15, 0.24, 0.5])
+def test_of_one_window_the_calibrated_radius_is_left(radius):
+    one = answer(((2.0, 1.5), 0.1, 0.96), radius=radius, determined=True)
     track = tracks.smooth(np.zeros(1), [one])
-    assert track.radii_90[0] == pytest.approx(0.5, rel=0.25)
-    assert track.covariances[0][0, 0] == pytest.approx((0.5 / 2.146) ** 2, rel=0.01)
+    assert track.radii_90[0] == pytest.approx(radius, rel=0.01)
+    wider = track.covariances[0] / 0.01
+    np.testing.assert_allclose(wider, wider[0, 0] * np.eye(2), atol=1e-9)
+    assert wider[0, 0] == pytest.approx((radius / 0.24) ** 2, rel=0.05)
 
 
 def test_neighbors_tell_which_of_two_places_is_right():
     """Where nothing shows it, the heavier one stays, and is not sure."""
-    doubtful = answer(((3.5, 3.0), 0.1, 0.55), ((1.0, 1.0), 0.1, 0.45), determined=False)
+    doubtful = answer(((3.5, 3.0), 0.1, 0.55), ((1.0, 1.0), 0.1, 0.45))
     alone = tracks.smooth(np.zeros(1), [doubtful])
     np.testing.assert_allclose(alone.positions[0], [3.5, 3.0])
     assert not alone.sure[0] and alone.radii_90[0] > 2.5
-    sure = answer(((1.0, 1.05), 0.1, 0.98))
+    sure = answer(((1.0, 1.05), 0.1, 0.98), determined=True)
     track = tracks.smooth(np.array([0.0, 2.0, 4.0]), [sure, doubtful, sure])
     np.testing.assert_allclose(track.positions[1], [1.0, 1.03], atol=0.03)
     assert track.sure.all() and track.jumps[1:].max() < 0.1
+
+
+def test_a_short_answer_by_another_talker_is_no_outlier():
+    """Not determined, it would be one."""
+    places = [(1, 1), (1, 1), (3, 3), (1, 1), (1, 1)]
+    for determined, x in ((True, 3.0), (False, 1.0)):
+        found = [answer((one, 0.05, 0.98), determined=True) for one in places]
+        found[2] = answer(((3, 3), 0.05, 0.98), determined=determined)
+        track = tracks.smooth(2.0 * np.arange(5), found)
+        assert track.positions[2, 0] == pytest.approx(x, abs=0.05)
+        assert (track.jumps[2:4] > 0.9).all() == determined
+        # What a window doubts itself is left.
+        assert track.masses[1] == pytest.approx(0.98, abs=0.001)

@@ -36,7 +36,9 @@ def find_speech(survey: surveys.Survey) -> Float[np.ndarray, "S 2"]:
             continue
         own = powers[: survey.lengths[node] // surveys.HOP // _FRAME * _FRAME]
         levels = np.log10(own.reshape(-1, _FRAME).mean(axis=1) + _SILENT)
-        noise, speech = np.quantile(levels, [_NOISE, _SPEECH]) if len(levels) else (0, 0)
+        noise, speech = (
+            np.quantile(levels, [_NOISE, _SPEECH]) if len(levels) else (0, 0)
+        )
         if 10 * (speech - noise) < _LEAST_RANGE_DB:
             continue
         begin = round(survey.starts[node] / (surveys.HOP * _FRAME))

@@ -6,7 +6,9 @@ the same one walked):
     p(x_t | x_t-1) = (1 - h) N(x_t; x_t-1, q dt I) + h / A,    h = 1 - exp(-dt / 8 s)
 
 with q = (0.05 m)^2 a second and the area A of the plan. A window's likelihood is the
-mixture of its modes, and with a share of 5 % it says nothing. Then all that is known of a
+mixture of its modes. With a share of 5 % it says nothing, unless it is determined: then it is
+believed, since a short answer by another talker is no outlier, and what it doubts itself is
+left for its own place alone. Then all that is known of a
 position is a mixture of normal distributions and a uniform one, which filters keep from
 both ends of the recording. Their product with the window's own likelihood is the smoothed
 position (the two-filter formula; G. Kitagawa, "The two-filter formula for smoothing and an
@@ -16,7 +18,9 @@ Mathematics, 1994): the model is the same in both directions of time.
 Windows at one place have errors in common: clocks, places of nodes, reflections. The
 logarithm of what n windows say together is therefore divided by 1 + (n - 1) rho, the design
 effect of clustered samples (L. Kish, "Survey Sampling", Wiley, 1965): the covariance is so
-much larger, and places that fit less well are left as many more chances.
+much larger, and places that fit less well are left as many more chances. Windows of unequal
+weights w count as (sum w)^2 / sum w^2, with the inverse roots of their determinants as
+weights.
 """
 
 from collections.abc import Sequence
@@ -29,7 +33,8 @@ from uld_jax.localization import answers, doubts, posterior, radii
 
 _STEP = 0.05  # Meters in a second: what a talker at one place moves.
 _STAY = 8.0  # Seconds between two jumps, in the mean: turns of a talk are short.
-_NOTHING = 0.05  # Share of windows that say nothing.
+# Share of windows that say nothing, if they are not determined and if they are.
+_NOTHING, _BELIEVED = 0.05, 1e-6
 # Correlation rho of the errors of windows at one place, relative to what they say: in
 # recordings of simulated phones 0.6 to 0.9 (`benchmarks.reliability.tracks`).
 _ALIKE = 0.8
@@ -37,6 +42,7 @@ _MOST = 10  # Normal distributions that are kept,
 _FAINTEST = 1e-6  # of this share of all, or more.
 _SAME = 0.1  # Squared standard deviations between those that become one.
 _COARSE = 8  # Steps of the plan at which a uniform distribution is looked at.
+_FACTORS = (0.5, 4.0)  # Of calibrated radii, the least and the largest.
 _LEAST_VARIANCE = 1e-8  # Square meters.
 
 
@@ -124,18 +130,22 @@ def smooth(
 def _likelihood(one: answers.Localization) -> _Mixture:
     """Take a window's modes, as wide as its calibrated radius says."""
     masses = np.array([mode.mass for mode in one.modes])
+    means = np.array([mode.position for mode in one.modes])
     covariances = np.array([mode.covariance for mode in one.modes])
+    covariances += _LEAST_VARIANCE * np.eye(2)
     if masses[0] >= radii.SHARE:
-        widest = posterior.WITHIN_90**2 * np.linalg.eigvalsh(covariances[0])[-1]
-        covariances *= max(1.0, one.radius_90**2 / max(widest, _LEAST_VARIANCE))
-    with np.errstate(divide="ignore"):
-        return _Mixture(
-            float(np.log(_NOTHING + (1 - _NOTHING) * max(1 - masses.sum(), 0.0))),
-            np.log((1 - _NOTHING) * masses),
-            np.array([mode.position for mode in one.modes]),
-            covariances + _LEAST_VARIANCE * np.eye(2),
-            np.ones(len(masses)),
-        )
+        own = _radius(one, means, covariances, masses)
+        covariances *= np.clip(one.radius_90 / own, *_FACTORS) ** 2
+    nothing = _NOTHING + (1 - _NOTHING) * max(1 - masses.sum(), 0.0)
+    if one.determined:
+        nothing = _BELIEVED
+    return _Mixture(
+        float(np.log(nothing)),
+        np.log((1 - nothing) * masses / masses.sum()),
+        means,
+        covariances,
+        np.ones(len(masses)),
+    )
 
 
 def _filter(
@@ -156,13 +166,10 @@ def _predict(known: _Mixture, step: float) -> _Mixture:
     """Move a mixture with the sum 1 by some seconds."""
     stays = -step / _STAY
     moved = known.covariances + _STEP**2 * step * np.eye(2)
-    # What is known less surely rests on fewer windows.
-    ratio = np.linalg.det(known.covariances) / np.linalg.det(moved)
     return known._replace(
         uniform=float(np.logaddexp(known.uniform + stays, np.log(-np.expm1(stays)))),
         logs=known.logs + stays,
         covariances=moved,
-        counts=known.counts * np.sqrt(ratio),
     )
 
 
@@ -172,9 +179,7 @@ def _multiply(one: _Mixture, other: _Mixture, log_area: float) -> _Mixture:
     apart = other.means - one.means[:, None]
     gains = one.covariances[:, None] @ np.linalg.inv(covariances)
     means = one.means[:, None] + np.einsum("ijab,ijb->ija", gains, apart)
-    squares = np.einsum(
-        "ija,ijab,ijb->ij", apart, np.linalg.inv(covariances), apart
-    )
+    squares = np.einsum("ija,ijab,ijb->ij", apart, np.linalg.inv(covariances), apart)
     overlaps = -0.5 * squares - 0.5 * np.log(np.linalg.det(covariances))
     logs = one.logs[:, None] + other.logs + overlaps - np.log(2 * np.pi)
     joined = gains @ other.covariances
@@ -188,17 +193,23 @@ def _multiply(one: _Mixture, other: _Mixture, log_area: float) -> _Mixture:
             ]
         ),
         np.concatenate([means.reshape(-1, 2), one.means, other.means]),
-        np.concatenate(
-            [joined.reshape(-1, 2, 2), one.covariances, other.covariances]
-        ),
+        np.concatenate([joined.reshape(-1, 2, 2), one.covariances, other.covariances]),
         np.concatenate(
             [
-                (one.counts[:, None] + other.counts).ravel(),
+                _count(one, other).ravel(),
                 one.counts,
                 other.counts,
             ]
         ),
     )
+
+
+def _count(one: _Mixture, other: _Mixture) -> Float[np.ndarray, "J L"]:
+    """Count how many windows of equal weight each product rests on."""
+    weights = np.linalg.det(one.covariances)[:, None] ** -0.5
+    others = np.linalg.det(other.covariances) ** -0.5
+    squares = weights**2 / one.counts[:, None] + others**2 / other.counts
+    return (weights + others) ** 2 / squares
 
 
 def _reduce(some: _Mixture) -> _Mixture:
@@ -261,12 +272,28 @@ def _summarize(joined: _Mixture, one: answers.Localization):
     effects = 1 + (np.maximum(known.counts, 1.0) - 1) * _ALIKE
     heaviest = int(known.logs.argmax())
     logs = np.append(known.logs, known.uniform) / effects[heaviest]
-    *shares, nowhere = np.exp(logs - np.logaddexp.reduce(logs))
+    shares = np.exp(logs - np.logaddexp.reduce(logs))[:-1]
+    if one.determined:  # Its own doubts, which its neighbors cannot remove.
+        shares = one.modes[0].mass * shares
     covariances = known.covariances * effects[:, None, None]
     position = known.means[heaviest]
-    points = posterior.grid(one.room_size, _COARSE).reshape(-1, 2) + one.origin
-    share = np.full(len(points), nowhere / len(points))
-    flat = posterior.Cloud(points, share, np.zeros((len(points), 2)))
-    normals = list(zip(known.means, covariances, shares, strict=True))
-    within = posterior.radius(posterior.add(flat, normals), position)
+    within = _radius(one, known.means, covariances, shares)
     return position, covariances[heaviest], within, float(shares[heaviest])
+
+
+def _radius(
+    one: answers.Localization,
+    means: Float[np.ndarray, "J 2"],
+    covariances: Float[np.ndarray, "J 2 2"],
+    shares: Float[np.ndarray, " J"],
+) -> float:
+    """Compute the radius around the heaviest of some places that holds 90 %.
+
+    What their shares lack is anywhere in the room of an answer.
+    """
+    points = posterior.grid(one.room_size, _COARSE).reshape(-1, 2) + one.origin
+    lacking = max(1 - shares.sum(), 0.0)
+    rest = np.full(len(points), lacking / len(points))
+    anywhere = posterior.Cloud(points, rest, np.zeros((len(points), 2)))
+    cloud = posterior.add(anywhere, list(zip(means, covariances, shares, strict=True)))
+    return posterior.radius(cloud, means[int(shares.argmax())])
