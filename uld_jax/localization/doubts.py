@@ -68,6 +68,19 @@ def find_doubts(
     return []
 
 
+def without_doubts(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Leave what there is to know of nodes, without why an answer cannot be trusted.
+
+    >>> without_doubts([NOT_COHERENT, "Node 1 is clipped; it was used"])
+    ('Node 1 is clipped; it was used',)
+    """
+    doubtful = (
+        r"\d+ places fit: |90 % of the posterior needs|Much of the posterior is at a wall|"
+        rf"Times confirm another|{re.escape(NOT_COHERENT)}|{re.escape(NOTHING_FITS)}"
+    )
+    return tuple(one for one in reasons if not re.match(doubtful, one))
+
+
 def is_coherent(windows: np.ndarray) -> bool:
     """Check whether signals of different nodes have anything in common.
 

@@ -36,13 +36,13 @@ _STAY = 8.0  # Seconds between two jumps, in the mean: turns of a talk are short
 # Share of windows that say nothing, if they are not determined and if they are.
 _NOTHING, _BELIEVED = 0.05, 1e-6
 # Correlation rho of the errors of windows at one place, relative to what they say: in
-# recordings of simulated phones 0.6 to 0.9 (`benchmarks.reliability.tracks`).
+# recordings of simulated phones 0.6 to 0.9 (`benchmarks.reliability.phones`).
 _ALIKE = 0.8
 _MOST = 10  # Normal distributions that are kept,
 _FAINTEST = 1e-6  # of this share of all, or more.
 _SAME = 0.1  # Squared standard deviations between those that become one.
 _COARSE = 8  # Steps of the plan at which a uniform distribution is looked at.
-_FACTORS = (0.5, 4.0)  # Of calibrated radii, the least and the largest.
+_FACTORS = (0.2, 4.0)  # Of calibrated radii, the least and the largest.
 _LEAST_VARIANCE = 1e-8  # Square meters.
 
 
