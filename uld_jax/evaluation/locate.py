@@ -98,7 +98,7 @@ class Located:
         if self.track is None:
             return []
         return turns_lib.find_turns(
-            self.starts, self.details, self.track, self.length, self.speech
+            self.starts, self.details, self.length, self.track, self.speech
         )
 
     @functools.cached_property

@@ -56,8 +56,8 @@ class Turn(NamedTuple):
 def find_turns(
     starts: Float[np.ndarray, " W"],
     found: Sequence[answers.Localization],
-    track: tracks.Track,
     length: float,
+    track: tracks.Track | None = None,
     speech: Float[np.ndarray, "S 2"] | None = None,
 ) -> list[Turn]:
     """Join windows one after the other in which nobody jumped to another place.
@@ -69,10 +69,13 @@ def find_turns(
     Args:
         starts: Of the windows, in seconds, in order.
         found: What was found in them.
-        track: Their smoothed positions.
         length: Of a window, in seconds.
+        track: Their smoothed positions; None to smooth them.
         speech: Start and end of each stretch of speech in seconds; None if unknown.
     """
+    if not len(found):
+        return []
+    track = tracks.smooth(starts, found) if track is None else track
     stay = np.concatenate(
         [[0.0], np.cumsum(np.log1p(-np.minimum(track.jumps, 1 - 1e-9)))]
     )

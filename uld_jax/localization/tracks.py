@@ -107,7 +107,7 @@ def smooth(
     >>> nodes = [[0.2, 0.3, 1.0], [5.8, 0.4, 1.3]]
     >>> one = uld_jax.localize(np.ones((2, 8_000)), 16_000, nodes, [6.0, 4.5])
     >>> smooth(np.array([0.0, 2.0]), [one, one]).jumps.round(2)  # Nothing is known.
-    array([1.  , 0.22])
+    array([1.  , 0.21])
     """
     log_area = float(np.log(np.prod(found[0].room_size)))
     seen = [_likelihood(one) for one in found]
