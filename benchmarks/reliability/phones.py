@@ -39,7 +39,9 @@ def main() -> None:
         "off, white noise at 25 dB; a talker at six places, 6 s at each. Walls, places and "
         "gains are exact, so that a real room is less kind. Alone is each window by "
         "`uld_jax.localize`. Errors are in meters; of recordings whose clocks are not "
-        "determined, all windows count, too."
+        "determined, all windows count, too. Smoothed are positions by the windows before "
+        "and after, too, as `uld_jax locate` prints them: where they are sure, or a window "
+        "is determined by itself. Errors alike: correlation of two windows' at one place."
     )
     report.write(
         "reliability.phones",
@@ -51,9 +53,10 @@ def main() -> None:
 def _localize(rooms, num_nodes: int) -> dict:
     """Localize the recordings of some of the phones."""
     import uld_jax
-    from uld_jax.localization import localize
+    from uld_jax.localization import localize, tracks
 
     alone, after, radii, sure, known, offsets = [], [], [], [], [], []
+    smooth, smooth_radii, followed, alike = [], [], [], []
     for room in rooms:
         signals, nodes = room["signals"][:num_nodes], room["nodes"][:num_nodes]
         found = uld_jax.localize_session(signals, made_rooms.RATE, nodes, room["size"])
@@ -63,6 +66,11 @@ def _localize(rooms, num_nodes: int) -> dict:
         radii.append(found.radii_90)
         sure.append([one.determined for one in found.localizations])
         known.append(found.clocks.determined)
+        track = tracks.smooth(found.starts, found.localizations)
+        smooth.append(np.linalg.norm(track.positions - talkers, axis=1))
+        smooth_radii.append(track.radii_90)
+        followed.append(track.sure | sure[-1])
+        alike += _compare_errors(found.localizations, talkers, place)
         starts = np.rint(found.starts * made_rooms.RATE).astype(int)
         by_itself = [
             localize.localize(
@@ -79,6 +87,10 @@ def _localize(rooms, num_nodes: int) -> dict:
     late = late[np.isfinite(late)]
     after, radii, sure = map(np.concatenate, (after, radii, sure))
     held, few = after <= radii, after[sure]
+    smooth, smooth_radii, followed = map(
+        np.concatenate, (smooth, smooth_radii, followed)
+    )
+    products, squares = np.array(alike).T
     return {
         "phones": num_nodes,
         "alone: median": float(np.median(np.concatenate(alone))),
@@ -90,7 +102,31 @@ def _localize(rooms, num_nodes: int) -> dict:
         "their median": float(np.median(few)),
         "their 95 %": float(np.quantile(few, 0.95)),
         "covers these": f"{held[sure].mean():.0%}",
+        "smoothed and sure": f"{followed.mean():.0%}",
+        "smoothed: median": float(np.median(smooth[followed])),
+        "smoothed radius covers": f"{(smooth <= smooth_radii)[followed].mean():.0%}",
+        "errors alike": float(products.mean() / squares.mean()),
     }
+
+
+def _compare_errors(found, talkers, place) -> list[tuple[float, float]]:
+    """Compare the errors of each two windows at one place, by their own covariances.
+
+    Returns:
+        Products of two errors, and means of their squares, in standard deviations. Errors
+        above four count as four.
+    """
+    errors = []
+    for one, talker in zip(found, talkers, strict=True):
+        root = np.linalg.cholesky(one.covariance + 1e-6 * np.eye(2))
+        error = np.linalg.solve(root, one.position - talker)
+        errors.append(error * min(1.0, 4.0 / max(np.linalg.norm(error), 1e-9)))
+    return [
+        (one @ other, (one @ one + other @ other) / 2)
+        for k, one in enumerate(errors)
+        for m, other in enumerate(errors[:k])
+        if place[k] == place[m]
+    ]
 
 
 def _render(rng: np.random.Generator, speech) -> dict[str, np.ndarray]:

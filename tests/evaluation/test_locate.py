@@ -22,9 +22,9 @@ from uld_jax.audio import builtin, sessions
 from uld_jax.cli import locate
 from uld_jax.datasets import prepare
 from uld_jax.evaluation import locate as locate_lib
-from uld_jax.evaluation import predict
+from uld_jax.evaluation import predict, session_errors
 from uld_jax.labels import schemes
-from uld_jax.localization import localize
+from uld_jax.localization import localize, posterior
 from uld_jax.networks import build
 from uld_jax.runtime import errors
 from uld_jax.storage import atomic, checkpoints, records
@@ -126,7 +126,7 @@ def test_a_network_finds_what_a_test_on_the_data_set_finds(
     main(recordings=lab, run=network, out=out)
     assert list(read(out)[0]) == list(locate_lib.COLUMNS)
     tested = [row for row in read(out) if row["recording"] == "four.wav"]
-    assert [(row["start"], row["source"]) for row in tested] == [
+    assert [(row["time"], row["source"]) for row in tested] == [
         ("0.000", "1"),
         ("4.000", "1"),
     ]
@@ -169,7 +169,7 @@ def test_srp_phat_finds_a_source_in_the_free_field(free_lab, tmp_path):
     miss = np.linalg.norm(found[0] - expected[0])
     assert float(seen["error"]) == pytest.approx(miss, abs=1.1e-3)
     # The position of the other is unknown.
-    assert [unseen[name] for name in locate_lib.COLUMNS[-6:]] == [""] * 6
+    assert [unseen[name] for name in locate_lib.COLUMNS[5:]] == [""] * 12
     lines = result.stdout.splitlines()
     assert lines[0].startswith("seen.wav: 1 window, median position (")
     assert f"median error {seen['error']} m" in lines[0]
@@ -186,14 +186,14 @@ def located(places):
 def test_each_source_has_rows_of_its_own():
     known = located(np.array([[1.0, 2.0, 1.6], [3.0, 4.0, 1.6]]))
     found = list(locate_lib.rows(known))
-    expected = ("a", "0.000", "2", "3.000", "5.000", "3.000", "4.000", "1.000")
-    assert found[1] == (*expected, *5 * ("",))
-    expected = ("a", "6.000", "1", "1.300", "2.400", "1.000", "2.000", "0.500")
-    assert found[2] == (*expected, *5 * ("",))
+    assert found[1][:5] == ("a", "0.000", "2", "3.000", "5.000")
+    assert found[1][5:] == (*9 * ("",), "3.000", "4.000", "1.000")
+    assert found[2][:5] == ("a", "6.000", "1", "1.300", "2.400")
+    assert found[2][5:] == (*9 * ("",), "1.000", "2.000", "0.500")
     assert known.summary() == "a: 2 windows, median error 0.250 m"
     unknown = list(locate_lib.rows(located(None)))
     assert [row[:5] for row in unknown] == [row[:5] for row in found]
-    assert unknown[1][5:] == 8 * ("",)
+    assert unknown[1][5:] == 12 * ("",)
 
 
 def level_and_nodes(batch):
@@ -276,7 +276,7 @@ def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, caps
         assert row["determined"] in ("yes", "no")
         assert miss < float(row["radius_90"]) + 0.1
         assert row["determined"] == "no" or float(row["radius_90"]) < 1.0
-        assert row["determined"] == "yes" or row["reasons"]
+        assert row["determined"] == "yes" or row["reason"]
     printed = capsys.readouterr().out
     count = sum(row["determined"] == "yes" for row in rows[:1])
     assert f"seen.wav: 1 window, {count} determined" in printed
@@ -285,7 +285,7 @@ def test_by_default_each_position_comes_with_its_radius(free_lab, tmp_path, caps
 def test_clocks_can_be_calibrated_first(free_lab, tmp_path, capsys):
     """Of one place they are not determined; the answers are the same then."""
     main(recordings=free_lab, out=tmp_path / "alone.csv")
-    alone = column(read(tmp_path / "alone.csv"), "start", "x", "y")
+    alone = column(read(tmp_path / "alone.csv"), "time", "x", "y")
     capsys.readouterr()
     for kind, count in (("recording", 2), ("session", 1)):
         out = tmp_path / f"{kind}.csv"
@@ -293,7 +293,7 @@ def test_clocks_can_be_calibrated_first(free_lab, tmp_path, capsys):
         assert capsys.readouterr().out.count("clocks are not determined") == count
         rows = read(out)
         assert [row["recording"] for row in rows] == list(TALKERS)
-        np.testing.assert_allclose(column(rows, "start", "x", "y"), alone, atol=0.01)
+        np.testing.assert_allclose(column(rows, "time", "x", "y"), alone, atol=0.01)
     with pytest.raises(errors.InputError, match="give recording or session"):
         main(recordings=free_lab, calibrate_clocks="yes")
     with pytest.raises(errors.InputError, match="goes with --method=fused alone"):
@@ -404,9 +404,12 @@ def test_a_summary_is_of_what_is_determined():
     found = localize.localize(silent, 16_000, [[0, 0, 1], [1, 0, 1]], [2.0, 2.0])
 
     def one(x, determined, radius):
+        place = np.array([x, 2.0])
+        covariance = np.eye(2) * (radius / 2.4) ** 2
         return dataclasses.replace(
             found,
-            position=np.array([x, 2.0]),
+            position=place,
+            modes=(posterior.Mode(place, covariance, 0.98),),
             determined=determined,
             radius_90=radius,
             reasons=(),
@@ -418,16 +421,70 @@ def test_a_summary_is_of_what_is_determined():
     located = locate_lib.Located(
         recording, np.arange(0.0, 6.0, 2.0), predicted, details
     )
-    assert located.summary() == (
-        "a: 3 windows, 2 determined\n  0.0-6.0 s: (1.10, 2.00) m, 90 % within 0.20 m (2 windows)"
-    )
+    summary = located.summary().splitlines()
+    assert summary[0] == "a: 3 windows, 2 determined"
+    assert summary[1].startswith("  0.0-6.0 s: talker 1 at (1.0")
+    assert summary[1].endswith("% sure (2 windows)")
+    assert len(summary) == 2
     # Of two places, the middle is none.
-    details[2] = one(4.0, True, 0.3)
+    details[2] = one(1.9, True, 0.1)
     predicted = np.stack([each.position[None] for each in details])
-    located = locate_lib.Located(recording, np.arange(3.0), predicted, details)
-    assert len(located.turns) == 2
-    rows = list(locate_lib.rows(located))
-    assert rows[1][-4:-2] == ("3.000", "no")
+    located = locate_lib.Located(recording, 2.0 * np.arange(3), predicted, details)
+    assert [turn.talker for turn in located.turns] == [1, 2]
+    rows = [
+        dict(zip(locate_lib.COLUMNS, row, strict=True))
+        for row in locate_lib.rows(located)
+    ]
+    assert (rows[1]["radius_90"], rows[1]["determined"]) == ("3.000", "no")
+    assert [row["talker"] for row in (rows[0], rows[2])] == ["1", "2"]
+    assert float(rows[2]["smooth_x"]) == pytest.approx(1.9, abs=0.01)
+    assert float(rows[2]["smooth_radius_90"]) == pytest.approx(0.1, rel=0.2)
+    assert located.misses == {}
+
+
+def test_true_positions_give_errors_coverage_and_what_is_determined():
+    """Of windows as they are, and of smoothed ones in turns."""
+    found = localize.localize(
+        np.zeros((2, 8000)), 16_000, [[0, 0, 1], [4, 0, 1]], [4.0, 4.0]
+    )
+
+    def one(x, determined, radius):
+        place, covariance = np.array([x, 2.0]), np.eye(2) * (radius / 2.4) ** 2
+        mode = posterior.Mode(place, covariance, 0.98 if determined else 0.6)
+        return dataclasses.replace(
+            found,
+            position=place,
+            modes=(mode,),
+            determined=determined,
+            radius_90=radius,
+        )
+
+    details = [one(1.0, True, 0.1), one(1.2, True, 0.1), one(3.0, False, 1.5)]
+    truth = np.array([[1.05, 2.0, 1.5]])
+    recording = sessions.Recording("a", "test", truth, ())
+    predicted = np.stack([each.position[None] for each in details])
+    located = locate_lib.Located(recording, 2.0 * np.arange(3), predicted, details)
+    errors, radii = located.misses["all windows"]
+    np.testing.assert_allclose(errors, [0.05, 0.15, 1.95])
+    np.testing.assert_allclose(radii, [0.1, 0.1, 1.5])
+    measured = session_errors.measure([located.misses, {}])
+    assert measured["determined"] == session_errors.Errors(
+        *(2, pytest.approx(2 / 3), pytest.approx(0.1), pytest.approx(0.14), 0.5)
+    )
+    # What the track says of the third is not far off.
+    assert measured["smoothed, in turns"].windows >= 2
+    lines = located.summary().splitlines()
+    assert lines[0] == "a: 3 windows, 2 determined, median error 0.150 m"
+    assert (
+        "  error, determined: 67 %, median 0.100 m, 90 % within 0.140 m, "
+        "50 % inside their radii"
+    ) in lines
+    # Together with another, whose windows are all right.
+    both = session_errors.measure(
+        [located.misses, {"all windows": (np.zeros(3), np.ones(3))}]
+    )
+    assert both["all windows"].coverage == pytest.approx(4 / 6)
+    assert both["determined"].share == pytest.approx(2 / 6)
 
 
 def test_a_recording_that_cannot_be_right_does_not_keep_the_others(

@@ -52,6 +52,7 @@ def calibration_of(determined, seen):
             determined=determined,
             late_at=lambda times: np.array([[times[0], 0.0, 0.0, 0.0]]),
             covariance_at=lambda time: np.zeros((4, 4)),
+            joint=None,
         )
 
     return calibrate

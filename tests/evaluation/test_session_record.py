@@ -53,6 +53,7 @@ def test_all_is_json_whatever_is_unknown(session, silent):
             clocks,
             ("Node b started 0.30 s after the first",),
             duration=2.0,
+            speech=np.array([[0.0, 1.5]]),
         ),
         locate.Located(session.recordings[1], np.array([0.0]), np.ones((1, 2, 2))),
     ]
@@ -75,6 +76,12 @@ def test_all_is_json_whatever_is_unknown(session, silent):
     assert window["node_levels_db"] == [None] * 3  # Silent.
     assert window["determined"] is False
     assert sum(mode["mass"] for mode in window["modes"]) == pytest.approx(1.0)
+    assert window["talker"] is None and len(window["smooth_position_m"]) == 2
+    assert first["accuracy"]["all windows"]["windows"] == 2
+    assert first["accuracy"]["all windows"]["median_m"] == 0.25
+    assert record["accuracy"] == first["accuracy"]
+    assert first["speech_s"] == [[0.0, 1.5]] and second["speech_s"] is None
+    assert second["accuracy"] == {}
     assert second["true_positions_m"] is second["clocks"] is None
     assert second["sources"] == 2
     assert "radius_90_m" not in second["windows"][0]

@@ -47,6 +47,48 @@ def guess(position, other, **more):
     return window(position, determined=False, **{"modes": modes, **more})
 
 
+def smoothed(position, talker, radius=0.3):
+    """Make what a window has of its track."""
+    return {
+        "talker": talker,
+        "smooth_position_m": list(position),
+        "smooth_covariance_m2": COVARIANCE,
+        "smooth_radius_90_m": radius,
+        "smooth_mass": 0.97,
+    }
+
+
+def turn(start, end, talker, position):
+    """Make a turn of a talker."""
+    return {
+        "start_s": start,
+        "end_s": end,
+        "talker": talker,
+        "position_m": list(position),
+        "covariance_m2": COVARIANCE,
+        "radius_90_m": 0.3,
+        "confidence": 0.97,
+    }
+
+
+def tracked_session():
+    """Make a session of two talkers in turn, one window of which is not determined."""
+    windows = [
+        window((1.3, 1.4), start=0.0, **smoothed((1.3, 1.5), 1)),
+        guess((4.0, 4.0), (1.4, 1.5), start=2.0, **smoothed((1.4, 1.5), 1)),
+        window((4.7, 1.2), start=4.0, **smoothed((4.6, 1.2), 2, 0.5)),
+        window((1.4, 1.5), start=6.0, **smoothed((1.4, 1.6), 1)),
+        guess((1.0, 4.0), (5.0, 4.0), start=8.0, **smoothed((3.0, 4.0), None)),
+    ]
+    turns = [
+        turn(0.2, 3.9, 1, (1.35, 1.5)),
+        turn(4.0, 5.8, 2, (4.6, 1.2)),
+        turn(6.1, 7.7, 1, (1.4, 1.6)),
+    ]
+    speech = [[0.2, 3.9], [4.0, 5.8], [6.1, 7.7]]
+    return record(recording(windows, turns=turns, speech_s=speech))
+
+
 def silence(start):
     """Make a window in which nobody spoke."""
     return window(start=start, determined=False, positions_m=None, modes=[])
@@ -120,6 +162,7 @@ def long_session(num_windows=1800, num_nodes=30):
             make(
                 *places,
                 start=2.0 * index,
+                **smoothed(rng.uniform(0.5, 4, 2).tolist(), 1 + index // 3 % 2),
                 errors_m=[float(rng.uniform())],
                 reasons=[f"Node 1 is {rng.uniform():.3f} ms late: its clock is off"]
                 * 2,
@@ -129,8 +172,15 @@ def long_session(num_windows=1800, num_nodes=30):
                 node_offset_errors_s=rng.uniform(0, 1e-4, num_nodes).tolist(),
             )
         )
+    turns = [
+        turn(
+            2.0 * k + rng.uniform(), 2.0 * k + 5.5, 1 + k // 3 % 2, rng.uniform(0, 4, 2)
+        )
+        for k in range(0, num_windows, 3)
+    ]
+    speech = [[k + rng.uniform(0, 0.4), k + 0.8] for k in range(2 * num_windows)]
     return record(
-        recording(windows, duration_s=2.0 * num_windows),
+        recording(windows, duration_s=2.0 * num_windows, turns=turns, speech_s=speech),
         nodes=[
             {"name": name, "position_m": xyz.tolist()}
             for name, xyz in zip(names, positions, strict=True)

@@ -215,3 +215,72 @@ def test_errors_are_as_large_as_they_are_said_to_be():
     assert len(z) > 150
     assert 0.5 < np.median(np.abs(z)) / 0.6745 < 1.7
     assert np.mean(np.abs(z) > 4) < 0.05
+
+
+def test_places_have_their_joint_posterior_with_the_clocks():
+    """Against SciPy's least squares of all unknowns, and of places by known clocks."""
+    starts, covariances, late, nodes, *_ = make(5, 5, 9, rough=0.1)
+    prior = np.zeros((5, 3, 3))
+    prior[:, :2, :2] = covariances + 0.09 * np.eye(2)
+    prior[:, 2, 2] = HEIGHT[1] ** 2
+    centers = np.column_stack([starts[:, :2], np.full(5, HEIGHT[0])])
+    paths = np.linalg.norm(starts[:, None] - nodes, axis=-1)
+    model = ClockModel(
+        *(centers, prior, SPEED * late + paths, nodes, np.zeros(5), 17.0, 0.0)
+    )
+    at = clock_fit._search(model, model.guess(np.ones(5, bool)), (0.3, 0.1, 0.03))
+    found = clock_fit._explain_by(model, at, 0.006)
+    fit = clock_fit._summarize(model, found, 1, 0.0, 1.0)
+    assert found.right.min() > 0.9
+    roots = np.linalg.cholesky(np.linalg.inv(prior)).transpose(0, 2, 1)
+
+    def residuals(unknowns):
+        places, begin = unknowns[:15].reshape(5, 3), unknowns[15:20]
+        away = np.linalg.norm(places[:, None] - nodes, axis=-1)
+        errors = model.arrivals - away - unknowns[20:] - begin[:, None]
+        moved = np.einsum("kij,kj->ki", roots, places - centers)
+        return np.concatenate(
+            [
+                (np.sqrt(found.right) * errors / 0.006).ravel(),
+                moved.ravel(),
+                unknowns[20:] / 17.0,
+            ]
+        )
+
+    def covariance_of(free):
+        begun = found.unknowns[:29].copy()
+
+        def of_free(some):
+            whole = begun.copy()
+            whole[free] = some
+            return residuals(whole)
+
+        least = scipy.optimize.least_squares(of_free, begun[free], x_scale="jac")
+        return least.x, np.linalg.inv(least.jac.T @ least.jac)
+
+    best, joint = covariance_of(np.arange(29))
+    _, alone = covariance_of(np.arange(20))
+    # Few times are left over: 45 and 4 * 5 + 8 unknowns.
+    spare = found.right.sum() - 28
+    wider = 2 * scipy.stats.f.ppf(0.9, 2, spare + 3) / 2.146**2
+    assert 1.0 < wider < 1.2
+    np.testing.assert_allclose(fit.positions, best[:15].reshape(5, 3)[:, :2], atol=1e-3)
+    for k in range(5):
+        own = slice(3 * k, 3 * k + 2)
+        expected = wider * joint[own, own]
+        np.testing.assert_allclose(
+            fit.place_covariances[k], expected, rtol=0.02, atol=1e-7
+        )
+        expected = expected - wider * alone[own, own]
+        np.testing.assert_allclose(fit.of_clocks[k], expected, rtol=0.02, atol=1e-7)
+        assert fit.radii[k] == pytest.approx(
+            2.146 * np.sqrt(np.linalg.eigvalsh(fit.place_covariances[k])[-1])
+        )
+
+
+def test_clocks_that_few_times_check_are_less_sure():
+    assert clock_fit._widening(1e6) == pytest.approx(1.0, abs=0.01)
+    assert clock_fit._widening(-1.0) == pytest.approx(9.0 * 2 / 2.146**2, rel=1e-3)
+    assert clock_fit._widening(-9.0) == clock_fit._widening(
+        -2.0
+    )  # As if one were left.

@@ -71,7 +71,7 @@ def test_a_session_is_localized_by_the_clocks_that_it_shows(meeting):
     alone = [one.radius_90 for one in found.clocks.localizations]
     assert np.median(found.radii_90) < 0.3 * np.median(alone)
     text = str(found)
-    assert text.startswith("    0.0 s: (1.2")
+    assert text.startswith(("    0.0 s: (1.2", "    0.0 s: (1.19"))
     assert "node 7: offset" in text
 
 
@@ -188,6 +188,67 @@ def test_errors_of_clocks_widen_answers(meeting):
     np.testing.assert_allclose(
         wider.modes[0].covariance - one.modes[0].covariance, moved
     )
+
+
+def test_windows_that_clocks_were_fitted_to_have_the_joint_posterior(meeting):
+    """By their times; others at their place are moved by clocks as these are."""
+    *_, whole = meeting
+    clocks = whole.clocks
+    number = int(np.flatnonzero(clocks.fitted)[0])
+    one, place = clocks.localizations[number], clocks.positions[number]
+    far = dataclasses.replace(
+        one,
+        position=place + 1.0,
+        determined=False,
+        reasons=("2 places fit: a, b", "Node 1"),
+    )
+    found = session._with_clocks(far, clocks, clocks.moments[number])
+    np.testing.assert_array_equal(found.position, place)
+    np.testing.assert_array_equal(found.covariance, clocks.joint[number])
+    widest = np.linalg.eigvalsh(clocks.joint[number])[-1]
+    assert found.radius_90 == pytest.approx(2.146 * np.sqrt(widest))
+    assert found.determined and found.reasons == ("Node 1",)
+    assert found.probability.sum() == pytest.approx(1.0)
+    near = dataclasses.replace(
+        one, position=place + np.array([0.01, 0.0]), radius_90=0.05
+    )
+    other = session._with_clocks(near, clocks, clocks.moments[number] + 0.5)
+    np.testing.assert_allclose(
+        other.covariance - near.covariance, clocks.of_clocks[number]
+    )
+    np.testing.assert_array_equal(other.position, near.position)
+    # Elsewhere nothing but the clocks is known.
+    away = dataclasses.replace(one, position=np.array([2.0, 2.0]), radius_90=0.05)
+    apart = np.linalg.norm(clocks.positions - away.position, axis=1)
+    assert apart.min() > 0.5
+    alone = session._with_clocks(away, clocks, 99.0)
+    expected = session.widen(away, clocks.covariance_at(99.0))
+    np.testing.assert_allclose(alone.covariance, expected.covariance)
+
+
+def test_offsets_of_nodes_are_those_from_the_place(meeting):
+    *_, whole = meeting
+    one = whole.localizations[0]
+    place = one.position + np.array([0.3, -0.2])
+    found = session.move_to_place(one, place, 1e-4 * np.eye(2))
+
+    def arrivals(found):
+        paths = np.linalg.norm(
+            found.node_positions - np.append(found.position, found.height), axis=1
+        )
+        return found.node_offsets + paths / SPEED
+
+    moved = arrivals(found) - arrivals(one)
+    moved = moved[np.isfinite(moved)]
+    np.testing.assert_allclose(moved, moved[0], atol=1e-9)
+
+
+def test_a_place_that_is_known_within_meters_determines_nothing(meeting):
+    *_, whole = meeting
+    one = whole.localizations[0]
+    found = session.move_to_place(one, one.position, np.eye(2))
+    assert not found.determined
+    assert found.reasons[0] == "Errors of clocks make the radius 2.15 m"
 
 
 def test_clocks_are_least_known_long_before_and_after(meeting):

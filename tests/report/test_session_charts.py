@@ -97,6 +97,17 @@ def test_the_strip_tells_states_apart_by_height():
     np.testing.assert_allclose(ends, scale([0.0, 4.0], times), atol=0.05)
 
 
+def test_speech_is_a_line_above_the_strip():
+    speech = [[0.5, 1.5], [2.0, 5.0]]
+    drawing = draw(*WINDOWS, speech_s=speech)
+    times = numbers(drawing, "middle")[:2]
+    bars = drawing.all("rect", "speech")
+    ends = [[float(one["x"]), float(one["x"]) + float(one["width"])] for one in bars]
+    np.testing.assert_allclose(ends, scale(speech, times), atol=0.05)
+    strip = float(drawing.all("rect", "sure")[0]["y"])
+    assert all(float(one["y"]) + float(one["height"]) < strip for one in bars)
+
+
 def test_true_positions_are_lines():
     drawing = draw(*WINDOWS, true_positions_m=[[4.0, 2.0, 1.3]], sources=1)
     assert len(drawing.all("path", "truth")) == 2

@@ -19,6 +19,7 @@ from made_session_records import (
     recording,
     session,
     silence,
+    tracked_session,
     window,
 )
 
@@ -121,6 +122,33 @@ def test_errors_are_summarized():
         assert table[2:5, column].tolist() == [f"{one:.3f} m" for one in expected]
         assert table[5, column] == f"{max(errors):.3f} m"
     assert table[6, 1:].tolist() == ["3 of 4 (75 %)", "3 of 5 (60 %)"]
+
+
+def test_turns_are_listed_with_their_talkers():
+    page = render(tracked_session())
+    assert cells(page, "turns") == [
+        ["Time", "Talker", "Position", "90 % within", "Sure by"],
+        ["0.2\N{EN DASH}3.9 s", "1", "(1.35, 1.50) m", "0.300 m", "97 %"],
+        ["4.0\N{EN DASH}5.8 s", "2", "(4.60, 1.20) m", "0.300 m", "97 %"],
+        ["6.1\N{EN DASH}7.7 s", "1", "(1.40, 1.60) m", "0.300 m", "97 %"],
+    ]
+    header, first, *_, last = cells(page, "windows")
+    talker, smooth = header.index("Talker"), header.index("Smoothed")
+    assert first[talker] == "1" and last[talker] == "\N{EN DASH}"
+    assert first[smooth] == "(1.30, 1.50) m \N{PLUS-MINUS SIGN} 0.300 m"
+    assert last[smooth] == "\N{EN DASH}"
+    assert not render(session()).all("table", "turns")
+
+
+def test_smoothed_positions_have_errors_too():
+    found = tracked_session()
+    (one,) = found["recordings"]
+    one["true_positions_m"] = [[1.4, 1.5, 1.3]]
+    table = np.array(cells(render(found), "errors"))
+    np.testing.assert_array_equal(table[0], ["Error", "smoothed, in turns"])
+    # 0.1, 0, 3.214 and 0.1 m, with radii of 0.3, and of 0.5 for the third.
+    assert table[1:3, 1].tolist() == ["4", "0.100 m"]
+    assert table[6, 1] == "3 of 4 (75 %)"
 
 
 def test_clocks_are_listed():

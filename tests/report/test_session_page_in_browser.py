@@ -15,6 +15,7 @@ from made_session_records import (
     recording,
     session,
     silence,
+    tracked_session,
     window,
 )
 
@@ -122,6 +123,42 @@ def test_arrow_keys_move_the_marker_to_the_next_window(browser, show):
     assert find(browser, ".count").text == "6 of 6"
     press(browser, webdriver.Keys.HOME)
     assert place(browser, marker) == pytest.approx(dots[0], abs=0.5)
+
+
+def test_the_slider_moves_along_the_track(browser, show):
+    """The smoothed position, its radius, and the way of its talker until then."""
+    show(tracked_session())
+    lines = browser.find_elements("css selector", ".plan .track path")
+
+    def ends(path, index):
+        return browser.execute_script(
+            "const path = arguments[0], box = path.getScreenCTM();"
+            "const at = path.getPointAtLength(arguments[1] ? path.getTotalLength() : 0);"
+            "const {x, y} = new DOMPoint(at.x, at.y).matrixTransform(box);"
+            "return [x, y];",
+            path,
+            index,
+        )
+
+    smooth, trail = ".plan .smooth", find(browser, ".plan .trail")
+    assert place(browser, smooth) == pytest.approx(ends(lines[0], 0), abs=0.5)
+    width = find(browser, ".plan .smooth-radius").size["width"]
+    press(browser, webdriver.Keys.ARROW_RIGHT)  # Not determined by itself.
+    assert facts(browser)["State"] == "not determined"
+    assert place(browser, smooth) == pytest.approx(ends(lines[0], 1), abs=0.5)
+    assert ends(trail, 0) == pytest.approx(ends(lines[0], 0), abs=0.5)
+    assert ends(trail, 1) == pytest.approx(ends(lines[0], 1), abs=0.5)
+    press(browser, webdriver.Keys.ARROW_RIGHT)  # The other talker.
+    assert facts(browser)["Talker"] == "2"
+    assert place(browser, smooth) == pytest.approx(ends(lines[2], 0), abs=0.5)
+    wider = find(browser, ".plan .smooth-radius").size["width"]
+    assert wider / width == pytest.approx(5 / 3, abs=0.05)
+    assert trail.get_attribute("d").count("L") == 0
+    press(browser, webdriver.Keys.ARROW_RIGHT)
+    assert trail.get_attribute("d").count("L") == 2  # Over three windows of the first.
+    press(browser, webdriver.Keys.ARROW_RIGHT)  # Nobody's.
+    assert not find(browser, smooth).is_displayed()
+    assert not trail.is_displayed()
 
 
 def test_the_slider_says_which_window_it_selects(browser, show):

@@ -12,6 +12,7 @@ from made_session_records import (
     parse,
     recording,
     silence,
+    tracked_session,
     window,
 )
 
@@ -210,3 +211,30 @@ def test_many_positions_are_drawn_finer():
 )
 def test_ticks_are_round_numbers(low, high, most, expected):
     assert session_plan.ticks(low, high, most) == pytest.approx(expected)
+
+
+def test_the_track_is_that_of_smoothed_positions():
+    """A line within each turn, dots from one to the next, and a number at each talker."""
+    (one,) = tracked_session()["recordings"]
+    plan = draw(*one["windows"], turns=one["turns"])
+    lines = group(plan, "track")
+    assert [line.classes for line in lines] == [[], ["gap"], ["gap"]]
+    places = [
+        to_meters(
+            plan, np.reshape(re.findall(r"-?[\d.]+", line["d"]), (-1, 2)).astype(float)
+        )
+        for line in lines
+    ]
+    np.testing.assert_allclose(places[0], [[1.3, 1.5], [1.4, 1.5]], atol=2e-4)
+    np.testing.assert_allclose(places[1], [[1.4, 1.5], [4.6, 1.2]], atol=2e-4)
+    np.testing.assert_allclose(places[2], [[4.6, 1.2], [1.4, 1.6]], atol=2e-4)
+    first, second = group(plan, "talkers")
+    assert (first.text, second.text) == ("1", "2")
+    for text, place in ((first, (1.375, 1.55)), (second, (4.6, 1.2))):
+        at = float(text["x"]), float(text["y"])
+        np.testing.assert_allclose(to_meters(plan, at), place, atol=2e-4)
+
+
+def test_one_talker_needs_no_number():
+    (one,) = tracked_session()["recordings"]
+    assert not group(draw(*one["windows"], turns=one["turns"][:1]), "talkers")

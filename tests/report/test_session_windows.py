@@ -1,7 +1,14 @@
 import math
 
 import pytest
-from made_session_records import COVARIANCE, guess, recording, silence, window
+from made_session_records import (
+    COVARIANCE,
+    guess,
+    recording,
+    silence,
+    tracked_session,
+    window,
+)
 
 from uld_jax.report import session_windows
 
@@ -88,3 +95,25 @@ def test_places_are_half_a_meter_around_their_mean():
     assert first.middle == pytest.approx((1.2, 1.1)) and first.count == 2
     assert second == session_windows.Place((4.0, 1.0), 1)
     assert third == session_windows.Place((1.0, 1.6), 1)
+
+
+def test_tracks_are_of_one_talker_each():
+    """What belongs to nobody ends none."""
+    (one,) = tracked_session()["recordings"]
+    found = session_windows.read_recording(one)
+    assert [window.talker for window in found.windows] == [1, 1, 2, 1, None]
+    assert found.windows[2].smooth == (4.6, 1.2)
+    assert found.windows[2].smooth_radius == 0.5
+    assert list(session_windows.find_tracks(found)) == [[0, 1], [2], [3]]
+    assert [turn.talker for turn in found.turns] == [1, 2, 1]
+    assert found.turns[0].confidence == 0.97
+    assert found.speech[0] == (0.2, 3.9)
+    one["windows"][2]["talker"] = None
+    again = session_windows.read_recording(one)
+    assert list(session_windows.find_tracks(again)) == [[0, 1, 3]]
+    assert list(session_windows.find_tracks(read(window()))) == []
+
+
+@pytest.mark.parametrize("broken", [None, 1.5, math.nan, "1"])
+def test_a_talker_is_a_whole_number(broken):
+    assert read(window(talker=broken)).windows[0].talker is None

@@ -15,6 +15,7 @@
 - `diagnosis`: What is wrong with nodes' signals, and what to do about it.
 - `polarity`: Recorders whose signals have the sign of the others changed.
 - `surveys`: One pass over a recording: levels, faults, starts.
+- `speech_activity`: When somebody speaks, from levels.
 - `start_offsets`: When recorders started, from levels.
 - `live`: Sound that arrives: raw PCM from a pipe, or a recording device.
 - `libri_adhoc40`: Positions of nodes and loudspeakers in Libri-adhoc40.
@@ -39,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "session_tables",
         "sessions",
         "signals",
+        "speech_activity",
         "surveys",
     ],
 )

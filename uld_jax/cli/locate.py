@@ -116,7 +116,7 @@ def main(values, paths) -> None:
     import jax
 
     from uld_jax.audio import sessions
-    from uld_jax.evaluation import locate
+    from uld_jax.evaluation import locate, session_errors
     from uld_jax.localization import methods
     from uld_jax.pretrained import weights
     from uld_jax.runtime import jax_setup
@@ -145,6 +145,10 @@ def main(values, paths) -> None:
         if found.clocks:
             progress.log(found.clocks.describe(session.nodes))
         results.append(found)
+    known = session_errors.measure(one.misses for one in results)
+    if known and len(results) > 1:
+        lines = ["All recordings:", *session_errors.describe(known)]
+        progress.log("\n  ".join(lines))
     if out:
         _write(out, session, results, left_out, values)
     if left_out:

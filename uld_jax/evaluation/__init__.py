@@ -14,6 +14,7 @@
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
 - `seen_positions`: Scores at the few source positions of one room, seen in training or not.
 - `session_clocks`: Correct clocks of a recording where few of its windows are determined.
+- `session_errors`: Errors of a located recording whose true positions are known.
 - `session_record`: All that was found in a session, as JSON.
 - `turns`: Talkers' turns: windows one after the other at one place.
 - `verify`: Verify that runs, shared weights and data sets are intact, to the last bit.
@@ -38,6 +39,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "score",
         "seen_positions",
         "session_clocks",
+        "session_errors",
         "session_record",
         "verify",
     ],

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from uld_jax.audio import sessions
+from uld_jax.audio import sessions, speech_activity
 from uld_jax.audio import signals as signals_lib
-from uld_jax.evaluation import metrics, predict, session_clocks
+from uld_jax.evaluation import metrics, predict, session_clocks, session_errors
 from uld_jax.evaluation import turns as turns_lib
 from uld_jax.localization import (
     answers,
@@ -27,6 +27,7 @@ from uld_jax.localization import (
     doubts,
     localize,
     methods,
+    tracks,
 )
 from uld_jax.localization import session as session_lib
 from uld_jax.networks import build
@@ -34,8 +35,9 @@ from uld_jax.pretrained import loading
 from uld_jax.runtime import progress
 from uld_jax.storage import atomic
 
-COLUMNS = ("recording", "start", "source", "x", "y", "true_x", "true_y", "error")
-COLUMNS += ("height", "radius_90", "determined", "mass", "reasons")
+COLUMNS = ("recording", "time", "source", "x", "y", "z", "radius_90", "determined")
+COLUMNS += ("mass", "reason", "talker", "smooth_x", "smooth_y", "smooth_radius_90")
+COLUMNS += ("true_x", "true_y", "error")
 _HINT = (
     "Check places, units and files of the nodes; more nodes, one clock for all, and "
     "room.csv help most"
@@ -64,6 +66,7 @@ class Located:
         length: Of a window, in seconds.
         duration: From the first recorder's start to the last one's end, in seconds; None
             if it is not known.
+        speech: Start and end of each stretch of speech in seconds; None if unknown.
     """
 
     recording: sessions.Recording
@@ -74,6 +77,7 @@ class Located:
     remarks: tuple[str, ...] = ()
     length: float = sessions.NUM_SAMPLES / signals_lib.SAMPLE_RATE
     duration: float | None = None
+    speech: np.ndarray | None = None
 
     @property
     def errors(self) -> np.ndarray | None:
@@ -84,9 +88,48 @@ class Located:
         return np.linalg.norm(misses, axis=-1)
 
     @functools.cached_property
+    def track(self) -> tracks.Track | None:
+        """Smoothed positions of the windows; None if it is not known how sure they are."""
+        return tracks.smooth(self.starts, self.details) if self.details else None
+
+    @functools.cached_property
     def turns(self) -> list[turns_lib.Turn]:
         """Stretches in which a talker was at one place; none if it is not known how sure."""
-        return turns_lib.find_turns(self.starts, self.details or (), self.length)
+        if self.track is None:
+            return []
+        return turns_lib.find_turns(
+            self.starts, self.details, self.length, self.track, self.speech
+        )
+
+    @functools.cached_property
+    def talkers(self) -> list[int | None]:
+        """The talker of each window, as turns number them; None outside of turns."""
+        numbers: list[int | None] = [None] * len(self.starts)
+        for turn in self.turns:
+            for window in turn.windows:
+                numbers[window] = turn.talker
+        return numbers
+
+    @functools.cached_property
+    def misses(self) -> dict[str, session_errors.Misses]:
+        """Errors and radii of all windows, of determined ones, and of smoothed ones.
+
+        Empty if true positions are not known.
+        """
+        if (errors := self.errors) is None:
+            return {}
+        if not self.details:
+            return {session_errors.ALL: (errors.ravel(), None)}
+        radii = np.array([one.radius_90 for one in self.details])
+        sure = np.array([one.determined for one in self.details])
+        spoken = np.array([talker is not None for talker in self.talkers])
+        truth = self.recording.source_positions[0, :2]
+        smooth = np.linalg.norm(self.track.positions - truth, axis=1)
+        return {
+            session_errors.ALL: (errors[:, 0], radii),
+            session_errors.DETERMINED: (errors[sure, 0], radii[sure]),
+            session_errors.SMOOTHED: (smooth[spoken], self.track.radii_90[spoken]),
+        }
 
     def summary(self) -> str:
         """Summarize in a line, and in one for each turn if it is known how sure they are."""
@@ -100,8 +143,10 @@ class Located:
             facts.append(f"median position ({x:.3f}, {y:.3f}) m")
         if (errors := self.errors) is not None:
             facts.append(f"median error {np.median(errors):.3f} m")
-        line = f"{self.recording.name}: {', '.join(facts)}"
-        return "\n  ".join([line, *map(str, self.turns), *self._doubts()])
+        lines = [f"{self.recording.name}: {', '.join(facts)}", *map(str, self.turns)]
+        if self.details:
+            lines += session_errors.describe(session_errors.measure([self.misses]))
+        return "\n  ".join([*lines, *self._doubts()])
 
     def _doubts(self) -> list[str]:
         """Say why most windows are not determined, if that is so."""
@@ -357,6 +402,7 @@ def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
         "remarks": tuple(survey.describe(whole.nodes)),
         "length": whole.num_samples / rate,
         "duration": survey.num_samples / rate,
+        "speech": speech_activity.find_speech(survey),
     }
 
 
@@ -435,20 +481,30 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
     truth, errors = found.recording.source_positions, found.errors
     for window, start in enumerate(found.starts):
         for source, position in enumerate(found.predicted[window]):
-            texts = [f"{number:.3f}" for number in position]
+            texts = [f"{start:.3f}", str(source + 1)]
+            texts += [f"{number:.3f}" for number in position]
+            texts += _describe(found, window) if found.details else [""] * 9
             if truth is None:
                 texts += ["", "", ""]
             else:
                 values = *truth[source, :2], errors[window, source]
                 texts += [f"{number:.3f}" for number in values]
-            if found.details:
-                one = found.details[window]
-                texts += [f"{one.height:.2f}" if np.isfinite(one.height) else ""]
-                texts += [f"{one.radius_90:.3f}", "yes" if one.determined else "no"]
-                texts += [f"{one.modes[0].mass:.3f}", "; ".join(one.reasons)]
-            else:
-                texts += [""] * 5
-            yield found.recording.name, f"{start:.3f}", str(source + 1), *texts
+            yield found.recording.name, *texts
+
+
+def _describe(found: Located, window: int) -> list[str]:
+    """Format how sure a window is, its talker and its smoothed position."""
+    one, talker, track = found.details[window], found.talkers[window], found.track
+    smooth = *track.positions[window], track.radii_90[window]
+    return [
+        f"{one.height:.2f}" if np.isfinite(one.height) else "",
+        f"{one.radius_90:.3f}",
+        "yes" if one.determined else "no",
+        f"{one.modes[0].mass:.3f}",
+        "; ".join(one.reasons),
+        "" if talker is None else str(talker),
+        *(f"{number:.3f}" for number in smooth),
+    ]
 
 
 def write_table(path: pathlib.Path, table: Iterable[tuple[str, ...]]) -> None:

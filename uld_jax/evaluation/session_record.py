@@ -9,7 +9,7 @@ import numpy as np
 
 import uld_jax
 from uld_jax.audio import sessions
-from uld_jax.evaluation import locate
+from uld_jax.evaluation import locate, session_errors, turns
 from uld_jax.localization import answers, calibration
 
 
@@ -54,6 +54,7 @@ def make(
             for remark in one.remarks
         ],
         "left_out": list(left_out),
+        "accuracy": _accuracy(located),
         "recordings": [_recording(session, one) for one in located],
     }
 
@@ -77,18 +78,36 @@ def _recording(session: sessions.Session, one: locate.Located) -> dict[str, Any]
         "sources": int(one.predicted.shape[1]),
         "true_positions_m": None if places is None else [_numbers(p) for p in places],
         "clocks": _clocks(session.nodes, one.clocks),
-        "turns": None
-        if one.details is None
-        else [
-            {
-                "start_s": _number(turn.start),
-                "end_s": _number(turn.end),
-                "position_m": _numbers(turn.position),
-                "radius_90_m": _number(turn.radius_90),
-            }
-            for turn in one.turns
-        ],
+        "speech_s": None if one.speech is None else [_numbers(s) for s in one.speech],
+        "accuracy": _accuracy([one]),
+        "turns": None if one.details is None else [_turn(turn) for turn in one.turns],
         "windows": [_window(one, number) for number in range(len(one.starts))],
+    }
+
+
+def _accuracy(located: Sequence[locate.Located]) -> dict[str, dict[str, Any]]:
+    """Return errors by kind of window; empty if true positions are not known."""
+    return {
+        kind: {
+            "windows": found.windows,
+            "share": _number(found.share),
+            "median_m": _number(found.median),
+            "within_90_m": _number(found.within_90),
+            "coverage": None if found.coverage is None else _number(found.coverage),
+        }
+        for kind, found in session_errors.measure(one.misses for one in located).items()
+    }
+
+
+def _turn(turn: turns.Turn) -> dict[str, Any]:
+    return {
+        "start_s": _number(turn.start),
+        "end_s": _number(turn.end),
+        "talker": turn.talker,
+        "position_m": _numbers(turn.position),
+        "covariance_m2": [_numbers(row) for row in turn.covariance],
+        "radius_90_m": _number(turn.radius_90),
+        "confidence": _number(turn.confidence),
     }
 
 
@@ -100,8 +119,19 @@ def _window(one: locate.Located, number: int) -> dict[str, Any]:
         "errors_m": None if one.errors is None else _numbers(one.errors[number]),
     }
     if one.details:
-        window |= _details(one.details[number])
+        window |= _details(one.details[number]) | _smoothed(one, number)
     return window
+
+
+def _smoothed(one: locate.Located, number: int) -> dict[str, Any]:
+    track = one.track
+    return {
+        "talker": one.talkers[number],
+        "smooth_position_m": _numbers(track.positions[number]),
+        "smooth_covariance_m2": [_numbers(row) for row in track.covariances[number]],
+        "smooth_radius_90_m": _number(track.radii_90[number]),
+        "smooth_mass": _number(track.masses[number]),
+    }
 
 
 def _details(found: answers.Localization) -> dict[str, Any]:

@@ -24,6 +24,7 @@
 - `stream`: Localize a talker while signals arrive, window by window.
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
+- `tracks`: Smooth the positions of a recording's windows, past and future alike.
 - `votes`: Votes of the network that comes with the package, for windows of any session.
 """
 
@@ -56,6 +57,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "stream",
         "tdoa",
         "times",
+        "tracks",
         "votes",
     ],
 )

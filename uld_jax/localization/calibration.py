@@ -90,6 +90,9 @@ class Calibration:
     model: int = 0
     covariance: Float[np.ndarray, "2*M 2*M"] | None = None
     places: Int[np.ndarray, " K"] | None = None
+    moments: Float[np.ndarray, " K"] | None = None
+    joint: Float[np.ndarray, "K 2 2"] | None = None
+    of_clocks: Float[np.ndarray, "K 2 2"] | None = None
 
     def late_at(self, times: ArrayLike) -> Float[np.ndarray, "L M"]:
         """Compute by how many seconds each node is late at some times.
@@ -320,10 +323,13 @@ def fit_clocks(
         nothing.model,
     )
     reasons = _doubt(fit)
+    joint, of_clocks = np.full((2, len(found), 2, 2), np.nan)
     if not reasons:
         fitted[usable] = fit.trusted[of_window]
         place = of_window[fitted[usable]]
         positions[fitted], radii[fitted] = fit.positions[place], fit.radii[place]
+        joint[fitted] = fit.place_covariances[place]
+        of_clocks[fitted] = fit.of_clocks[place]
     return dataclasses.replace(
         nothing,
         offsets=_of_all(known, fit.offsets),
@@ -340,6 +346,9 @@ def fit_clocks(
         model=fit.model,
         places=_of_all(usable, of_window, -1),
         covariance=_of_all(np.tile(known, 2), fit.covariance, 0.0),
+        moments=times,
+        joint=joint,
+        of_clocks=of_clocks,
     )
 
 

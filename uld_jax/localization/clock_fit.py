@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Bool, Float
 
 from uld_jax.acoustics import constants
@@ -42,6 +43,9 @@ RANGE, WRONG = 3.0, 0.3
 BELIEVED = 12.0
 _WORSE = 3.0  # Evidence by which a model is clearly worse than another.
 SPREADS = (0.003, 0.006, 0.012, 0.024)
+# Times that the prior of the spread is worth. Of 14 recordings by six phones and as many by
+# eight (`benchmarks.reliability.phones`), radii then hold 87 and 98 % of the positions.
+_PRIOR_FREEDOM = 3.0
 _POLISH = 12  # Steps to the maximum with each spread.
 _FARTHEST_STEP = 0.3  # Meters.
 # Standard deviations of offsets in seconds, of clocks that agree and others, and of
@@ -68,6 +72,9 @@ class Fit(NamedTuple):
             are not known.
         positions: (x, y) in meters.
         radii: Meters around each that hold 90 %.
+        place_covariances: Of each position together with all clocks, in square meters.
+        of_clocks: The part of these that errors of clocks have; the rest would be left if
+            clocks were known.
         trusted: Places where more times agree than by chance.
         evidence: How much likelier the times are than by chance, as a logarithm.
         model: Which was taken: 0 if clocks agree, 1 if each has its own offset and drift.
@@ -79,6 +86,8 @@ class Fit(NamedTuple):
     covariance: Float[np.ndarray, "2*M 2*M"]
     positions: Float[np.ndarray, "K 2"]
     radii: Float[np.ndarray, " K"]
+    place_covariances: Float[np.ndarray, "K 2 2"]
+    of_clocks: Float[np.ndarray, "K 2 2"]
     trusted: Bool[np.ndarray, " K"]
     evidence: float
     model: int
@@ -292,9 +301,22 @@ def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximu
     evidence -= model.num_places * np.log(2)
     # The spread of the times themselves, if it is larger, decides about errors.
     squares = (weights * misfits**2).sum()
-    spare = max(right[trusted].sum() - len(columns), 1.0)
-    precision /= max(1.0, squares / spare)
+    spare = right[trusted].sum() - len(columns)
+    precision /= max(1.0, squares / max(spare, 1.0)) * _widening(spare)
     return _Maximum(unknowns, precision, right, trusted, float(evidence))
+
+
+def _widening(spare: float) -> float:
+    """Compute by how much few times widen covariances.
+
+    How far times spread is known from those that are left over, and from the prior of the
+    spread. Positions then follow Student's t, whose 90 % is wider than the normal's.
+
+    Args:
+        spare: Right times less unknowns; negative where priors have to help.
+    """
+    freedom = max(spare + _PRIOR_FREEDOM, 1.0)
+    return 2 * float(scipy.stats.f.ppf(0.9, 2, freedom)) / posterior.WITHIN_90**2
 
 
 def _compare(model: ClockModel, unknowns: Unknowns, spread: float):
@@ -345,6 +367,7 @@ def _summarize(
     places, _, offsets, drifts = model.split(found.unknowns)
     covariance = np.linalg.inv(found.precision)
     own = [covariance[3 * k : 3 * k + 2, 3 * k : 3 * k + 2] for k in range(K)]
+    alone = [_without_clocks(model, found.precision, k) for k in range(K)]
     widest = np.array([np.linalg.eigvalsh(one)[-1] for one in own])
     seen = (found.right[found.trusted] > 0.5).sum(axis=0)
     total = model.measured[found.trusted].sum(axis=0)
@@ -367,7 +390,21 @@ def _summarize(
         of_clocks,
         places[:, :2],
         posterior.WITHIN_90 * np.sqrt(np.maximum(widest, 0.0)),
+        np.array(own),
+        np.array(own) - alone,
         found.trusted,
         found.evidence,
         number,
     )
+
+
+def _without_clocks(
+    model: ClockModel, precision: Float[np.ndarray, "U U"], place: int
+) -> Float[np.ndarray, "2 2"]:
+    """Compute the covariance of a position (x, y) if all clocks were known.
+
+    The joint covariance is that, and what errors of clocks move: with A of a place and B
+    of it and the clocks in the precision, inv(A) + inv(A) B cov(clocks) B' inv(A).
+    """
+    columns = model.columns(np.array([place]), np.zeros(0, int))
+    return np.linalg.inv(precision[np.ix_(columns, columns)])[:2, :2]

@@ -12,7 +12,7 @@ from uld_jax.acoustics import constants, envelopes
 from uld_jax.localization import posterior, votes
 
 # An answer is determined if its mode holds this mass, within this radius in meters.
-_SURE_MASS, SURE_RADIUS = 0.8, 1.0
+SURE_MASS, SURE_RADIUS = 0.8, 1.0
 # Much of the posterior so near to a wall, in cells, is doubtful.
 _WALL_CELLS, _WALL_MASS = 1.5, 0.3
 # Nodes and windows that show whether signals have anything in common, at most; and how
@@ -48,7 +48,7 @@ def find_doubts(
         plan: Sides of the room in meters.
         origin: Its corner.
     """
-    if modes[0].mass < _SURE_MASS:
+    if modes[0].mass < SURE_MASS:
         places = [
             f"({x:.2f}, {y:.2f}) m with {mode.mass:.0%}"
             for mode in modes
@@ -66,6 +66,19 @@ def find_doubts(
             "Much of the posterior is at a wall: the talker may be outside of the room"
         ]
     return []
+
+
+def without_doubts(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Leave what there is to know of nodes, without why an answer cannot be trusted.
+
+    >>> without_doubts([NOT_COHERENT, "Node 1 is clipped; it was used"])
+    ('Node 1 is clipped; it was used',)
+    """
+    doubtful = (
+        r"\d+ places fit: |90 % of the posterior needs|Much of the posterior is at a wall|"
+        rf"Times confirm another|{re.escape(NOT_COHERENT)}|{re.escape(NOTHING_FITS)}"
+    )
+    return tuple(one for one in reasons if not re.match(doubtful, one))
 
 
 def is_coherent(windows: np.ndarray) -> bool:

@@ -13,6 +13,7 @@ import scipy.ndimage
 from jaxtyping import Float, Num
 from numpy.typing import ArrayLike
 
+from uld_jax.acoustics import constants
 from uld_jax.localization import (
     answers,
     batches,
@@ -27,6 +28,9 @@ from uld_jax.runtime import progress
 
 # Windows that clocks are calibrated with. More take longer and add little.
 CALIBRATED_WITH = 24
+_ONE_PLACE = 0.5  # Meters from a place where errors of clocks move positions alike.
+# A place that clocks are fitted to has odds of exp(3), or more, to be right.
+_TRUSTED = 0.95
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,7 +193,85 @@ def localize_window(
     found = localize.localize_one(
         window, sample_rate, node_positions, room_size, source_height, late=late
     )
-    return widen(found, clocks.covariance_at(middle)) if known else found
+    return _with_clocks(found, clocks, middle) if known else found
+
+
+def _with_clocks(
+    found: answers.Localization, clocks: calibration.Calibration, middle: float
+) -> answers.Localization:
+    """Take the errors of clocks into account, by which an answer was found.
+
+    A window that they were fitted to has the joint posterior of its place and the clocks:
+    errors of both are not independent. Of one at the same place as such a window, the
+    clocks move the position as they move that.
+    """
+    if clocks.joint is not None and clocks.fitted.any():
+        number = _find_window(clocks, middle)
+        if number is not None:
+            return move_to_place(found, clocks.positions[number], clocks.joint[number])
+        apart = np.linalg.norm(clocks.positions - found.position, axis=1)
+        apart[~clocks.fitted] = np.inf
+        nearest = int(apart.argmin())
+        within = np.hypot(found.radius_90, clocks.radii_90[nearest])
+        if apart[nearest] <= min(within, _ONE_PLACE):
+            return _add(found, clocks.of_clocks[nearest])
+    return widen(found, clocks.covariance_at(middle))
+
+
+def _find_window(clocks: calibration.Calibration, middle: float) -> int | None:
+    """Find the window at a time among those that clocks were fitted to."""
+    if clocks.moments is None:
+        return None
+    same = np.flatnonzero(clocks.fitted & (np.abs(clocks.moments - middle) < 1e-6))
+    return int(same[0]) if len(same) else None
+
+
+def move_to_place(
+    found: answers.Localization,
+    position: Float[np.ndarray, "2"],
+    covariance: Float[np.ndarray, "2 2"],
+) -> answers.Localization:
+    """Replace an answer by the place that times of all windows say together.
+
+    Args:
+        found: The answer of the window alone.
+        position: (x, y) in meters.
+        covariance: Of its joint posterior with the clocks, in square meters.
+    """
+    radius = posterior.WITHIN_90 * float(np.sqrt(np.linalg.eigvalsh(covariance)[-1]))
+    determined, reasons = _judge(radius, doubts.without_doubts(found.reasons))
+    sides, before = found.room_size, found.probability
+    nothing = posterior.Cloud(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 2)))
+    normal = posterior.add(nothing, [(position - found.origin, covariance, 1.0)])
+    there = posterior.encode(normal, sides, len(before) - 1)
+
+    def paths(place):
+        away = found.node_positions - np.append(place, found.height)
+        return np.linalg.norm(away, axis=1)
+
+    # What nodes are late by, from another position.
+    moved = (paths(found.position) - paths(position)) / constants.SPEED_OF_SOUND
+    offsets = found.node_offsets + moved
+    if np.isfinite(offsets).any():
+        offsets -= np.nanmedian(offsets) - np.nanmedian(found.node_offsets)
+    return dataclasses.replace(
+        found,
+        position=position,
+        covariance=covariance,
+        radius_90=radius,
+        modes=(posterior.Mode(position, covariance, _TRUSTED),),
+        determined=determined,
+        reasons=reasons,
+        node_offsets=offsets,
+        probability=_TRUSTED * there + (1 - _TRUSTED) * before,
+    )
+
+
+def _judge(radius: float, reasons: tuple[str, ...]) -> tuple[bool, tuple[str, ...]]:
+    """Judge whether a position is determined by its radius, and say so if not."""
+    if radius <= doubts.SURE_RADIUS:
+        return True, reasons
+    return False, (f"Errors of clocks make the radius {radius:.2f} m", *reasons)
 
 
 def widen(
@@ -209,20 +291,31 @@ def widen(
         np.append(found.position, found.height),
         covariance[np.ix_(known, known)],
     )
-    further = posterior.WITHIN_90 * np.sqrt(np.linalg.eigvalsh(moved)[-1])
-    cells = np.sqrt(np.diag(moved)) / found.room_size * (len(found.probability) - 1)
+    return _add(found, moved)
+
+
+def _add(
+    found: answers.Localization, moved: Float[np.ndarray, "2 2"]
+) -> answers.Localization:
+    """Add what errors of clocks move a position, as a covariance in square meters."""
+    further = posterior.WITHIN_90 * np.sqrt(max(np.linalg.eigvalsh(moved)[-1], 0.0))
+    cells = (
+        np.sqrt(np.maximum(np.diag(moved), 0.0))
+        / found.room_size
+        * (len(found.probability) - 1)
+    )
     blurred = scipy.ndimage.gaussian_filter(
         found.probability, cells[::-1], mode="nearest"
     )
     radius = float(np.hypot(found.radius_90, further))
-    reasons = found.reasons
-    if found.determined and radius > doubts.SURE_RADIUS:
-        reasons = (f"Errors of clocks make the radius {radius:.2f} m", *reasons)
+    determined, reasons = found.determined, found.reasons
+    if determined:
+        determined, reasons = _judge(radius, reasons)
     return dataclasses.replace(
         found,
         covariance=found.covariance + moved,
         radius_90=radius,
-        determined=found.determined and radius <= doubts.SURE_RADIUS,
+        determined=determined,
         reasons=reasons,
         modes=tuple(
             dataclasses.replace(one, covariance=one.covariance + moved)

@@ -23,7 +23,7 @@ _WIDTH, _LEFT, _RIGHT = (
     46.0,
     20.0,
 )  # Of positions over time, as the floor plan's.
-_PANEL, _GAP, _STRIP = 112.0, 48.0, 12.0
+_PANEL, _GAP, _STRIP, _SPEECH = 112.0, 48.0, 12.0, 5.0
 _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 
 _CDF_WIDTH, _CDF_HEIGHT, _CDF_LEFT, _CDF_BOTTOM = 480.0, 270.0, 66.0, 50.0
@@ -87,7 +87,8 @@ def draw_times(recording: Recording, frame: Frame) -> str:
         ]
         cursor += f"M0 {units(top - 6)}v{units(_PANEL + 12)}"
         top += _PANEL + _GAP
-    top -= _GAP - 12.0
+    top -= _GAP - (24.0 if recording.speech else 12.0)
+    parts.append(_draw_speech(recording, axis, top - _SPEECH - 4.0))
     bottom = top + _STRIP
     parts += [*_draw_states(recording, axis, top), _draw_time_ticks(axis, bottom)]
     cursor += f"M0 {units(top - 6)}V{units(bottom)}"
@@ -182,6 +183,16 @@ def _draw_states(recording: Recording, axis: TimeAxis, top: float) -> Iterator[s
                 f'y="{units(top + _STRIP - height)}" '
                 f'width="{units(max(right - left, 0.5))}" height="{units(height)}"/>'
             )
+
+
+def _draw_speech(recording: Recording, axis: TimeAxis, top: float) -> str:
+    """Draw the speech activity line: a bar for each stretch of speech."""
+    return "".join(
+        f'<rect class="speech" x="{units(axis.x(start))}" y="{units(top)}" '
+        f'width="{units(max(axis.x(end) - axis.x(start), 0.5))}" '
+        f'height="{units(_SPEECH)}"/>'
+        for start, end in recording.speech
+    )
 
 
 def _draw_time_ticks(axis: TimeAxis, bottom: float) -> str:

@@ -13,6 +13,7 @@ _LEGEND = (
     ("ellipses", "ellipse", "90 % ellipse", True),
     ("circles", "circle", "90 % radius", False),
     ("track", "track", "track", True),
+    ("smooth", "smooth", "smoothed position and its 90 % radius", None),
     ("guesses", "guess", "best guess, not determined", True),
     ("truths", "truth", "true position", None),
     ("nodes", "node", "node", None),
@@ -72,6 +73,7 @@ def format_legend(recording: Recording, searched: bool) -> str:
         "ellipses": any(one.covariance for one in sure),
         "circles": any(one.radius is not None for one in sure),
         "track": recording.num_sources == 1 and any(one.answers for one in windows),
+        "smooth": any(one.smooth and one.talker for one in windows),
         "guesses": recording.count(session_windows.UNDETERMINED) > 0,
         "truths": bool(recording.truth),
         "nodes": True,
@@ -105,6 +107,8 @@ def _symbol(kind: str) -> str:
         "ellipse": '<g class="ellipses"><ellipse cx="13" cy="10" rx="11" ry="6"/></g>',
         "circle": '<g class="circles"><circle cx="13" cy="10" r="8"/></g>',
         "track": '<g class="track"><path d="M1 14L25 6"/></g>',
+        "smooth": '<g class="selected"><circle class="smooth-radius" cx="13" cy="10" '
+        'r="9"/><circle class="smooth" cx="13" cy="10" r="4"/></g>',
         "searched": '<path class="searched" d="M2 3h22v14h-22z"/>',
     }.get(kind) or session_plan.mark(kind, 13.0, 10.0)
     return f'<svg class="symbol" viewBox="0 0 26 20" aria-hidden="true">{content}</svg>'
@@ -131,6 +135,12 @@ def window_numbers(recording: Recording, frame: session_plan.Frame) -> Iterator[
         }
         if window.positions and window.radius is not None:
             entry["radius"] = round(window.radius * frame.scale, 2)
+        if window.talker is not None and window.smooth is not None:
+            entry["talker"] = window.talker
+            entry["smooth"] = _rounded(frame.point(window.smooth), 2)
+            if window.smooth_radius is not None:
+                radius = round(window.smooth_radius * frame.scale, 2)
+                entry["smooth_radius"] = radius
         if window.positions and window.covariance is not None:
             entry["ellipse"] = shape(window.positions[0], window.covariance)
         if len(window.modes) > 1:

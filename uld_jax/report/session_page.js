@@ -5,6 +5,7 @@
   const recordings = JSON.parse(document.getElementById("numbers").textContent);
   // Playing a whole recording takes this long, within the limits of a step.
   const PLAY_MS = 40000, SHORTEST_STEP_MS = 60, LONGEST_STEP_MS = 500;
+  const TRAIL = 30;  // Windows.
 
   const isNumber = (value) => typeof value === "number";
   const signed = (value, digits) =>
@@ -80,7 +81,8 @@
     const overlays = findAll(".plan .selected"), markers = findAll(".marker");
     const modes = findAll(".mode"), masses = findAll(".mass");
     const modePoints = findAll(".mode-point");
-    const facts = find(".facts");
+    const facts = find(".facts"), smooth = find(".plan .smooth");
+    const smoothRadius = find(".plan .smooth-radius"), trail = find(".plan .trail");
     let selected = 0, timer = null;
 
     function select(index) {
@@ -114,6 +116,7 @@
         set(masses[k], { x, y });
         set(modePoints[k], { cx: x, cy: y });
       });
+      showTrack(index);
       show(cursor, true);
       cursor.setAttribute("transform", `translate(${numbers.time} 0)`);
 
@@ -133,6 +136,23 @@
       slider.setAttribute("aria-valuetext", words);
       find(".count").textContent = `${index + 1} of ${windows.length}`;
       showNodes(nodeRows, numbers, data);
+    }
+
+    // The smoothed position, and the track of its talker during the last windows.
+    function showTrack(index) {
+      const { smooth: place, smooth_radius: radius, talker } = windows[index];
+      show(smooth, place);
+      show(smoothRadius, place && isNumber(radius));
+      show(trail, place);
+      if (!place) return;
+      const [cx, cy] = place;
+      set(smooth, { cx, cy });
+      if (isNumber(radius)) set(smoothRadius, { cx, cy, r: radius });
+      const places = windows
+        .slice(Math.max(index - TRAIL, 0), index + 1)
+        .filter((one) => one.smooth && one.talker === talker)
+        .map((one) => one.smooth.join(" "));
+      set(trail, { d: `M${places.join("L")}` });
     }
 
     function stop() {

@@ -67,8 +67,10 @@ def render(record: dict) -> str:
               - `true_positions_m`: [x, y, z] of each source;
               - `clocks`: for each node `node` (its name), `offset_s`,
                 `offset_error_s`, `drift_ppm` and `determined`;
-              - `turns`: for each `start_s`, `end_s`, `position_m` and `radius_90_m`;
-                None where it is not known how sure positions are;
+              - `turns`: for each `start_s`, `end_s`, `talker` (a number), `position_m`,
+                `covariance_m2`, `radius_90_m` and `confidence`; None where it is not
+                known how sure positions are;
+              - `speech_s`: start and end of each stretch of speech;
               - `windows`: for each
 
                 - `start_s`, `length_s`;
@@ -77,7 +79,13 @@ def render(record: dict) -> str:
                   `covariance_m2` [2, 2], `determined`, `reasons` (sentences), `modes`
                   (for each `position_m`, `covariance_m2` and `mass`), and one number
                   for each node in `node_levels_db`, `node_weights`, `node_offsets_s`
-                  and `node_offset_errors_s`.
+                  and `node_offset_errors_s`;
+                - smoothed: `talker` (None outside of turns), `smooth_position_m`,
+                  `smooth_covariance_m2`, `smooth_radius_90_m` and `smooth_mass`.
+
+            - `accuracy`, also of each recording: by kind of windows `windows`, `share` of
+              all, `median_m`, `within_90_m` and `coverage` of radii, where true
+              positions are known.
 
     Returns:
         The text of an HTML file.
@@ -270,6 +278,7 @@ def _recording(
         "<figure>",
         session_charts.draw_times(recording, frame),
         f"<figcaption>{_times_caption(recording)}</figcaption></figure></div>",
+        session_tables.format_turns(recording),
         session_tables.format_nodes(recording, nodes, limits),
         session_tables.format_errors(recording),
         session_tables.format_clocks(recording),
@@ -291,6 +300,8 @@ def _times_caption(recording: Recording) -> str:
         parts.append("The band is the radius that holds 90 %.")
     if recording.truth:
         parts.append("Dashed lines are the true position.")
+    if recording.speech:
+        parts.append("The thin line below shows when somebody speaks.")
     parts.append("In the strip below, full height is a position")
     if recording.count(session_windows.UNDETERMINED):
         parts[-1] += ", half height a best guess (a cross)"

@@ -145,6 +145,7 @@ def draw_plan(
         The drawing, and how it maps meters to units.
     """
     found = [xy for window in recording.windows for xy in window.positions]
+    found += [window.smooth for window in recording.windows if window.smooth]
     places = [xy for _, xy in nodes]
     frame = Frame.around([*area, *places, *found, *recording.truth])
     parts = [draw_axes(frame)]
@@ -168,6 +169,7 @@ def draw_plan(
     parts += [
         f'<g class="truths">{"".join(mark("truth", *place) for place in truth)}</g>',
         draw_nodes(frame, nodes, [*(frame.point(xy) for xy in found), *truth]),
+        f'<g class="talkers">{"".join(_draw_talkers(frame, recording))}</g>',
         _draw_selection(recording, name),
     ]
     crowd = " crowded" if len(found) > CROWD else ""
@@ -282,17 +284,48 @@ def _draw_extents(frame: Frame, recording: Recording) -> Iterator[str]:
 
 
 def _draw_track(frame: Frame, recording: Recording) -> Iterator[str]:
-    """Connect the answers for one talker: by dots where windows are missing between."""
+    """Connect the smoothed positions of each talker's turns, by dots from turn to turn.
+
+    Records without smoothed positions have the answers for one talker connected, by dots
+    where windows are missing between.
+    """
     if recording.num_sources != 1:
         return
+    windows = recording.windows
+    if any(window.smooth for window in windows):
+        stretches = [
+            [windows[index].smooth for index in stretch]
+            for stretch in session_windows.find_tracks(recording)
+        ]
+    else:
+        stretches = [
+            [windows[index].positions[0] for index in run]
+            for run in session_windows.runs(recording, ANSWERS)
+        ]
     last = None
-    for run in session_windows.runs(recording, ANSWERS):
-        places = [frame.point(recording.windows[index].positions[0]) for index in run]
+    for stretch in stretches:
+        places = [frame.point(position) for position in stretch]
         if last is not None:
             yield f'<path class="gap" d="{path([last, places[0]])}"/>'
         if len(places) > 1:
             yield f'<path d="{path(places)}"/>'
         last = places[-1]
+
+
+def _draw_talkers(frame: Frame, recording: Recording) -> Iterator[str]:
+    """Draw the number of each talker at the mean of its turns, if there are several."""
+    places: dict[int, list[Point]] = {}
+    for turn in recording.turns or ():
+        if turn.talker is not None:
+            places.setdefault(turn.talker, []).append(turn.position)
+    if len(places) < 2:
+        return
+    for talker, some in places.items():
+        x, y = frame.point(tuple(np.mean(some, axis=0).tolist()))
+        yield (
+            f'<text x="{units(x)}" y="{units(y)}" dy="-.8em" text-anchor="middle">'
+            f"{talker}</text>"
+        )
 
 
 def path(places: Sequence[Point]) -> str:
@@ -306,12 +339,14 @@ def _draw_selection(recording: Recording, name: str) -> str:
     modes = max((len(window.modes) for window in recording.windows), default=0)
     return (
         f'<g class="selected" display="none" clip-path="url(#{name}-inside)">'
-        '<circle class="radius"/><ellipse class="extent"/>'
+        '<path class="trail"/><circle class="radius"/><ellipse class="extent"/>'
+        '<circle class="smooth-radius" display="none"/>'
         + '<ellipse class="mode" display="none"/>' * modes
         + "</g>"
         + '<g class="selected" display="none">'
         + f'<circle class="mode-point" r="{units(_DOT)}"/>' * modes
         + f'<circle class="marker" r="{units(2.2 * _DOT)}"/>' * points
+        + f'<circle class="smooth" r="{units(1.4 * _DOT)}" display="none"/>'
         + '<text class="mass" dy="-.9em" text-anchor="middle"></text>' * modes
         + "</g>"
     )

@@ -40,6 +40,9 @@ def format_windows(recording: Recording) -> str:
         columns.append(("Height", lambda window: format_number(window.height, 2, "m")))
     if any(one.radius is not None for one in windows):
         columns.append(("90 % within", lambda window: format_meters(window.radius)))
+    if any(one.talker is not None for one in windows):
+        columns.append(("Talker", lambda window: str(window.talker or UNKNOWN)))
+        columns.append(("Smoothed", _smoothed))
     if any(one.errors for one in windows):
         columns.append(
             ("Error", lambda window: join_lines(map(format_meters, window.errors)))
@@ -59,6 +62,35 @@ def format_windows(recording: Recording) -> str:
     )
 
 
+def format_turns(recording: Recording) -> str:
+    """Format the table of talkers' turns; empty if there are none."""
+    turns = recording.turns or ()
+    if not turns:
+        return ""
+    long = turns[-1].end > 180
+    rows = []
+    for turn in turns:
+        first, last = (
+            session_charts.format_time(time, long) for time in (turn.start, turn.end)
+        )
+        rows.append(
+            [
+                f"{first}\N{EN DASH}{last}{'' if long else f'{SPACE}s'}",
+                UNKNOWN if turn.talker is None else str(turn.talker),
+                format_position(turn.position),
+                format_meters(turn.radius),
+                UNKNOWN if turn.confidence is None else format_mass(turn.confidence),
+            ]
+        )
+    header = ["Time", "Talker", "Position", "90 % within", "Sure by"]
+    count = format_count(len(turns), "turn")
+    return (
+        f'<details class="all"><summary>Table of {count}</summary><p>A talker is a place: '
+        "who walks becomes another one.</p>"
+        f"{table(count, 'turns', header, rows)}</details>"
+    )
+
+
 def _time(window: Window, long: bool) -> str:
     if window.start is None:
         return UNKNOWN
@@ -68,6 +100,13 @@ def _time(window: Window, long: bool) -> str:
         return f"from {first}{unit}"
     last = session_charts.format_time(window.start + window.length, long)
     return f"{first}\N{EN DASH}{last}{unit}"
+
+
+def _smoothed(window: Window) -> str:
+    if window.talker is None or window.smooth is None:
+        return UNKNOWN
+    within = format_meters(window.smooth_radius)
+    return f"{format_position(window.smooth)} \N{PLUS-MINUS SIGN}{SPACE}{within}"
 
 
 def _state(window: Window) -> str:
@@ -187,17 +226,19 @@ def _late(seconds: float | None) -> str:
 def format_errors(recording: Recording) -> str:
     """Format the errors of determined and of all windows; empty if unknown."""
     everything = [one for one in recording.windows if one.errors]
-    if not everything:
-        return ""
     sure = [one for one in everything if one.state == session_windows.DETERMINED]
     columns, samples = [], []
-    for kind, title, some in (
-        ("all-errors", "all windows", everything),
-        ("sure-errors", "determined", sure),
+    for kind, title, errors, held in (
+        ("all-errors", "all windows", *_misses(everything)),
+        ("sure-errors", "determined", *_misses(sure)),
+        ("smooth-errors", "smoothed, in turns", *_smooth_misses(recording)),
     ):
-        if some:
-            samples.append((kind, [error for one in some for error in one.errors]))
-            columns.append([f'<span class="key {kind}"></span>{title}', *_spread(some)])
+        if errors:
+            samples.append((kind, errors))
+            title = f'<span class="key {kind}"></span>{title}'
+            columns.append([title, *_spread(errors, held)])
+    if not samples:
+        return ""
     titles = ["Error", "Windows", "Median", "Mean", "90 % are below", "Largest"]
     header, *rows = zip(
         [*titles, "Radius holds the truth"], *columns[::-1], strict=True
@@ -212,15 +253,32 @@ def format_errors(recording: Recording) -> str:
     )
 
 
-def _spread(some: list[Window]) -> list[str]:
-    """Summarize the errors of some windows, as cells of a table."""
-    errors = np.array([error for window in some for error in window.errors])
+def _misses(some: list[Window]) -> tuple[list[float], list[bool]]:
+    """List errors of windows, and whether radii hold the truth where that is known."""
+    errors = [error for window in some for error in window.errors]
     held = [window.holds_truth for window in some if window.holds_truth is not None]
-    values = np.median(errors), errors.mean(), np.percentile(errors, 90), errors.max()
+    return errors, held
+
+
+def _smooth_misses(recording: Recording) -> tuple[list[float], list[bool]]:
+    """List the same of smoothed positions in turns, for one talker."""
+    errors, held = [], []
+    for window in recording.windows if len(recording.truth) == 1 else ():
+        if window.talker is not None and window.smooth is not None:
+            errors.append(math.dist(window.smooth, recording.truth[0]))
+            if window.smooth_radius is not None:
+                held.append(errors[-1] <= window.smooth_radius)
+    return errors, held
+
+
+def _spread(errors: list[float], held: list[bool]) -> list[str]:
+    """Summarize the errors of some windows, as cells of a table."""
+    values = np.median(errors), np.mean(errors), np.percentile(errors, 90), max(errors)
     share = UNKNOWN
     if held:
         share = f"{sum(held):,} of {len(held):,} ({100 * np.mean(held):.0f} %)"
-    return [f"{len(some):,}", *(format_meters(float(value)) for value in values), share]
+    count = f"{len(errors):,}"
+    return [count, *(format_meters(float(value)) for value in values), share]
 
 
 def format_clocks(recording: Recording) -> str:

@@ -55,6 +55,9 @@ class Window:
         weights: Of each node; 0 if it was left out.
         offsets: Seconds by which sound reached each node late.
         offset_errors: Their standard errors in seconds.
+        talker: Its number; None outside of turns.
+        smooth: (x, y) in meters, by the windows before and after, too.
+        smooth_radius: Meters around it that hold 90 %.
     """
 
     state: str
@@ -71,6 +74,9 @@ class Window:
     weights: tuple[float | None, ...]
     offsets: tuple[float | None, ...]
     offset_errors: tuple[float | None, ...]
+    talker: int | None = None
+    smooth: Point | None = None
+    smooth_radius: float | None = None
 
     @property
     def answers(self) -> bool:
@@ -94,12 +100,16 @@ class Turn:
         end: In seconds.
         position: (x, y) in meters.
         radius: Meters around it that hold 90 %; None if unknown.
+        talker: Its number; None if unknown.
+        confidence: Share of what is known that is there; None if unknown.
     """
 
     start: float
     end: float
     position: Point
     radius: float | None
+    talker: int | None = None
+    confidence: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +126,7 @@ class Recording:
         times: Seconds of the middle of each window; a window without a start has the
             number of its place.
         turns: Of talkers; None if the record has none.
+        speech: Start and end of each stretch of speech, in seconds.
     """
 
     name: str
@@ -126,6 +137,7 @@ class Recording:
     windows: tuple[Window, ...]
     times: tuple[float, ...]
     turns: tuple[Turn, ...] | None = None
+    speech: tuple[Point, ...] = ()
 
     def count(self, state: str) -> int:
         """Count the windows in a state."""
@@ -182,6 +194,12 @@ def text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _integer(value: Any) -> int | None:
+    """Read a whole number; None for anything else."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() else None
+
+
 def _matrix(values: Any) -> Matrix | None:
     """Read a covariance; None unless it is whole."""
     rows = points(values)
@@ -205,6 +223,7 @@ def read_recording(record: dict) -> Recording:
         windows=tuple(windows[index] for index in order),
         times=tuple(float(times[index]) for index in order),
         turns=_read_turns(record.get("turns")),
+        speech=points(record.get("speech_s")),
     )
 
 
@@ -217,6 +236,8 @@ def _read_turns(turns: list[dict] | None) -> tuple[Turn, ...] | None:
             number(one.get("end_s")) or 0.0,
             position,
             number(one.get("radius_90_m")),
+            _integer(one.get("talker")),
+            number(one.get("confidence")),
         )
         for one in turns
         if (position := point(one.get("position_m"))) is not None
@@ -247,6 +268,9 @@ def _read_window(record: dict) -> Window:
         weights=numbers_of(record.get("node_weights")),
         offsets=numbers_of(record.get("node_offsets_s")),
         offset_errors=numbers_of(record.get("node_offset_errors_s")),
+        talker=_integer(record.get("talker")),
+        smooth=point(record.get("smooth_position_m")),
+        smooth_radius=number(record.get("smooth_radius_90_m")),
     )
 
 
@@ -277,6 +301,25 @@ def runs(recording: Recording, states: tuple[str, ...]) -> Iterator[list[int]]:
         elif found:
             yield found
             found = []
+    if found:
+        yield found
+
+
+def find_tracks(recording: Recording) -> Iterator[list[int]]:
+    """Find stretches of one talker's windows, with smoothed positions, in order of time.
+
+    Yields:
+        Indices of the windows of a stretch. What lies between two of its windows, and
+        belongs to nobody, does not end it.
+    """
+    found: list[int] = []
+    for index, window in enumerate(recording.windows):
+        if window.talker is None or window.smooth is None:
+            continue
+        if found and recording.windows[found[-1]].talker != window.talker:
+            yield found
+            found = []
+        found.append(index)
     if found:
         yield found
 
