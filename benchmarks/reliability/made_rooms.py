@@ -83,6 +83,13 @@ def draw_walls(rng: np.random.Generator, size: np.ndarray) -> tuple[float, int]:
     return pyroomacoustics.inverse_sabine(rng.uniform(0.2, 0.7), size)
 
 
+def find_t60(size: np.ndarray, walls: tuple[float, int]) -> float:
+    """Compute the reverberation time in seconds by Sabine's formula."""
+    length, width, height = size
+    surface = 2 * (length * width + (length + width) * height)
+    return 24 * np.log(10) / 343.0 * np.prod(size) / (walls[0] * surface)
+
+
 def simulate(
     size: np.ndarray,
     walls: tuple[float, int],

@@ -39,7 +39,8 @@ def main() -> None:
         "off, white noise at 25 dB; a talker at six places, 6 s at each. Walls, places and "
         "gains are exact, so that a real room is less kind. Alone is each window by "
         "`uld_jax.localize`. Errors are in meters; of recordings whose clocks are not "
-        "determined, all windows count, too. Smoothed are positions by the windows before "
+        "determined, all windows count, too. Expected is what `uld_jax plan` would say of the "
+        "clocks. Smoothed are positions by the windows before "
         "and after, too, as `uld_jax locate` prints them: where they are sure, or a window "
         "is determined by itself. Errors alike: correlation of two windows' at one place."
     )
@@ -56,6 +57,7 @@ def _localize(rooms, num_nodes: int) -> dict:
     from uld_jax.localization import localize, tracks
 
     alone, after, radii, sure, known, offsets = [], [], [], [], [], []
+    expected = []
     smooth, smooth_radii, followed, alike = [], [], [], []
     for room in rooms:
         signals, nodes = room["signals"][:num_nodes], room["nodes"][:num_nodes]
@@ -66,6 +68,11 @@ def _localize(rooms, num_nodes: int) -> dict:
         radii.append(found.radii_90)
         sure.append([one.determined for one in found.localizations])
         known.append(found.clocks.determined)
+        expected.append(
+            uld_jax.expected_calibration(
+                nodes, room["size"], places=_PLACES, positions=0.0, t60=room["t60"]
+            )
+        )
         track = tracks.smooth(found.starts, found.localizations)
         smooth.append(np.linalg.norm(track.positions - talkers, axis=1))
         smooth_radii.append(track.radii_90)
@@ -95,6 +102,8 @@ def _localize(rooms, num_nodes: int) -> dict:
         "phones": num_nodes,
         "alone: median": float(np.median(np.concatenate(alone))),
         "clocks determined": f"{np.mean(known):.0%}",
+        "expected": f"{np.mean(expected):.0%}",
+        "offsets within 0.2 ms": f"{np.mean(late < 0.2):.0%}" if len(late) else "",
         "offsets: median ms": float(np.median(late)) if len(late) else float("nan"),
         "median": float(np.median(after)),
         "90 % radius covers": f"{held.mean():.0%}",
@@ -158,6 +167,7 @@ def _render(rng: np.random.Generator, speech) -> dict[str, np.ndarray]:
         "talkers": talkers,
         "size": size,
         "late": late,
+        "t60": made_rooms.find_t60(size, walls),
     }
 
 
