@@ -112,7 +112,8 @@ def main(values, sessions, settings, command, locate_one) -> None:
     with locking.hold(out / located_sessions.LOCK), stopping.StopFlag():
         tasks = many.find_tasks(out, sessions, settings)
         processes = values.processes or many.choose_processes(len(tasks))
-        done, how = len(sessions) - len(tasks), f" in parallel: {processes}"
+        done = len(sessions) - len(tasks)
+        how = f" with {processes} process{'' if processes == 1 else 'es'}"
         how = " with Apache Beam" if values.beam else how
         progress.log(
             f"{_count(len(sessions), 'session')}: {done} done already, {len(tasks)} to "
@@ -154,7 +155,7 @@ class _Lines:
 
 
 def describe(outcome) -> str:
-    """Describe what became of a session in a line."""
+    """Describe the outcome of a session in a line."""
     if outcome.reason:
         first, *more = outcome.reason.splitlines()
         return f"failed: {first}{' ...' if more else ''}"

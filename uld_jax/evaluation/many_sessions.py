@@ -1,7 +1,7 @@
 """Locate many sessions, each by itself: in processes of this machine, or by Apache Beam.
 
-A session is located by a function that the caller gives. What becomes of it is written
-beside its outputs, so that results come by the file system, whoever does the work.
+A session is located by a function that the caller gives. Its outcome is written
+beside its outputs: results come by the file system, from processes and from Beam alike.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is the same for all sessions, as it is sent to workers.
+    """The part of the work that is the same for all sessions, sent to workers.
 
     Attributes:
         out: Folder of all outputs.
@@ -56,7 +56,7 @@ class Work:
     locate_one: LocateOne
 
     def do(self, task: Task) -> located_sessions.Outcome:
-        """Locate one session; write and return what became of it, whatever that is.
+        """Locate one session; write and return its outcome, a failure too.
 
         Raises:
             located_sessions.OutputError: If the folder is not this attempt's.
@@ -134,7 +134,7 @@ def list_outcomes(
     tasks: Sequence[Task],
     attempt: str,
 ) -> list[dict[str, Any]]:
-    """List what became of each session, as `report.sessions_page` describes it.
+    """List the outcomes of sessions, as `report.sessions_page` describes them.
 
     Args:
         out: Folder of all outputs.

@@ -6,7 +6,7 @@
 - `page`: the report that shows both.
 - `session_page`: where talkers were in a session's recordings, by `session_plan` and
   `session_charts` (drawings), `session_tables` and `session_controls`.
-- `sessions_page`: what became of many sessions, with links to their pages.
+- `sessions_page`: many sessions with their outcomes, and links to their pages.
 - `placement_page`: where to put recorders, with a map of expected radii.
 - `paper`: the values that the paper prints.
 - `variants`: how settings differ, in words.

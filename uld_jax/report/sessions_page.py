@@ -1,4 +1,4 @@
-"""A page that lists many sessions with what became of each, and links to their pages.
+"""A page that lists many sessions with their outcomes, and links to their pages.
 
 One HTML file without a script, in the style of a session's page.
 """

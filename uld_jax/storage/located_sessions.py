@@ -1,7 +1,7 @@
-"""The folder that many sessions are located into: what is done, and what may be replaced.
+"""The folder of outputs of many sessions: what is done, and what may be replaced.
 
     DIR/positions.csv             all positions, with a column for the session
-    DIR/index.html, index.json    all sessions, and what became of each
+    DIR/index.html, index.json    all sessions, each with its outcome
     DIR/NAME/positions.csv        of one session; its page and its record beside it
     DIR/NAME/outcome.json         written last: only then a session is done
 
@@ -43,7 +43,7 @@ class OutputError(errors.InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a session.
+    """The outcome of a session.
 
     Attributes:
         status: `LOCATED`, `FAILED`, or `RUNNING` for one that was interrupted.
@@ -71,7 +71,7 @@ class Outcome:
 
 
 def read_outcome(folder: pathlib.Path) -> Outcome | None:
-    """Read what became of a session; None if its folder has nothing of this command.
+    """Read the outcome of a session; None if its folder has none.
 
     Args:
         folder: That of its outputs.
@@ -85,7 +85,7 @@ def read_outcome(folder: pathlib.Path) -> Outcome | None:
 
 
 def write_outcome(folder: pathlib.Path, outcome: Outcome) -> None:
-    """Write what became of a session, in one piece.
+    """Write the outcome of a session in one piece.
 
     Args:
         folder: That of its outputs; made if it is missing.
