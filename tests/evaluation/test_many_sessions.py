@@ -103,6 +103,15 @@ def test_whatever_is_raised_is_an_outcome_and_leaves_no_positions(
     assert left == {"outcome.json"}
 
 
+def test_positions_of_a_session_that_is_broken_now_do_not_stay(labs, tmp_path):
+    run(labs, tmp_path / "out")
+    (labs["good"] / "one.wav").unlink()
+    outcomes, _ = run(labs, tmp_path / "out")
+    assert outcomes["good"].status == FAILED
+    left = {path.name for path in (tmp_path / "out" / "good").iterdir()}
+    assert left == {"outcome.json"}
+
+
 def test_a_session_whose_files_changed_is_not_listed_as_located_before(labs, tmp_path):
     out = tmp_path / "out"
     run(labs, out)
