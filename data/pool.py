@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 
-from uld_jax.runtime import progress
+from uld_jax.runtime import progress, worker_processes
 from uld_jax_data import shards
 
 _builder = None  # The builder of a worker process.
@@ -48,7 +48,7 @@ def _write(
 def _start_worker(make_builder: shards.MakeBuilder) -> None:
     """Give a worker process one CPU thread and its own builder."""
     global _builder
-    shards.end_with_parent(signal.SIGKILL)
+    worker_processes.end_with_parent(signal.SIGKILL)
     shards.use_one_thread()
     _builder = make_builder()
 

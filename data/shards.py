@@ -8,7 +8,6 @@ An executor writes the shards: that of `pool` in processes of this machine, that
 `beam_pipeline` wherever Apache Beam runs.
 """
 
-import ctypes
 import dataclasses
 import functools
 import json
@@ -16,7 +15,6 @@ import os
 import pathlib
 import platform
 import shutil
-import sys
 from collections.abc import Callable
 
 import jax
@@ -35,7 +33,6 @@ WORKER_DIED = (
     "again, with fewer --processes"
 )
 _FINGERPRINT = "build.json"
-_PR_SET_PDEATHSIG = 1
 
 
 class PrepareError(errors.InputError):
@@ -264,13 +261,6 @@ def use_one_thread() -> None:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-
-
-def end_with_parent(signal_number: int) -> None:
-    """Signal this process when its parent dies, on systems that can."""
-    # Otherwise a killed parent would release its lock while its workers still write.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
 def write_shard(builder, shard: Shard) -> None:

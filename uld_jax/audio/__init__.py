@@ -6,6 +6,7 @@
 - `sessions`: Sessions: folders of a user's own recordings.
 - `session_tables`: The tables of a session: its room, its nodes, its recordings.
 - `array_tables`: Tables of a room and its nodes alone, for live sound.
+- `session_folders`: Sessions in folders, and whether their files have changed.
 - `session_files`: The files of its recordings, read in blocks.
 - `session_problems`: Their problems, collected and raised together.
 - `file_headers`: Headers of its files, checked before any sample is read.
@@ -37,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "places",
         "polarity",
         "session_files",
+        "session_folders",
         "session_tables",
         "sessions",
         "signals",

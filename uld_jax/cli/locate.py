@@ -4,6 +4,7 @@ r"""Localize talkers in a folder of recordings, and say how sure that is.
     uld_jax locate my_lab --calibrate_clocks --out=positions.csv
     uld_jax locate my_lab --method=srp_phat --out=positions.csv
     uld_jax locate my_lab --run=runs/ad1_uld --out=positions.csv
+    uld_jax locate my_labs --out=located
     uld_jax locate --live --nodes=my_lab/nodes.csv --sample_rate=16000 < sound.raw
 
 By default by `uld_jax.localize`, for one talker, which also gives a radius and says when
@@ -16,12 +17,16 @@ kept running.
 docs/own_recordings.md describes the folder. Each recording gets a line; each window of
 2 s in which somebody speaks, and each source, a row of the table --out. Beside it are a
 page for a browser, positions.html, and all that is known, positions.json.
+
+A folder of sessions, or several, are located one in each process, into the folder --out,
+with one table and one page of all; the same command resumes (docs/many_sessions.md).
 """
 
 import dataclasses
+import functools
 import pathlib
 
-from uld_jax.cli import live
+from uld_jax.cli import live, many_sessions
 from uld_jax.cli.baseline import METHOD
 from uld_jax.cli.flags import Flag, check_output, single_folder
 from uld_jax.runtime import errors, progress
@@ -35,7 +40,10 @@ FLAGS = (
     Flag("run", "string", "Folder of a finished run, or of shared weights."),
     dataclasses.replace(METHOD, help=f"{METHOD.help} By default fused."),
     Flag(
-        "out", "string", "Table of positions to write, as CSV, with a page beside it."
+        "out",
+        "string",
+        "Table of positions to write, as CSV, with a page beside it; of many sessions a "
+        "folder.",
     ),
     Flag(
         "num_sources",
@@ -52,6 +60,7 @@ FLAGS = (
         bare="recording",
     ),
     Flag("overwrite", "bool", "Overwrite --out if it exists.", default=False),
+    *many_sessions.FLAGS,
     *live.FLAGS,
 )
 TAKES_PATHS = True
@@ -61,8 +70,8 @@ _TABLE, _PAGE, _RECORD = ".csv", ".html", ".json"
 _DEFAULT = "fused"  # `methods.FUSED`, which would import JAX.
 
 
-def _check(values, folder: str) -> pathlib.Path | None:
-    """Check that the flags fit together; return the path of the table."""
+def _check(values) -> None:
+    """Check that the flags fit together."""
     if values.run and values.method:
         raise errors.InputError(
             f"--run is {values.run!r} and --method {values.method!r}; give one of them: "
@@ -84,6 +93,10 @@ def _check(values, folder: str) -> pathlib.Path | None:
             f"--num_sources is {values.num_sources}, but a network finds as many sources "
             "as it was trained for; remove the flag, or pass --method"
         )
+
+
+def _check_out(values, folder: str) -> pathlib.Path | None:
+    """Check the path of the table, and return it."""
     if values.out is None:
         return None
     out = pathlib.Path(values.out).expanduser()
@@ -96,7 +109,8 @@ def _check(values, folder: str) -> pathlib.Path | None:
 
 def _without_live(values, named: list[str]) -> list[str]:
     """List what is given that does not go with --live."""
-    flags = ("run", "method", "out", "num_sources", "calibrate_clocks", "overwrite")
+    flags = ["run", "method", "out", "num_sources", "calibrate_clocks", "overwrite"]
+    flags += [flag.name for flag in many_sessions.FLAGS]
     given = [f"--{name}" for name in flags if getattr(values, name)]
     if values.method == _DEFAULT:
         given.remove("--method")
@@ -110,33 +124,107 @@ def main(values, paths) -> None:
     if values.live:
         live.main(values)
         return
+    _check(values)
+    if sessions := many_sessions.find(named, values.out):
+        _locate_many(values, named, sessions)
+        return
     folder = single_folder(named, "locate")
-    out = _check(values, folder)
+    many_sessions.check_single(values)
+    out = _check_out(values, folder)
 
-    import jax
-
-    from uld_jax.audio import sessions
-    from uld_jax.evaluation import locate, session_errors
-    from uld_jax.localization import methods
-    from uld_jax.pretrained import weights
+    from uld_jax.audio import sessions as sessions_lib
     from uld_jax.runtime import jax_setup
 
     jax_setup.configure()
-    run = weights.read_run(values.run, "--run") if values.run else None
-    session = sessions.open_session(folder)
-    batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
-    if run:
-        predictor = locate.network(session, run)
+    session = sessions_lib.open_session(folder)
+    _, left_out = _locate(_flags(values), values.run or None, session, out)
+    if left_out:
+        raise errors.Failed("Left out:\n  " + "\n  ".join(left_out))
+
+
+def _locate_many(values, named, sessions) -> None:
+    """Locate sessions, each as it is located alone, once the flags are checked."""
+    from uld_jax.evaluation import predict
+    from uld_jax.pretrained import weights
+
+    flags, run_folder = _flags(values), None
+    settings = _settings(flags)
+    if values.run:
+        run_folder = pathlib.Path(values.run).expanduser().absolute()
+        run = weights.read_run(run_folder, "--run")
+        _warn_of_divergence(run)
+        # Another network in the same folder finds other positions.
+        settings["run"] = f"{run_folder.name} {weights.identify_run(run)}"
     else:
-        name = values.method or methods.FUSED
-        predictor = locate.method(session, name, values.num_sources)
-        if name == methods.FUSED:  # Each for itself: padding would only take time.
+        predict.method_answers(settings["method"], values.num_sources or 1)
+    names = [pathlib.Path(name).expanduser().resolve().name for name in named]
+    command = _command(names, flags)
+    locate_one = functools.partial(_locate_in_worker, flags, run_folder)
+    many_sessions.main(values, sessions, settings, command, locate_one)
+
+
+def _locate_in_worker(flags, run_folder, session, out) -> tuple[list, list[str]]:
+    """Locate one session of many."""
+    from uld_jax.runtime import jax_setup
+
+    jax_setup.configure()
+    return _locate(flags, run_folder, session, out)
+
+
+def _flags(values) -> dict:
+    """Collect the flags that positions depend on, as far as they are given."""
+    names = ("run", "method", "num_sources", "calibrate_clocks")
+    return {
+        name: value for name in names if (value := getattr(values, name)) is not None
+    }
+
+
+def _settings(flags) -> dict:
+    return {"method": None if "run" in flags else _DEFAULT} | flags
+
+
+def _command(names, flags) -> str:
+    given = [f"--{name}={value}" for name, value in flags.items()]
+    return " ".join(["uld_jax locate", *names, *given])
+
+
+def _warn_of_divergence(run) -> None:
+    if run["converged"] is False:
+        progress.log(
+            f"The run {run['folder']} did not converge: do not trust positions."
+        )
+
+
+def _locate(flags, run_folder, session, out) -> tuple[list, list[str]]:
+    """Localize a session's recordings; log and write what was found, and return it.
+
+    Args:
+        flags: From `_flags`.
+        run_folder: Of the network; None for a method.
+        session: The session.
+        out: Path of the table; None to write nothing.
+
+    Returns:
+        What was found in each recording, and the recordings that were left out.
+    """
+    import jax
+
+    from uld_jax.evaluation import locate, session_errors
+    from uld_jax.pretrained import weights
+
+    batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
+    if run_folder:
+        run = weights.read_run(run_folder, "--run")
+        predictor = locate.network(session, run)
+        _warn_of_divergence(run)
+    else:
+        name = flags.get("method", _DEFAULT)
+        predictor = locate.method(session, name, flags.get("num_sources"))
+        if name == _DEFAULT:  # Each for itself: padding would only take time.
             batch_size = 1
-    if run and run["converged"] is False:
-        progress.log(f"The run {values.run} did not converge: do not trust positions.")
     results, left_out = [], []
-    if values.calibrate_clocks:
-        together = values.calibrate_clocks == "session"
+    if "calibrate_clocks" in flags:
+        together = flags["calibrate_clocks"] == "session"
         located = locate.locate_with_calibrated_clocks(session, together, left_out)
     else:
         located = locate.locate(session, predictor, batch_size, left_out)
@@ -150,12 +238,11 @@ def main(values, paths) -> None:
         lines = ["All recordings:", *session_errors.describe(known)]
         progress.log("\n  ".join(lines))
     if out:
-        _write(out, session, results, left_out, values)
-    if left_out:
-        raise errors.Failed("Left out:\n  " + "\n  ".join(left_out))
+        _write(out, session, results, left_out, flags)
+    return results, left_out
 
 
-def _write(out, session, results, left_out, values) -> None:
+def _write(out, session, results, left_out, flags) -> None:
     """Write the table, and the record and the page beside it."""
     from uld_jax.evaluation import locate, session_record
     from uld_jax.report import session_page
@@ -163,16 +250,8 @@ def _write(out, session, results, left_out, values) -> None:
 
     table = [row for found in results for row in locate.rows(found)]
     locate.write_table(out, table)
-    flags = {
-        flag.name: value
-        for flag in FLAGS
-        if flag.name not in ("recordings", "out", "overwrite")
-        and (value := getattr(values, flag.name)) is not None
-    }
-    given = [f"--{name}={value}" for name, value in flags.items()]
-    command = " ".join(["uld_jax locate", session.name, *given])
-    settings = {"method": None if values.run else _DEFAULT} | flags
-    record = session_record.make(session, results, left_out, command, settings)
+    command = _command([session.name], flags)
+    record = session_record.make(session, results, left_out, command, _settings(flags))
     atomic.write_json(out.with_suffix(_RECORD), record)
     page = out.with_suffix(_PAGE)
     session_page.write(record, page)

@@ -7,6 +7,7 @@
 - `example_session`: A small session to look at, from built-in speech.
 - `geometry`: Whether the places of nodes can determine positions, and look right.
 - `locate`: Localize a session's recordings window by window.
+- `many_sessions`: Locate many sessions, in processes or by Apache Beam.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
 - `plan_record`: A plan of where nodes are placed, as sentences, tables and a record.
 - `predict`: Predict positions with networks and with methods that need no training.
@@ -32,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "example_session",
         "geometry",
         "locate",
+        "many_sessions",
         "metrics",
         "plan_record",
         "predict",

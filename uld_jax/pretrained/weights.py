@@ -133,6 +133,17 @@ def read_run(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
     return card.pop("record") | {"folder": str(path), "card": card}
 
 
+def identify_run(run: dict[str, Any]) -> str:
+    """Hash the record of a run to 16 digits, wherever it lies.
+
+    Args:
+        run: As `read_run` returns it.
+    """
+    facts = {key: value for key, value in run.items() if key != "folder"}
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def read_arrays(folder: pathlib.Path, card: dict[str, Any]) -> dict[str, np.ndarray]:
     """Read the arrays of shared weights by name, and verify all of them.
 

@@ -6,6 +6,7 @@
 - `page`: the report that shows both.
 - `session_page`: where talkers were in a session's recordings, by `session_plan` and
   `session_charts` (drawings), `session_tables` and `session_controls`.
+- `sessions_page`: many sessions with their outcomes, and links to their pages.
 - `placement_page`: where to put recorders, with a map of expected radii.
 - `paper`: the values that the paper prints.
 - `variants`: how settings differ, in words.
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "paper",
         "placement_page",
         "session_page",
+        "sessions_page",
         "tables",
         "variants",
     ],

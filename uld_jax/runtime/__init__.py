@@ -8,6 +8,8 @@
 - `memory`: Memory that is free for data.
 - `progress`: Log lines and progress bars.
 - `stopping`: Stop a run between two steps, after a signal or when its time is up.
+- `worker_processes`: Worker processes of this machine, of which each may die alone.
+- `beam_runs`: Pipelines of Apache Beam, in a process that can be ended.
 - `profiling`: A trace of some training steps by JAX's profiler.
 """
 
@@ -16,6 +18,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "beam_runs",
         "devices",
         "distributed",
         "errors",
@@ -25,5 +28,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "profiling",
         "progress",
         "stopping",
+        "worker_processes",
     ],
 )

@@ -8,6 +8,7 @@
 - `integrity`: Checks that a saved state is the one that was saved: whole and finite.
 - `checksums`: SHA-256 sums of the files of a folder.
 - `atomic`: Write files in one piece: a reader finds the old content or the new one.
+- `located_sessions`: The folder of outputs of many located sessions.
 - `locking`: Lock a folder for one process.
 - `dataset_names`: Names of data sets: the one place that knows their suffixes.
 """
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dataset_names",
         "environment",
         "integrity",
+        "located_sessions",
         "locking",
         "records",
         "run_folder",
