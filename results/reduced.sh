@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rebuild results/ad1, results/ad2 and results/ad1_front_ends on a small machine, with
+# Rebuild results/ad1, ad1_medium, ad2 and ad1_front_ends on a small machine, with
 # their tables and figures: hours on two cores, 16 GB of disk. Run it again to resume;
 # finished runs are skipped.
 #   results/reduced.sh SPEECH NOISE [RUNS]                 # RUNS: runs/reduced
@@ -43,7 +43,14 @@ done
 attempt train ad1 --config.train.epochs=4 --config.model.grid_init=independent \
   --workdir="$runs/ad1_front_ends/level_compressed_independent"
 
-for name in ad1 ad2 ad1_front_ends; do
+# Full width and depth: an hour and a half each.
+for resolution in 16 4; do
+  "$python" -m uld_jax.cli train --config=experiments/ad1.py:medium "${data[@]}" \
+    --config.label.resolution="$resolution" \
+    --workdir="$runs/ad1_medium/uld_I${resolution}_seed0"
+done
+
+for name in ad1 ad2 ad1_front_ends ad1_medium; do
   for folder in "$runs/$name"/*/; do
     kept=results/$name/$(basename "$folder")
     mkdir -p "$kept"
@@ -58,6 +65,8 @@ page=docs/scattered_nodes.md
   --only=paper --update=$page --mark=ad1
 "$python" -m uld_jax.cli tables results/ad1 --only=training,conditions --update=$page \
   --mark=ad1_training
+"$python" -m uld_jax.cli tables results/ad1_medium --only=training --update=$page \
+  --mark=ad1_medium
 "$python" -m uld_jax.cli tables results/ad2 --update=$page --mark=ad2
 "$python" -m uld_jax.cli tables results/ad1_front_ends --only=training --update=$page \
   --mark=front_ends
