@@ -36,16 +36,14 @@ class ClockHealth:
         found: Its windows, by corrected or calibrated clocks where that helped.
         lines: Offset and drift of each node with their standard errors, after each
             recorder was moved by its start.
-        calibrated: Whether clocks could be calibrated; None if that was not tried, as
-            they agree, or as there are too few windows.
-        reasons: Why they could not, in sentences.
+        calibrated: Whether clocks could be calibrated, where few windows are determined
+            without; None if that was not needed, or there are too few windows.
         remarks: What is wrong with single nodes' clocks, or places.
     """
 
     found: Sequence[answers.Localization]
     lines: clock_lines.ClockLines
     calibrated: bool | None
-    reasons: tuple[str, ...]
     remarks: list[diagnosis.Remark]
 
 
@@ -71,13 +69,15 @@ def examine(
         lines = lines._replace(offsets=lines.offsets + late)
     drifting = _find_drifting(lines, moments)
     again, clocks = session_clocks.calibrate_if_few(whole, recording, again, starts)
-    if clocks is None and drifting.any():
-        clocks = session_clocks.calibrate(whole, recording, starts)
     calibrated = None if clocks is None else clocks.determined
-    if calibrated and not drifting.any():
+    if calibrated:
         lines = _lines_of(clocks, moments)
         drifting = _find_drifting(lines, moments)
-    remarks = _describe_drifts(whole.nodes, lines, drifting, bool(calibrated))
+    elif clocks is None and drifting.any():
+        clocks = session_clocks.calibrate(whole, recording, starts)
+    # Clocks that were taken to agree correct no drift.
+    corrects = clocks is not None and clocks.determined and clocks.model > 0
+    remarks = _describe_drifts(whole.nodes, lines, drifting, corrects)
     remarks += _describe_late(
         whole.nodes, np.where(drifting, 0.0, late), bool(said) or bool(calibrated)
     )
@@ -86,8 +86,7 @@ def examine(
     remarks += [
         one for one in _describe_misfits(whole.nodes, misfits) if one.node not in named
     ]
-    reasons = () if clocks is None or calibrated else clocks.reasons
-    return ClockHealth(again, lines, calibrated, reasons, remarks)
+    return ClockHealth(again, lines, calibrated, remarks)
 
 
 def _find_drifting(lines: clock_lines.ClockLines, moments: np.ndarray) -> np.ndarray:
@@ -122,11 +121,11 @@ def _describe_drifts(
     nodes: Sequence[str],
     lines: clock_lines.ClockLines,
     drifting: np.ndarray,
-    calibrated: bool,
+    corrects: bool,
 ) -> list[diagnosis.Remark]:
     fix = (
         "Pass --calibrate_clocks to uld_jax locate: these recordings allow it"
-        if calibrated
+        if corrects
         else "Leave it out, or use a recorder with the others' clock: these recordings do "
         "not allow calibration"
     )
