@@ -255,7 +255,7 @@ KINDS: dict[str, Kind] = {
     ),
     "floats on the scale of 16 bits": Kind(
         signal(lambda own: 32_768 * own, subtype="FLOAT"),
-        *(1, "Node window", "beyond full scale"),
+        *(2, "Node window", "beyond full scale", "Not usable"),
     ),
     "rate of 100 Hz": Kind(header(_RATE_AT, "<I", 100), 2, _LINE, "100 Hz", "8000"),
     "rate of 1 MHz": Kind(
@@ -324,8 +324,8 @@ KINDS: dict[str, Kind] = {
         _copy(0.5), 1, "Node board has the same signal as node window"
     ),
     "polarity inverted": Kind(signal(lambda own: -own), 1, "Node window", "polarity"),
-    "tones alone": Kind(signal(_tone, *_ALL), 1, "Positions are determined in 0 of"),
-    "noise alone": Kind(signal(_noise, *_ALL), 1, "Positions are determined in 0 of"),
+    "tones alone": Kind(signal(_tone, *_ALL), 2, "Positions are determined in 0 of"),
+    "noise alone": Kind(signal(_noise, *_ALL), 2, "Positions are determined in 0 of"),
     "one of noise alone": Kind(signal(_noise), 1, "Node window"),
     "hum": Kind(signal(_hum), 1, "Node window hums"),
     "gaps": Kind(signal(_gaps), 1, "Node window has gaps: 0.8 s"),

@@ -85,8 +85,10 @@ KINDS: dict[str, Kind] = {
     "all above one point": Kind(
         places(lambda found: found * [0, 0, 1] + [2, 2, 0]), 2, "at 1 place in the plan"
     ),
-    "all on a line": Kind(places(_on_a_line), 1, "Nodes are on a line"),
-    "all in a corner": Kind(places(_scale(0.05, 0.05, 1)), 1, "Positions are determined"),
+    "all on a line": Kind(places(_on_a_line), 2, "Nodes are on a line"),
+    "all in a corner": Kind(
+        places(_scale(0.05, 0.05, 1)), 2, "cannot determine a position in 90 % of the room"
+    ),
     "a node outside the room": Kind(
         places(_move(1, 0, 5.3)), 2, _LINE, "5.3", "outside the room"
     ),
@@ -126,7 +128,7 @@ KINDS: dict[str, Kind] = {
         then(
             places(_scale(1 / _FOOT, 1 / _FOOT, 1 / _FOOT)), room("17.06,13.45,8.53")
         ),
-        *(1, "Positions are determined in"),
+        *(2, "Positions are determined in 0 of"),
     ),
     "a node above the ceiling": Kind(
         places(_move(1, 2, 2.7)), 2, _LINE, "2.7", "outside the room"

@@ -14,7 +14,7 @@ class Kind:
     Attributes:
         change: Changes the session in a folder.
         status: Exit status of `uld_jax doctor`: 0 where nothing is wrong, 1 with a remark,
-            2 where the session, or a node of it, cannot be used.
+            2 where the session, or a node of it, cannot be used, or no window is determined.
         says: What its message has to hold: file, line, column, value, fix.
     """
 

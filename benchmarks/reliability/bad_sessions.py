@@ -42,8 +42,8 @@ _OUTCOMES = ("doctor", "locate", "as meant", "changed", "names", _SAID)
 _COUNTS = (
     "Kinds of sessions by the exit status of `uld_jax doctor`: 0 where nothing is wrong, "
     "or the change is one that tables and files may have; 1 with a remark; 2 where the "
-    "session, or a node of it, cannot be used. The last columns are those of `uld_jax "
-    "locate`, too."
+    "session, or a node of it, cannot be used, or no window is determined. "
+    "The last columns are those of `uld_jax locate`, too."
 )
 _NOTE = (
     "One change each of a healthy session of six recorders. Exit statuses of both "

@@ -20,6 +20,7 @@ from benchmarks.reliability import made_rooms, sessions
 
 _NODES = 8
 _PAUSE = made_rooms.RATE // 2  # Before the first and after the last words.
+_FINER = 8  # Samples that a drifting clock reads from, to one of the signal.
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def _examine(room, kind: str, number: int):
 
     rng = np.random.default_rng([2**25, number])
     node = int(rng.integers(_NODES))
-    signals = _mix(room, rng)
+    signals = _mix(room, rng, _STAYS.get(kind, 1))
     names = [f"n{k}" for k in range(_NODES)]
     nodes = np.array(room["nodes"][:_NODES])
     if kind in _OF_TABLES:
@@ -80,15 +81,22 @@ def _examine(room, kind: str, number: int):
         hit = {
             one
             for one in remarks
-            if one[1] in ("clock", "exchanged", "misfit", "undetermined")
+            if one[1]
+            in ("clock", "clocks", "drift", "exchanged", "misfit", "undetermined")
         }
         return (next(iter(hit)) if hit else None), remarks - hit | set(list(hit)[:1])
     return (names[node], kind), remarks
 
 
-def _mix(room, rng: np.random.Generator) -> np.ndarray:
-    """Join the talker's places, and add noise of each recorder's own."""
-    speech = np.float64(room["speech"][:, :_NODES])
+def _mix(room, rng: np.random.Generator, stays: int = 1) -> np.ndarray:
+    """Join the talker's places, and add noise of each recorder's own.
+
+    Args:
+        room: The room.
+        rng: Of the session.
+        stays: How often the talker says the same at each place.
+    """
+    speech = np.float64(room["speech"][:, :_NODES]).repeat(stays, axis=0)
     signals = np.concatenate(list(speech), axis=1)
     signals = np.pad(signals, ((0, 0), (_PAUSE, _PAUSE)))
     deviations = signals.std(axis=1, keepdims=True)
@@ -123,6 +131,23 @@ def _late(signal, rng):
     return signal[round(rng.uniform(0.15, 2.0) * made_rooms.RATE) :]
 
 
+def _drift(signal, rng):
+    drift = rng.choice([-1, 1]) * rng.uniform(2e-5, 6e-5)
+    at = np.arange(len(signal))
+    finer = scipy.signal.resample_poly(signal, _FINER, 1)
+    when = at - drift * (at - len(at) / 2)
+    return np.interp(_FINER * when, np.arange(len(finer)), finer)
+
+
+def _another(signal, rng):
+    """Record the same voices at other times: as the file of another day."""
+    part = 2 * made_rooms.RATE
+    count = len(signal) // part
+    order = np.roll(np.arange(count), int(rng.integers(1, count)))
+    parts = signal[: count * part].reshape(count, part)[order, ::-1]
+    return np.append(parts.ravel(), signal[count * part :])
+
+
 def _early(signal, rng):
     return signal[: -round(rng.uniform(1.0, 4.0) * made_rooms.RATE)]
 
@@ -155,7 +180,11 @@ _OF_SIGNALS = {
     "late": _late,
     "early": _early,
     "inverted": lambda signal, _: -signal,
+    "drift": _drift,
+    "incoherent": _another,
 }
+# A drift takes time to be seen: the talker stays at each place for 6 s.
+_STAYS = {"drift": 3}
 _OF_TABLES = {"a node 1 m elsewhere": _move, "two nodes exchanged": _exchange}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import scipy.signal
 import soundfile
 from whole_runs import call
 
-from uld_jax.audio import diagnosis, sessions, surveys
+from uld_jax.audio import builtin, diagnosis, sessions, surveys
 from uld_jax.cli import doctor as command
 from uld_jax.evaluation import doctor, example_session, geometry
+from uld_jax.localization import calibration
 from uld_jax.runtime import errors
 
 RATE = 16_000
@@ -91,6 +93,128 @@ def test_faults_of_signals_are_found_where_they_are(folder, kind, node):
     assert remark.level == (diagnosis.UNUSABLE if unusable else diagnosis.REMARK)
 
 
+def play_by_own_clock(signal, drift):
+    """Resample by a clock that is later and later, around the middle."""
+    at = np.arange(len(signal))
+    finer = scipy.signal.resample_poly(signal, 8, 1)
+    when = at - drift * (at - len(at) / 2)
+    return np.interp(8 * when, np.arange(len(finer)), finer)
+
+
+def test_a_drifting_clock_is_found_with_its_standard_error(folder, capsys):
+    path = folder / "door.wav"
+    signal, _ = soundfile.read(path)
+    soundfile.write(path, play_by_own_clock(signal, 6e-5), RATE)
+    (examined,) = doctor.examine(sessions.open_session(folder))
+    clocks, node = examined.clocks, list(example_session.NODES).index("door")
+    error = 1e6 * clocks.drift_errors[node]
+    assert 0 < error < 5
+    assert 1e6 * clocks.drifts[node] == pytest.approx(60, abs=3 * error)
+    others = np.delete(clocks.drifts / clocks.drift_errors, node)
+    assert (np.abs(others[np.isfinite(others)]) < 3).all()
+    assert ("door", "drift") in {(one.node, one.kind) for one in examined.remarks}
+    assert not {"misfit", "clock"} & {one.kind for one in examined.remarks}
+    assert "All clocks but that of door agree" in examined.said_of_clocks
+
+
+def test_a_recording_of_something_else_is_found(folder):
+    rng = np.random.default_rng(0)
+    length = len(soundfile.read(folder / "board.wav")[0])
+    said = [builtin.synthesize(f"test{k:02d}-1") for k in (11, 12, 13, 14, 15, 16, 17)]
+    other = np.concatenate(said)[:length] + 1e-3 * rng.normal(size=length)
+    soundfile.write(folder / "board.wav", 0.3 * other, RATE)
+    (examined,) = doctor.examine(sessions.open_session(folder))
+    node = list(example_session.NODES).index("board")
+    assert examined.coherence[node] < 0.05
+    assert (np.delete(examined.coherence, node) > 0.15).all()
+    assert ("board", "incoherent") in {(r.node, r.kind) for r in examined.remarks}
+
+
+def remark(node, level, kind="silent", fix="Mend it"):
+    return diagnosis.Remark(node, level, kind, "is wrong", fix)
+
+
+@pytest.mark.parametrize(
+    ("remarks", "words"),
+    [
+        ([], "Nothing is wrong"),
+        ([remark("a", 1), remark("b", 1)], "Usable: 2 remarks"),
+        (
+            [remark("a", 2)],
+            "Node a is not usable, and the session is without: 1 remark",
+        ),
+        (
+            [remark(None, 2, "undetermined", "Add nodes")],
+            "Not usable: 1 remark. First of all: Add nodes",
+        ),
+        (
+            [remark(None, 2, "undetermined"), remark("a", 1, "scale", "Export again")],
+            "Not usable: 2 remarks. First of all: Export again",
+        ),
+    ],
+)
+def test_the_last_line_says_what_can_be_used(remarks, words):
+    examined = mock.Mock(spec=doctor.Examined, remarks=remarks)
+    assert doctor.summarize([examined]) == words
+
+
+def test_a_session_without_a_determined_window_is_not_usable(folder, capsys, tmp_path):
+    """Feet for meters: the shape is right, and nothing fits."""
+    table = folder / "nodes.csv"
+    header, rest = table.read_text().split("\n", 1)
+    table.write_text(header.replace("x,y,z", "x_ft,y_ft,z_ft") + "\n" + rest)
+    page = tmp_path / "health.html"
+    with pytest.raises(errors.Failed, match="Not usable: ") as raised:
+        call(command, folder, out=page)
+    assert raised.value.code == 2
+    printed = capsys.readouterr().out
+    assert "0 of 12 windows determined\n" in printed
+    assert (
+        "Clocks could not be calibrated: with 6 nodes, 6 places of talkers" in printed
+    )
+    assert "Not usable: " in page.read_text()
+    with pytest.raises(errors.InputError, match="exists; name another file"):
+        call(command, folder, out=page)
+
+
+@pytest.mark.parametrize("determined", [True, False])
+def test_clocks_of_all_recordings_decide_where_no_window_is_determined(
+    monkeypatch, determined
+):
+    unsure = remark(None, 1, "undetermined")
+    examined = doctor.Examined(
+        *("monday", [], np.zeros(0), np.zeros(0), None, "", 2, 0, 0, None, [unsure])
+    )
+    monkeypatch.setattr(doctor, "_examine", lambda whole, recording: examined)
+    clocks = mock.Mock(spec=calibration.Calibration, determined=determined)
+    together = mock.Mock(spec=doctor.session_clocks.calibrate_together)
+    together.return_value = clocks
+    monkeypatch.setattr(doctor.session_clocks, "calibrate_together", together)
+    session = mock.Mock(spec=sessions.Session)
+    session.listed.return_value = mock.Mock(spec=sessions.Session, recordings=(1, 2))
+    found = doctor.examine(session)
+    assert [one.level for one in found] == 2 * [1 if determined else 2]
+    (said,) = found[0].remarks
+    assert ("--calibrate_clocks=session" in said.fix) == determined
+
+
+def test_the_bandwidth_is_that_of_the_signal(folder):
+    rng = np.random.default_rng(2)
+    sound = 0.1 * rng.normal(size=5 * RATE)
+    names = list(example_session.NODES)
+    for node, edge in zip(names, (1500, 2500, 3400, 5000, 6500, None), strict=True):
+        own = sound
+        if edge:
+            low = scipy.signal.firwin(1001, edge, fs=RATE)
+            own = scipy.signal.lfilter(low, 1, sound)
+        soundfile.write(folder / f"{node}.wav", own, RATE, "FLOAT")
+    session = sessions.open_session(folder)
+    facts = diagnosis.measure(surveys.survey(session.recordings[0].channels))
+    found = [one.bandwidth for one in facts]
+    np.testing.assert_allclose(found[:5], (1500, 2500, 3400, 5000, 6500), atol=60)
+    assert found[5] > 7900
+
+
 def test_levels_are_those_of_the_signals(folder):
     rng = np.random.default_rng(1)
     sound = rng.normal(size=5 * RATE)
@@ -123,7 +247,7 @@ def test_the_command_says_what_is_wrong_by_its_exit_code(folder, tmp_path, capsy
     with pytest.raises(errors.Failed, match="Usable: ") as raised:
         call(command, folder)
     assert raised.value.code == 1
-    assert "Positions are determined in 2 of 8 windows: " in capsys.readouterr().out
+    assert "Positions are determined in 3 of 12 windows: " in capsys.readouterr().out
     for name in ("shelf", "window", "door", "desk"):
         soundfile.write(folder / f"{name}.wav", np.zeros(24 * RATE), RATE)
     with pytest.raises(errors.Failed, match="Not usable: 5 remarks") as raised:

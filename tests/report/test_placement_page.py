@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_session_records import parse
 
-from uld_jax.report import placement_page
+from uld_jax.report import placement_page, radius_map
 
 ROOM = [6.0, 4.0, 2.7]
 RADII = [[0.01, 0.03, 0.07], [0.15, 0.3, 0.6]]
@@ -62,12 +62,10 @@ def test_the_legend_has_the_bounds_of_the_colors(page):
     lines = page.one("ul", "legend").all("li")
     named = [one.one("rect").classes[0] for one in lines]
     assert named == [f"level-{level}" for level in range(7)]
-    for level, (line, bound) in enumerate(
-        zip(lines, placement_page.LEVELS, strict=False)
-    ):
+    for level, (line, bound) in enumerate(zip(lines, radius_map.LEVELS, strict=False)):
         assert line.text == f"up to {bound:g} m"
-        assert placement_page.find_level(bound) == level
-        assert placement_page.find_level(1.001 * bound) == level + 1
+        assert radius_map.find_level(bound) == level
+        assert radius_map.find_level(1.001 * bound) == level + 1
     assert lines[-1].text == "above 1 m"
 
 

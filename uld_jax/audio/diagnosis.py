@@ -26,9 +26,10 @@ _MAINS, _HARMONICS, _HALF_WIDTH = (50.0, 60.0), 6, 4.0  # Hz.
 _SPEECH_BAND = (200.0, 4000.0)  # Hz.
 _HIGH, _LOW = (4500.0, 7000.0), (1000.0, 3000.0)  # Hz.
 _NARROW_DB = 25.0  # Less of the high band than other nodes have.
+_ALL_BUT = 1e-3  # Of the power of the signal's slope: what is above the bandwidth.
 _GAP_SECONDS = 0.2  # Of exact zeros, altogether.
 _FIXES_OF_TIMES = {
-    "late": "It is moved; --calibrate_clocks finds the rest",
+    "late": "It is moved by that, within some tens of milliseconds; its clock shows the rest",
     "early": "It is left out from then on",
     "truncated": "Copy its file again",
     "unknown start": "Start recorders within 10 s of each other, and near enough to the talkers",
@@ -67,6 +68,7 @@ class Facts(NamedTuple):
         hum_db: Power of the mains and its harmonics, against that of speech, in dB.
         high_db: Power from 4.5 to 7 kHz against that from 1 to 3 kHz, in dB.
         gap_seconds: Of exact zeros within the recording.
+        bandwidth: In Hz, up to 8,000: above it is hardly any sound, nor noise.
     """
 
     speech_db: float
@@ -75,6 +77,7 @@ class Facts(NamedTuple):
     hum_db: float
     high_db: float
     gap_seconds: float
+    bandwidth: float
 
 
 def measure(survey: surveys.Survey) -> list[Facts]:
@@ -92,6 +95,7 @@ def measure(survey: surveys.Survey) -> list[Facts]:
                 _hum(spectrum),
                 _db(_band(spectrum, *_HIGH)) - _db(_band(spectrum, *_LOW)),
                 float(survey.gaps[node] * surveys.HOP / signals_lib.SAMPLE_RATE),
+                _bandwidth(spectrum),
             )
         )
     return facts
@@ -210,6 +214,18 @@ def _hum(spectrum: np.ndarray) -> float:
         )
         most = max(most, _db(max(lines, 0.0)) - _db(speech))
     return most
+
+
+def _bandwidth(spectrum: np.ndarray) -> float:
+    """Find the frequency below which nearly all of a signal's slope is, in Hz.
+
+    The slope, since speech itself has a thousandth of its power there.
+    """
+    frequencies = np.arange(len(spectrum)) * signals_lib.SAMPLE_RATE / surveys.FRAME
+    below = np.cumsum(spectrum * frequencies**2)
+    if below[-1] <= 0:
+        return 0.0
+    return float(frequencies[np.searchsorted(below, (1 - _ALL_BUT) * below[-1])])
 
 
 def _band(spectrum: np.ndarray, low: float, high: float) -> float:

@@ -1,12 +1,16 @@
 """Say what is wrong with a session of recordings, and what to do about it.
 
     uld_jax doctor my_lab
-    uld_jax doctor my_lab --json=health.json
+    uld_jax doctor my_lab --out=health.html --json=health.json
 
-Examines the signals of each node (level, noise, clipping, hum, gaps, band, start), whether the
-nodes can determine a position, and, in the strongest windows, which nodes do not fit the others.
+Examines the signals of each node (level, noise, clipping, hum, gaps, band, coherence with the
+others), its clock (start, offset, drift), and whether nodes and talkers can determine
+positions: in which part of the room, in how many windows, and whether talkers move enough
+to calibrate clocks. --out writes a page with all of it, and a map.
+
 The exit code is 0 if all is well, 1 for a session that is usable with remarks, and 2 for
-one that is not.
+one that is not: no position is determined in any window, whatever the clocks, or a node
+cannot be used.
 """
 
 import pathlib
@@ -15,8 +19,11 @@ from uld_jax.cli.flags import Flag, check_output, single_folder
 from uld_jax.runtime import errors, progress
 
 FLAGS = (
+    Flag("out", "string", "Page to write, as HTML: tables, remarks and a map."),
     Flag("json", "string", "File to write all that was found to."),
-    Flag("overwrite", "bool", "Overwrite --json if it exists.", default=False),
+    Flag(
+        "overwrite", "bool", "Overwrite --out and --json if they exist.", default=False
+    ),
 )
 TAKES_PATHS = True
 
@@ -24,12 +31,14 @@ TAKES_PATHS = True
 def main(values, paths) -> None:
     """Examine the session; print and write what was found."""
     folder = single_folder(paths, "doctor")
-    out = pathlib.Path(values.json).expanduser() if values.json else None
-    if out:
-        check_output("json", out, folder, ".json", values.overwrite)
+    page, record_file = (
+        _check_file(values, folder, flag, ending)
+        for flag, ending in (("out", ".html"), ("json", ".json"))
+    )
 
     from uld_jax.audio import sessions
-    from uld_jax.evaluation import doctor
+    from uld_jax.evaluation import doctor, health_record
+    from uld_jax.report import health_page
     from uld_jax.runtime import jax_setup
     from uld_jax.storage import atomic
 
@@ -37,52 +46,22 @@ def main(values, paths) -> None:
     session = sessions.open_session(folder)
     examined = doctor.examine(session)
     for one in examined:
-        progress.log(_describe(session, one))
-    if out:
-        atomic.write_json(out, _record(session, examined))
-    count = sum(len(one.remarks) for one in examined)
-    level = max(one.level for one in examined)
-    if level:
-        worst = "Not usable" if level > 1 else "Usable"
-        noun = "remark" if count == 1 else "remarks"
-        raise errors.Failed(f"{worst}: {count} {noun}", code=level)
-    progress.log("Nothing is wrong")
+        progress.log(health_record.describe(session, one))
+    record = health_record.make(session, examined, f"uld_jax doctor {session.name}")
+    if record_file:
+        atomic.write_json(record_file, record)
+    if page:
+        health_page.write(record, page)
+        progress.log(f"The page is {page}")
+    if record["level"]:
+        raise errors.Failed(record["summary"], code=record["level"])
+    progress.log(record["summary"])
 
 
-def _describe(session, one) -> str:
-    """Format a table of the nodes, what was localized, and the remarks."""
-    width = max(len("node"), *map(len, session.nodes))
-    header = f"  {'node':<{width}}  speech dB  noise dB  start s"
-    rows = [
-        f"  {name:<{width}}  {facts.speech_db:9.0f}  {facts.noise_db:8.0f}  {start:7.2f}"
-        for name, facts, start in zip(session.nodes, one.facts, one.starts, strict=True)
-    ]
-    places = f"{one.places} place{'' if one.places == 1 else 's'}"
-    found = f"  {one.determined} of {one.windows} windows determined, {places}"
-    if len(one.starts) > 1 and one.places < 3:
-        found += "; clocks can be calibrated with three"
-    remarks = [f"  - {remark}" for remark in one.remarks]
-    return "\n".join([f"{one.name}:", header, *rows, found, *remarks])
-
-
-def _record(session, examined) -> dict:
-    return {
-        "session": session.name,
-        "recordings": [
-            {
-                "name": one.name,
-                "level": one.level,
-                "windows": one.windows,
-                "determined": one.determined,
-                "places": one.places,
-                "nodes": [
-                    {"name": name, "start_s": float(start), **facts._asdict()}
-                    for name, facts, start in zip(
-                        session.nodes, one.facts, one.starts, strict=True
-                    )
-                ],
-                "remarks": [remark._asdict() for remark in one.remarks],
-            }
-            for one in examined
-        ],
-    }
+def _check_file(values, folder: str, flag: str, ending: str) -> pathlib.Path | None:
+    """Check that a file can be written; return its path, None if none is named."""
+    if not (name := getattr(values, flag)):
+        return None
+    path = pathlib.Path(name).expanduser()
+    check_output(flag, path, folder, ending, values.overwrite)
+    return path

@@ -1,16 +1,19 @@
 """Predict positions, score them, and test networks and methods on data sets.
 
 - `baseline`: Test a method that needs no training as if it were a run.
+- `clock_health`: What a recording shows of its clocks, and whether that is enough.
 - `conditions`: Names, values and titles of the robustness test's conditions, without JAX.
 - `doctor`: Examine a session: its signals, its nodes, its talkers.
 - `evaluate`: Evaluate networks and methods on a split: metrics and predictions (Sec. 3.4).
 - `example_session`: A small session to look at, from built-in speech.
 - `geometry`: Whether the places of nodes can determine positions, and look right.
+- `health_record`: The record of an examined session, as JSON and text.
 - `locate`: Localize a session's recordings window by window.
 - `many_sessions`: Locate many sessions, in processes or by Apache Beam.
 - `metrics`: Errors and accuracies of predicted positions (Sec. 3.4), over N sources.
 - `plan_record`: A plan of where nodes are placed, as sentences, tables and a record.
 - `predict`: Predict positions with networks and with methods that need no training.
+- `radius_maps`: Where in the room the places of nodes can determine a position.
 - `robustness`: Test finished runs under worse conditions, networks and methods alike.
 - `score`: Score predicted positions against the true ones (Sec. 3.4).
 - `seen_positions`: Scores at the few source positions of one room, seen in training or not.
@@ -27,16 +30,19 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "baseline",
+        "clock_health",
         "conditions",
         "doctor",
         "evaluate",
         "example_session",
         "geometry",
+        "health_record",
         "locate",
         "many_sessions",
         "metrics",
         "plan_record",
         "predict",
+        "radius_maps",
         "robustness",
         "score",
         "seen_positions",

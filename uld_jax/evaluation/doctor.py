@@ -9,15 +9,33 @@ import numpy as np
 
 from uld_jax.audio import diagnosis, polarity, sessions, surveys
 from uld_jax.audio import signals as signals_lib
-from uld_jax.evaluation import geometry
+from uld_jax.evaluation import clock_health, geometry, radius_maps, session_clocks
 from uld_jax.evaluation import turns as turns_lib
-from uld_jax.localization import answers, doubts, late_nodes, localize
+from uld_jax.localization import (
+    answers,
+    clock_lines,
+    coherence,
+    doubts,
+    localize,
+)
+from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
-_WINDOWS = 8  # Of each recording, the strongest.
 _DETERMINED = 0.5  # Share of windows.
 _APART = 0.5  # Meters between places.
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
+# Medians over windows. What has nothing in common with three nodes or more has up to
+# 0.044, by chance; in twenty rooms with eight nodes, the least of the others is 0.14.
+_INCOHERENT, _COHERENT = 0.05, 0.1
+_FIX = (
+    "Check places and files of the nodes, put all recorders on one clock, add recorders, "
+    "or record talkers at six places or more"
+)
+_RESULTS = ("undetermined", "clocks")  # Kinds of remarks whose cause is open.
+_TOGETHER = (
+    "Clocks can be calibrated from all recordings together: pass "
+    "--calibrate_clocks=session to uld_jax locate"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,18 +46,29 @@ class Examined:
         name: Of the recording.
         facts: Levels of each node.
         starts: Seconds by which each recorder started after the first, [M].
+        coherence: Of each node with the others, the median of windows, [M]; NaN where
+            it is not known.
+        clocks: Offset and drift of each node with their standard errors; None where
+            nothing was localized.
+        said_of_clocks: Whether they agree, or talkers moved enough to calibrate them, in
+            a sentence; empty where nothing was localized.
         windows: How many windows were localized.
-        determined: In how many of them the position is determined.
-        places: At how many places a talker was.
+        determined: In how many of them the position is determined, by corrected clocks.
+        places: At how many places a talker was, as far as that is determined.
+        map: Where in the room a position can be determined; None with too few nodes.
         remarks: What is wrong.
     """
 
     name: str
     facts: list[diagnosis.Facts]
     starts: np.ndarray
+    coherence: np.ndarray
+    clocks: clock_lines.ClockLines | None
+    said_of_clocks: str
     windows: int
     determined: int
     places: int
+    map: radius_maps.RadiusMap | None
     remarks: list[diagnosis.Remark]
 
     @property
@@ -49,14 +78,60 @@ class Examined:
 
 
 def examine(session: sessions.Session) -> list[Examined]:
-    """Examine each recording of a session, its strongest windows by `localize`.
+    """Examine each recording of a session, some of its windows by `localize`.
 
     Raises:
         SessionError: If no recording can be read, or all are silent.
         SignalError: If a file is truncated.
     """
     whole = session.listed(labeled_only=False, strict=False)
-    return [_examine(whole, recording) for recording in whole.recordings]
+    examined = [_examine(whole, recording) for recording in whole.recordings]
+    if any(one.determined for one in examined) or not any(
+        one.windows for one in examined
+    ):
+        return examined
+    return _judge_undetermined(whole, examined)
+
+
+def _judge_undetermined(
+    whole: sessions.Session, examined: list[Examined]
+) -> list[Examined]:
+    """Judge a session without a determined window: unusable, but for its clocks."""
+    level, fix = diagnosis.UNUSABLE, _FIX
+    if len(examined) > 1:
+        progress.log("No window is determined; calibrating clocks of all recordings")
+        if session_clocks.calibrate_together(whole).determined:
+            level, fix = diagnosis.REMARK, _TOGETHER
+    return [
+        dataclasses.replace(
+            one,
+            remarks=[
+                remark._replace(level=level, fix=fix)
+                if remark.kind == "undetermined"
+                else remark
+                for remark in one.remarks
+            ],
+        )
+        for one in examined
+    ]
+
+
+def summarize(examined: Sequence[Examined]) -> str:
+    """Summarize a session in a line: whether, and how, it can be used."""
+    remarks = [remark for one in examined for remark in one.remarks]
+    count = f"{len(remarks)} remark{'s'[: len(remarks) - 1]}"
+    bad = [remark for remark in remarks if remark.level == diagnosis.UNUSABLE]
+    if not remarks:
+        return "Nothing is wrong"
+    if not bad:
+        return f"Usable: {count}"
+    if whole := [remark for remark in bad if remark.node is None]:
+        # What is known to be wrong comes before what may be.
+        known = [remark for remark in remarks if remark.kind not in _RESULTS]
+        return f"Not usable: {count}. First of all: {(known or whole)[0].fix}"
+    names = list(dict.fromkeys(remark.node for remark in bad))
+    noun, verb = ("Node", "is") if len(names) == 1 else ("Nodes", "are")
+    return f"{noun} {', '.join(names)} {verb} not usable, and the session is without: {count}"
 
 
 def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined:
@@ -64,47 +139,99 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
     remarks = geometry.check(whole, survey.faults)
     facts = diagnosis.measure(survey)
     remarks += diagnosis.examine(survey, facts, whole.nodes)
-    starts, found = [], []
+    made = radius_maps.make(whole, survey.faults)
+    remarks += radius_maps.check(made) if made else []
+    coherent = np.full(len(whole.nodes), np.nan)
+    health, said, windows, determined, num_places = None, "", 0, 0, 0
     if not any(one.node is None and one.level > 1 for one in remarks):
-        starts, windows = _load_strongest(whole, recording, survey)
-        remarks += _find_inverted(whole.nodes, windows, survey)
-        found = _localize(whole, recording, windows)
-        remarks += _compare_windows(whole.nodes, found)
-    length = whole.num_samples / signals_lib.SAMPLE_RATE
-    places = _places(turns_lib.find_turns(np.array(starts, float), found, length))
+        starts, sound = _load_some(whole, recording, survey)
+        inverted = _find_inverted(sound, survey)
+        remarks += _describe_inverted(whole.nodes, inverted)
+        coherent = _measure_coherence(sound, inverted)
+        remarks += _find_incoherent(whole.nodes, coherent)
+        found = _localize(whole, recording, sound)
+        health = clock_health.examine(whole, recording, found, starts)
+        remarks += _compare_windows(whole.nodes, found, health)
+        windows = len(found)
+        determined = sum(one.determined for one in health.found)
+        seconds = starts / signals_lib.SAMPLE_RATE
+        length = whole.num_samples / signals_lib.SAMPLE_RATE
+        turns = turns_lib.find_turns(seconds, health.found, length)
+        num_places = len(_places(turns))
+        usable = sum(signals_lib.is_usable(fault) for fault in survey.faults)
+        said = clock_health.describe(health, num_places, usable)
     return Examined(
         recording.name,
         facts,
         survey.starts / signals_lib.SAMPLE_RATE,
-        len(found),
-        sum(one.determined for one in found),
-        len(places),
+        coherent,
+        health.lines if health else None,
+        said,
+        windows,
+        determined,
+        num_places,
+        made,
         remarks,
     )
 
 
-def _load_strongest(
+def _load_some(
     whole: sessions.Session, recording: sessions.Recording, survey: surveys.Survey
-) -> tuple[list[float], np.ndarray]:
-    """Load the strongest windows [W, M, N]; return their starts in seconds, too."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Load windows [W, M, N], the strongest of each stretch, and return their starts."""
     starts = np.array(whole.starts[recording.name])
     powers = survey.window_powers(starts, whole.num_samples)
-    chosen = np.sort(starts[np.argsort(-powers)[:_WINDOWS]])
-    windows = np.stack([whole.load_window(recording, int(start)) for start in chosen])
-    return (chosen / signals_lib.SAMPLE_RATE).tolist(), windows
+    chosen = starts[session_lib.strongest(powers, session_lib.CALIBRATED_WITH)]
+    windows = [whole.load_window(recording, int(start)) for start in chosen]
+    return chosen, np.stack(windows)
 
 
-def _find_inverted(
-    nodes: Sequence[str], windows: np.ndarray, survey: surveys.Survey
-) -> list[diagnosis.Remark]:
+def _find_inverted(windows: np.ndarray, survey: surveys.Survey) -> np.ndarray:
     """Find nodes whose signals have the sign of the others changed."""
     usable = np.flatnonzero([signals_lib.is_usable(fault) for fault in survey.faults])
-    found = polarity.find_inverted(windows[:, usable], signals_lib.SAMPLE_RATE)
+    return usable[polarity.find_inverted(windows[:, usable], signals_lib.SAMPLE_RATE)]
+
+
+def _describe_inverted(
+    nodes: Sequence[str], inverted: np.ndarray
+) -> list[diagnosis.Remark]:
     what = "has an inverted polarity: its signal has the sign of the others changed"
     fix = "Exchange the wires of its plug, or invert its file"
     return [
         diagnosis.Remark(nodes[node], diagnosis.REMARK, "inverted", what, fix)
-        for node in usable[found]
+        for node in inverted
+    ]
+
+
+def _measure_coherence(windows: np.ndarray, inverted: np.ndarray) -> np.ndarray:
+    """Measure the median coherence of each node, with the sign that the others have."""
+    signs = np.ones(windows.shape[1], np.float32)
+    signs[inverted] = -1.0
+    found = coherence.measure(windows * signs[:, None])
+    known = np.isfinite(found).any(axis=0)
+    medians = np.full(len(signs), np.nan)
+    medians[known] = np.nanmedian(found[:, known], axis=0)
+    return medians
+
+
+def _find_incoherent(
+    nodes: Sequence[str], coherent: np.ndarray
+) -> list[diagnosis.Remark]:
+    """Find nodes that have nothing in common with others, which have."""
+    known = coherent[np.isfinite(coherent)]
+    if len(known) < localize.LEAST_NODES or np.median(known) < _COHERENT:
+        return []
+    what = (
+        "has nothing in common with the others: a coherence of {:.2f}, where they have "
+        f"{np.median(known):.2f} in the median"
+    )
+    fix = "Check that its file is of this recording, and that it is in the same room"
+    return [
+        diagnosis.Remark(
+            *(nodes[node], diagnosis.REMARK, "incoherent"),
+            *(what.format(coherent[node]), fix),
+        )
+        for node in np.flatnonzero(coherent < _INCOHERENT)
     ]
 
 
@@ -128,23 +255,18 @@ def _localize(
 
 
 def _compare_windows(
-    nodes: Sequence[str], found: Sequence[answers.Localization]
+    nodes: Sequence[str],
+    found: Sequence[answers.Localization],
+    health: clock_health.ClockHealth,
 ) -> list[diagnosis.Remark]:
-    """Find nodes that do not fit the others, and doubts that many windows share."""
-    remarks = []
-    sure = [one for one in found if one.determined]
-    if len(sure) < _DETERMINED * len(found):
-        reasons = collections.Counter(one.reasons[0] for one in found if one.reasons)
-        (reason, _), *_ = reasons.most_common(1) or [("nothing fits", 0)]
-        (reason,) = doubts.with_names([reason], nodes)
-        remarks.append(
-            diagnosis.Remark(
-                *(None, diagnosis.REMARK, "undetermined"),
-                f"Positions are determined in {len(sure)} of {len(found)} windows: "
-                f"{reason}",
-                "Check the places and clocks of the nodes, or add nodes",
-            )
-        )
+    """Describe doubts that many windows share, and nodes that do not fit the others.
+
+    Args:
+        nodes: Their names.
+        found: Windows, each localized by itself.
+        health: Of the clocks, by which they were localized again where that helps.
+    """
+    remarks = _describe_undetermined(nodes, health)
     exchanged = collections.Counter(
         reason
         for one in found
@@ -157,29 +279,30 @@ def _compare_windows(
             remarks.append(
                 diagnosis.Remark(None, diagnosis.REMARK, "exchanged", reason, fix)
             )
-    if found and not exchanged:
-        remarks += _find_late(nodes, found)
-    return remarks
+    return remarks if exchanged else remarks + health.remarks
 
 
-def _find_late(
-    nodes: Sequence[str], found: Sequence[answers.Localization]
+def _describe_undetermined(
+    nodes: Sequence[str], health: clock_health.ClockHealth
 ) -> list[diagnosis.Remark]:
-    """Find nodes that sound reached later, or earlier, than it should have."""
-    remarks = []
-    misfits = late_nodes.find_misfits(found)
-    for name, late, off in zip(nodes, late_nodes.find(found), misfits, strict=True):
-        if late:
-            word = "late" if late > 0 else "early"
-            what = f"is {1000 * abs(late):.1f} ms {word} in all windows"
-            fix = "Its clock is off, and is corrected"
-            remarks.append(diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix))
-        elif off:
-            what = f"does not fit the others: sound reached it up to {1000 * off:.1f} ms off"
-            fix = "Check its place and its file, then those of the others"
-            remarks.append(
-                diagnosis.Remark(name, diagnosis.REMARK, "misfit", what, fix)
-            )
+    """Say why few windows are determined, and whether clocks could be calibrated."""
+    remarks, found = [], health.found
+    sure = sum(one.determined for one in found)
+    if sure < _DETERMINED * len(found):
+        reasons = collections.Counter(
+            one.reasons[0] for one in found if one.reasons and not one.determined
+        )
+        (reason, _), *_ = reasons.most_common(1) or [("nothing fits", 0)]
+        (reason,) = doubts.with_names([reason], nodes)
+        what = f"Positions are determined in {sure} of {len(found)} windows: {reason}"
+        remarks.append(
+            diagnosis.Remark(None, diagnosis.REMARK, "undetermined", what, _FIX)
+        )
+    drifts = any(remark.kind == "drift" for remark in health.remarks)
+    if health.calibrated and not drifts:
+        what = "Clocks differ, and are calibrated by talkers at several places"
+        fix = "Nothing is to be done; uld_jax locate does so by itself"
+        remarks.append(diagnosis.Remark(None, diagnosis.REMARK, "clocks", what, fix))
     return remarks
 
 

@@ -333,7 +333,7 @@ def locate_with_calibrated_clocks(
     """
     _check_sources(session, 1, "--calibrate_clocks")
     whole = _list_all(session, left_out, strict=False)
-    clocks = _calibrate_together(whole) if together else None
+    clocks = session_clocks.calibrate_together(whole) if together else None
     for number, recording in enumerate(whole.recordings, start=1):
         progress.log(f"[{number}/{len(whole.recordings)}] {recording.name}")
         found = session_lib.localize_session(
@@ -404,19 +404,6 @@ def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
         "duration": survey.num_samples / rate,
         "speech": speech_activity.find_speech(survey),
     }
-
-
-def _calibrate_together(whole: sessions.Session) -> calibration.Calibration:
-    """Calibrate clocks with the strongest windows of each recording."""
-    each = max(1, session_lib.CALIBRATED_WITH // len(whole.recordings))
-    windows = []
-    for recording in whole.recordings[: session_lib.CALIBRATED_WITH]:
-        windows += session_lib.strongest_windows(
-            whole.load(recording), signals_lib.SAMPLE_RATE, each
-        )
-    return session_lib.calibrate_with_windows(
-        windows, signals_lib.SAMPLE_RATE, whole.node_positions, whole.room_size
-    )
 
 
 def _list_all(

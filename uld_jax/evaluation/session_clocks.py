@@ -70,19 +70,49 @@ def calibrate_if_few(
     if 2 * _count(found) >= len(found) or len(found) < calibration.LEAST_PLACES:
         return found, None
     progress.log(f"{recording.name}: few windows are determined; calibrating clocks")
+    clocks = calibrate(whole, recording, starts)
+    if not clocks.determined:
+        return found, clocks
+    again = _localize(whole, recording, starts, clocks)
+    return (again, clocks) if _count(again) >= _count(found) else (found, None)
+
+
+def calibrate(
+    whole: sessions.Session, recording: sessions.Recording, starts: np.ndarray
+) -> calibration.Calibration:
+    """Calibrate the clocks of a recording with its strongest windows.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        starts: Of windows, in samples at 16 kHz.
+    """
     powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
     chosen = starts[session_lib.strongest(powers, session_lib.CALIBRATED_WITH)]
-    clocks = session_lib.calibrate_with_windows(
+    return session_lib.calibrate_with_windows(
         [_load(whole, recording, start) for start in chosen],
         _RATE,
         whole.node_positions,
         whole.room_size,
         times=chosen / _RATE,
     )
-    if not clocks.determined:
-        return found, clocks
-    again = _localize(whole, recording, starts, clocks)
-    return (again, clocks) if _count(again) >= _count(found) else (found, None)
+
+
+def calibrate_together(whole: sessions.Session) -> calibration.Calibration:
+    """Calibrate clocks with the strongest windows of each recording.
+
+    Args:
+        whole: The session, listed, whose devices kept running.
+    """
+    each = max(1, session_lib.CALIBRATED_WITH // len(whole.recordings))
+    windows = []
+    for recording in whole.recordings[: session_lib.CALIBRATED_WITH]:
+        windows += session_lib.strongest_windows(
+            whole.load(recording), signals_lib.SAMPLE_RATE, each
+        )
+    return session_lib.calibrate_with_windows(
+        windows, _RATE, whole.node_positions, whole.room_size
+    )
 
 
 def _localize(

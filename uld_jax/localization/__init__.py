@@ -5,9 +5,11 @@
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
 - `clock_fit`: Fit clock offsets, drifts and positions to times of arrival at several places.
+- `clock_lines`: Fit an offset and a drift to how late each node is in the windows of a recording.
 - `clock_model`: Times of arrival at nodes with clocks of their own: what is expected, and misfits.
 - `clock_planning`: Predict whether clocks can be calibrated, before anything is recorded.
 - `clocks`: Find how late each node is, given where the talker is.
+- `coherence`: How much of each node's signal is sound that the other nodes receive, too.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
 - `late_nodes`: Find nodes whose clocks are off by the same time in several windows.
@@ -38,9 +40,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batches",
         "calibration",
         "clock_fit",
+        "clock_lines",
         "clock_model",
         "clock_planning",
         "clocks",
+        "coherence",
         "doubts",
         "late_nodes",
         "fusion",

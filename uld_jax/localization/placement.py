@@ -266,6 +266,31 @@ def _spread(low, high, count) -> np.ndarray:
     return np.column_stack([x.ravel(), y.ravel()])
 
 
+def map_radii(
+    nodes: ArrayLike, room_size: ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Map the 90 % radius of `localize` over a room with nodes that share a clock.
+
+    Args:
+        nodes: (x, y, z) in meters, [M, 3], 3 nodes or more.
+        room_size: Sides along x and y in meters, and the height or not.
+
+    Returns:
+        As `Plan` has them: places [R, C, 2], radii [R, C], and where a talker can be.
+
+    Raises:
+        PlanningError: As `expected_radii`.
+
+    >>> nodes = [[0, 0, 1.2], [6, 0, 1.2], [0, 4, 1.2], [6, 4, 1.2], [3, 0, 1.2]]
+    >>> places, radii, counts = map_radii(nodes, [6.0, 4.0])
+    >>> radii.shape, bool(radii[10, 15] < radii[0, 0])
+    ((20, 30), True)
+    """
+    places, counts = _make_map(np.asarray(room_size, float))
+    radii = planning.expected_radii(nodes, places.reshape(-1, 2), room_size)
+    return places, radii.reshape(counts.shape), counts
+
+
 def _make_map(size) -> tuple[np.ndarray, np.ndarray]:
     """Make the cell centers of the map, and say which a talker can be at."""
     plan = size[:2]

@@ -4,16 +4,13 @@ The page loads nothing else. Its drawings and tables need no script; the script 
 reader select a window.
 """
 
-import base64
-import hashlib
-import json
 import math
 import pathlib
-import string
 
 import numpy as np
 
 from uld_jax.report import (
+    document,
     session_charts,
     session_controls,
     session_plan,
@@ -33,6 +30,9 @@ from uld_jax.report.session_windows import Point, Recording
 from uld_jax.storage import atomic
 
 _MOST_PLACES = 4
+_WITHOUT_SCRIPT = (
+    "Selecting a window needs JavaScript. Drawings and tables are complete without it."
+)
 
 
 def write(record: dict, path: pathlib.Path) -> None:
@@ -106,31 +106,17 @@ def render(record: dict) -> str:
         section, numbers = _recording(index, recording, record, nodes)
         sections.append(section)
         data.append(numbers)
-    folder = pathlib.Path(__file__).parent
-    style, script, page = (
-        (folder / f"session_page.{ending}").read_text("utf-8")
-        for ending in ("css", "js", "html")
-    )
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return string.Template(page).substitute(
-        title=escape(record.get("name") or "Session"),
+    return document.format_page(
+        escape(record.get("name") or "Session"),
+        "where talkers were",
         facts=_facts(record, recordings, nodes),
         answers=_answers(recordings),
-        remarks=_remarks(record),
-        chooser=session_controls.format_chooser(recordings),
-        recordings="\n".join(sections),
+        main="\n".join(
+            [_remarks(record), session_controls.format_chooser(recordings), *sections]
+        ),
         origin=_origin(record),
-        data=_embed(data),
-        style=style,
-        script=script,
-        script_hash=f"sha256-{digest}",
+        script=document.Script("session_page.js", data, _WITHOUT_SCRIPT),
     )
-
-
-def _embed(data: list) -> str:
-    """Format data for a script element, which any "<" in it could end."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c")
 
 
 # The top of the page.

@@ -1,0 +1,137 @@
+"""What is said of clocks: what was tried, how often it works, and what to do."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from uld_jax.audio import diagnosis, sessions
+from uld_jax.evaluation import clock_health, session_clocks
+from uld_jax.localization import answers, calibration, clock_lines
+
+NODES = ("door", "desk", "shelf", "phone")
+NO = np.full(4, np.nan)
+
+
+def health(determined=(True,) * 4, calibrated=None, remarks=()):
+    found = [mock.Mock(spec=answers.Localization, determined=one) for one in determined]
+    lines = clock_lines.ClockLines(NO, NO, NO, NO)
+    return clock_health.ClockHealth(found, lines, calibrated, list(remarks))
+
+
+@pytest.mark.parametrize(
+    ("made", "places", "nodes", "words"),
+    [
+        (
+            health(),
+            1,
+            8,
+            "need not move. They were at 1 place; to calibrate clocks, with ",
+        ),
+        (
+            health(),
+            3,
+            6,
+            "with 6 nodes, 6 places of talkers or more are enough in four",
+        ),
+        (health(), 3, 8, "6 places of talkers or more are enough in six of ten"),
+        (health(), 3, 30, "4 places of talkers or more are nearly always enough"),
+        (health(), 3, 5, "6 places of talkers or more are seldom enough"),
+        (health(calibrated=True), 6, 8, "can be calibrated"),
+        (health([False] * 4, False), 0, 6, "Clocks could not be calibrated: with 6"),
+        (health([False] * 2), 0, 6, "Windows are too few to calibrate"),
+        (health([False] * 4), 0, 6, "Calibrated clocks determine no more"),
+    ],
+)
+def test_sentences_say_what_is_known(made, places, nodes, words):
+    assert words in clock_health.describe(made, places, nodes)
+
+
+def test_nodes_that_are_off_are_excepted():
+    remarks = [
+        diagnosis.Remark("desk", 1, "clock", "is late", "Mend it"),
+        diagnosis.Remark("door", 1, "misfit", "does not fit", "Mend it"),
+    ]
+    said = clock_health.describe(health(remarks=remarks), 3, 6)
+    assert said.startswith("All clocks but that of desk agree")
+
+
+def examine(monkeypatch, *, drifts=(0, 0, 0, 0), few=None, tried=None):
+    """Examine windows of which the parts are known: what each step would find."""
+    found = health().found
+    for one in found:
+        one.node_offsets, one.node_offset_errors = np.zeros((2, 4))
+        one.radius_90 = 1.0
+    lines = clock_lines.ClockLines(
+        np.zeros(4), np.full(4, 1e-5), 1e-6 * np.array(drifts), np.full(4, 2e-6)
+    )
+    monkeypatch.setattr(clock_lines, "fit", lambda found, moments: lines)
+    monkeypatch.setattr(
+        session_clocks,
+        "correct_late_nodes",
+        lambda whole, one, found, starts: (found, ()),
+    )
+    monkeypatch.setattr(
+        session_clocks,
+        "calibrate_if_few",
+        lambda whole, one, found, starts: (found, few),
+    )
+    calls = mock.Mock(spec=session_clocks.calibrate, return_value=tried)
+    monkeypatch.setattr(session_clocks, "calibrate", calls)
+    whole = mock.Mock(spec=sessions.Session, nodes=NODES, num_samples=32_000)
+    recording = mock.Mock(spec=sessions.Recording)
+    starts = np.array([0, 320_000, 640_000, 960_000])
+    return clock_health.examine(whole, recording, found, starts), calls
+
+
+def calibrated(model=1, determined=True):
+    covariance = np.diag(np.repeat([4e-10, 1e-12], 4))
+    return calibration.Calibration(
+        *(
+            np.array([0, 0.01, 0, np.nan]),
+            np.full(4, 2e-5),
+            np.array([0, 3e-5, 0, 0.0]),
+        ),
+        *(np.zeros((0, 2)), np.zeros(0), np.zeros(0, bool), determined, (), ()),
+        model=model,
+        covariance=covariance,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tried", "words"),
+    [
+        (calibrated(), "Pass --calibrate_clocks to uld_jax locate"),
+        (calibrated(model=0), "do not allow calibration"),
+        (calibrated(determined=False), "do not allow calibration"),
+    ],
+)
+def test_a_drift_is_told_with_what_helps(monkeypatch, tried, words):
+    found, calls = examine(monkeypatch, drifts=(0, 0, -20, 1), tried=tried)
+    (remark,) = found.remarks
+    assert (remark.node, remark.kind) == ("shelf", "drift")
+    assert "-20.0 ± 2.0 ppm" in remark.what and words in remark.fix
+    assert calls.call_count == 1 and found.calibrated is None
+
+
+def test_small_drifts_are_none(monkeypatch):
+    found, calls = examine(monkeypatch, drifts=(7, -7, 0, 0))
+    assert found.remarks == [] and not calls.called
+
+
+def test_calibrated_clocks_are_shown_where_few_windows_are_determined(monkeypatch):
+    found, calls = examine(monkeypatch, few=calibrated())
+    assert found.calibrated and not calls.called
+    middle = 31.0
+    np.testing.assert_allclose(found.lines.offsets[:3], [0, 0.01 + middle * 3e-5, 0])
+    np.testing.assert_allclose(
+        found.lines.offset_errors[:3], np.sqrt(4e-10 + middle**2 * 1e-12)
+    )
+    np.testing.assert_allclose(found.lines.drifts[:3], [0, 3e-5, 0])
+    assert np.isnan(found.lines.offsets[3])
+    assert [one.kind for one in found.remarks] == ["drift"]
+
+
+def test_clocks_that_were_taken_to_agree_tell_no_drift(monkeypatch):
+    found, _ = examine(monkeypatch, few=calibrated(model=0))
+    assert np.isnan(found.lines.drifts).all() and found.remarks == []

@@ -1,0 +1,202 @@
+"""Find out what a recording shows of its nodes' clocks, and whether that is enough.
+
+As `uld_jax locate` does: nodes that are late in all windows are corrected, and where few
+windows are determined, all clocks are calibrated. So what is said of a session is what its
+positions will be.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from uld_jax.audio import diagnosis, sessions
+from uld_jax.audio import signals as signals_lib
+from uld_jax.evaluation import session_clocks
+from uld_jax.localization import answers, calibration, clock_lines, late_nodes
+
+# Of drifts: standard errors from zero, and seconds at the ends of the recording, where
+# times no longer agree (3 cm of path).
+_SURE, _LEAST_DRIFT = 4.0, 1e-4
+# How many places talkers should be at, by nodes, and how often that was enough in
+# simulated sessions (docs/sessions.md, docs/phones.md).
+_ENOUGH = (
+    (12, 4, "nearly always enough"),
+    (8, 6, "enough in six of ten recordings"),
+    (6, 6, "enough in four of ten recordings"),
+    (0, 6, "seldom enough"),
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClockHealth:
+    """The clocks of a recording, as far as it shows them.
+
+    Attributes:
+        found: Its windows, by corrected or calibrated clocks where that helped.
+        lines: Offset and drift of each node with their standard errors, after each
+            recorder was moved by its start.
+        calibrated: Whether clocks could be calibrated, where few windows are determined
+            without; None if that was not needed, or there are too few windows.
+        remarks: What is wrong with single nodes' clocks, or places.
+    """
+
+    found: Sequence[answers.Localization]
+    lines: clock_lines.ClockLines
+    calibrated: bool | None
+    remarks: list[diagnosis.Remark]
+
+
+def examine(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> ClockHealth:
+    """Examine the clocks of a recording, and correct or calibrate them if that helps.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows, each localized by itself.
+        starts: Of these, in samples at 16 kHz.
+    """
+    moments = (starts + whole.num_samples / 2) / signals_lib.SAMPLE_RATE
+    late = late_nodes.find(found)
+    again, said = session_clocks.correct_late_nodes(whole, recording, found, starts)
+    lines = clock_lines.fit(again, moments)
+    if said:  # What is left of the lateness, and what was corrected.
+        lines = lines._replace(offsets=lines.offsets + late)
+    drifting = _find_drifting(lines, moments)
+    again, clocks = session_clocks.calibrate_if_few(whole, recording, again, starts)
+    calibrated = None if clocks is None else clocks.determined
+    if calibrated:
+        lines = _lines_of(clocks, moments)
+        drifting = _find_drifting(lines, moments)
+    elif clocks is None and drifting.any():
+        clocks = session_clocks.calibrate(whole, recording, starts)
+    # Clocks that were taken to agree correct no drift.
+    corrects = clocks is not None and clocks.determined and clocks.model > 0
+    remarks = _describe_drifts(whole.nodes, lines, drifting, corrects)
+    remarks += _describe_late(
+        whole.nodes, np.where(drifting, 0.0, late), bool(said) or bool(calibrated)
+    )
+    named = {remark.node for remark in remarks}
+    misfits = late_nodes.find_misfits(found)
+    remarks += [
+        one for one in _describe_misfits(whole.nodes, misfits) if one.node not in named
+    ]
+    return ClockHealth(again, lines, calibrated, remarks)
+
+
+def _find_drifting(lines: clock_lines.ClockLines, moments: np.ndarray) -> np.ndarray:
+    """Find the nodes whose clocks surely drift, and far enough to matter."""
+    with np.errstate(invalid="ignore"):
+        sure = np.abs(lines.drifts) > _SURE * lines.drift_errors
+        return sure & (np.abs(lines.drifts) * np.ptp(moments) / 2 > _LEAST_DRIFT)
+
+
+def _lines_of(
+    clocks: calibration.Calibration, moments: np.ndarray
+) -> clock_lines.ClockLines:
+    """Read the clocks that were calibrated, at the middle of a recording."""
+    middle = float(np.mean(moments))
+    offsets = np.where(np.isfinite(clocks.offsets), clocks.late_at([middle])[0], np.nan)
+    count = len(offsets)
+    errors = np.sqrt(np.diag(clocks.covariance_at(middle)))
+    drifts, drift_errors = np.full((2, count), np.nan)
+    if clocks.drifts is not None and clocks.model:  # Else they were taken to agree.
+        drifts = clocks.drifts
+        drift_errors = np.sqrt(np.diag(clocks.covariance)[count:])
+    known = errors > 0
+    return clock_lines.ClockLines(
+        *(
+            np.where(known, values, np.nan)
+            for values in (offsets, errors, drifts, drift_errors)
+        )
+    )
+
+
+def _describe_drifts(
+    nodes: Sequence[str],
+    lines: clock_lines.ClockLines,
+    drifting: np.ndarray,
+    corrects: bool,
+) -> list[diagnosis.Remark]:
+    fix = (
+        "Pass --calibrate_clocks to uld_jax locate: these recordings allow it"
+        if corrects
+        else "Leave it out, or use a recorder with the others' clock: these recordings do "
+        "not allow calibration"
+    )
+    return [
+        diagnosis.Remark(
+            *(nodes[node], diagnosis.REMARK, "drift"),
+            f"has a clock that drifts by {1e6 * lines.drifts[node]:+.1f} ± "
+            f"{1e6 * lines.drift_errors[node]:.1f} ppm against the others",
+            fix,
+        )
+        for node in np.flatnonzero(drifting)
+    ]
+
+
+def _describe_late(
+    nodes: Sequence[str], late: np.ndarray, corrected: bool
+) -> list[diagnosis.Remark]:
+    """Name nodes that sound reached later, or earlier, than it should have."""
+    remarks = []
+    fix = "Its clock is off, and is corrected"
+    if not corrected:
+        fix = "Its clock or its place is off: check its place, or leave it out"
+    for node in np.flatnonzero(late):
+        word = "late" if late[node] > 0 else "early"
+        what = f"is {1000 * abs(late[node]):.1f} ms {word} in all windows"
+        remarks.append(
+            diagnosis.Remark(nodes[node], diagnosis.REMARK, "clock", what, fix)
+        )
+    return remarks
+
+
+def _describe_misfits(
+    nodes: Sequence[str], misfits: np.ndarray
+) -> list[diagnosis.Remark]:
+    fix = "Check its place and its file, then those of the others"
+    return [
+        diagnosis.Remark(
+            *(nodes[node], diagnosis.REMARK, "misfit"),
+            "does not fit the others: sound reached it up to "
+            f"{1000 * misfits[node]:.1f} ms off",
+            fix,
+        )
+        for node in np.flatnonzero(misfits)
+    ]
+
+
+def describe(health: ClockHealth, num_places: int, num_nodes: int) -> str:
+    """Describe in a sentence whether clocks agree, or talkers moved enough for them.
+
+    Args:
+        health: Of a recording.
+        num_places: Places at which positions are determined.
+        num_nodes: Nodes that can be used.
+    """
+    if health.calibrated:
+        return "Clocks differ, and can be calibrated: talkers were at enough places"
+    least, often = next(rest for nodes, *rest in _ENOUGH if num_nodes >= nodes)
+    advice = f"with {num_nodes} nodes, {least} places of talkers or more are {often}"
+    if health.calibrated is False:
+        return f"Clocks could not be calibrated: {advice}"
+    if 2 * sum(one.determined for one in health.found) < len(health.found):
+        if len(health.found) < calibration.LEAST_PLACES:
+            return f"Windows are too few to calibrate clocks: {advice}"
+        return (
+            "Calibrated clocks determine no more: places, noise or echoes are the cause"
+        )
+    off = [remark.node for remark in health.remarks if remark.kind != "misfit"]
+    agree = (
+        "Clocks agree" if not off else f"All clocks but that of {', '.join(off)} agree"
+    )
+    return (
+        f"{agree}, so that talkers need not move. They were at {num_places} "
+        f"place{'s'[: num_places != 1]}; to calibrate clocks, {advice}"
+    )
