@@ -18,8 +18,7 @@ docs/own_recordings.md describes the folder. Each recording gets a line; each wi
 2 s in which somebody speaks, and each source, a row of the table --out. Beside it are a
 page for a browser, positions.html, and all that is known, positions.json.
 
-A folder of sessions, or several, are located one in each process, into the folder --out,
-with one table and one page of all; the same command resumes (docs/many_sessions.md).
+Many sessions, or a folder of them, are located at once (docs/many_sessions.md).
 """
 
 import dataclasses
@@ -133,11 +132,13 @@ def main(values, paths) -> None:
     out = _check_out(values, folder)
 
     from uld_jax.audio import sessions as sessions_lib
+    from uld_jax.pretrained import weights
     from uld_jax.runtime import jax_setup
 
     jax_setup.configure()
+    run = weights.read_run(values.run, "--run") if values.run else None
     session = sessions_lib.open_session(folder)
-    _, left_out = _locate(_flags(values), values.run or None, session, out)
+    _, left_out = _locate(_flags(values), run, session, out)
     if left_out:
         raise errors.Failed("Left out:\n  " + "\n  ".join(left_out))
 
@@ -165,10 +166,12 @@ def _locate_many(values, named, sessions) -> None:
 
 def _locate_in_worker(flags, run_folder, session, out) -> tuple[list, list[str]]:
     """Locate one session of many."""
+    from uld_jax.pretrained import weights
     from uld_jax.runtime import jax_setup
 
     jax_setup.configure()
-    return _locate(flags, run_folder, session, out)
+    run = weights.read_run(run_folder, "--run") if run_folder else None
+    return _locate(flags, run, session, out)
 
 
 def _flags(values) -> dict:
@@ -195,12 +198,12 @@ def _warn_of_divergence(run) -> None:
         )
 
 
-def _locate(flags, run_folder, session, out) -> tuple[list, list[str]]:
+def _locate(flags, run, session, out) -> tuple[list, list[str]]:
     """Localize a session's recordings; log and write what was found, and return it.
 
     Args:
         flags: From `_flags`.
-        run_folder: Of the network; None for a method.
+        run: The record of the network's run; None for a method.
         session: The session.
         out: Path of the table; None to write nothing.
 
@@ -210,11 +213,9 @@ def _locate(flags, run_folder, session, out) -> tuple[list, list[str]]:
     import jax
 
     from uld_jax.evaluation import locate, session_errors
-    from uld_jax.pretrained import weights
 
     batch_size = _BATCH_ON_CPU if jax.default_backend() == "cpu" else _BATCH
-    if run_folder:
-        run = weights.read_run(run_folder, "--run")
+    if run:
         predictor = locate.network(session, run)
         _warn_of_divergence(run)
     else:

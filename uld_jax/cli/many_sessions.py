@@ -13,8 +13,7 @@ FLAGS = (
     Flag(
         "processes",
         "integer",
-        "Of many sessions: how many are located at once; by default one a core, as far as "
-        "memory goes.",
+        "Of many sessions: how many at once; by default one a core, if memory allows.",
         least=1,
     ),
     Flag("beam", "bool", "Of many sessions: locate them with Apache Beam."),

@@ -4,10 +4,10 @@ One HTML file without a script, in the style of a session's page.
 """
 
 import pathlib
-import string
 import urllib.parse
 from collections.abc import Sequence
 
+from uld_jax.report import document
 from uld_jax.report.session_markup import (
     UNKNOWN,
     escape,
@@ -59,25 +59,21 @@ def render(record: dict) -> str:
     >>> "1 session" in page, "not located yet" in page
     (True, True)
     """
-    folder = pathlib.Path(__file__).parent
-    style, page = (
-        (folder / name).read_text("utf-8")
-        for name in ("session_page.css", "sessions_page.html")
-    )
     sessions = record.get("sessions") or ()
     settings = [
         [f"<code>{escape(key)}</code>", escape(value)]
         for key, value in (record.get("settings") or {}).items()
         if value is not None
     ]
-    return string.Template(page).substitute(
-        title=escape(record.get("name") or "Sessions"),
+    parts = (_list_failed(sessions), _list_left_out(sessions), _list_all(sessions))
+    return document.format_page(
+        escape(record.get("name") or "Sessions"),
+        "located sessions",
         facts=_facts(sessions),
-        failed=_list_failed(sessions),
-        left_out=_list_left_out(sessions),
-        sessions=_list_all(sessions),
+        answers="",
+        main="\n".join(parts),
         origin=format_origin(record, "How they were located", settings),
-        style=style,
+        style="sessions_page.css",
     )
 
 
