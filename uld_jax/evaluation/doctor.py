@@ -9,9 +9,10 @@ import numpy as np
 
 from uld_jax.audio import diagnosis, polarity, sessions, surveys
 from uld_jax.audio import signals as signals_lib
-from uld_jax.evaluation import geometry
+from uld_jax.evaluation import geometry, session_clocks
 from uld_jax.evaluation import turns as turns_lib
-from uld_jax.localization import answers, doubts, late_nodes, localize
+from uld_jax.localization import answers, doubts, late_nodes, late_starts, localize
+from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
@@ -69,7 +70,8 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
         starts, windows = _load_strongest(whole, recording, survey)
         remarks += _find_inverted(whole.nodes, windows, survey)
         found = _localize(whole, recording, windows)
-        remarks += _compare_windows(whole.nodes, found)
+        found, clocks = _correct_late_starts(whole, survey, starts, windows, found)
+        remarks += clocks + _compare_windows(whole.nodes, found)
     length = whole.num_samples / signals_lib.SAMPLE_RATE
     places = _places(turns_lib.find_turns(np.array(starts, float), found, length))
     return Examined(
@@ -125,6 +127,37 @@ def _localize(
             )
             bar.update()
     return found
+
+
+def _correct_late_starts(
+    whole: sessions.Session,
+    survey: surveys.Survey,
+    starts: Sequence[float],
+    windows: np.ndarray,
+    found: list[answers.Localization],
+) -> tuple[list[answers.Localization], list[diagnosis.Remark]]:
+    """Find the clocks of recorders that started late, if few windows are determined."""
+    usable, together = session_clocks.find_together(survey)
+    if not late_starts.is_worth_trying(found, together, usable):
+        return found, []
+    middles = np.array(starts) + whole.num_samples / signals_lib.SAMPLE_RATE / 2
+    clocks = late_starts.find(list(windows), middles, found, together)
+    again = [
+        session_lib.localize_window(
+            *(window, signals_lib.SAMPLE_RATE, whole.node_positions, whole.room_size),
+            start=start,
+            clocks=None,
+            late=clocks.late_at(middle),
+        )
+        for window, start, middle in zip(windows, starts, middles, strict=True)
+    ]
+    if not late_starts.are_confirmed(found, again):
+        return found, []
+    fix = "Its clock is off, and is corrected"
+    return again, [
+        diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix)
+        for name, what in clocks.describe(whole.nodes).items()
+    ]
 
 
 def _compare_windows(

@@ -8,8 +8,10 @@
 - `clock_model`: Times of arrival at nodes with clocks of their own: what is expected, and misfits.
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
+- `drifts`: Find how fast clocks drift apart, from the times of arrival in many windows.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
 - `late_nodes`: Find nodes whose clocks are off by the same time in several windows.
+- `late_starts`: Find how late recorders are that were started after others.
 - `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
 - `placement`: Find places for nodes where a talker will be localized best.
@@ -39,7 +41,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clock_model",
         "clocks",
         "doubts",
+        "drifts",
         "late_nodes",
+        "late_starts",
         "fusion",
         "localize",
         "methods",
