@@ -12,12 +12,13 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import geometry, session_clocks
 from uld_jax.evaluation import turns as turns_lib
 from uld_jax.localization import answers, doubts, late_nodes, late_starts, localize
-from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _WINDOWS = 8  # Of each recording, the strongest.
+_WINDOWS_FOR_CLOCKS = 24  # Likewise, where recorders started late.
 _DETERMINED = 0.5  # Share of windows.
 _APART = 0.5  # Meters between places.
+_FIX_OF_EXCHANGED = "Exchange their rows in the table, or their files"
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
 
 
@@ -67,11 +68,14 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
     remarks += diagnosis.examine(survey, facts, whole.nodes)
     starts, found = [], []
     if not any(one.node is None and one.level > 1 for one in remarks):
-        starts, windows = _load_strongest(whole, recording, survey)
+        starts, windows = _load_strongest(whole, recording, survey, _WINDOWS)
         remarks += _find_inverted(whole.nodes, windows, survey)
         found = _localize(whole, recording, windows)
-        found, clocks = _correct_late_starts(whole, survey, starts, windows, found)
-        remarks += clocks + _compare_windows(whole.nodes, found)
+        starts, found, clocks = _correct_late_starts(
+            whole, recording, survey, starts, found
+        )
+        remarks += clocks + _find_exchanged(whole, recording, starts, found)
+        remarks += _compare_windows(whole.nodes, found)
     length = whole.num_samples / signals_lib.SAMPLE_RATE
     places = _places(turns_lib.find_turns(np.array(starts, float), found, length))
     return Examined(
@@ -86,12 +90,15 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
 
 
 def _load_strongest(
-    whole: sessions.Session, recording: sessions.Recording, survey: surveys.Survey
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    survey: surveys.Survey,
+    count: int,
 ) -> tuple[list[float], np.ndarray]:
     """Load the strongest windows [W, M, N]; return their starts in seconds, too."""
     starts = np.array(whole.starts[recording.name])
     powers = survey.window_powers(starts, whole.num_samples)
-    chosen = np.sort(starts[np.argsort(-powers)[:_WINDOWS]])
+    chosen = np.sort(starts[np.argsort(-powers)[:count]])
     windows = np.stack([whole.load_window(recording, int(start)) for start in chosen])
     return (chosen / signals_lib.SAMPLE_RATE).tolist(), windows
 
@@ -131,32 +138,44 @@ def _localize(
 
 def _correct_late_starts(
     whole: sessions.Session,
+    recording: sessions.Recording,
     survey: surveys.Survey,
     starts: Sequence[float],
-    windows: np.ndarray,
     found: list[answers.Localization],
-) -> tuple[list[answers.Localization], list[diagnosis.Remark]]:
-    """Find the clocks of recorders that started late, if few windows are determined."""
+) -> tuple[Sequence[float], list[answers.Localization], list[diagnosis.Remark]]:
+    """Find the clocks of recorders that started late, if few windows are determined.
+
+    That takes more windows; they replace those that are given if clocks are found.
+    """
     usable, together = session_clocks.find_together(survey)
     if not late_starts.is_worth_trying(found, together, usable):
-        return found, []
-    middles = np.array(starts) + whole.num_samples / signals_lib.SAMPLE_RATE / 2
-    clocks = late_starts.find(list(windows), middles, found, together)
-    again = [
-        session_lib.localize_window(
-            *(window, signals_lib.SAMPLE_RATE, whole.node_positions, whole.room_size),
-            start=start,
-            clocks=None,
-            late=clocks.late_at(middle),
-        )
-        for window, start, middle in zip(windows, starts, middles, strict=True)
-    ]
-    if not late_starts.are_confirmed(found, again):
-        return found, []
+        return starts, found, []
+    more, windows = _load_strongest(whole, recording, survey, _WINDOWS_FOR_CLOCKS)
+    samples = np.rint(np.array(more) * signals_lib.SAMPLE_RATE).astype(int)
+    again, clocks = session_clocks.correct_late_starts(
+        whole, recording, _localize(whole, recording, windows), samples
+    )
+    if clocks is None:
+        return starts, found, []
     fix = "Its clock is off, and is corrected"
-    return again, [
+    remarks = [
         diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix)
         for name, what in clocks.describe(whole.nodes).items()
+    ]
+    return more, list(again), remarks
+
+
+def _find_exchanged(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    starts: Sequence[float],
+    found: Sequence[answers.Localization],
+) -> list[diagnosis.Remark]:
+    """Find two nodes that are exchanged, if few windows are determined."""
+    samples = np.rint(np.array(starts) * signals_lib.SAMPLE_RATE).astype(int)
+    return [
+        diagnosis.Remark(None, diagnosis.REMARK, "exchanged", said, _FIX_OF_EXCHANGED)
+        for said in session_clocks.find_exchanged(whole, recording, found, samples)
     ]
 
 
@@ -186,9 +205,10 @@ def _compare_windows(
     )
     for reason, count in exchanged.items():
         if count >= max(2, len(found) / 3):
-            fix = "Exchange their rows in the table, or their files"
             remarks.append(
-                diagnosis.Remark(None, diagnosis.REMARK, "exchanged", reason, fix)
+                diagnosis.Remark(
+                    *(None, diagnosis.REMARK, "exchanged", reason, _FIX_OF_EXCHANGED)
+                )
             )
     if found and not exchanged:
         remarks += _find_late(nodes, found)

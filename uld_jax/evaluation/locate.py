@@ -260,6 +260,9 @@ def locate(
                 if started:
                     late += session_clocks.describe(started, whole.nodes)
                 facts["remarks"] += _CALIBRATED if used else late
+                facts["remarks"] += session_clocks.find_exchanged(
+                    whole, recording, found, starts
+                )
                 details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
             found = np.stack(found)

@@ -1,4 +1,4 @@
-"""Correct the clocks of a recording where few of its windows are determined.
+"""Correct clocks, and find exchanged nodes, where few windows are determined.
 
 Windows are loaded one by one, so that recordings of hours fit into memory.
 """
@@ -9,7 +9,13 @@ import numpy as np
 
 from uld_jax.audio import sessions, surveys
 from uld_jax.audio import signals as signals_lib
-from uld_jax.localization import answers, calibration, late_nodes, late_starts
+from uld_jax.localization import (
+    answers,
+    calibration,
+    exchanged_nodes,
+    late_nodes,
+    late_starts,
+)
 from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
@@ -47,6 +53,37 @@ def correct_late_starts(
     )
     again = _localize(whole, recording, starts, late_at=clocks.late_at)
     return (again, clocks) if late_starts.are_confirmed(found, again) else (found, None)
+
+
+def find_exchanged(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> tuple[str, ...]:
+    """Say which two nodes are exchanged, if few windows are determined and it shows.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+    """
+    usable, together = find_together(whole.surveyed[recording.name])
+    if 2 * _count(found) >= len(found) or (usable & ~together).any():
+        return ()
+    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
+    chosen = session_lib.strongest(powers, exchanged_nodes.MOST_WINDOWS)
+    pair = exchanged_nodes.find(
+        [_load(whole, recording, starts[number]) for number in chosen],
+        [found[number] for number in chosen],
+    )
+    if pair is None:
+        return ()
+    one, other = (whole.nodes[node] for node in pair)
+    return (
+        f"Nodes {one} and {other} seem to be exchanged: each fits the other's position",
+    )
 
 
 def describe(clocks: late_starts.Clocks, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@
 - `clocks`: Find how late each node is, given where the talker is.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `drifts`: Find how fast clocks drift apart, from the times of arrival in many windows.
+- `exchanged_nodes`: Find two nodes that are exchanged, where no position is determined.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
 - `late_nodes`: Find nodes whose clocks are off by the same time in several windows.
 - `late_starts`: Find how late recorders are that were started after others.
@@ -22,6 +23,7 @@
 - `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
+- `steered_windows`: Steered responses of many windows: how well sounds from points fit all nodes.
 - `stream`: Localize a talker while signals arrive, window by window.
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
@@ -42,6 +44,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clocks",
         "doubts",
         "drifts",
+        "exchanged_nodes",
         "late_nodes",
         "late_starts",
         "fusion",
@@ -55,6 +58,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "same_places",
         "session",
         "srp_phat",
+        "steered_windows",
         "stream",
         "tdoa",
         "times",

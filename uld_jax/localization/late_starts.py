@@ -14,13 +14,12 @@ determined with it.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
-import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 
 from uld_jax.acoustics import constants
-from uld_jax.localization import alignment, answers, drifts, recordings, votes
+from uld_jax.localization import answers, drifts, votes
+from uld_jax.localization import steered_windows as steered
 
 LEAST_TOGETHER = 3  # Nodes whose clock is the reference.
 _LEAST_WINDOWS = 3
@@ -30,18 +29,12 @@ _CONFIRMED, _MORE = 1 / 3, 1 / 6
 _LEAST_SAID = 0.001  # Seconds.
 _APART = 0.5  # Meters between places, of which there must be two.
 _REACH = 200  # Lags to either side: 25 ms.
-_LAGS_PER_SECOND = constants.SAMPLE_RATE // 2  # Of `alignment.correlate`.
-_HEIGHTS = (1.0, 1.3, 1.6)  # Meters.
-_SPACING, _MOST_POINTS = 0.08, 20_000
 _TOP = 200  # Points of the highest response in each window.
 _SWEEPS = 2
 # Then finer: around some of them, at parts of lags.
-_TOP_FINER, _REACH_FINER, _PARTS = 10, 2, 8
+_TOP_FINER, _REACH_FINER, _PARTS = 10, 16, 8
 _AROUND = np.array([-0.04, -0.02, 0.0, 0.02, 0.04])  # Meters.
 _ABOVE = np.array([-0.15, 0.0, 0.15])
-# Entries of the correlations of a window that are kept, for all windows.
-_MOST_PAIRS = 2_000
-_correlate = jax.jit(alignment.correlate)
 
 
 class Clocks(NamedTuple):
@@ -93,21 +86,10 @@ def find(
         found: What `localize` found in each.
         together: Which nodes started together, three or more.
     """
-    nodes = found[0].node_positions
     rates = _find_drifts(found, times)
-    usable = np.array([one.node_weights > 0 for one in found])
-    kept = max(1, _MOST_PAIRS // len(nodes) ** 2)
-    chosen = np.unique(np.linspace(0, len(windows) - 1, kept).astype(int))
-    points = _make_points(found[0])
-    stacked = _Stacked(
-        [_correlate_one(windows[k], usable[k], rates * times[k]) for k in chosen],
-        usable[chosen],
-        nodes,
-        points,
-        _spacing(found[0]),
-    )
-    lags = stacked.find(together & usable.any(axis=0))
-    return Clocks(lags / _LAGS_PER_SECOND, rates)
+    made = steered.SteeredWindows(windows, found, np.outer(times, rates))
+    lags = _Search(made).find(together & made.usable.any(axis=0))
+    return Clocks(lags / steered.LAGS_PER_SECOND, rates)
 
 
 def started_together(
@@ -175,132 +157,76 @@ def _find_drifts(found, times) -> Float[np.ndarray, " M"]:
     return drifts.find(constants.SPEED_OF_SOUND * late + paths, times)
 
 
-def _spacing(found: answers.Localization) -> float:
-    """Find the distance of points, wider in large rooms."""
-    area = float(np.prod(found.room_size))
-    return max(_SPACING, (area * len(_HEIGHTS) / _MOST_POINTS) ** 0.5)
+class _Search:
+    """The lags [M] of clocks that are looked for."""
 
+    def __init__(self, made: steered.SteeredWindows):
+        self.made, self.lags = made, np.zeros(len(made.nodes))
 
-def _make_points(found: answers.Localization) -> Float[np.ndarray, "P 3"]:
-    """Make points throughout the room, at some heights of a talker."""
-    step = _spacing(found)
-    x, y = (np.arange(step / 2, side, step) for side in found.room_size)
-    grid = np.meshgrid(
-        x + found.origin[0], y + found.origin[1], _HEIGHTS, indexing="ij"
-    )
-    return np.stack(grid, axis=-1).reshape(-1, 3)
-
-
-def _correlate_one(window, usable, late) -> Float[np.ndarray, "M M 4000"]:
-    """Correlate nodes without their drifts."""
-    moved = recordings.advance(window, late, constants.SAMPLE_RATE)
-    moved = np.float32(moved / max(np.abs(moved).max(), 1e-9))
-    return np.asarray(_correlate(moved[None], usable))
-
-
-class _Stacked:
-    """Correlations of windows, and the lags [M] of clocks that are looked for."""
-
-    def __init__(self, envelopes, usable, nodes, points, spacing: float):
-        self.envelopes, self.usable = envelopes, usable
-        self.nodes, self.points = nodes, points
-        self.lags = np.zeros(len(nodes))
-        # Peaks are as wide as points are apart.
-        size = 2 * round(spacing / _SPACING) + 1
-        self.wide = [
-            scipy.ndimage.maximum_filter1d(one, size, axis=-1, mode="wrap")
-            for one in envelopes
-        ]
-
-    def find(self, together: np.ndarray) -> np.ndarray:
+    def find(self, together: Bool[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
         """Find the lags of all nodes but those that started together."""
         known = np.flatnonzero(together).tolist()
-        others = [
-            node
-            for node in np.flatnonzero(~together).tolist()
-            if self.usable[:, node].any()
-        ]
-        reach = np.arange(-_REACH, _REACH + 1)
-        everywhere = [self.points] * len(self.wide)
-        left = list(others)
+        late = ~together & self.made.usable.any(axis=0)
+        others = left = np.flatnonzero(late).tolist()
+        reach = np.arange(-_REACH, _REACH + 1.0)
+        points = [self.made.points] * len(self.made.wide)
         while left:  # The surest first.
-            summed = {
-                node: self._sum(self.wide, everywhere, node, known, reach)
-                for node in left
-            }
+            summed = {node: self._sum(points, node, known, reach) for node in left}
             surest = max(left, key=lambda node: _stand_out(summed[node]))
             self.lags[surest] = reach[summed[surest].argmax()]
             known.append(surest)
-            left.remove(surest)
-        self._sweep(self.wide, everywhere, others, known, reach)
-        finer = np.arange(-_REACH_FINER * _PARTS, _REACH_FINER * _PARTS + 1) / _PARTS
-        self._sweep(
-            self.envelopes, self._find_finer_points(known), others, known, finer, True
-        )
+            left = [node for node in left if node != surest]
+        self._sweep(points, others, known, reach)
+        points = self._find_finer_points(known)
+        for _ in range(_SWEEPS):
+            finer = np.arange(-_REACH_FINER, _REACH_FINER + 1) / _PARTS
+            self._sweep(points, others, known, finer, finer=True)
         return self.lags
 
-    def _sweep(self, envelopes, points, others, known, reach, finer=False) -> None:
+    def _sweep(self, points, others, known, reach, finer=False) -> None:
         """Find the lag of each late node in turn, from all others."""
-        for _ in range(_SWEEPS):
-            for node in others:
-                rest = [other for other in known if other != node]
-                tried = reach + self.lags[node] if finer else reach
-                summed = self._sum(envelopes, points, node, rest, tried, finer)
-                self.lags[node] = tried[summed.argmax()]
+        for node in others:
+            rest = [other for other in known if other != node]
+            tried = reach + self.lags[node] if finer else reach
+            summed = self._sum(points, node, rest, tried, finer)
+            self.lags[node] = tried[summed.argmax()]
 
     def _find_finer_points(self, nodes: list[int]) -> list[np.ndarray]:
         """Make points around those of the highest responses of each window."""
         x, y, z = np.meshgrid(_AROUND, _AROUND, _ABOVE, indexing="ij")
         around = np.stack([x, y, z], axis=-1).reshape(-1, 3)
-        found = []
-        for wide, usable in zip(self.wide, self.usable, strict=True):
+        points, found = self.made.points, []
+        delays = steered.find_delays(points, self.made.nodes) + self.lags
+        for wide, usable in zip(self.made.wide, self.made.usable, strict=True):
             own = [node for node in nodes if usable[node]]
-            top = _highest(self._respond(wide, self.points, own), _TOP_FINER)
-            found.append((self.points[top][:, None] + around).reshape(-1, 3))
+            top = _highest(steered.respond(wide, delays, own), _TOP_FINER)
+            found.append((points[top][:, None] + around).reshape(-1, 3))
         return found
 
     def _sum(
-        self, envelopes, points, node: int, known: list[int], tried, finer=False
-    ) -> np.ndarray:
+        self,
+        points: list[np.ndarray],
+        node: int,
+        known: list[int],
+        tried: Float[np.ndarray, " L"],
+        finer: bool = False,
+    ) -> Float[np.ndarray, " L"]:
         """Sum the highest responses of windows for each lag of a node that is tried."""
-        total = np.zeros(len(tried))
-        for one, where, usable in zip(envelopes, points, self.usable, strict=True):
+        total, made = np.zeros(len(tried)), self.made
+        envelopes = made.envelopes if finer else made.wide
+        for one, where, usable in zip(envelopes, points, made.usable, strict=True):
             own = [other for other in known if usable[other]]
             if not usable[node] or len(own) < LEAST_TOGETHER:
                 continue
-            response = self._respond(one, where, own, finer)
+            delays = steered.find_delays(where, made.nodes)
+            response = steered.respond(one, delays + self.lags, own, finer)
             top = _highest(response, _TOP)
             added = np.repeat(response[top, None], len(tried), axis=1)
-            expected = self._expect(where[top])
             for other in own:
-                apart = expected[:, node] - expected[:, other] - self.lags[other]
-                added += _read(one[node, other], apart[:, None] + tried, finer)
+                apart = delays[top, node] - delays[top, other] - self.lags[other]
+                added += steered.read(one[node, other], apart[:, None] + tried, finer)
             total += added.max(axis=0)
         return total
-
-    def _expect(self, points: np.ndarray) -> np.ndarray:
-        """Compute in lags when sound of points [P, 3] reaches the nodes, [P, M]."""
-        paths = np.linalg.norm(points[:, None] - self.nodes, axis=-1)
-        return _LAGS_PER_SECOND / constants.SPEED_OF_SOUND * paths
-
-    def _respond(self, envelopes, points, nodes: list[int], finer=False) -> np.ndarray:
-        """Compute the steered response of some nodes at points."""
-        delays = self._expect(points) + self.lags
-        total = np.zeros(len(points))
-        for number, one in enumerate(nodes):
-            for other in nodes[:number]:
-                apart = delays[:, one] - delays[:, other]
-                total += _read(envelopes[one, other], apart, finer)
-        return total
-
-
-def _read(row: np.ndarray, lags: np.ndarray, finer: bool) -> np.ndarray:
-    """Read a correlation at lags: its nearest sample, or between two."""
-    if not finer:
-        return row[np.rint(lags).astype(int) % alignment.NUM_LAGS]
-    whole = np.floor(lags)
-    part, first = lags - whole, whole.astype(int) % alignment.NUM_LAGS
-    return (1 - part) * row[first] + part * row[(first + 1) % alignment.NUM_LAGS]
 
 
 def _highest(response: np.ndarray, count: int) -> np.ndarray:
