@@ -7,7 +7,7 @@ import pytest
 
 from uld_jax.audio import sessions, surveys
 from uld_jax.evaluation import session_clocks
-from uld_jax.localization import answers, calibration
+from uld_jax.localization import answers, calibration, exchanged_nodes, late_starts
 from uld_jax.localization import session as session_lib
 
 RATE = 16_000
@@ -118,3 +118,91 @@ def test_enough_determined_windows_or_few_at_all_are_left(
     assert again is found
     assert clocks is None
     assert not seen
+
+
+@pytest.fixture
+def started(whole, monkeypatch):
+    """Let the last of four recorders start late, and note what is looked at."""
+    whole.surveyed["a.wav"].starts = np.array([0, 0, 0, 1600])
+    whole.surveyed["a.wav"].starts_known = np.ones(4, bool)
+    whole.surveyed["a.wav"].faults = ("",) * 4
+    whole.nodes = ("desk", "door", "shelf", "board")
+    seen = []
+
+    def find(windows, times, found, together):
+        numbers = [int(window[0, 0]) for window in windows]
+        seen.append((numbers, times.tolist(), len(found), together.tolist()))
+        return late_starts.Clocks(
+            np.array([0.002, 0, 0, -0.01]), np.array([0, 0, 0, 1e-5])
+        )
+
+    monkeypatch.setattr(late_starts, "find", find)
+    return seen
+
+
+def correct(whole, determined):
+    found = [answer(bool(one)) for one in determined]
+    return found, session_clocks.correct_late_starts(
+        whole, RECORDING, found, STARTS[: len(found)]
+    )
+
+
+def test_recorders_that_started_late_are_compared_with_the_others(
+    whole, started, monkeypatch
+):
+    monkeypatch.setattr(late_starts, "are_confirmed", lambda found, again: True)
+    monkeypatch.setattr(
+        session_lib.localize, "localize_one", lambda *_, late: answer(True, late=late)
+    )
+    _, (again, clocks) = correct(whole, [1, 0, 0, 0, 1, 0])
+    windows = [32_000, 96_000, 160_000], [3.0, 7.0, 11.0], 3
+    assert started == [(*windows, [True, True, True, False])]
+    np.testing.assert_allclose(again[2].late, [0.002, 0, 0, -0.01 + 5e-5])
+    assert session_clocks.describe(clocks, whole.nodes) == (
+        "Node desk is 2.0 ms late; it was corrected",
+        "Node board is 10.0 ms early and drifts by 10 ppm; it was corrected",
+    )
+    # What is found later is on top of these clocks.
+    monkeypatch.setattr(
+        session_clocks.late_nodes, "find", lambda found: np.array([0, 0.003, 0, 0])
+    )
+    later, _ = session_clocks.correct_late_nodes(
+        whole, RECORDING, again, STARTS, started=clocks
+    )
+    np.testing.assert_allclose(later[2].late, [0.002, 0.003, 0, -0.01 + 5e-5])
+
+
+def test_clocks_that_positions_do_not_confirm_are_not_used(whole, started, monkeypatch):
+    monkeypatch.setattr(late_starts, "are_confirmed", lambda found, again: False)
+    found, (again, clocks) = correct(whole, [0, 0, 0, 0, 1, 0])
+    assert again is found
+    assert clocks is None
+    assert len(started) == 1
+
+
+def test_recorders_that_started_together_are_not_compared(whole, started):
+    whole.surveyed["a.wav"].starts[:] = 0
+    found, (again, clocks) = correct(whole, [0] * 6)
+    assert again is found
+    assert clocks is None
+    assert not started
+
+
+@pytest.mark.parametrize(
+    ("determined", "start", "pair", "count"),
+    [
+        ([0] * 6, 0, (0, 3), 1),
+        ([0] * 6, 0, None, 0),
+        ([1, 1, 1, 0, 0, 0], 0, (0, 3), 0),  # Enough are determined.
+        ([0] * 6, 1600, (0, 3), 0),  # A clock may be off.
+    ],
+)
+def test_exchanged_nodes_are_named_where_few_windows_are_determined(
+    whole, started, monkeypatch, determined, start, pair, count
+):
+    whole.surveyed["a.wav"].starts[3] = start
+    monkeypatch.setattr(exchanged_nodes, "find", lambda windows, found: pair)
+    found = [answer(bool(one)) for one in determined]
+    said = session_clocks.find_exchanged(whole, RECORDING, found, STARTS)
+    one = "Nodes desk and board seem to be exchanged: each fits the other's position"
+    assert said == count * (one,)

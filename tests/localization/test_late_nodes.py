@@ -103,3 +103,17 @@ def test_a_node_that_fits_in_some_windows_is_none():
     found = windows(PLACES, offsets_of(1, values))
     found = [dataclasses.replace(one, node_offset_errors=ERRORS) for one in found]
     np.testing.assert_array_equal(late_nodes.find_misfits(found), 0)
+
+
+def test_a_wall_behind_a_node_is_no_misfit():
+    """It makes a node late, in all windows at two places; a wrong place, early, too."""
+    two = [[1.0, 1.0], [1.0, 1.1], [4.0, 2.0], [4.0, 2.1], [1.1, 1.0]]
+    late = [0.004, 0.0041, 0.002, 0.0021, 0.004]
+
+    def of(places, values):
+        found = windows(places, offsets_of(2, values))
+        return [dataclasses.replace(one, node_offset_errors=ERRORS) for one in found]
+
+    np.testing.assert_array_equal(late_nodes.find_misfits(of(two, late)), 0)
+    assert late_nodes.find_misfits(of(two, [*late[:4], -0.004]))[2] > 0
+    assert late_nodes.find_misfits(of(PLACES, late))[2] > 0

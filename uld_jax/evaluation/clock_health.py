@@ -1,7 +1,8 @@
 """Find out what a recording shows of its nodes' clocks, and whether that is enough.
 
 As `uld_jax locate` does: nodes that are late in all windows are corrected, and where few
-windows are determined, all clocks are calibrated. So what is said of a session is what its
+windows are determined, recorders that started late are compared with the others, and then
+all clocks are calibrated. So what is said of a session is what its
 positions will be.
 """
 
@@ -13,7 +14,13 @@ import numpy as np
 from uld_jax.audio import diagnosis, sessions
 from uld_jax.audio import signals as signals_lib
 from uld_jax.evaluation import session_clocks
-from uld_jax.localization import answers, calibration, clock_lines, late_nodes
+from uld_jax.localization import (
+    answers,
+    calibration,
+    clock_lines,
+    late_nodes,
+    late_starts,
+)
 
 # Of drifts: standard errors from zero, and seconds at the ends of the recording, where
 # times no longer agree (3 cm of path).
@@ -62,8 +69,11 @@ def examine(
         starts: Of these, in samples at 16 kHz.
     """
     moments = (starts + whole.num_samples / 2) / signals_lib.SAMPLE_RATE
+    found, started = session_clocks.correct_late_starts(whole, recording, found, starts)
     late = late_nodes.find(found)
-    again, said = session_clocks.correct_late_nodes(whole, recording, found, starts)
+    again, said = session_clocks.correct_late_nodes(
+        whole, recording, found, starts, started=started
+    )
     lines = clock_lines.fit(again, moments)
     if said:  # What is left of the lateness, and what was corrected.
         lines = lines._replace(offsets=lines.offsets + late)
@@ -75,12 +85,19 @@ def examine(
         drifting = _find_drifting(lines, moments)
     elif clocks is None and drifting.any():
         clocks = session_clocks.calibrate(whole, recording, starts)
+    if started and not calibrated:
+        lines = lines._replace(
+            offsets=lines.offsets + started.late_at(float(np.mean(moments))),
+            drifts=lines.drifts + started.drifts,
+        )
     # Clocks that were taken to agree correct no drift.
     corrects = clocks is not None and clocks.determined and clocks.model > 0
     remarks = _describe_drifts(whole.nodes, lines, drifting, corrects)
     remarks += _describe_late(
         whole.nodes, np.where(drifting, 0.0, late), bool(said) or bool(calibrated)
     )
+    if started and not calibrated:
+        remarks += _describe_started(whole.nodes, started)
     named = {remark.node for remark in remarks}
     misfits = late_nodes.find_misfits(found)
     remarks += [
@@ -137,6 +154,17 @@ def _describe_drifts(
             fix,
         )
         for node in np.flatnonzero(drifting)
+    ]
+
+
+def _describe_started(
+    nodes: Sequence[str], started: late_starts.Clocks
+) -> list[diagnosis.Remark]:
+    """Name nodes that started late and have a clock of their own."""
+    fix = "Its clock is off, and is corrected"
+    return [
+        diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix)
+        for name, what in started.describe(nodes).items()
     ]
 
 

@@ -23,6 +23,7 @@ from uld_jax.runtime import progress
 
 _DETERMINED = 0.5  # Share of windows.
 _APART = 0.5  # Meters between places.
+_FIX_OF_EXCHANGED = "Exchange their rows in the table, or their files"
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
 # Medians over windows. What has nothing in common with three nodes or more has up to
 # 0.044, by chance; in twenty rooms with eight nodes, the least of the others is 0.14.
@@ -152,6 +153,7 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
         found = _localize(whole, recording, sound)
         health = clock_health.examine(whole, recording, found, starts)
         remarks += _compare_windows(whole.nodes, found, health)
+        remarks += _find_exchanged(whole, recording, health.found, starts)
         windows = len(found)
         determined = sum(one.determined for one in health.found)
         seconds = starts / signals_lib.SAMPLE_RATE
@@ -275,11 +277,25 @@ def _compare_windows(
     )
     for reason, count in exchanged.items():
         if count >= max(2, len(found) / 3):
-            fix = "Exchange their rows in the table, or their files"
             remarks.append(
-                diagnosis.Remark(None, diagnosis.REMARK, "exchanged", reason, fix)
+                diagnosis.Remark(
+                    *(None, diagnosis.REMARK, "exchanged", reason, _FIX_OF_EXCHANGED)
+                )
             )
     return remarks if exchanged else remarks + health.remarks
+
+
+def _find_exchanged(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> list[diagnosis.Remark]:
+    """Find two nodes that are exchanged, if few windows are determined."""
+    return [
+        diagnosis.Remark(None, diagnosis.REMARK, "exchanged", said, _FIX_OF_EXCHANGED)
+        for said in session_clocks.find_exchanged(whole, recording, found, starts)
+    ]
 
 
 def _describe_undetermined(

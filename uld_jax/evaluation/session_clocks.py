@@ -1,19 +1,103 @@
-"""Correct the clocks of a recording where few of its windows are determined.
+"""Correct clocks, and find exchanged nodes, where few windows are determined.
 
 Windows are loaded one by one, so that recordings of hours fit into memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from uld_jax.audio import sessions
+from uld_jax.audio import sessions, surveys
 from uld_jax.audio import signals as signals_lib
-from uld_jax.localization import answers, calibration, late_nodes
+from uld_jax.localization import (
+    answers,
+    calibration,
+    exchanged_nodes,
+    late_nodes,
+    late_starts,
+)
 from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _RATE = signals_lib.SAMPLE_RATE
+
+
+def correct_late_starts(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> tuple[Sequence[answers.Localization], late_starts.Clocks | None]:
+    """Find the clocks of recorders that started late, where few windows are determined.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+
+    Returns:
+        What was found, now or before; and the clocks that were used, or None.
+    """
+    usable, together = find_together(whole.surveyed[recording.name])
+    if not late_starts.is_worth_trying(found, together, usable):
+        return found, None
+    progress.log(f"{recording.name}: few windows are determined; comparing recorders")
+    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
+    chosen = session_lib.strongest(powers, session_lib.CALIBRATED_WITH)
+    clocks = late_starts.find(
+        [_load(whole, recording, starts[number]) for number in chosen],
+        starts[chosen] / _RATE + whole.num_samples / _RATE / 2,
+        [found[number] for number in chosen],
+        together,
+    )
+    again = _localize(whole, recording, starts, late_at=clocks.late_at)
+    return (again, clocks) if late_starts.are_confirmed(found, again) else (found, None)
+
+
+def find_exchanged(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> tuple[str, ...]:
+    """Say which two nodes are exchanged, if few windows are determined and it shows.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+    """
+    usable, together = find_together(whole.surveyed[recording.name])
+    if 2 * _count(found) >= len(found) or (usable & ~together).any():
+        return ()
+    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
+    chosen = session_lib.strongest(powers, exchanged_nodes.MOST_WINDOWS)
+    pair = exchanged_nodes.find(
+        [_load(whole, recording, starts[number]) for number in chosen],
+        [found[number] for number in chosen],
+    )
+    if pair is None:
+        return ()
+    one, other = (whole.nodes[node] for node in pair)
+    return (
+        f"Nodes {one} and {other} seem to be exchanged: each fits the other's position",
+    )
+
+
+def describe(clocks: late_starts.Clocks, nodes: Sequence[str]) -> tuple[str, ...]:
+    """Say how the clocks of recorders that started late were off."""
+    said = clocks.describe(nodes)
+    return tuple(f"Node {name} {what}; it was corrected" for name, what in said.items())
+
+
+def find_together(survey: surveys.Survey) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nodes whose start is known, and those that started when most did."""
+    usable = survey.starts_known & [
+        signals_lib.is_usable(fault) for fault in survey.faults
+    ]
+    return usable, late_starts.started_together(survey.starts, usable)
 
 
 def correct_late_nodes(
@@ -22,6 +106,7 @@ def correct_late_nodes(
     found: Sequence[answers.Localization],
     starts: np.ndarray,
     clocks: calibration.Calibration | None = None,
+    started: late_starts.Clocks | None = None,
 ) -> tuple[Sequence[answers.Localization], tuple[str, ...]]:
     """Localize again with corrected clocks where some nodes are late in all windows.
 
@@ -31,6 +116,7 @@ def correct_late_nodes(
         found: Its windows.
         starts: Of the windows, in samples at 16 kHz.
         clocks: By which they were found; None if they were not corrected.
+        started: Likewise, of recorders that started late.
 
     Returns:
         What was found, now or before, whichever determines more; and what there is to say.
@@ -38,7 +124,10 @@ def correct_late_nodes(
     late = late_nodes.find(found)
     if not late.any():
         return found, ()
-    again = _localize(whole, recording, starts, clocks, late)
+    before = started.late_at if started else lambda time: 0.0
+    again = _localize(
+        *(whole, recording, starts, clocks), late_at=lambda time: late + before(time)
+    )
     if _count(again) < _count(found):
         return found, ()
     said = tuple(
@@ -116,10 +205,14 @@ def calibrate_together(whole: sessions.Session) -> calibration.Calibration:
 
 
 def _localize(
-    whole, recording, starts, clocks=None, late=None
+    whole,
+    recording,
+    starts,
+    clocks=None,
+    late_at: Callable[[float], np.ndarray] | None = None,
 ) -> list[answers.Localization]:
     """Localize windows by known clocks of nodes, some of which are later than that."""
-    found = []
+    found, middle = [], whole.num_samples / _RATE / 2
     with progress.Progress("Localizing again", len(starts), "windows") as bar:
         for start in starts:
             found.append(
@@ -130,7 +223,7 @@ def _localize(
                     whole.room_size,
                     start=start / _RATE,
                     clocks=clocks,
-                    late=late,
+                    late=None if late_at is None else late_at(start / _RATE + middle),
                 )
             )
             bar.update()

@@ -11,8 +11,11 @@
 - `clocks`: Find how late each node is, given where the talker is.
 - `coherence`: How much of each node's signal is sound that the other nodes receive, too.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
+- `drifts`: Find how fast clocks drift apart, from the times of arrival in many windows.
+- `exchanged_nodes`: Find two nodes that are exchanged, where no position is determined.
 - `fusion`: Join what votes, times and amplitudes say into one posterior.
 - `late_nodes`: Find nodes whose clocks are off by the same time in several windows.
+- `late_starts`: Find how late recorders are that were started after others.
 - `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
 - `placement`: Find places for nodes where a talker will be localized best.
@@ -23,6 +26,7 @@
 - `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
+- `steered_windows`: Steered responses of many windows: how well sounds from points fit all nodes.
 - `stream`: Localize a talker while signals arrive, window by window.
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
 - `times`: Check a position against the times at which a sound reaches the nodes.
@@ -46,7 +50,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clocks",
         "coherence",
         "doubts",
+        "drifts",
+        "exchanged_nodes",
         "late_nodes",
+        "late_starts",
         "fusion",
         "localize",
         "methods",
@@ -58,6 +65,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "same_places",
         "session",
         "srp_phat",
+        "steered_windows",
         "stream",
         "tdoa",
         "times",

@@ -20,6 +20,8 @@ _LEAST_LATE = 0.001  # Seconds: less is the position's error.
 # A node fits nowhere if it is off by so many standard errors, and seconds, in so many of
 # the windows. Of 40 sessions without a fault, with 5 and 8 nodes, none has such a node.
 _MISFIT, _LEAST_MISFIT, _MISFIT_SHARE = 3.5, 0.0005, 0.75
+# A wall behind a node makes it late, never early, at one place or two.
+_LEAST_PLACES = 3
 _SURE_OF_MISFITS = 0.5  # Meters, as `_SURE`: a wrong node makes the radius larger.
 
 
@@ -67,7 +69,9 @@ def find_misfits(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M
     sure = _select(found, _SURE_OF_MISFITS)
     if len(sure) < _LEAST_WINDOWS:
         return misfits
-    offsets = np.abs([one.node_offsets for one in sure])
+    late = np.array([one.node_offsets for one in sure])
+    places = np.array([one.position for one in sure])
+    offsets = np.abs(late)
     errors = np.array([one.node_offset_errors for one in sure])
     known = np.isfinite(offsets)
     with np.errstate(invalid="ignore"):
@@ -76,8 +80,21 @@ def find_misfits(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M
     wrong = (known.sum(axis=0) >= least) & (
         off.sum(axis=0) >= _MISFIT_SHARE * known.sum(axis=0)
     )
+    for node in np.flatnonzero(wrong):
+        own = off[:, node]
+        early = own & (late[:, node] < 0)
+        wrong[node] = early.any() or _count_places(places[own]) >= _LEAST_PLACES
     misfits[wrong] = np.nanmax(offsets[:, wrong], axis=0)
     return misfits
+
+
+def _count_places(positions: Float[np.ndarray, "W 2"]) -> int:
+    """Count positions that are apart from each other."""
+    places: list[np.ndarray] = []
+    for position in positions:
+        if all(np.linalg.norm(position - other) > _APART for other in places):
+            places.append(position)
+    return len(places)
 
 
 def _select(
