@@ -65,7 +65,7 @@ page=docs/scattered_nodes.md
   --only=paper --update=$page --mark=ad1
 "$python" -m uld_jax.cli tables results/ad1 --only=training,conditions --update=$page \
   --mark=ad1_training
-"$python" -m uld_jax.cli tables results/ad1_medium --only=training --update=$page \
+"$python" -m uld_jax.cli tables results/ad1_medium --only=paper --update=$page \
   --mark=ad1_medium
 "$python" -m uld_jax.cli tables results/ad2 --update=$page --mark=ad2
 "$python" -m uld_jax.cli tables results/ad1_front_ends --only=training --update=$page \
