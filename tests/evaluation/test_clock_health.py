@@ -7,7 +7,7 @@ import pytest
 
 from uld_jax.audio import diagnosis, sessions
 from uld_jax.evaluation import clock_health, session_clocks
-from uld_jax.localization import answers, calibration, clock_lines
+from uld_jax.localization import answers, calibration, clock_lines, late_starts
 
 NODES = ("door", "desk", "shelf", "phone")
 NO = np.full(4, np.nan)
@@ -56,7 +56,7 @@ def test_nodes_that_are_off_are_excepted():
     assert said.startswith("All clocks but that of desk agree")
 
 
-def examine(monkeypatch, *, drifts=(0, 0, 0, 0), few=None, tried=None):
+def examine(monkeypatch, *, drifts=(0, 0, 0, 0), few=None, tried=None, started=None):
     """Examine windows of which the parts are known: what each step would find."""
     found = health().found
     for one in found:
@@ -69,7 +69,12 @@ def examine(monkeypatch, *, drifts=(0, 0, 0, 0), few=None, tried=None):
     monkeypatch.setattr(
         session_clocks,
         "correct_late_nodes",
-        lambda whole, one, found, starts: (found, ()),
+        lambda whole, one, found, starts, started: (found, ()),
+    )
+    monkeypatch.setattr(
+        session_clocks,
+        "correct_late_starts",
+        lambda whole, one, found, starts: (found, started),
     )
     monkeypatch.setattr(
         session_clocks,
@@ -135,3 +140,14 @@ def test_calibrated_clocks_are_shown_where_few_windows_are_determined(monkeypatc
 def test_clocks_that_were_taken_to_agree_tell_no_drift(monkeypatch):
     found, _ = examine(monkeypatch, few=calibrated(model=0))
     assert np.isnan(found.lines.drifts).all() and found.remarks == []
+
+
+def test_clocks_of_recorders_that_started_late_are_said(monkeypatch):
+    clocks = late_starts.Clocks(np.array([0, 0.02, 0, 0]), np.array([0, 1e-5, 0, 0]))
+    made, _ = examine(monkeypatch, started=clocks)
+    (remark,) = made.remarks
+    assert (remark.node, remark.kind) == ("desk", "clock")
+    assert remark.what == "is 20.0 ms late and drifts by 10 ppm"
+    middle = 1e-5 * 31.0
+    np.testing.assert_allclose(made.lines.offsets, [0, 0.02 + middle, 0, 0])
+    np.testing.assert_allclose(made.lines.drifts, [0, 1e-5, 0, 0])
