@@ -11,6 +11,7 @@ import scipy.signal
 import soundfile
 from whole_runs import call
 
+from benchmarks.reliability import bad_geometry, small_session
 from uld_jax.audio import builtin, diagnosis, sessions, surveys
 from uld_jax.cli import doctor as command
 from uld_jax.evaluation import doctor, example_session, geometry
@@ -102,30 +103,42 @@ def play_by_own_clock(signal, drift):
     return np.interp(8 * when, np.arange(len(finer)), finer)
 
 
-def test_a_drifting_clock_is_found_with_its_standard_error(folder, capsys):
-    path = folder / "door.wav"
-    signal, _ = soundfile.read(path)
-    soundfile.write(path, play_by_own_clock(signal, 6e-5), RATE)
+def write_small(folder, signals):
+    """Write the small session with other signals."""
+    small_session.write(folder)
+    for name, signal in zip(small_session.NODES, signals, strict=True):
+        small_session.write_signal(folder, name, signal)
+    return folder
+
+
+def test_a_drifting_clock_is_found_with_its_standard_error(tmp_path, monkeypatch):
+    signals = small_session.render(small_session.MANY[:3]).copy()
+    names = list(small_session.NODES)
+    node = names.index("door")
+    signals[node] = play_by_own_clock(signals[node], 6e-5)
+    folder = write_small(tmp_path / "session", signals)
+    clocks = mock.Mock(spec=calibration.Calibration, determined=False)
+    tried = mock.Mock(spec=doctor.session_clocks.calibrate, return_value=clocks)
+    monkeypatch.setattr(doctor.session_clocks, "calibrate", tried)
     (examined,) = doctor.examine(sessions.open_session(folder))
-    clocks, node = examined.clocks, list(example_session.NODES).index("door")
-    error = 1e6 * clocks.drift_errors[node]
-    assert 0 < error < 5
+    clocks, error = examined.clocks, 1e6 * examined.clocks.drift_errors[node]
+    assert 0 < error < 8
     assert 1e6 * clocks.drifts[node] == pytest.approx(60, abs=3 * error)
     others = np.delete(clocks.drifts / clocks.drift_errors, node)
     assert (np.abs(others[np.isfinite(others)]) < 3).all()
-    assert ("door", "drift") in {(one.node, one.kind) for one in examined.remarks}
-    assert not {"misfit", "clock"} & {one.kind for one in examined.remarks}
+    (remark,) = examined.remarks
+    assert (remark.node, remark.kind) == ("door", "drift")
+    assert tried.called
     assert "All clocks but that of door agree" in examined.said_of_clocks
 
 
-def test_a_recording_of_something_else_is_found(folder):
-    rng = np.random.default_rng(0)
-    length = len(soundfile.read(folder / "board.wav")[0])
-    said = [builtin.synthesize(f"test{k:02d}-1") for k in (11, 12, 13, 14, 15, 16, 17)]
-    other = np.concatenate(said)[:length] + 1e-3 * rng.normal(size=length)
-    soundfile.write(folder / "board.wav", 0.3 * other, RATE)
+def test_a_recording_of_something_else_is_found(tmp_path):
+    signals = small_session.render().copy()
+    node = list(small_session.NODES).index("board")
+    other = [builtin.synthesize(f"test{k}-1") for k in (11, 12)]
+    signals[node] = 0.3 * np.concatenate(other)[: signals.shape[1]]
+    folder = write_small(tmp_path / "session", signals)
     (examined,) = doctor.examine(sessions.open_session(folder))
-    node = list(example_session.NODES).index("board")
     assert examined.coherence[node] < 0.05
     assert (np.delete(examined.coherence, node) > 0.15).all()
     assert ("board", "incoherent") in {(r.node, r.kind) for r in examined.remarks}
@@ -159,17 +172,16 @@ def test_the_last_line_says_what_can_be_used(remarks, words):
     assert doctor.summarize([examined]) == words
 
 
-def test_a_session_without_a_determined_window_is_not_usable(folder, capsys, tmp_path):
-    """Feet for meters: the shape is right, and nothing fits."""
-    table = folder / "nodes.csv"
-    header, rest = table.read_text().split("\n", 1)
-    table.write_text(header.replace("x,y,z", "x_ft,y_ft,z_ft") + "\n" + rest)
+def test_a_session_without_a_determined_window_is_not_usable(tmp_path, capsys):
+    """Feet for meters: nothing fits."""
+    folder = small_session.write(tmp_path / "session")
+    bad_geometry.KINDS["nodes and room in feet"].change(folder)
     page = tmp_path / "health.html"
     with pytest.raises(errors.Failed, match="Not usable: ") as raised:
         call(command, folder, out=page)
     assert raised.value.code == 2
     printed = capsys.readouterr().out
-    assert "0 of 12 windows determined\n" in printed
+    assert "0 of 4 windows determined\n" in printed
     assert (
         "Clocks could not be calibrated: with 6 nodes, 6 places of talkers" in printed
     )
@@ -232,37 +244,47 @@ def test_levels_are_those_of_the_signals(folder):
     assert facts.high_db == pytest.approx(10 * np.log10(2.5 / 2.0), abs=0.5)
 
 
-def test_the_command_says_what_is_wrong_by_its_exit_code(folder, tmp_path, capsys):
+def test_the_command_says_what_is_wrong_by_its_exit_code(tmp_path, capsys):
+    folder = small_session.write(tmp_path / "session")
     call(command, folder, json=tmp_path / "health.json")
     assert "Nothing is wrong" in capsys.readouterr().out
     record = json.loads((tmp_path / "health.json").read_text())
     (found,) = record["recordings"]
-    assert (found["level"], found["places"], found["remarks"]) == (0, 3, [])
-    assert [node["name"] for node in found["nodes"]] == list(example_session.NODES)
+    assert (found["level"], found["places"], found["remarks"]) == (0, 2, [])
+    assert [node["name"] for node in found["nodes"]] == list(small_session.NODES)
+    assert all(node["coherence"] > 0.9 for node in found["nodes"])
+    offsets = [node["clock_offset_s"] for node in found["nodes"]]
+    errors_of = [node["clock_offset_error_s"] for node in found["nodes"]]
+    assert (np.abs(offsets) < 3 * np.array(errors_of)).all()
     with pytest.raises(errors.InputError, match="exists; name another file"):
         call(command, folder, json=tmp_path / "health.json")
     # A node that is not where the table says.
     table = folder / "nodes.csv"
     text = table.read_text()
-    table.write_text(text.replace("phone,3.4,2.3", "phone,3.4,1.4"))
+    table.write_text(text.replace("window,2.60,3.90", "window,2.60,2.90"))
     with pytest.raises(errors.Failed, match="Usable: ") as raised:
         call(command, folder)
     assert raised.value.code == 1
+<<<<<<< HEAD
     shown = capsys.readouterr().out
     assert re.search(r"Positions are determined in \d of 12 windows: ", shown)
+=======
+    assert "Node window does not fit the others" in capsys.readouterr().out
+>>>>>>> doctor
     for name in ("shelf", "window", "door", "desk"):
-        soundfile.write(folder / f"{name}.wav", np.zeros(24 * RATE), RATE)
+        small_session.write_signal(folder, name, np.zeros(8 * RATE))
     with pytest.raises(errors.Failed, match="Not usable: 5 remarks") as raised:
         call(command, folder)
     assert raised.value.code == 2
     assert "2 nodes can be used, and 3 are needed" in capsys.readouterr().out
 
 
-def test_exchanged_nodes_are_named(folder):
+def test_exchanged_nodes_are_named(tmp_path):
+    folder = small_session.write(tmp_path / "session")
     table = folder / "nodes.csv"
     text = table.read_text()
-    text = text.replace("shelf.wav", "x").replace("door.wav", "shelf.wav")
-    table.write_text(text.replace("x\n", "door.wav\n"))
+    text = text.replace("shelf.wav", "x").replace("window.wav", "shelf.wav")
+    table.write_text(text.replace("x\n", "window.wav\n"))
     (examined,) = doctor.examine(sessions.open_session(folder))
     assert examined.level > 0
     assert any(

@@ -269,20 +269,22 @@ def _compare_windows(
         health: Of the clocks, by which they were localized again where that helps.
     """
     remarks = _describe_undetermined(nodes, health)
-    exchanged = collections.Counter(
+    counts = collections.Counter(
         reason
         for one in found
         for reason in doubts.with_names(one.reasons, nodes)
         if _EXCHANGED.match(reason)
     )
-    for reason, count in exchanged.items():
-        if count >= max(2, len(found) / 3):
-            remarks.append(
-                diagnosis.Remark(
-                    *(None, diagnosis.REMARK, "exchanged", reason, _FIX_OF_EXCHANGED)
-                )
-            )
-    return remarks if exchanged else remarks + health.remarks
+    exchanged = [
+        diagnosis.Remark(
+            *(None, diagnosis.REMARK, "exchanged", reason),
+            _FIX_OF_EXCHANGED,
+        )
+        for reason, count in counts.items()
+        if count >= max(2, len(found) / 3)
+    ]
+    # Exchanged nodes do not fit, either: that is said once.
+    return remarks + (exchanged or health.remarks)
 
 
 def _find_exchanged(
