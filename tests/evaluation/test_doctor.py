@@ -1,7 +1,6 @@
 """Faults planted in a session of simulated recorders, one a kind, and their remarks."""
 
 import json
-import re
 import shutil
 from unittest import mock
 
@@ -265,12 +264,7 @@ def test_the_command_says_what_is_wrong_by_its_exit_code(tmp_path, capsys):
     with pytest.raises(errors.Failed, match="Usable: ") as raised:
         call(command, folder)
     assert raised.value.code == 1
-<<<<<<< HEAD
-    shown = capsys.readouterr().out
-    assert re.search(r"Positions are determined in \d of 12 windows: ", shown)
-=======
     assert "Node window does not fit the others" in capsys.readouterr().out
->>>>>>> doctor
     for name in ("shelf", "window", "door", "desk"):
         small_session.write_signal(folder, name, np.zeros(8 * RATE))
     with pytest.raises(errors.Failed, match="Not usable: 5 remarks") as raised:
