@@ -13,9 +13,9 @@ NODES = ("door", "desk", "shelf", "phone")
 NO = np.full(4, np.nan)
 
 
-def health(determined=(True,) * 4, calibrated=None, remarks=()):
+def health(determined=(True,) * 4, calibrated=None, remarks=(), known=30):
     found = [mock.Mock(spec=answers.Localization, determined=one) for one in determined]
-    lines = clock_lines.ClockLines(NO, NO, NO, NO)
+    lines = clock_lines.ClockLines(np.zeros(known), NO, NO, NO)
     return clock_health.ClockHealth(found, lines, calibrated, list(remarks))
 
 
@@ -37,6 +37,12 @@ def health(determined=(True,) * 4, calibrated=None, remarks=()):
         (health(), 3, 8, "6 places of talkers or more are enough in six of ten"),
         (health(), 3, 30, "4 places of talkers or more are nearly always enough"),
         (health(), 3, 5, "6 places of talkers or more are seldom enough"),
+        (
+            health(known=3),
+            3,
+            6,
+            "Clocks of 3 of 6 nodes agree; times of the others are",
+        ),
         (health(calibrated=True), 6, 8, "can be calibrated"),
         (health([False] * 4, False), 0, 6, "Clocks could not be calibrated: with 6"),
         (health([False] * 2), 0, 6, "Windows are too few to calibrate"),

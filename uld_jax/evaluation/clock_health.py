@@ -25,6 +25,7 @@ from uld_jax.localization import (
 # Of drifts: standard errors from zero, and seconds at the ends of the recording, where
 # times no longer agree (3 cm of path).
 _SURE, _LEAST_DRIFT = 4.0, 1e-4
+_MOST_KNOWN = 0.75  # Share of nodes whose clocks agree, so that all are said to.
 # How many places talkers should be at, by nodes, and how often that was enough in
 # simulated sessions (docs/sessions.md, docs/phones.md).
 _ENOUGH = (
@@ -220,7 +221,13 @@ def describe(health: ClockHealth, num_places: int, num_nodes: int) -> str:
         return (
             "Calibrated clocks determine no more: places, noise or echoes are the cause"
         )
+    known = int(np.isfinite(health.lines.offsets).sum())
     off = [remark.node for remark in health.remarks if remark.kind != "misfit"]
+    if num_places > 1 and known < _MOST_KNOWN * num_nodes:
+        return (
+            f"Clocks of {known} of {num_nodes} nodes agree; times of the others are not "
+            f"known well enough. If clocks differ, {advice}"
+        )
     agree = (
         "Clocks agree" if not off else f"All clocks but that of {', '.join(off)} agree"
     )
