@@ -1,4 +1,4 @@
-"""What `uld_jax doctor` and `uld_jax locate` make of a recorded session, and what is right.
+"""Run `uld_jax doctor` and `uld_jax locate` on a made session: outcomes, and right ones.
 
 Both commands run in this process, as a user gives them, without flags.
 """
@@ -45,7 +45,7 @@ class Made(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the commands made of a session.
+    """The outcome of both commands on a session.
 
     Attributes:
         status: Of `uld_jax doctor`.
