@@ -1,4 +1,4 @@
-"""Run `uld_jax doctor` and `uld_jax locate` on a recorded session, and check the outcome.
+"""Run `uld_jax doctor` and `uld_jax locate` on a made session: outcomes, and right ones.
 
 Both commands run in this process, as a user gives them, without flags.
 """
@@ -45,7 +45,7 @@ class Made(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """An outcome of the commands.
+    """The outcome of both commands on a session.
 
     Attributes:
         status: Of `uld_jax doctor`.

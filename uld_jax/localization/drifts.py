@@ -20,7 +20,6 @@ _LEAST_PAIRS = 15  # Of windows that agree: six of one place, or more places.
 # which it is not.
 _BEFORE, _VAGUE = 2e-5, 3e-6
 _LEAST = 5e-6  # Less is the error of times within 10 s.
-_STEPS = 10
 
 
 def find(
@@ -56,17 +55,13 @@ def find(
     design = np.zeros((len(one), num_nodes))
     rows = np.arange(len(one))
     design[rows, one], design[rows, other] = 1.0, -1.0
-    weights, prior = precisions, np.eye(num_nodes) / _BEFORE**2
-    for _ in range(_STEPS):
-        normal = (design * weights[:, None]).T @ design + prior
-        found = np.linalg.solve(normal, design.T @ (weights * slopes))
-        # A slope that does not fit the others is wrong.
-        misfits = slopes - design @ found
-        weights = precisions / (1 + (misfits / _STEP) ** 2 / 9)
+    weighted = design * precisions[:, None]
+    normal = weighted.T @ design + np.eye(num_nodes) / _BEFORE**2
+    found = np.linalg.solve(normal, weighted.T @ slopes)
     found -= np.median(found)
     # A node that no other node confirms has no slope.
     sure = np.array(
-        [weights[(one == node) | (other == node)].max() for node in range(num_nodes)]
+        [precisions[(one == node) | (other == node)].max() for node in range(num_nodes)]
     )
     return np.where((sure > _VAGUE**-2) & (np.abs(found) > _LEAST), found, 0.0)
 
