@@ -143,7 +143,7 @@ def phones() -> Made:
         for name, start, ppm in zip(OFFICE.nodes, starts, drifts, strict=True)
     }
     needed = {(name, "late") for name in own if own[name]["start"] > 0}
-    right = Right(1, frozenset({(None, "undetermined"), *needed}), within=1.0, places=0)
+    right = Right(2, frozenset({(None, "undetermined"), *needed}), within=1.0, places=0)
     return Made(OFFICE, _people(OFFICE, 4, **own), right)
 
 

@@ -32,7 +32,8 @@ _FIX = (
     "Check places and files of the nodes, put all recorders on one clock, add recorders, "
     "or record talkers at six places or more"
 )
-_RESULTS = ("undetermined", "clocks")  # Kinds of remarks whose cause is open.
+# Kinds of remarks whose cause is open, or that need nothing done.
+_RESULTS = ("undetermined", "clocks", "late")
 _TOGETHER = (
     "Clocks can be calibrated from all recordings together: pass "
     "--calibrate_clocks=session to uld_jax locate"
