@@ -257,14 +257,12 @@ def test_the_command_says_what_is_wrong_by_its_exit_code(tmp_path, capsys):
     assert (np.abs(offsets) < 3 * np.array(errors_of)).all()
     with pytest.raises(errors.InputError, match="exists; name another file"):
         call(command, folder, json=tmp_path / "health.json")
-    # A node that is not where the table says.
-    table = folder / "nodes.csv"
-    text = table.read_text()
-    table.write_text(text.replace("window,2.60,3.90", "window,2.60,2.90"))
+    signal, _ = soundfile.read(folder / "window.wav")
+    small_session.write_signal(folder, "window", -signal)
     with pytest.raises(errors.Failed, match="Usable: ") as raised:
         call(command, folder)
     assert raised.value.code == 1
-    assert "Node window does not fit the others" in capsys.readouterr().out
+    assert "Node window has an inverted polarity" in capsys.readouterr().out
     for name in ("shelf", "window", "door", "desk"):
         small_session.write_signal(folder, name, np.zeros(8 * RATE))
     with pytest.raises(errors.Failed, match="Not usable: 5 remarks") as raised:
