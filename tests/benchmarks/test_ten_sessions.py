@@ -17,7 +17,16 @@ RECORD = ROOT / "benchmarks/reliability/results/ten_sessions.json"
 RATE = recorders.RATE
 
 
-@pytest.mark.parametrize("name", ten_sessions.SESSIONS)
+_LONG = ("phones", "exchanged", "late starts")  # The longest; the meeting stays.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in _LONG else [])
+        for name in ten_sessions.SESSIONS
+    ],
+)
 def test_a_session_has_its_right_outcome(name, tmp_path):
     made = ten_sessions.SESSIONS[name]()
     outcome = session_outcomes.run(made, tmp_path)
