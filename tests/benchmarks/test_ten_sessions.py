@@ -17,7 +17,7 @@ RECORD = ROOT / "benchmarks/reliability/results/ten_sessions.json"
 RATE = recorders.RATE
 
 
-_LONG = ("phones", "exchanged", "late starts")  # The longest; the meeting stays.
+_LONG = ("phones", "exchanged", "late_starts")  # The longest; the meeting stays.
 
 
 @pytest.mark.parametrize(
