@@ -1,4 +1,4 @@
-"""What is said of clocks: what was tried, how often it works, and what to do."""
+"""Remarks on clocks say what was tried, how often it works, and what to do."""
 
 from unittest import mock
 

@@ -97,7 +97,7 @@ def test_a_pause_ends_a_turn():
 
 
 def test_a_turn_is_as_long_as_speech():
-    """What is loud and no speech is no turn."""
+    """Loud sound without speech makes no turn."""
     found = [window(1, 1), window(1, 1), window(3, 3)]
     speech = np.array([[0.6, 1.2], [2.1, 2.9], [5.0, 5.05]])
     (turn,) = find([0.0, 2.0, 4.0], found, speech)

@@ -6,7 +6,7 @@ import pytest
 
 import uld_jax
 from uld_jax.audio import builtin
-from uld_jax.localization import answers, batches, calibration
+from uld_jax.localization import answers, batches, calibration, same_places
 from uld_jax.localization.posterior import Mode
 
 SPEED = 343.0
@@ -211,9 +211,9 @@ def test_clocks_that_agree_are_left_as_they_are():
 
 def test_places_count_if_they_are_surely_apart():
     places = np.array([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
-    assert calibration._count_places(places, np.full(3, 0.1)) == 3
-    assert calibration._count_places(places, np.full(3, 1.5)) == 2
-    assert calibration._count_places(0.2 * places, np.full(3, 0.01)) == 2
+    assert same_places.count_apart(places, np.full(3, 0.1)) == 3
+    assert same_places.count_apart(places, np.full(3, 1.5)) == 2
+    assert same_places.count_apart(0.2 * places, np.full(3, 0.01)) == 2
 
 
 def test_a_printed_calibration_says_what_is_known():

@@ -98,7 +98,7 @@ def test_places_are_half_a_meter_around_their_mean():
 
 
 def test_tracks_are_of_one_talker_each():
-    """What belongs to nobody ends none."""
+    """A window of no talker ends no track."""
     (one,) = tracked_session()["recordings"]
     found = session_windows.read_recording(one)
     assert [window.talker for window in found.windows] == [1, 1, 2, 1, None]

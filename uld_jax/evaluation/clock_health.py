@@ -178,8 +178,7 @@ def _describe_late(
     if not corrected:
         fix = "Its clock or its place is off: check its place, or leave it out"
     for node in np.flatnonzero(late):
-        word = "late" if late[node] > 0 else "early"
-        what = f"is {1000 * abs(late[node]):.1f} ms {word} in all windows"
+        what = f"is {late_nodes.describe(late[node])} in all windows"
         remarks.append(
             diagnosis.Remark(nodes[node], diagnosis.REMARK, "clock", what, fix)
         )

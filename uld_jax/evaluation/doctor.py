@@ -17,12 +17,11 @@ from uld_jax.localization import (
     coherence,
     doubts,
     localize,
+    same_places,
 )
-from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _DETERMINED = 0.5  # Share of windows.
-_APART = 0.5  # Meters between places.
 _FIX_OF_EXCHANGED = "Exchange their rows in the table, or their files"
 _EXCHANGED = re.compile(r"^Nodes .+ seem to be exchanged")
 # Medians over windows. What has nothing in common with three nodes or more has up to
@@ -146,7 +145,7 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
     coherent = np.full(len(whole.nodes), np.nan)
     health, said, windows, determined, num_places = None, "", 0, 0, 0
     if not any(one.node is None and one.level > 1 for one in remarks):
-        starts, sound = _load_some(whole, recording, survey)
+        starts, sound = _load_some(whole, recording)
         inverted = _find_inverted(sound, survey)
         remarks += _describe_inverted(whole.nodes, inverted)
         coherent = _measure_coherence(sound, inverted)
@@ -160,7 +159,8 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
         seconds = starts / signals_lib.SAMPLE_RATE
         length = whole.num_samples / signals_lib.SAMPLE_RATE
         turns = turns_lib.find_turns(seconds, health.found, length)
-        num_places = len(_places(turns))
+        places = [turn.position for turn in turns]
+        num_places = same_places.count_apart(np.reshape(places, (-1, 2)))
         usable = sum(signals_lib.is_usable(fault) for fault in survey.faults)
         said = clock_health.describe(health, num_places, usable)
     return Examined(
@@ -179,12 +179,11 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
 
 
 def _load_some(
-    whole: sessions.Session, recording: sessions.Recording, survey: surveys.Survey
+    whole: sessions.Session, recording: sessions.Recording
 ) -> tuple[np.ndarray, np.ndarray]:
     """Load windows [W, M, N], the strongest of each stretch, and return their starts."""
     starts = np.array(whole.starts[recording.name])
-    powers = survey.window_powers(starts, whole.num_samples)
-    chosen = starts[session_lib.strongest(powers, session_lib.CALIBRATED_WITH)]
+    chosen = starts[session_clocks.choose_strongest(whole, recording, starts)]
     windows = [whole.load_window(recording, int(start)) for start in chosen]
     return chosen, np.stack(windows)
 
@@ -323,12 +322,3 @@ def _describe_undetermined(
         fix = "Nothing is to be done; uld_jax locate does so by itself"
         remarks.append(diagnosis.Remark(None, diagnosis.REMARK, "clocks", what, fix))
     return remarks
-
-
-def _places(turns: Sequence[turns_lib.Turn]) -> list[np.ndarray]:
-    """List the places of turns that are far enough apart."""
-    places: list[np.ndarray] = []
-    for turn in turns:
-        if all(np.linalg.norm(turn.position - other) > _APART for other in places):
-            places.append(turn.position)
-    return places

@@ -22,6 +22,27 @@ from uld_jax.runtime import progress
 _RATE = signals_lib.SAMPLE_RATE
 
 
+def choose_strongest(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    starts: np.ndarray,
+    count: int | None = None,
+) -> list[int]:
+    """Choose windows, the strongest of each stretch of a recording.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        starts: Of the windows, in samples at 16 kHz.
+        count: How many, at most; None for as many as calibrate clocks.
+
+    Returns:
+        Their numbers.
+    """
+    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
+    return session_lib.strongest(powers, count or session_lib.CALIBRATED_WITH)
+
+
 def correct_late_starts(
     whole: sessions.Session,
     recording: sessions.Recording,
@@ -43,8 +64,7 @@ def correct_late_starts(
     if not late_starts.is_worth_trying(found, together, usable):
         return found, None
     progress.log(f"{recording.name}: few windows are determined; comparing recorders")
-    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
-    chosen = session_lib.strongest(powers, session_lib.CALIBRATED_WITH)
+    chosen = choose_strongest(whole, recording, starts)
     clocks = late_starts.find(
         [_load(whole, recording, starts[number]) for number in chosen],
         starts[chosen] / _RATE + whole.num_samples / _RATE / 2,
@@ -72,8 +92,7 @@ def find_exchanged(
     usable, together = find_together(whole.surveyed[recording.name])
     if 2 * _count(found) >= len(found) or (usable & ~together).any():
         return ()
-    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
-    chosen = session_lib.strongest(powers, exchanged_nodes.MOST_WINDOWS)
+    chosen = choose_strongest(whole, recording, starts, exchanged_nodes.MOST_WINDOWS)
     pair = exchanged_nodes.find(
         [_load(whole, recording, starts[number]) for number in chosen],
         [found[number] for number in chosen],
@@ -131,8 +150,8 @@ def correct_late_nodes(
     if _count(again) < _count(found):
         return found, ()
     said = tuple(
-        f"Node {whole.nodes[node]} is {1000 * abs(late[node]):.1f} ms "
-        f"{'late' if late[node] > 0 else 'early'} in all windows; it was corrected"
+        f"Node {whole.nodes[node]} is {late_nodes.describe(late[node])} in all windows; "
+        "it was corrected"
         for node in np.flatnonzero(late)
     )
     return again, said
@@ -176,8 +195,7 @@ def calibrate(
         recording: Of it.
         starts: Of windows, in samples at 16 kHz.
     """
-    powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
-    chosen = starts[session_lib.strongest(powers, session_lib.CALIBRATED_WITH)]
+    chosen = starts[choose_strongest(whole, recording, starts)]
     return session_lib.calibrate_with_windows(
         [_load(whole, recording, start) for start in chosen],
         _RATE,

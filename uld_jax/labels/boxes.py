@@ -182,15 +182,26 @@ def check_positions(
     )
 
 
-def check_numbers(positions: Array) -> None:
-    """Raise if a position is NaN.
+def check_not_nan(values: Array, message: str) -> None:
+    """Raise if a known value is NaN.
 
     Raises:
-        ValueError: If one is.
+        ValueError: With the message, if one is.
     """
-    known = arrays.look_at(positions)
+    known = arrays.look_at(values)
     if known is not None and bool(arrays.namespace(*known).any(known[0] != known[0])):
-        raise ValueError("position holds NaN, which has no code")
+        raise ValueError(message)
+
+
+def check_angles(angles: Array, name: str) -> None:
+    """Raise unless all known angles are finite.
+
+    Raises:
+        ValueError: If one is not; the message calls them by the name.
+    """
+    known = arrays.look_at(angles)
+    if known and not bool(arrays.namespace(*known).all(abs(known[0]) < np.inf)):
+        raise ValueError(f"{name} holds NaN or infinite angles")
 
 
 def check_weights(weights: Array, num_axes: int, name: str = "joint") -> None:

@@ -38,9 +38,7 @@ def encode_circular(azimuth: Array, resolution: int) -> Array:
         raise ValueError(
             f"resolution is {resolution}; a circle needs at least {_LEAST}"
         )
-    known = arrays.look_at(azimuth)
-    if known and not bool(arrays.namespace(*known).all(abs(known[0]) < np.inf)):
-        raise ValueError("azimuth holds NaN or infinite angles")
+    boxes.check_angles(azimuth, "azimuth")
     (azimuth,) = arrays.as_floats(azimuth)
     xp = arrays.namespace(azimuth)
     turns = azimuth / TURN

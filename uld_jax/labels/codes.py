@@ -408,7 +408,7 @@ def decode_refined_grid(
             f"and {N} ratios of every cell, [{N + 1}, I, ...]"
         )
     xp = arrays.namespace(scores)
-    decoders.check_not_nan(raw)
+    boxes.check_not_nan(raw, decoders.NO_PEAK)
     grid = (slice(None),) * N
     presence = scores[(..., 0, *grid)]
     cell = axes.peak_cell(presence, N)
@@ -463,7 +463,7 @@ def read_positions(
     if outside == "raise":
         boxes.check_positions(raw, room_size, low, high)
     else:
-        boxes.check_numbers(raw)
+        boxes.check_not_nan(raw, "position holds NaN, which has no code")
     xp = arrays.namespace(position)
     cells = box.to_cells(position, each)
     clipped = [

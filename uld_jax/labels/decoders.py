@@ -12,6 +12,8 @@ from uld_jax.labels import arrays, axes, boxes
 from uld_jax.labels.arrays import Array
 from uld_jax.labels.axes import Grid
 
+NO_PEAK = "scores hold NaN, which has no peak"
+
 
 def decode_local_mean(
     joint: Array,
@@ -281,19 +283,8 @@ def read_joint(
     if weights:
         boxes.check_weights(raw, N)
     else:
-        check_not_nan(raw)
+        boxes.check_not_nan(raw, NO_PEAK)
     return joint, box
-
-
-def check_not_nan(scores: Array) -> None:
-    """Raise if a known score is NaN.
-
-    Raises:
-        ValueError: If one is.
-    """
-    known = arrays.look_at(scores)
-    if known is not None and bool(arrays.namespace(*known).any(known[0] != known[0])):
-        raise ValueError("scores hold NaN, which has no peak")
 
 
 def _mean_and_covariance(

@@ -121,9 +121,7 @@ def encode_spherical(direction: Array, resolution: int) -> Array:
             f"direction has shape {tuple(np.shape(direction))}; its last axis must hold "
             "azimuth and elevation"
         )
-    known = arrays.look_at(direction)
-    if known and not bool(arrays.namespace(*known).all(abs(known[0]) < np.inf)):
-        raise ValueError("direction holds NaN or infinite angles")
+    boxes.check_angles(direction, "direction")
     grid = make_spherical_grid(resolution)
     (direction,) = arrays.as_floats(direction)
     xp = arrays.namespace(direction)

@@ -37,7 +37,6 @@ from uld_jax.localization import (
 
 LEAST_PLACES = 3
 _MOST_PASSES = 3  # With signals corrected by clocks found before.
-_APART = 0.5  # Meters between places.
 _LEAST_KNOWN = 4  # Nodes with a clock that is worth trying.
 
 
@@ -361,7 +360,9 @@ def _of_all(known: Bool[np.ndarray, " M"], some: np.ndarray, other=np.nan):
 
 def _doubt(fit: clock_fit.Fit) -> tuple[str, ...]:
     """Say why clocks cannot be trusted; nothing if they can."""
-    num_places = _count_places(fit.positions[fit.trusted], fit.radii[fit.trusted])
+    num_places = same_places.count_apart(
+        fit.positions[fit.trusted], fit.radii[fit.trusted]
+    )
     if num_places < LEAST_PLACES:
         noun = "place" if num_places == 1 else "places"
         return (
@@ -388,33 +389,24 @@ def _fit_places(
 ) -> tuple[Int[np.ndarray, " K"], clock_fit.Fit]:
     """Fit clocks to the places of some windows, and return the place of each, too."""
     nodes, speed = node_positions[known], constants.SPEED_OF_SOUND
-    guesses = np.array([[*one.position, one.height] for one in found])
-    guesses[:, 2] = np.nan_to_num(guesses[:, 2], nan=height[0])
-    late = np.array([one.node_offsets for one in found])[:, known]
-    paths = np.linalg.norm(guesses[:, None] - nodes, axis=-1)
-    seen = same_places.find(speed * late + paths, before)
-    radii = np.array([one.radius_90 for one in found])
-    # The surest window of each place, and the mean of its windows' times.
-    of_place = [np.flatnonzero(seen.of_window == p) for p in range(len(seen.arrivals))]
-    surest = np.array([some[radii[some].argmin()] for some in of_place])
+    guesses, arrivals = same_places.read_arrivals(found, node_positions, height[0])
+    seen = same_places.find(arrivals[:, known], before)
+    surest = same_places.find_surest(found, seen.of_window)
+    paths = np.linalg.norm(guesses[surest][:, None] - nodes, axis=-1)
     return seen.of_window, clock_fit.fit(
         guesses[surest],
         np.array([found[number].covariance for number in surest]),
-        (seen.arrivals - paths[surest]) / speed,
+        (seen.arrivals - paths) / speed,
         nodes,
-        None if times is None else np.array([times[some].mean() for some in of_place]),
+        None if times is None else _means(times, seen.of_window),
         height,
         least_model,
     )
 
 
-def _count_places(positions: np.ndarray, radii: np.ndarray) -> int:
-    """Count positions that are surely apart from each other."""
-    places = []
-    for position, radius in zip(positions, radii, strict=True):
-        if all(
-            np.linalg.norm(position - other) > max(_APART, radius + its)
-            for other, its in places
-        ):
-            places.append((position, radius))
-    return len(places)
+def _means(
+    values: Float[np.ndarray, " K"], of_window: Int[np.ndarray, " K"]
+) -> Float[np.ndarray, " P"]:
+    """Compute the mean of each place's windows."""
+    places = range(of_window.max() + 1)
+    return np.array([values[of_window == place].mean() for place in places])

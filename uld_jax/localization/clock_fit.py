@@ -284,7 +284,7 @@ def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximu
     logs = logs + model.log_priors(unknowns) - np.log(RANGE)
     nobody = np.zeros(0, int)
     alone = logs + [
-        _log_volume(precision, model.columns(np.array([place]), nobody))
+        log_volume(_of(precision, model.columns(np.array([place]), nobody)))
         for place in range(model.num_places)
     ]
     # As many times as a place has unknowns always fit it.
@@ -296,7 +296,7 @@ def _explain_by(model: ClockModel, unknowns: Unknowns, spread: float) -> _Maximu
     seen = np.flatnonzero((right[trusted] > 0.5).any(axis=0))
     # The first clock is the others' reference.
     columns = model.columns(np.flatnonzero(trusted), seen[1:])
-    evidence = logs[trusted].sum() + _log_volume(precision, columns)
+    evidence = logs[trusted].sum() + log_volume(_of(precision, columns))
     evidence += _log_priors_of_nodes(model, unknowns)[seen[1:]].sum()
     evidence -= model.num_places * np.log(2)
     # The spread of the times themselves, if it is larger, decides about errors.
@@ -334,10 +334,17 @@ def _compare(model: ClockModel, unknowns: Unknowns, spread: float):
     return misfits, logs, right
 
 
-def _log_volume(precision: np.ndarray, columns: np.ndarray) -> float:
-    """Compute the logarithm of the integral of a Gaussian over some unknowns."""
-    _, log_determinant = np.linalg.slogdet(precision[np.ix_(columns, columns)])
-    return 0.5 * (len(columns) * np.log(2 * np.pi) - log_determinant)
+def log_volume(
+    precision: Float[np.ndarray, "*B U U"],
+) -> np.ndarray | np.floating:
+    """Compute the logarithm of the integral of a Gaussian, by its inverse covariance."""
+    _, log_determinant = np.linalg.slogdet(precision)
+    return 0.5 * (precision.shape[-1] * np.log(2 * np.pi) - log_determinant)
+
+
+def _of(precision: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Take the inverse covariance of some unknowns, by known others."""
+    return precision[np.ix_(columns, columns)]
 
 
 def _log_priors_of_nodes(model: ClockModel, unknowns: Unknowns):

@@ -105,14 +105,10 @@ class _Model(NamedTuple):
 
     @classmethod
     def of(cls, found, moments, nodes) -> "_Model":
-        guesses = np.array([[*one.position, one.height] for one in found])
-        guesses[:, 2] = np.nan_to_num(guesses[:, 2], nan=votes.MIDDLE_HEIGHT)
-        late = np.array([one.node_offsets for one in found])
-        arrivals = _SPEED * late + np.linalg.norm(guesses[:, None] - nodes, axis=-1)
+        height = votes.MIDDLE_HEIGHT
+        guesses, arrivals = same_places.read_arrivals(found, nodes, height)
         place = same_places.find(arrivals).of_window
-        radii = np.array([one.radius_90 for one in found])
-        windows = [np.flatnonzero(place == k) for k in range(place.max() + 1)]
-        starts = np.array([guesses[some[radii[some].argmin()]] for some in windows])
+        starts = guesses[same_places.find_surest(found, place)]
         return cls(arrivals, place, starts, nodes, moments - np.mean(moments))
 
     @property

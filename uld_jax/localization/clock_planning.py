@@ -24,7 +24,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
-from uld_jax.localization import clock_fit, localize, planning
+from uld_jax.localization import clock_fit, planning
 
 PLACES, MOST_PLACES = 6, 20  # Where a talker speaks, if nothing is said.
 _SPAN = 30.0  # Seconds from the first place to the last.
@@ -85,13 +85,19 @@ def expected_calibration(
     (True, True)
     """
     nodes = np.asarray(node_positions, float)
-    if nodes.ndim != 2 or nodes.shape[1] != 3 or len(nodes) < localize.LEAST_NODES:
-        raise planning.PlanningError(
-            f"node_positions has shape {nodes.shape}; give [M, 3], "
-            f"{localize.LEAST_NODES} nodes or more"
-        )
+    planning.check_nodes(nodes)
     planning.check(room_size, 0.0, positions, source_height, t60)
     recordings = draw_recordings(room_size, places, positions, source_height, t60)
+    return predict(nodes, recordings)
+
+
+def predict(nodes: Float[np.ndarray, "M 3"], recordings: Recordings) -> float:
+    """Predict the probability that clocks are determined, by all of some nodes.
+
+    Args:
+        nodes: In meters.
+        recordings: Talkers' places.
+    """
     total = measure(nodes, recordings).sum(axis=0)
     return float(find_probability(total[None], recordings)[0])
 
@@ -175,7 +181,7 @@ def measure(
     clock[..., 0, 0] += 1e-9  # For a node that is too far from all places.
     information -= shared @ np.linalg.solve(clock, np.swapaxes(shared, -1, -2))
     # Its clock has to be paid: an offset within a range, and a drift.
-    evidence += _laplace(clock)
+    evidence += clock_fit.log_volume(clock)
     evidence -= math.log(clock_fit.RANGE) + math.log(math.sqrt(2 * math.pi) * spread)
     return np.concatenate(
         [
@@ -222,7 +228,7 @@ def expected_evidence(
     priors = 2 * math.log(_PLAN_SPREAD) + math.log(height)
     priors += 1.5 * math.log(2 * math.pi) + math.log(2)  # Trusted, or not.
     priors = K * priors + (K - 1) * math.log(clock_fit.RANGE)
-    found = evidence[..., 0] + _laplace(precision) - priors
+    found = evidence[..., 0] + clock_fit.log_volume(precision) - priors
     return found, np.sqrt(variance[..., 0] + _LEAST_SCATTER**2)
 
 
@@ -231,9 +237,3 @@ def _gain(spread: float) -> float:
     own = max(spread, min(clock_fit.SPREADS))
     peak = (1 - clock_fit.WRONG) * clock_fit.RANGE / (math.sqrt(2 * math.pi) * own)
     return math.log(peak + clock_fit.WRONG) - 0.5
-
-
-def _laplace(precision: Float[np.ndarray, "*B U U"]) -> Float[np.ndarray, "*B"]:
-    """Compute the logarithm of the integral of a Gaussian."""
-    _, log_determinant = np.linalg.slogdet(precision)
-    return 0.5 * (precision.shape[-1] * math.log(2 * math.pi) - log_determinant)

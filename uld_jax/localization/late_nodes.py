@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from uld_jax.localization import answers
+from uld_jax.localization import answers, same_places
 
 _AGREE = 0.0003  # Seconds around the middle of those that agree.
 _LEAST_WINDOWS, _LEAST_SHARE = 3, 1 / 3  # That agree, of those where it is known.
 _SURE = 0.3  # Meters: the radius of positions that tell how late a node is.
-_APART = 0.5  # Meters between places, of which there must be two.
 _LEAST_LATE = 0.001  # Seconds: less is the position's error.
 # A node fits nowhere if it is off by so many standard errors, and seconds, in so many of
 # the windows. Of 40 sessions without a fault, with 5 and 8 nodes, none has such a node.
@@ -50,9 +49,22 @@ def find(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M"]:
         least = max(_LEAST_WINDOWS, _LEAST_SHARE * len(known))
         apart = np.linalg.norm(places[agree] - places[agree[0]], axis=1).max()
         offset = float(np.median(own[agree]))
-        if len(agree) >= least and apart > _APART and abs(offset) > _LEAST_LATE:
+        if (
+            len(agree) >= least
+            and apart > same_places.APART
+            and abs(offset) > _LEAST_LATE
+        ):
             late[node] = offset
     return late
+
+
+def describe(late: float) -> str:
+    """Describe by how much a node is late.
+
+    >>> describe(0.0123), describe(-0.01)
+    ('12.3 ms late', '10.0 ms early')
+    """
+    return f"{1000 * abs(late):.1f} ms {'late' if late > 0 else 'early'}"
 
 
 def find_misfits(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M"]:
@@ -83,18 +95,11 @@ def find_misfits(found: Sequence[answers.Localization]) -> Float[np.ndarray, " M
     for node in np.flatnonzero(wrong):
         own = off[:, node]
         early = own & (late[:, node] < 0)
-        wrong[node] = early.any() or _count_places(places[own]) >= _LEAST_PLACES
+        wrong[node] = (
+            early.any() or same_places.count_apart(places[own]) >= _LEAST_PLACES
+        )
     misfits[wrong] = np.nanmax(offsets[:, wrong], axis=0)
     return misfits
-
-
-def _count_places(positions: Float[np.ndarray, "W 2"]) -> int:
-    """Count positions that are apart from each other."""
-    places: list[np.ndarray] = []
-    for position in positions:
-        if all(np.linalg.norm(position - other) > _APART for other in places):
-            places.append(position)
-    return len(places)
 
 
 def _select(

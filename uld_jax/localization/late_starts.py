@@ -17,8 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from uld_jax.acoustics import constants
-from uld_jax.localization import answers, drifts, votes
+from uld_jax.localization import answers, drifts, late_nodes, same_places, votes
 from uld_jax.localization import steered_windows as steered
 
 LEAST_TOGETHER = 3  # Nodes whose clock is the reference.
@@ -27,7 +26,6 @@ _LEAST_WINDOWS = 3
 # Where nodes that started together did not share a clock, a tenth were, at most.
 _CONFIRMED, _MORE = 1 / 3, 1 / 6
 _LEAST_SAID = 0.001  # Seconds.
-_APART = 0.5  # Meters between places, of which there must be two.
 _REACH = 200  # Lags to either side: 25 ms.
 _TOP = 200  # Points of the highest response in each window.
 _SWEEPS = 2
@@ -59,8 +57,7 @@ class Clocks(NamedTuple):
         for name, late, drift in zip(names, self.late, self.drifts, strict=True):
             facts = []
             if abs(late) > _LEAST_SAID:
-                word = "late" if late > 0 else "early"
-                facts.append(f"is {1000 * abs(late):.1f} ms {word}")
+                facts.append(f"is {late_nodes.describe(late)}")
             if drift:
                 facts.append(f"drifts by {1e6 * drift:.0f} ppm")
             if facts:
@@ -141,7 +138,7 @@ def are_confirmed(
     if len(sure) < max(least, _LEAST_WINDOWS):
         return False
     apart = np.linalg.norm(sure[:, None] - sure, axis=-1)
-    return bool(apart.max() > _APART)
+    return bool(apart.max() > same_places.APART)
 
 
 def _count(found) -> int:
@@ -150,11 +147,9 @@ def _count(found) -> int:
 
 def _find_drifts(found, times) -> Float[np.ndarray, " M"]:
     """Find drifts from what `localize` found, determined or not."""
-    at = np.array([[*one.position, np.nan_to_num(one.height)] for one in found])
-    at[at[:, 2] == 0, 2] = votes.HEIGHT[0]
-    paths = np.linalg.norm(at[:, None] - found[0].node_positions, axis=-1)
-    late = np.array([one.node_offsets for one in found])
-    return drifts.find(constants.SPEED_OF_SOUND * late + paths, times)
+    nodes = found[0].node_positions
+    _, arrivals = same_places.read_arrivals(found, nodes, votes.MIDDLE_HEIGHT)
+    return drifts.find(arrivals, times)
 
 
 class _Search:

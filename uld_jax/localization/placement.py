@@ -312,8 +312,7 @@ def _predict(nodes, spoken: clock_planning.Recordings | None) -> float | None:
     """Predict the probability that clocks are calibrated; None if that was not asked."""
     if spoken is None:
         return None
-    total = clock_planning.measure(np.asarray(nodes, float), spoken).sum(axis=0)
-    return float(clock_planning.find_probability(total[None], spoken)[0])
+    return clock_planning.predict(np.asarray(nodes, float), spoken)
 
 
 class _Search(NamedTuple):

@@ -134,11 +134,7 @@ def expected_radii(
     ((1,), True)
     """
     nodes, places = np.float32(node_positions), np.float32(places)
-    if nodes.ndim != 2 or nodes.shape[1] != 3 or len(nodes) < localize.LEAST_NODES:
-        raise PlanningError(
-            f"node_positions has shape {nodes.shape}; give [M, 3], {localize.LEAST_NODES} nodes or "
-            "more"
-        )
+    check_nodes(nodes)
     if places.ndim != 2 or places.shape[1] != 2:
         raise PlanningError(f"places has shape {places.shape}; give [P, 2]")
     check(room_size, clocks, positions, source_height, t60)
@@ -148,6 +144,19 @@ def expected_radii(
         raise PlanningError("node_positions or places holds a value that is not finite")
     model = Model.of(room_size, clocks, positions, source_height, t60)
     return np.asarray(radii_of(nodes, places, model, np.float32(share)))
+
+
+def check_nodes(nodes: Float[np.ndarray, "..."]) -> None:
+    """Check the shape of nodes' positions.
+
+    Raises:
+        PlanningError: If it is not [M, 3], or nodes are fewer than three.
+    """
+    if nodes.ndim != 2 or nodes.shape[1] != 3 or len(nodes) < localize.LEAST_NODES:
+        raise PlanningError(
+            f"node_positions has shape {nodes.shape}; give [M, 3], "
+            f"{localize.LEAST_NODES} nodes or more"
+        )
 
 
 def check(

@@ -4,14 +4,17 @@ Clocks are fitted to places. Windows at one place have the same times, right or 
 counted one by one, they would confirm each other, and clocks that are wrong.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse.csgraph
 from jaxtyping import Float, Int
 
-from uld_jax.localization import clocks
+from uld_jax.acoustics import constants
+from uld_jax.localization import answers, clocks
 
+APART = 0.5  # Meters between places.
 _LEAST_NODES = 4  # Of which times agree at one place,
 _LEAST_SHARE = 2 / 3  # and their share of those that both windows have.
 _LEAST_WINDOWS = 0.5  # Share of a place's windows in which a node has a time.
@@ -28,6 +31,62 @@ class Places(NamedTuple):
 
     of_window: Int[np.ndarray, " K"]
     arrivals: Float[np.ndarray, "P M"]
+
+
+def read_arrivals(
+    found: Sequence[answers.Localization],
+    node_positions: Float[np.ndarray, "M 3"],
+    height: float,
+) -> tuple[Float[np.ndarray, "K 3"], Float[np.ndarray, "K M"]]:
+    """Read when sound arrived in windows from what was found in them.
+
+    Args:
+        found: Windows.
+        node_positions: Of their nodes, in meters.
+        height: Of a talker in meters, where it was not found.
+
+    Returns:
+        Where the talker was found, in meters; and the meters of path at which sound
+        arrived, up to a common part; NaN where unknown.
+    """
+    places = np.array([[*one.position, one.height] for one in found])
+    places[:, 2] = np.nan_to_num(places[:, 2], nan=height)
+    paths = np.linalg.norm(places[:, None] - node_positions, axis=-1)
+    late = np.array([one.node_offsets for one in found])
+    return places, constants.SPEED_OF_SOUND * late + paths
+
+
+def find_surest(
+    found: Sequence[answers.Localization], of_window: Int[np.ndarray, " K"]
+) -> Int[np.ndarray, " P"]:
+    """Find the number of the surest window of each place."""
+    radii = np.array([one.radius_90 for one in found])
+    places = range(of_window.max() + 1)
+    of_place = [np.flatnonzero(of_window == place) for place in places]
+    return np.array([some[radii[some].argmin()] for some in of_place])
+
+
+def count_apart(
+    positions: Float[np.ndarray, "K 2"], radii: Float[np.ndarray, " K"] | None = None
+) -> int:
+    """Count positions that are apart from each other.
+
+    Args:
+        positions: In meters.
+        radii: Around them, which must not meet either; None for 0.
+
+    >>> count_apart(np.array([[0.0, 0.0], [0.3, 0.0], [0.6, 0.0]]))
+    2
+    """
+    radii = np.zeros(len(positions)) if radii is None else radii
+    apart: list[tuple[np.ndarray, float]] = []
+    for position, radius in zip(positions, radii, strict=True):
+        if all(
+            np.linalg.norm(position - other) > max(APART, radius + its)
+            for other, its in apart
+        ):
+            apart.append((position, radius))
+    return len(apart)
 
 
 def find(
