@@ -70,21 +70,18 @@ def examine(
         starts: Of these, in samples at 16 kHz.
     """
     moments = (starts + whole.num_samples / 2) / signals_lib.SAMPLE_RATE
-    found, started = session_clocks.correct_late_starts(whole, recording, found, starts)
-    late = late_nodes.find(found)
-    again, said = session_clocks.correct_late_nodes(
-        whole, recording, found, starts, started=started
-    )
-    lines = clock_lines.fit(again, moments)
-    if said:  # What is left of the lateness, and what was corrected.
-        lines = lines._replace(offsets=lines.offsets + late)
-    drifting = _find_drifting(lines, moments)
-    again, clocks = session_clocks.calibrate_if_few(whole, recording, again, starts)
-    calibrated = None if clocks is None else clocks.determined
-    if calibrated:
+    corrected = session_clocks.correct(whole, recording, found, starts)
+    late = late_nodes.find(corrected.compared)
+    clocks, started = corrected.clocks, corrected.started
+    if corrected.calibrated:
         lines = _lines_of(clocks, moments)
-        drifting = _find_drifting(lines, moments)
-    elif clocks is None and drifting.any():
+    else:
+        lines = clock_lines.fit(corrected.found, moments)
+        if corrected.said:  # What is left of the lateness, and what was corrected.
+            lines = lines._replace(offsets=lines.offsets + late)
+    drifting = _find_drifting(lines, moments)
+    calibrated = None if clocks is None else clocks.determined
+    if clocks is None and drifting.any():
         clocks = session_clocks.calibrate(whole, recording, starts)
     if started and not calibrated:
         lines = lines._replace(
@@ -95,16 +92,18 @@ def examine(
     corrects = clocks is not None and clocks.determined and clocks.model > 0
     remarks = _describe_drifts(whole.nodes, lines, drifting, corrects)
     remarks += _describe_late(
-        whole.nodes, np.where(drifting, 0.0, late), bool(said) or bool(calibrated)
+        whole.nodes,
+        np.where(drifting, 0.0, late),
+        bool(corrected.said) or bool(calibrated),
     )
     if started and not calibrated:
         remarks += _describe_started(whole.nodes, started)
     named = {remark.node for remark in remarks}
-    misfits = late_nodes.find_misfits(found)
+    misfits = late_nodes.find_misfits(corrected.compared)
     remarks += [
         one for one in _describe_misfits(whole.nodes, misfits) if one.node not in named
     ]
-    return ClockHealth(again, lines, calibrated, remarks)
+    return ClockHealth(corrected.found, lines, calibrated, remarks)
 
 
 def _find_drifting(lines: clock_lines.ClockLines, moments: np.ndarray) -> np.ndarray:

@@ -292,19 +292,12 @@ def locate(
             found, details = list(itertools.islice(predicted, len(starts))), None
             facts, clocks = _facts(whole, recording), None
             if isinstance(found[0], answers.Localization):
-                found, started = session_clocks.correct_late_starts(
-                    whole, recording, found, starts
-                )
-                found, late = session_clocks.correct_late_nodes(
-                    whole, recording, found, starts, started=started
-                )
-                found, clocks = session_clocks.calibrate_if_few(
-                    whole, recording, found, starts
-                )
-                used = clocks is not None and clocks.determined
-                if started:
-                    late += session_clocks.describe(started, whole.nodes)
-                facts["remarks"] += _CALIBRATED if used else late
+                corrected = session_clocks.correct(whole, recording, found, starts)
+                found, clocks = corrected.found, corrected.clocks
+                late = corrected.said
+                if corrected.started:
+                    late += session_clocks.describe(corrected.started, whole.nodes)
+                facts["remarks"] += _CALIBRATED if corrected.calibrated else late
                 facts["remarks"] += session_clocks.find_exchanged(
                     whole, recording, found, starts
                 )

@@ -4,6 +4,7 @@ Windows are loaded one by one, so that recordings of hours fit into memory.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,52 @@ from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _RATE = signals_lib.SAMPLE_RATE
+
+
+class Corrected(NamedTuple):
+    """Windows of a recording, and how the clocks of its nodes were corrected.
+
+    Attributes:
+        found: The windows, by all corrections that helped.
+        compared: The windows before nodes were compared: only recorders that started
+            late are corrected.
+        started: The clocks of these; None if they were not needed.
+        said: On nodes that are late in all windows, and were corrected.
+        clocks: All clocks, used if they are determined; None as `calibrate_if_few`.
+    """
+
+    found: Sequence[answers.Localization]
+    compared: Sequence[answers.Localization]
+    started: late_starts.Clocks | None
+    said: tuple[str, ...]
+    clocks: calibration.Calibration | None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether all clocks were calibrated, and used."""
+        return self.clocks is not None and self.clocks.determined
+
+
+def correct(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+) -> Corrected:
+    """Correct clocks where that helps: late starts, then late nodes, then all.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows, each localized by itself.
+        starts: Of the windows, in samples at 16 kHz.
+    """
+    compared, started = correct_late_starts(whole, recording, found, starts)
+    again, said = correct_late_nodes(
+        whole, recording, compared, starts, started=started
+    )
+    again, clocks = calibrate_if_few(whole, recording, again, starts)
+    return Corrected(again, compared, started, said, clocks)
 
 
 def choose_strongest(
