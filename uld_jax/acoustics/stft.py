@@ -70,6 +70,15 @@ def stft(signals: ArrayLike) -> Complex[Array, "*M T F"]:
 
 @jax.jit
 def _stft(signals: Real[Array, "*M N"]) -> Complex[Array, "*M T F"]:
+    return all_bins(signals)[..., 1:]
+
+
+def all_bins(signals: Real[Array, "*M N"]) -> Complex[Array, "*M T 257"]:
+    """Compute the STFT of `stft` with the DC bin, which `invert` needs.
+
+    Raises:
+        ValueError: If a signal has fewer than 257 samples.
+    """
     frames_per_signal = num_frames(signals.shape[-1])
     margin = WINDOW_LENGTH // 2
     padding = [(0, 0)] * (signals.ndim - 1) + [(margin, margin)]
@@ -80,12 +89,48 @@ def _stft(signals: Real[Array, "*M N"]) -> Complex[Array, "*M T F"]:
     hops = needed.reshape(*signals.shape[:-1], frames_per_signal + 1, HOP_LENGTH)
     # Stacked, not concatenated: XLA fuses it into one loop on CPUs.
     pairs = _as_float(jnp.stack([hops[..., :-1, :], hops[..., 1:, :]], axis=-2))
-    phase = 2 * np.pi * np.arange(WINDOW_LENGTH) / WINDOW_LENGTH
-    window = jnp.asarray(0.5 - 0.5 * np.cos(phase), pairs.dtype)
+    window = jnp.asarray(_window(), pairs.dtype)
     frames = (pairs * window.reshape(2, HOP_LENGTH)).reshape(
         *signals.shape[:-1], frames_per_signal, WINDOW_LENGTH
     )
-    return jnp.fft.rfft(frames)[..., 1:]
+    return jnp.fft.rfft(frames)
+
+
+def invert(
+    spectra: Complex[Array, "*M T 257"], num_samples: int
+) -> Float[Array, "*M N"]:
+    """Synthesize signals from their short-time spectra, by weighted overlap-add.
+
+    The least-squares inverse (D. W. Griffin and J. S. Lim, "Signal estimation from
+    modified short-time Fourier transform", IEEE Trans. Acoust. Speech Signal Process.
+    32, 1984): frames are windowed again, added, and divided by the sum of the squared
+    windows. Spectra of `all_bins` give back their signals.
+
+    Args:
+        spectra: With the DC bin; may have been changed.
+        num_samples: Length N of the signals, less than 256 T. Only the falling half of a
+            window covers samples beyond 256 (T - 1), the last of them hardly: append zeros
+            to signals whose length is no multiple of 256.
+    """
+    frames = jnp.fft.irfft(spectra, WINDOW_LENGTH)
+    window = jnp.asarray(_window(), frames.dtype)
+    frames = (frames * window).reshape(*frames.shape[:-1], 2, HOP_LENGTH)
+    around = [(0, 0)] * (frames.ndim - 3)
+    # Hop h is the first half of frame h and the second half of the frame before.
+    first = jnp.pad(frames[..., 0, :], [*around, (0, 1), (0, 0)])
+    second = jnp.pad(frames[..., 1, :], [*around, (1, 0), (0, 0)])
+    squares = (_window() ** 2).reshape(2, HOP_LENGTH)
+    weights = np.tile(squares.sum(axis=0), (first.shape[-2], 1))
+    weights[0], weights[-1] = squares
+    total = (first + second) / jnp.asarray(np.maximum(weights, 1e-10), frames.dtype)
+    signals = total.reshape(*total.shape[:-2], -1)
+    return signals[..., WINDOW_LENGTH // 2 : WINDOW_LENGTH // 2 + num_samples]
+
+
+def _window() -> Float[np.ndarray, " 512"]:
+    """Make the periodic Hann window."""
+    phase = 2 * np.pi * np.arange(WINDOW_LENGTH) / WINDOW_LENGTH
+    return 0.5 - 0.5 * np.cos(phase)
 
 
 def spectral_features(

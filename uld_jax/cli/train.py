@@ -64,7 +64,8 @@ def main(values, _) -> None:
 
 
 def _train(values) -> None:
-    from uld_jax.training import initialization, train
+    from uld_jax.networks import speech_mask
+    from uld_jax.training import initialization, speech_masks, train
 
     config = initialization.settle(values.config, values.init_from, values.init_partial)
     record = train.train_and_evaluate(
@@ -75,6 +76,9 @@ def _train(values) -> None:
         prepare=values.prepare,
     )
     check(record, values.workdir)
+    if config.model.name == speech_mask.NAME:
+        progress.log(speech_masks.describe(record))
+        return
     if record["converged"] is False:
         progress.log(
             "The run did not converge: its validation MAE is not well below the "

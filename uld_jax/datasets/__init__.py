@@ -7,6 +7,7 @@
 - `kept`: what a network needs of the signals, or the signals, kept on disk.
 - `held`: examples held on the device, in memory or on disk, rendered once.
 - `on_the_fly`: new rooms for every training step.
+- `mixtures`: fresh mixtures of speech and noise, with both parts apart.
 - `perturbations`: fewer nodes, wrong clocks, positions and gains.
 - `prepare`: prepare the data set of an experiment, where it is missing.
 - `origin`: checks that a prepared data set is made of what the settings ask for.
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "files",
         "held",
         "loader",
+        "mixtures",
         "perturbations",
         "pipeline",
         "prepare",

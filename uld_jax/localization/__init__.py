@@ -25,6 +25,7 @@
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
 - `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
+- `speech_masks`: Take noise out of the nodes' signals before they are correlated.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
 - `steered_windows`: Steered responses of many windows: how well sounds from points fit all nodes.
 - `stream`: Localize a talker while signals arrive, window by window.
@@ -64,6 +65,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "recordings",
         "same_places",
         "session",
+        "speech_masks",
         "srp_phat",
         "steered_windows",
         "stream",

@@ -34,13 +34,18 @@ _POINTS = 8192  # Points of a posterior are padded to this number.
 
 
 def fit_times(
-    padded: list[dict], max_lag: int, starts: np.ndarray, height: np.ndarray
+    padded: list[dict],
+    max_lag: int,
+    starts: np.ndarray,
+    height: np.ndarray,
+    whitening: float = times.WHITENING,
 ) -> list[times.Fit]:
     """Fit positions to times of arrival, from some starts and those of SRP-PHAT."""
     nodes, mask = votes.nodes_of(padded)
     sides = padded[0]["room_size"][0]
     sums = sum(
-        np.asarray(_correlate(batch["audio"][0], mask, max_lag)) for batch in padded
+        np.asarray(_correlate(batch["audio"][0], mask, max_lag, whitening))
+        for batch in padded
     )
     fits = jax.device_get(_fit(sums, nodes, mask, starts, sides[:2], height))
     return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
@@ -143,7 +148,8 @@ def _align(signals, nodes, mask, guides, plan, heights):
     return aligned.delays, alignment.find_known(aligned, mask), logs
 
 
-_correlate = jax.jit(times.correlate, static_argnames="max_lag")
+# Constants: an argument would change last bits, see `correlations.PHASE_TRANSFORM`.
+_correlate = jax.jit(times.correlate, static_argnames=("max_lag", "whitening"))
 
 
 @jax.jit

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import batches
+from uld_jax.localization import speech_masks as masks_lib
 from uld_jax.simulation import scenes
 
 _CELLS = 64  # Per axis, on the coarse grid.
@@ -48,6 +49,7 @@ def srp_phat(
     num_sources: int = 1,
     *,
     source_height: float = scenes.SOURCE_HEIGHT,
+    speech_masks: bool = False,
 ) -> Float[Array, "B S 2"]:
     """Localize sources on the plan by SRP-PHAT, the strongest first.
 
@@ -64,6 +66,8 @@ def srp_phat(
             hold changes nothing.
         num_sources: Number of sources S.
         source_height: Height of all sources in meters.
+        speech_masks: Whether to take out what is not speech first, by the network that
+            comes with the package: see `uld_jax.localize`.
 
     Returns:
         Positions (x, y) in meters, inside the room whatever the signals, even silent.
@@ -89,9 +93,12 @@ def srp_phat(
         raise batches.RecordingError(
             f"num_sources is {num_sources}; ask for 1 to {_MAX_SOURCES}"
         )
+    whitening = correlations_lib.PHASE_TRANSFORM
+    if speech_masks:
+        signals, whitening = masks_lib.extract(signals, whitening), 0.0
     found = _localize_all(
         *(signals, node_positions, room_size, mask),
-        *(source_height, correlations_lib.PHASE_TRANSFORM),
+        *(source_height, whitening),
         num_sources=num_sources,
         max_lag=correlations_lib.lag_bound(node_positions, mask),
     )

@@ -61,10 +61,13 @@ class Fit(NamedTuple):
 
 
 def correlate(
-    signals: Float[Array, "M N"], mask: Bool[Array, " M"], max_lag: int
+    signals: Float[Array, "M N"],
+    mask: Bool[Array, " M"],
+    max_lag: int,
+    whitening: float = WHITENING,
 ) -> Float[Array, "Q L"]:
     """Correlate the whitened signals of all pairs, for `fit`."""
-    return srp_phat.correlate(signals, mask, max_lag, WHITENING)
+    return srp_phat.correlate(signals, mask, max_lag, whitening)
 
 
 def fit(

@@ -9,6 +9,7 @@
 - `step_shapes`: How many nodes and examples its training steps have.
 - `front_ends`: Spectral features, and the layer that takes them.
 - `layers`: Linear layers, convolutions, LSTMs and dropout that both networks use.
+- `speech_mask`: The network of speech masks, which sees one node at a time.
 - `objective`: Network inputs, targets and losses of a batch.
 """
 
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "multilateration",
         "objective",
         "spec",
+        "speech_mask",
         "step_shapes",
     ],
 )

@@ -22,6 +22,7 @@ from uld_jax.networks import (
     evidence,
     multilateration,
     objective,
+    speech_mask,
 )
 from uld_jax.networks.spec import NetworkSpec
 
@@ -34,12 +35,15 @@ NETWORKS = {
 def get_spec(name: str) -> NetworkSpec:
     """Look up a network by its name in the configuration.
 
+    Besides those of `NETWORKS`, which localize, there is that of speech masks.
+
     Raises:
         ValueError: If there is no such network.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"model.name is {name!r}; there are {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+    known = NETWORKS | {speech_mask.NAME: speech_mask.SPEC}
+    if name not in known:
+        raise ValueError(f"model.name is {name!r}; there are {', '.join(known)}")
+    return known[name]
 
 
 def spec_of(model: nnx.Module) -> NetworkSpec | None:

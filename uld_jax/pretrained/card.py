@@ -5,8 +5,8 @@ from typing import Any
 
 from uld_jax.acoustics import stft
 from uld_jax.audio import signals
-from uld_jax.networks import build
-from uld_jax.pretrained import loading, weights
+from uld_jax.networks import build, speech_mask
+from uld_jax.pretrained import loading, speech_masks, weights
 from uld_jax.runtime import errors
 from uld_jax.storage import records
 from uld_jax.storage import settings as settings_lib
@@ -47,6 +47,8 @@ def share(
             "--license=CC-BY-4.0"
         )
     run = weights.read_run(folder, "--run")
+    if run["settings"]["model"]["name"] == speech_mask.NAME:
+        return speech_masks.share(run, out, license_name)
     arrays = loading.arrays_of(run)
     if arrays is None:
         raise ShareError(

@@ -9,6 +9,7 @@
 - `optimizer`: AdamW, the learning rate over the epochs, the plateau rule.
 - `nonfinite`: Notes on skipped training steps.
 - `initialization`: Start from another run's network.
+- `speech_masks`: Train the network of speech masks, which has a loop of its own.
 - `sweep`: Plan the runs of an experiment. `workers`: do them here. `cluster`: on Ray.
 """
 
@@ -25,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizer",
         "reporting",
         "run",
+        "speech_masks",
         "step",
         "sweep",
         "train",

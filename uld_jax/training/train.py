@@ -9,12 +9,12 @@ import jax
 from uld_jax import config as config_lib
 from uld_jax.datasets import held, loader
 from uld_jax.datasets import prepare as prepare_lib
-from uld_jax.networks import step_shapes
+from uld_jax.networks import speech_mask, step_shapes
 from uld_jax.runtime import devices as devices_lib
 from uld_jax.runtime import distributed, jax_setup, profiling, progress, stopping
 from uld_jax.storage import checkpoints, run_folder
 from uld_jax.storage import settings as settings_lib
-from uld_jax.training import initialization, loop, reporting
+from uld_jax.training import initialization, loop, reporting, speech_masks
 from uld_jax.training import run as run_lib
 
 
@@ -64,6 +64,8 @@ def train_and_evaluate(
         distributed.DeviceError: If several processes cannot share a batch, or one of
             them had an error.
     """
+    if config.model.name == speech_mask.NAME:
+        return speech_masks.train_and_evaluate(config, workdir, seconds)
     jax_setup.configure()
     folder = run_folder.RunFolder(workdir)
     with distributed.stopping_together(), contextlib.ExitStack() as stack:
