@@ -60,3 +60,26 @@ def test_silence_stays_zero():
 def test_a_signal_that_is_too_short_is_refused():
     with pytest.raises(ValueError, match="256 samples is too short"):
         stft.stft(jnp.zeros((2, 256)))
+
+
+@pytest.mark.parametrize("num_samples", [512, 2560, 3072])
+def test_a_signal_comes_back_from_its_bins(num_samples):
+    signals = np.random.default_rng(3).normal(size=(2, num_samples)).astype(np.float32)
+    signals += 0.5  # The DC bin counts.
+    back = stft.invert(stft.all_bins(jnp.asarray(signals)), num_samples)
+    np.testing.assert_allclose(back, signals, atol=1e-5)
+
+
+def test_the_inverse_of_changed_bins_is_scipys():
+    """Bins that belong to no signal: the least-squares inverse."""
+    rng = np.random.default_rng(4)
+    bins = rng.normal(size=(11, 257)) + 1j * rng.normal(size=(11, 257))
+    bins[:, [0, -1]] = bins[:, [0, -1]].real
+    _, expected = scipy.signal.istft(
+        bins.T, window="hann", nperseg=512, noverlap=256, scaling="psd"
+    )
+    # SciPy's spectra are scaled by the window, and its signal begins at sample 0, too.
+    scale = np.sqrt((scipy.signal.get_window("hann", 512) ** 2).sum())
+    actual = stft.invert(jnp.asarray(bins, jnp.complex64), 2560)
+    assert expected.shape == (2560,)
+    np.testing.assert_allclose(actual, expected / scale, atol=1e-5)

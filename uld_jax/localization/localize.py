@@ -29,6 +29,7 @@ from uld_jax.localization import (
     votes,
 )
 from uld_jax.localization import doubts as doubts_lib
+from uld_jax.localization import speech_masks as masks_lib
 
 LEAST_NODES = 3
 # Evidence of amplitudes for each node below which they do not fit.
@@ -42,6 +43,7 @@ def localize(
     room_size: ArrayLike | None = None,
     *,
     source_height: int | float | None = None,
+    speech_masks: bool = False,
 ) -> answers.Localization | list[answers.Localization]:
     """Localize a talker who stays in one place, from the signals of scattered nodes.
 
@@ -58,6 +60,9 @@ def localize(
         room_size: Sides along x and y in meters, and the height or not. None for
             unknown: up to 2 m around the nodes are searched then.
         source_height: Of the talker's mouth in meters; None for 0.8 to 1.9.
+        speech_masks: Whether times of arrival are read from signals out of which a
+            network has taken what is not speech, bin by bin: for noise that is nearly as
+            loud as the talker, or louder. See docs/localizer.md.
 
     Returns:
         A `Localization`; a list of them for signals with an axis B.
@@ -79,16 +84,12 @@ def localize(
     True
     """
     signals = recordings.to_array(signals)
+    given = sample_rate, node_positions, room_size, source_height
     if signals.ndim != 3:
-        return localize_one(
-            signals, sample_rate, node_positions, room_size, source_height
-        )
+        return localize_one(signals, *given, speech_masks=speech_masks)
     if not len(signals):
         raise batches.RecordingError("signals has no recording")
-    return [
-        localize_one(one, sample_rate, node_positions, room_size, source_height)
-        for one in signals
-    ]
+    return [localize_one(one, *given, speech_masks=speech_masks) for one in signals]
 
 
 def localize_one(
@@ -99,6 +100,7 @@ def localize_one(
     source_height: int | float | None,
     calibrated: bool = True,
     late: Float[np.ndarray, " M"] | None = None,
+    speech_masks: bool = False,
 ) -> answers.Localization:
     """Localize a talker in one recording: see `localize`.
 
@@ -110,6 +112,7 @@ def localize_one(
         source_height: In meters, or None.
         calibrated: Whether the radius is what calibration makes of the posterior's own.
         late: Seconds by which each node's clock is known to be late; None for unknown.
+        speech_masks: Whether to read times from what is speech.
     """
     nodes = recordings.check(signals, sample_rate, node_positions, source_height)
     room = recordings.Room.around(nodes, room_size)
@@ -121,6 +124,8 @@ def localize_one(
     if late is not None:
         sound = recordings.advance(sound, late[used], sample_rate)
     scene = _make_scene(sound, sample_rate, nodes, used, room, source_height)
+    if speech_masks:
+        scene = scene.masked()
     found = _compute_posterior(scene)
     modes = posterior.find_modes(found.cloud, found.peaks)
     within = posterior.radius(found.cloud, modes[0].position)
@@ -168,6 +173,8 @@ class _Scene(NamedTuple):
         lift: Meters by which heights are lifted. A known height of the talker is
             brought to the one that is looked at: distances alone matter.
         all_heights: Whether the talker's height is not known.
+        spoken: Of the windows, as batches, what times are read from.
+        whitening: Of these, before they are correlated.
     """
 
     windows: np.ndarray
@@ -178,6 +185,17 @@ class _Scene(NamedTuple):
     height: tuple[float, float]
     lift: float
     all_heights: bool
+    spoken: list[dict]
+    whitening: float = times.WHITENING
+
+    def masked(self) -> "_Scene":
+        """Take out what is not speech, for the times, whitened bin by bin."""
+        audio = masks_lib.extract(votes.signals_of(self.padded), times.WHITENING)
+        spoken = [
+            batch | {"audio": one[None]}
+            for batch, one in zip(self.padded, np.asarray(audio), strict=False)
+        ]
+        return self._replace(spoken=spoken, whitening=0.0)
 
     @property
     def plan(self) -> np.ndarray:
@@ -193,7 +211,7 @@ def _make_scene(sound, sample_rate, nodes, used, room, source_height) -> _Scene:
     height = votes.HEIGHT if unknown else (votes.MIDDLE_HEIGHT, votes.KNOWN_SPREAD)
     padded = [votes.pad(window, moved, room.sides) for window in windows]
     numbers = np.flatnonzero(used)
-    return _Scene(windows, padded, moved, numbers, room, height, lift, unknown)
+    return _Scene(windows, padded, moved, numbers, room, height, lift, unknown, padded)
 
 
 class _Evidence(NamedTuple):
@@ -220,7 +238,9 @@ def _compute_posterior(scene: _Scene) -> _Evidence:
     probability, cloud, peaks = _vote(padded, plan, scene.all_heights)
     starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
     max_lag = correlations_lib.lag_bound(scene.nodes)
-    fits = fusion.fit_times(padded, max_lag, starts, np.float32(height))
+    fits = fusion.fit_times(
+        scene.spoken, max_lag, starts, np.float32(height), scene.whitening
+    )
     delays, evidence = None, math.inf
     if max(float(fit.evidence) for fit in fits) < fusion.BELIEVED:
         cloud, delays, evidence = fusion.weigh_amplitudes(cloud, peaks, padded, height)

@@ -26,6 +26,8 @@ from uld_jax.pretrained import speech_masks, weights
 SHARPNESS = (
     2  # Exponent of the mask: noise that is left is less than speech that is lost.
 )
+# Of the network that comes with the package.
+FOLDER = pathlib.Path(weights.__file__).with_name("speech_mask")
 _TINY = 1e-30  # Replaces zero in divisions.
 
 
@@ -44,8 +46,7 @@ class Masks(NamedTuple):
 @functools.cache
 def load() -> tuple[nnx.GraphDef, dict]:
     """Load the network that comes with the package: its graph and parameters."""
-    folder = pathlib.Path(weights.__file__).with_name("speech_mask")
-    return speech_masks.load(folder)
+    return speech_masks.load(FOLDER)
 
 
 def estimate(signals: Float[np.ndarray | Array, "*B N"]) -> Masks:

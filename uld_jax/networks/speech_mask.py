@@ -33,6 +33,7 @@ NAME = "speech_mask"
 _TAPS = 5  # Frames that a block looks at, `dilation` apart.
 _FLOOR = 1e-8  # Of the mean power; keeps silence finite.
 _SCALE = 4.0  # Nepers of power.
+_FIRST_SLOPE = 0.5  # Of logits over log powers, before training.
 # Whether a talker is there is not asked where one is fainter, relative to the noise.
 _FAINT_DB = -10.0
 
@@ -97,8 +98,9 @@ class SpeechMask(nnx.Module):
             [_Block(width, 2**number, **layer) for number in range(num_blocks)]
         )
         self.norm = nnx.LayerNorm(width, **layer)
-        self.slopes = nnx.Param(jnp.full(bins, _SCALE))
-        self.to_floor = nnx.Linear(width, bins, **layer)
+        self.slopes = nnx.Param(jnp.full(bins, _FIRST_SLOPE * _SCALE))
+        zeros = nnx.initializers.zeros_init()
+        self.to_floor = nnx.Linear(width, bins, kernel_init=zeros, **layer)
         self.to_talker = nnx.Linear(2 * width, 1, **layer)
 
     def __call__(
