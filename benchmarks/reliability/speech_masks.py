@@ -24,13 +24,14 @@ _ALONE_DB = 120.0  # One part is inaudible.
 _SEED = 2**22
 _MAX_LAG = 768  # Samples: the rooms are up to 10 m long.
 _AT, _FAR = 0.5, 0.5  # Meters: at the noise, and far off.
-_NODES = {30: "30 nodes", 8: "8 nodes"}
+_NODES = {30: "30 nodes"}
 METHODS = {
     "none": "SRP-PHAT",
-    "masks": "with masks",
-    "oracle": "with true masks",
+    "partial": "whitening 0.8",
+    "masks": "whitening 0.8, masks",
+    "oracle": "true masks",
     "localize": "localize",
-    "localize_masks": "localize, with masks",
+    "localize_masks": "localize, masks",
 }
 
 
@@ -188,13 +189,14 @@ def _steer(method, mixture, speech, noise, nodes, room) -> np.ndarray:
     """Localize by SRP-PHAT, from signals as they are or masked."""
     from uld_jax.localization import speech_masks
 
-    if method == "none":
-        return np.asarray(_srp(mixture, nodes, room, 1.0))
+    if method in ("none", "partial"):
+        power = 1.0 if method == "none" else speech_masks.WHITENING
+        return np.asarray(_srp(mixture, nodes, room, power))
     if method == "oracle":
         shares = true_masks(speech, noise)
         masked = speech_masks.resynthesize(mixture, shares, 1.0)
     else:
-        masked = speech_masks.extract(mixture, 1.0)
+        masked = speech_masks.extract(mixture)
     return np.asarray(_srp(masked, nodes, room, 0.0))
 
 

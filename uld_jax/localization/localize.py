@@ -190,7 +190,7 @@ class _Scene(NamedTuple):
 
     def masked(self) -> "_Scene":
         """Take out what is not speech, for the times, whitened bin by bin."""
-        audio = masks_lib.extract(votes.signals_of(self.padded), times.WHITENING)
+        audio = masks_lib.extract(votes.signals_of(self.padded))
         spoken = [
             batch | {"audio": one[None]}
             for batch, one in zip(self.padded, np.asarray(audio), strict=False)

@@ -23,9 +23,8 @@ from jaxtyping import Array, Float, Real
 from uld_jax.acoustics import stft
 from uld_jax.pretrained import speech_masks, weights
 
-SHARPNESS = (
-    2  # Exponent of the mask: noise that is left is less than speech that is lost.
-)
+WHITENING = 0.8  # Less than 1: what is left of noise is in weak bins.
+SHARPNESS = 2  # Exponent of the masks: rather lose speech than keep noise.
 # Of the network that comes with the package.
 FOLDER = pathlib.Path(weights.__file__).with_name("speech_mask")
 _TINY = 1e-30  # Replaces zero in divisions.
@@ -62,22 +61,21 @@ def estimate(signals: Float[np.ndarray | Array, "*B N"]) -> Masks:
     return Masks(shares.reshape(*batch, *shares.shape[1:]), talker.reshape(batch))
 
 
-def extract(
-    signals: Real[np.ndarray | Array, "*B N"], whitening: float
-) -> Float[Array, "*B N"]:
+def extract(signals: Real[np.ndarray | Array, "*B N"]) -> Float[Array, "*B N"]:
     """Take out of signals what is not speech, and whiten them bin by bin.
+
+    Correlate the result as it is, without whitening it again.
 
     Args:
         signals: At 16 kHz, of any level.
-        whitening: As in `resynthesize`. Correlate the result without any.
     """
     signals = jnp.asarray(signals, jnp.float32)
-    return resynthesize(signals, estimate(signals).shares, whitening)
+    return resynthesize(signals, estimate(signals).shares, WHITENING)
 
 
 def resynthesize(
     signals: Float[np.ndarray | Array, "*B N"],
-    shares: Float[Array, "*B T 256"],
+    shares: Float[np.ndarray | Array, "*B T 256"],
     whitening: float,
     sharpness: float = SHARPNESS,
 ) -> Float[Array, "*B N"]:
@@ -91,9 +89,8 @@ def resynthesize(
         whitening: Power of the magnitudes that spectra are divided by, bin by bin.
         sharpness: Exponent of the masks.
     """
-    return _resynthesize(
-        jnp.asarray(signals), shares, jnp.float32(whitening), jnp.float32(sharpness)
-    )
+    exponents = jnp.float32(whitening), jnp.float32(sharpness)
+    return _resynthesize(jnp.asarray(signals), jnp.asarray(shares), *exponents)
 
 
 @functools.partial(jax.jit, static_argnames="graph")

@@ -67,7 +67,7 @@ def srp_phat(
         num_sources: Number of sources S.
         source_height: Height of all sources in meters.
         speech_masks: Whether to take out what is not speech first, by the network that
-            comes with the package: see `uld_jax.localize`.
+            comes with the package, bin by bin, where spectra are whitened less, too.
 
     Returns:
         Positions (x, y) in meters, inside the room whatever the signals, even silent.
@@ -95,7 +95,7 @@ def srp_phat(
         )
     whitening = correlations_lib.PHASE_TRANSFORM
     if speech_masks:
-        signals, whitening = masks_lib.extract(signals, whitening), 0.0
+        signals, whitening = masks_lib.extract(signals), 0.0
     found = _localize_all(
         *(signals, node_positions, room_size, mask),
         *(source_height, whitening),

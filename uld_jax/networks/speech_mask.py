@@ -118,7 +118,10 @@ class SpeechMask(nnx.Module):
             h = block(h)
         h = self.norm(h)
         mask = self.slopes[...] * of_clip + self.to_floor(h).astype(jnp.float32)
-        seen = jnp.concatenate([h.mean(axis=1), h.max(axis=1)], axis=-1)
+        # Not `h.max`, whose gradient compares h with it: where XLA computes h twice, by
+        # other last bits, it is NaN.
+        highest = jnp.take_along_axis(h, h.argmax(axis=1, keepdims=True), axis=1)
+        seen = jnp.concatenate([h.mean(axis=1), highest[:, 0]], axis=-1)
         return mask, self.to_talker(seen)[:, 0].astype(jnp.float32)
 
 

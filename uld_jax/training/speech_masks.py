@@ -391,7 +391,7 @@ def make_scores(graph: nnx.GraphDef) -> Callable[[dict, dict], dict[str, Array]]
     return scores
 
 
-def _powers(batch: dict[str, Array]) -> tuple[Float[Array, "C T 256"], ...]:
+def _powers(batch: dict[str, Array | np.ndarray]) -> tuple[Float[Array, "C T 256"], ...]:
     """Compute the powers of the bins of speech, noise and their sum."""
     speech, noise = (stft.stft(batch[key]) for key in ("speech", "noise"))
     return tuple(one.real**2 + one.imag**2 for one in (speech, noise, speech + noise))
