@@ -7,7 +7,8 @@ from benchmarks.reliability import speech_masks
 from uld_jax.acoustics import stft
 
 
-def test_errors_are_summarized_by_condition_and_method():
+def test_errors_are_summarized_by_condition_and_method(monkeypatch):
+    monkeypatch.setattr(speech_masks, "_NODES", {30: "30 nodes", 8: "8 nodes"})
     near, fooled, ghost = [0.1, 3.0], [4.0, 0.2], [2.0, 2.0]
     found = [
         {"nodes": 30, "snr_db": 0.0, "none": fooled, "masks": near},

@@ -41,7 +41,7 @@ def test_a_run_learns_and_its_record_is_complete(unbroken):
     record, arrays, folder = unbroken
     records.check_complete(record, "it")
     assert record["status"] == "done" and len(record["epochs"]) == 2
-    first, last = (epoch["train"]["loss"] for epoch in record["epochs"])
+    first, last = (epoch["validation"]["loss"] for epoch in record["epochs"])
     assert last < first
     assert record["network"]["parameters"] == sum(map(np.size, arrays.values()))
     test = record["test"]

@@ -31,7 +31,7 @@ _TINY = 1e-30  # Replaces zero in divisions.
 
 
 class Masks(NamedTuple):
-    """What the network found in the signals of some nodes.
+    """Masks of the signals of some nodes, and whether anybody talks.
 
     Attributes:
         shares: Of speech in the power of each bin.

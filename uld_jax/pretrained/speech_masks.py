@@ -132,6 +132,7 @@ def _readme(content: dict[str, Any]) -> str:
         loss=test["loss"],
         free=record["input_free_loss"],
         error=test["mask_error"],
+        converged="yes" if record["converged"] else "**no**: train it longer",
         commit=record.get("commit"),
         seed=record["seed"],
         written=record["times"]["written"],
@@ -151,6 +152,7 @@ holds the arrays in half precision.
 - **Trained on**: fresh mixtures in rooms of any session, {low:g} to {high:g} dB; speech
   {speech} ({talkers} talkers), noise {noise} ({noises} recordings); kinds left out: {left_out}
 - **Test**: cross entropy {loss:.3f} (always the mean mask: {free:.3f}), mask off by {error:.3f}
+- **Converged**: {converged}
 - **Made by**: commit {commit}, seed {seed}, {written}
 - **License**: {license}
 

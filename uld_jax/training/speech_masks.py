@@ -98,10 +98,11 @@ def train_and_evaluate(
 def describe(record: dict) -> str:
     """Describe the test of a finished run in a line."""
     test = record["test"]
+    more = "" if record["converged"] else "; it has not converged, train it longer"
     return (
         f"Test: cross entropy {test['loss']:.3f} (always the mean mask: "
         f"{record['input_free_loss']:.3f}), mask off by {test['mask_error']:.3f} in the "
-        f"mean, a talker or none told in {100 * test['talker_accuracy']:.1f} %"
+        f"mean, a talker or none told in {100 * test['talker_accuracy']:.1f} %{more}"
     )
 
 
@@ -391,7 +392,9 @@ def make_scores(graph: nnx.GraphDef) -> Callable[[dict, dict], dict[str, Array]]
     return scores
 
 
-def _powers(batch: dict[str, Array | np.ndarray]) -> tuple[Float[Array, "C T 256"], ...]:
+def _powers(
+    batch: dict[str, Array | np.ndarray],
+) -> tuple[Float[Array, "C T 256"], ...]:
     """Compute the powers of the bins of speech, noise and their sum."""
     speech, noise = (stft.stft(batch[key]) for key in ("speech", "noise"))
     return tuple(one.real**2 + one.imag**2 for one in (speech, noise, speech + noise))
