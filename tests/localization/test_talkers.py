@@ -4,29 +4,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+import several_talkers
 
 import uld_jax
 from uld_jax.acoustics import correlations
-from uld_jax.audio import builtin
 from uld_jax.localization import srp_phat, times
 
 ROOM = np.array([6.0, 5.0, 2.8])
 NODES = np.random.default_rng(0).uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (10, 3))
 PLACES = np.array([[2.3, 3.1, 1.4], [4.6, 1.2, 1.5], [1.0, 0.9, 1.3]])
-RATE = 16_000
+RATE = several_talkers.RATE
 
 
 def speak(places, nodes=NODES, seconds=2.0):
-    """Add built-in speech of other talkers from each place, in free field."""
-    names = builtin.speech_names()["train"]
-    total = np.zeros((len(nodes), int(RATE * seconds)))
-    for number, place in enumerate(places):
-        speech = np.asarray(builtin.synthesize(names[7 * number]), np.float64)
-        paths = np.linalg.norm(nodes - place, axis=1)
-        when = np.arange(total.shape[1])[None] - RATE * paths[:, None] / 343.0 + 800
-        total += np.interp(when, np.arange(len(speech)), speech) / paths[:, None]
-    noise = np.random.default_rng(1).normal(size=total.shape)
-    return total + 1e-2 * np.sqrt((total**2).mean()) * noise
+    return several_talkers.speak(places, nodes, seconds)
 
 
 def match(found, places):
