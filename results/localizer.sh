@@ -23,11 +23,20 @@ kept=results/localizer/ad1/fused
 mkdir -p $kept
 cp "$runs"/ad1/fused/{record.json,predictions.npz,condition*} $kept
 
+ad2=("${flags[@]}")
+ad2[0]=--config=experiments/ad2_multilateration.py:reduced
+for method in fused srp_phat; do
+  "$python" -m uld_jax.cli baseline "${ad2[@]}" --method=$method --workdir="$runs/ad2/$method"
+  mkdir -p results/localizer/ad2/$method
+  cp "$runs"/ad2/$method/{record.json,predictions.npz} results/localizer/ad2/$method
+done
+
 page=docs/localizer.md
 "$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat results/ad1/tdoa_ls \
   --only=summary --update=$page --mark=ad1
 "$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat \
   --only=conditions --update=$page --mark=conditions
+"$python" -m uld_jax.cli tables results/localizer/ad2 --only=summary --update=$page --mark=two
 
 measured=benchmarks/reliability/results
 "$python" -m benchmarks.reliability.other_rooms --speech="$speech" --noise="$noise" \

@@ -59,8 +59,10 @@ class Located:
         starts: Starts of its W windows, in seconds.
         predicted: Positions [W, S, 2] in meters. Sources with known positions are in the
             order of the table. Otherwise the order may change from window to window.
-        details: Of each window, how sure its position is; None if the method does not
-            know.
+        details: Of each window, how sure its position is; None if there are several
+            sources, or the method does not know.
+        several: Of each window with several sources, how sure the position of each is;
+            None likewise.
         clocks: Of the nodes; None if they were not calibrated.
         remarks: What is to be known of its nodes, in sentences.
         length: Of a window, in seconds.
@@ -73,6 +75,7 @@ class Located:
     starts: np.ndarray
     predicted: np.ndarray
     details: list[answers.Localization] | None = None
+    several: list[tuple[answers.Localization, ...]] | None = None
     clocks: calibration.Calibration | None = None
     remarks: tuple[str, ...] = ()
     length: float = sessions.NUM_SAMPLES / signals_lib.SAMPLE_RATE
@@ -138,6 +141,9 @@ class Located:
         if self.details:
             sure = sum(one.determined for one in self.details)
             facts.append(f"{sure} determined")
+        elif self.several:
+            sure = sum(all(each.determined for each in one) for one in self.several)
+            facts.append(f"all talkers determined in {sure}")
         elif self.predicted.shape[1] == 1:
             x, y = np.median(self.predicted[:, 0], axis=0)
             facts.append(f"median position ({x:.3f}, {y:.3f}) m")
@@ -222,7 +228,7 @@ def method(
                 f"--method={name} cannot localize {str(session.folder)!r}: it has nodes "
                 f"at {count} places in the plan, and {localize.LEAST_NODES} are needed"
             )
-        return localize_batch
+        return functools.partial(localize_batch, num_sources=num_sources)
     session.require_heights(f"--method={name}")
     batch = _stack([_geometry(session)])
     shape = (1, len(session.nodes), session.num_samples)
@@ -240,12 +246,16 @@ def method(
     return predictor
 
 
-def localize_batch(batch: predict.Batch) -> list[answers.Localization]:
-    """Localize the source in each window of a batch, and say how sure that is."""
+def localize_batch(
+    batch: predict.Batch, num_sources: int = 1
+) -> list[answers.Localization] | list[tuple[answers.Localization, ...]]:
+    """Localize the sources in each window of a batch, and say how sure that is."""
     rooms = batch.get("room_size", [None] * len(batch["audio"]))
     return [
-        localize.localize(heard, signals_lib.SAMPLE_RATE, nodes, room)
-        for heard, nodes, room in zip(
+        localize.localize(
+            window, signals_lib.SAMPLE_RATE, nodes, room, num_sources=num_sources
+        )
+        for window, nodes, room in zip(
             batch["audio"], batch["node_positions"], rooms, strict=True
         )
     ]
@@ -283,13 +293,15 @@ def locate(
         FloatingPointError: If a position is not finite.
     """
     # The localizer leaves out nodes that cannot be used by itself.
-    whole = _list_all(session, left_out, strict=predictor is not localize_batch)
+    fused = getattr(predictor, "func", None) is localize_batch
+    whole = _list_all(session, left_out, strict=not fused)
     count = sum(map(len, whole.starts.values()))
     with progress.Progress("Localizing", count, "windows") as bar:
         predicted = _predict(whole, predictor, min(batch_size, count), bar.update)
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
-            found, details = list(itertools.islice(predicted, len(starts))), None
+            found = list(itertools.islice(predicted, len(starts)))
+            details, several = None, None
             facts, clocks = _facts(whole, recording), None
             if isinstance(found[0], answers.Localization):
                 corrected = session_clocks.correct(whole, recording, found, starts)
@@ -303,15 +315,26 @@ def locate(
                 )
                 details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
+            elif isinstance(found[0], tuple):
+                several = found
+                found = [np.stack([one.position for one in each]) for each in several]
             found = np.stack(found)
             if not np.isfinite(found).all():
                 raise FloatingPointError(f"{recording.name}: a position is not finite")
             if recording.source_positions is not None:
                 truth = np.float32(recording.source_positions[:, :2])
-                found = np.stack([one[_order(one, truth)] for one in found])
+                orders = [np.asarray(_order(one, truth)) for one in found]
+                found = np.stack(
+                    [one[order] for one, order in zip(found, orders, strict=True)]
+                )
+                if several:
+                    several = [
+                        tuple(each[number] for number in order)
+                        for each, order in zip(several, orders, strict=True)
+                    ]
             yield Located(
-                *(recording, starts / signals_lib.SAMPLE_RATE, found, details, clocks),
-                **facts,
+                *(recording, starts / signals_lib.SAMPLE_RATE, found),
+                **(facts | {"details": details, "several": several, "clocks": clocks}),
             )
 
 
@@ -354,7 +377,9 @@ def locate_with_calibrated_clocks(
         facts["remarks"] += late
         positions = np.stack([one.position[None] for one in details])
         details = _name_nodes(whole, recording, details, starts)
-        yield Located(recording, found.starts, positions, details, shown, **facts)
+        yield Located(
+            recording, found.starts, positions, details, clocks=shown, **facts
+        )
 
 
 def _name_nodes(
@@ -471,7 +496,12 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
         for source, position in enumerate(found.predicted[window]):
             texts = [f"{start:.3f}", str(source + 1)]
             texts += [f"{number:.3f}" for number in position]
-            texts += _describe(found, window) if found.details else [""] * 9
+            if found.details:
+                texts += _describe(found, window)
+            elif found.several:
+                texts += [*_describe_one(found.several[window][source]), *4 * [""]]
+            else:
+                texts += 9 * [""]
             if truth is None:
                 texts += ["", "", ""]
             else:
@@ -482,16 +512,23 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
 
 def _describe(found: Located, window: int) -> list[str]:
     """Format how sure a window is, its talker and its smoothed position."""
-    one, talker, track = found.details[window], found.talkers[window], found.track
+    talker, track = found.talkers[window], found.track
     smooth = *track.positions[window], track.radii_90[window]
+    return [
+        *_describe_one(found.details[window]),
+        "" if talker is None else str(talker),
+        *(f"{number:.3f}" for number in smooth),
+    ]
+
+
+def _describe_one(one: answers.Localization) -> list[str]:
+    """Format how sure a position is."""
     return [
         f"{one.height:.2f}" if np.isfinite(one.height) else "",
         f"{one.radius_90:.3f}",
         "yes" if one.determined else "no",
         f"{one.modes[0].mass:.3f}",
         "; ".join(one.reasons),
-        "" if talker is None else str(talker),
-        *(f"{number:.3f}" for number in smooth),
     ]
 
 

@@ -7,7 +7,7 @@ To add a method, write its function and one entry here, with its title in
 import dataclasses
 from collections.abc import Callable
 
-from uld_jax.localization import localize, srp_phat, tdoa
+from uld_jax.localization import localize, srp_phat, talkers, tdoa
 
 FUSED = "fused"  # It knows how sure it is.
 
@@ -30,7 +30,7 @@ class Method:
 
 
 METHODS = {
-    FUSED: Method(localize.fused, max_sources=1, gives_radii=True),
+    FUSED: Method(localize.fused, max_sources=talkers.MOST, gives_radii=True),
     "srp_phat": Method(srp_phat.srp_phat),
     "tdoa_ls": Method(tdoa.tdoa, max_sources=1),
 }

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from uld_jax.localization import posterior
 from uld_jax.networks import evidence as evidence_lib
 from uld_jax.pretrained import loading, weights
 
@@ -60,6 +61,36 @@ def vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
     """Compute the log posterior [P] of a window at some points of the plan."""
     model = nnx.merge(graph, params, statistics)
     return model.log_posteriors_at(evidence, plan[None], _VOTES_ON)[0, 0]
+
+
+def compute_posterior(
+    padded: list[dict], plan: Float[np.ndarray, "2"], all_heights: bool
+) -> tuple[Float[np.ndarray, "K K"], posterior.Cloud, Float[np.ndarray, "P 2"]]:
+    """Compute the posterior of one talker in some windows.
+
+    Args:
+        padded: Windows, from `pad`.
+        plan: Sides of the room along x and y, in meters.
+        all_heights: See `load_network`.
+
+    Returns:
+        The posterior at the grid points; the same, finer around its peaks; and these.
+    """
+    network = load_network(all_heights)
+    voted = [vote(*network, batch) for batch in padded]
+    logs = np.mean([np.float64(logs) for _, logs in voted], axis=0)
+    probability = np.exp(logs - logs.max())
+    probability /= probability.sum()
+    peaks = posterior.find_peaks(probability, plan)
+    starts = np.resize(peaks, (posterior.MAX_MODES, 2))
+    patches = np.concatenate(
+        [posterior.patch(one, plan, RESOLUTION) for one in starts]
+    ).astype(np.float32)
+    fine = np.mean(
+        [np.float64(vote_at(*network, found, patches)) for found, _ in voted], axis=0
+    )
+    fine = fine.reshape(len(starts), -1)[: len(peaks)]
+    return probability, posterior.combine(probability, plan, peaks, fine), peaks
 
 
 def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
