@@ -11,9 +11,10 @@ The evidence is the marginal likelihood of all times by Laplace's method (D. Mac
 "Information Theory, Inference, and Learning Algorithms", Cambridge 2003, chapter 27),
 relative to that of times that are all wrong. Places have the posterior of `localize` as
 their prior, widened; starts and offsets are uniform over R, drifts normal with 20 ppm, and
-offsets of clocks that agree with 0.1 ms. A place is trusted or not, equally likely before; the trusted ones are those whose times say that they are, given the
-clocks. So whatever is fitted has to be paid by times that agree: with 8 nodes, 5 times at
-each of 4 places mean nothing.
+offsets of clocks that agree normal with 0.1 ms. Before anything is known, a place is as
+likely to be trusted as not; those are trusted whose times speak for it, given the clocks.
+So whatever is fitted has to be paid by times that agree: with 8 nodes, 5 times at each of
+4 places mean nothing.
 
 The likelihood has many maxima, by wrong times and rough positions. Unknowns are searched
 from all places first, then from several thirds of them, by a likelihood that wrong times
