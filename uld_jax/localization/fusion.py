@@ -7,6 +7,7 @@ place and another: a source of noise has times and amplitudes, too.
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ _POINTS = 8192  # Points of a posterior are padded to this number.
 
 
 def fit_times(
-    padded: list[dict], max_lag: int, starts: np.ndarray, height: np.ndarray
+    padded: list[dict[str, Any]], max_lag: int, starts: np.ndarray, height: np.ndarray
 ) -> list[times.Fit]:
     """Fit positions to times of arrival, from some starts and those of SRP-PHAT."""
     nodes, mask = votes.nodes_of(padded)
@@ -49,7 +50,7 @@ def fit_times(
 def weigh_amplitudes(
     cloud: posterior.Cloud,
     peaks: np.ndarray,
-    padded: list[dict],
+    padded: list[dict[str, Any]],
     height: tuple[float, float],
 ) -> tuple[posterior.Cloud, np.ndarray, float]:
     """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.

@@ -9,7 +9,7 @@ multiplied by the likelihood of direct sound's amplitudes (`alignment`).
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -171,7 +171,7 @@ class _Scene(NamedTuple):
     """
 
     windows: np.ndarray
-    padded: list[dict]
+    padded: list[dict[str, Any]]
     nodes: np.ndarray
     numbers: np.ndarray
     room: recordings.Room
@@ -329,7 +329,7 @@ def fused(
 
 
 def _vote(
-    padded: list[dict], plan: np.ndarray, all_heights: bool
+    padded: list[dict[str, Any]], plan: np.ndarray, all_heights: bool
 ) -> tuple[np.ndarray, posterior.Cloud, np.ndarray]:
     """Compute the votes' posterior on the grid, finer around its peaks, and these."""
     network = votes.load_network(all_heights)
@@ -351,7 +351,10 @@ def _vote(
 
 
 def _compare_nodes(
-    padded: list[dict], fit: times.Fit, position: np.ndarray, numbers: np.ndarray
+    padded: list[dict[str, Any]],
+    fit: times.Fit,
+    position: np.ndarray,
+    numbers: np.ndarray,
 ) -> tuple[np.ndarray, list[str]]:
     """Find nodes that do not fit a position that times confirm.
 
