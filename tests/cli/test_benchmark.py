@@ -46,6 +46,7 @@ def call(data_dir, *paths, **values):
     benchmark.main(whole_runs.SimpleNamespace(**given), list(map(str, paths)))
 
 
+@pytest.mark.slow
 def test_a_regressor_and_a_label_from_files_are_tested(data_dir, tmp_path, capsys):
     folder = tmp_path / "mine"
     call(data_dir, network=REGRESSOR, label=LABEL, workdir=str(folder))
@@ -167,6 +168,7 @@ def test_bad_input_ends_before_any_work(paths, values, message, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_regressor_that_predicts_nonsense_is_refused(data_dir, tmp_path):
     file = tmp_path / "wrong.py"
     file.write_text(
