@@ -4,6 +4,7 @@ import difflib
 import pathlib
 import runpy
 from collections.abc import Iterable
+from typing import Any
 
 from ml_collections import config_dict
 
@@ -191,7 +192,7 @@ _PAPERS_TRAINING = {
 }
 
 
-def load_config(experiment: str, **overrides) -> ConfigDict:
+def load_config(experiment: str, **overrides: Any) -> ConfigDict:
     """Load an experiment's settings, checked and complete.
 
     >>> import uld_jax
@@ -408,7 +409,7 @@ def _check_types(given: ConfigDict, known: ConfigDict, flag: str = "--config") -
             raise ConfigError(f"{here} is {value!r}; it must be {_TYPES[kind]}")
 
 
-def _is_of_type(value: object, kind: type | str) -> bool:
+def _is_of_type(value: object, kind: type[Any] | str) -> bool:
     if kind == "numbers":
         return isinstance(value, tuple | list) and all(
             isinstance(one, int | float) for one in value
@@ -420,7 +421,7 @@ def _is_of_type(value: object, kind: type | str) -> bool:
     return isinstance(value, int | float if kind is float else kind)
 
 
-def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
+def resolve_for_testing(config: ConfigDict, **data: Any) -> ConfigDict:
     """Check and complete settings for a test alone, without perturbations of training.
 
     Args:
@@ -440,7 +441,7 @@ def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
     return resolve(config)
 
 
-def to_dict(config) -> dict:
+def to_dict(config: Any) -> dict[str, Any]:
     """Convert settings to plain dictionaries and lists, as JSON holds them."""
     return {
         key: to_dict(value)

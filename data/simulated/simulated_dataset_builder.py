@@ -260,9 +260,8 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _draw(self, split: str, index: int) -> recipes.Drawn:
         """Draw an example."""
         rng = example_rng(self.builder_config.seed, split, index)
-        return self.recipe.draw_from(
-            self._corpus, self._noise, PART_OF_SPLIT[split], rng
-        )
+        part = self.recipe.group(PART_OF_SPLIT[split], index)
+        return self.recipe.draw_from(self._corpus, self._noise, part, rng)
 
     def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, made together."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "prepare": "Prepare the data set of an experiment.",
     "baseline": "Test a localization method that needs no training.",
     "robustness": "Test finished runs with clock and position errors, noise, few nodes.",
+    "benchmark": "Test a network or label of your own on fixed data; compare results.",
     "locate": "Localize talkers in a folder of recordings.",
     "plan": "Propose places for recorders, and map how sure positions will be.",
     "doctor": "Say what is wrong with recordings, and what to do about it.",
@@ -117,7 +118,8 @@ def _experiments(how: str = "") -> str:
 def _describe(flag: Flag) -> str:
     note = " Required." if flag.required else ""
     if flag.default not in (None, False, True, [], ""):
-        note = f" Default: {flag.default}."
+        default = flag.default
+        note = f" Default: {','.join(default) if flag.kind == 'list' else default}."
     indent = " " * 24
     text = textwrap.fill(
         flag.help + note, _WIDTH, initial_indent=indent, subsequent_indent=indent

@@ -7,6 +7,7 @@ Its record and predictions lie beside those of networks, in the same tables.
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR, Flag
 from uld_jax.runtime import progress
@@ -21,7 +22,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Test the method, or report what it gave."""
     from uld_jax import config as config_lib
     from uld_jax.evaluation import baseline

@@ -8,6 +8,7 @@ that came later are added, with the same --examples.
 """
 
 import pathlib
+from typing import Any
 
 from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR_OF_RUNS, Flag
 from uld_jax.runtime import progress
@@ -24,7 +25,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Test the runs under the conditions that they lack."""
     from uld_jax import config as config_lib
     from uld_jax.datasets import loader, prepare

@@ -7,6 +7,8 @@ describes them, and a README. --init_from, and --run of `uld_jax locate`, take s
 folder in place of a run's: docs/sharing.md.
 """
 
+from typing import Any
+
 from uld_jax.cli.flags import Flag
 from uld_jax.runtime import progress
 
@@ -18,7 +20,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Share the network, and report what was written."""
     from uld_jax.pretrained import card
 

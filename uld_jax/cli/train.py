@@ -10,6 +10,7 @@ that network as it is. All devices of the process are used; with --distributed, 
 """
 
 import contextlib
+from typing import Any
 
 from uld_jax.cli.flags import (
     CONFIG,
@@ -46,7 +47,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Run the configuration, or resume it."""
     import jax
 
@@ -88,7 +89,7 @@ def _train(values) -> None:
     )
 
 
-def check(record: dict, workdir) -> None:
+def check(record: dict[str, Any], workdir: Any) -> None:
     """Raise unless a run is done.
 
     Raises:

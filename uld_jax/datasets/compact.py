@@ -7,7 +7,7 @@ otherwise: at some nodes, with another SNR or late field.
 
 import pathlib
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -146,7 +146,14 @@ class CompactData:
     def __len__(self) -> int:
         return len(self._examples)
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         Only the chosen nodes are rendered: see `recipes.Recipe.batch`.
@@ -214,7 +221,7 @@ def open_split(path: pathlib.Path, name: str) -> splits.Split:
 
 
 def open_data(
-    split: splits.Split, data_config, devices: Sequence[jax.Device | None]
+    split: splits.Split, data_config: Any, devices: Sequence[jax.Device | None]
 ) -> list[CompactData]:
     """Open a split for each of some devices, as the settings' `data` asks for.
 
@@ -246,6 +253,6 @@ def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
     return described | {"rendering": rendering}
 
 
-def _recipe(metadata: dict, noise_field: str = "point") -> recipes.Recipe:
+def _recipe(metadata: dict[str, Any], noise_field: str = "point") -> recipes.Recipe:
     # Stored as "law" since the first version of the format.
     return recipes.Recipe(**metadata["law"], noise=noise_field)

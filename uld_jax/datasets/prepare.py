@@ -31,7 +31,7 @@ class DatasetBuilder:
     """
 
     kind: str
-    builder: type
+    builder: type[Any]
     config: Any
 
     @property
@@ -88,7 +88,7 @@ def find_builder(name: str) -> DatasetBuilder:
     )
 
 
-def dataset_path(config) -> pathlib.Path:
+def dataset_path(config: Any) -> pathlib.Path:
     """Locate the data set of an experiment, prepared or not.
 
     For training on the fly, that is its validation and test splits alone, or, where
@@ -114,7 +114,7 @@ def dataset_path(config) -> pathlib.Path:
     return (ready or [held_out])[0]
 
 
-def planned_sources(config) -> int | None:
+def planned_sources(config: Any) -> int | None:
     """Count the sources of a data set yet to be prepared; None where that is unknown.
 
     Raises:
@@ -126,7 +126,7 @@ def planned_sources(config) -> int | None:
 
 
 def ensure_prepared(
-    config,
+    config: Any,
     processes: int | None = None,
     allowed: bool = True,
     beam_options: str | None = None,
@@ -208,7 +208,9 @@ def _check_origin(path: pathlib.Path, data) -> None:
         origin.check_settings(path, stored, builder.config, data)
 
 
-def open_corpora(data, builder_config) -> tuple[corpora.Corpus, corpora.Corpus | None]:
+def open_corpora(
+    data: Any, builder_config: Any
+) -> tuple[corpora.Corpus, corpora.Corpus | None]:
     """Open the speech of an experiment and, where its rooms are noisy, the noise.
 
     Raises:
@@ -227,7 +229,7 @@ def open_corpora(data, builder_config) -> tuple[corpora.Corpus, corpora.Corpus |
     return speech, corpora.open_noise(data.noise) if recipe.noisy else None
 
 
-def epoch_size(config, builder_config) -> int:
+def epoch_size(config: Any, builder_config: Any) -> int:
     """Count the examples of an epoch on the fly: by default as many as prepared.
 
     Raises:

@@ -24,7 +24,7 @@ from uld_jax.datasets import (
 from uld_jax.runtime import progress
 
 
-def describe(config) -> dict[str, Any]:
+def describe(config: Any) -> dict[str, Any]:
     """Collect the name, sizes and origin of an experiment's data set, for its record.
 
     Raises:
@@ -36,7 +36,7 @@ def describe(config) -> dict[str, Any]:
     return files.describe(path)
 
 
-def open_split(config, name: str) -> splits.Split:
+def open_split(config: Any, name: str) -> splits.Split:
     """Open a split of an experiment's data set.
 
     Raises:
@@ -48,7 +48,9 @@ def open_split(config, name: str) -> splits.Split:
     return splits.Split(path, name)
 
 
-def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.Source]:
+def open_data(
+    config: Any, split: splits.Split, devices: Sequence[Any]
+) -> list[pipeline.Source]:
     """Open the data of a split for each of some devices, to be read batch by batch.
 
     Compact data are rendered batch by batch, too.
@@ -61,10 +63,10 @@ def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.S
 
 
 def choose_place(
-    config,
+    config: Any,
     opened: Collection[splits.Split],
     devices: Sequence[jax.Device],
-    facts: dict,
+    facts: dict[str, Any],
     before: str | None = None,
 ) -> str:
     """Choose where the signals of all splits are held, and say it.
@@ -98,7 +100,11 @@ def choose_place(
 
 
 def hold(
-    config, split: splits.Split, devices: Sequence, place: str, facts: dict
+    config: Any,
+    split: splits.Split,
+    devices: Sequence[Any],
+    place: str,
+    facts: dict[str, Any],
 ) -> list[pipeline.Source]:
     """Hold a split for each of some devices: load it, or render it once.
 
@@ -121,7 +127,7 @@ def hold(
     return [held.DeviceData(arrays, device) for device in devices]
 
 
-def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:
+def open_on_the_fly(config: Any) -> on_the_fly.OnTheFlyData:
     """Open training data that is rendered on the fly, as an experiment's data set is.
 
     Raises:

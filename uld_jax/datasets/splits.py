@@ -48,14 +48,16 @@ class Split:
                 f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
                 "is named without its ending and read with --config.data.source=compact"
             )
-        self.path, self.name, self.fields = path, name, fields
-        self.metadata = source.metadata
+        self.path: pathlib.Path = path
+        self.name: str = name
+        self.fields: tuple[str, ...] = fields
+        self.metadata: dict[str, Any] = source.metadata
         files.check_sample_rate(path, self.metadata)
         _check_layout(path, {field: features[field] for field in fields})
-        self.shape = features[fields[0]].shape
-        self.num_nodes = features["node_positions"].shape[0]
-        self.num_sources = features["source_positions"].shape[0]
-        self.num_samples = (
+        self.shape: tuple[int, ...] = features[fields[0]].shape
+        self.num_nodes: int = features["node_positions"].shape[0]
+        self.num_sources: int = features["source_positions"].shape[0]
+        self.num_samples: int = (
             features["audio"].shape[1]
             if "audio" in features
             else self.metadata["law"]["num_samples"]

@@ -6,6 +6,7 @@ Its record and predictions lie beside those of networks and appear in the same t
 import functools
 import pathlib
 import time
+from typing import Any
 
 import jax
 import numpy as np
@@ -33,15 +34,18 @@ _BATCH_SIZE = 8
 _RESOLUTIONS = (1, 2, 4, 8, 16, 32)
 
 
-def settings_of(config, method: str) -> dict:
+def settings_of(config: config_lib.ConfigDict, method: str) -> dict[str, Any]:
     """Select the settings that a method depends on: those of the test split."""
     data = config_lib.to_dict(config.data)
     return {"method": method, "data": {key: data[key] for key in _TEST_DATA}}
 
 
 def test_method(
-    config, method: str, workdir: str | pathlib.Path, prepare: bool = True
-) -> dict:
+    config: config_lib.ConfigDict,
+    method: str,
+    workdir: str | pathlib.Path,
+    prepare: bool = True,
+) -> dict[str, Any]:
     """Test a method on an experiment's test split.
 
     Args:

@@ -12,6 +12,7 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -169,7 +170,7 @@ class Located:
         return [f"{count} of {len(self.starts)} windows: {kind}", _HINT]
 
 
-def network(session: sessions.Session, run: dict) -> predict.Predictor:
+def network(session: sessions.Session, run: dict[str, Any]) -> predict.Predictor:
     """Make a predictor of a run's network for a session.
 
     Args:
@@ -421,7 +422,7 @@ def _explain(reason: str, absent: Mapping[str, str]) -> str:
     return reason
 
 
-def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
+def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict[str, Any]:
     """Collect remarks, length of windows and duration from the survey of a recording."""
     survey, rate = whole.surveyed[recording.name], signals_lib.SAMPLE_RATE
     return {
@@ -444,7 +445,7 @@ def _list_all(
 _order = jax.jit(metrics.best_permutation)
 
 
-def _geometry(session: sessions.Session) -> dict:
+def _geometry(session: sessions.Session) -> dict[str, Any]:
     """Return nodes and, if it is known, the room, as a data set stores them."""
     geometry = {"node_positions": np.float32(session.node_positions)}
     if session.room_size is not None:
@@ -452,7 +453,7 @@ def _geometry(session: sessions.Session) -> dict:
     return geometry
 
 
-def _examples(session: sessions.Session) -> Iterator[dict]:
+def _examples(session: sessions.Session) -> Iterator[dict[str, Any]]:
     """Yield the windows of all recordings, as a data set stores them."""
     geometry = _geometry(session)
     for recording in session.recordings:
@@ -485,7 +486,7 @@ def _predict(
         yield from found[: len(batch)]
 
 
-def _stack(examples: list[dict]) -> dict:
+def _stack(examples: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: np.stack([one[key] for one in examples]) for key in examples[0]}
 
 

@@ -29,8 +29,8 @@ class PredictorError(errors.InputError):
 def distributions(
     graph: nnx.GraphDef,
     label: schemes.Label,
-    params: dict,
-    statistics: dict,
+    params: dict[str, Any],
+    statistics: dict[str, Any],
     batch: Batch,
     devices: devices_lib.Devices | None = None,
 ) -> np.ndarray:
@@ -46,7 +46,9 @@ def distributions(
     return np.asarray(devices.jit(predict)(params, statistics, batch))
 
 
-def network_predictor(run: dict, num_nodes: int, num_sources: int) -> Predictor:
+def network_predictor(
+    run: dict[str, Any], num_nodes: int, num_sources: int
+) -> Predictor:
     """Make a predictor of a run's network, as `loading.restore_network` loads it."""
     graph, params, statistics, label = loading.restore_network(
         run, num_nodes, num_sources

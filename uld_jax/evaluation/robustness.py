@@ -7,6 +7,7 @@ one condition at a time, on the test split of a compact data set.
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -90,7 +91,9 @@ def check_names(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]:
+def batches(
+    data: Any, order: Any, condition: Condition, num_nodes: int
+) -> Iterator[dict[str, Any]]:
     """Yield the batches of an order under a condition.
 
     Args:
@@ -110,7 +113,7 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
         yield batch
 
 
-def check_data_set(run: dict, config) -> None:
+def check_data_set(run: dict[str, Any], config: Any) -> None:
     """Raise if a run was tested on another data set than a configuration's.
 
     Raises:
@@ -123,7 +126,7 @@ def check_data_set(run: dict, config) -> None:
         )
 
 
-def _check_signals(run: dict, data: loader.RunData) -> None:
+def _check_signals(run: dict[str, Any], data: loader.RunData) -> None:
     """Raise if a run was tested on examples made of other signals."""
     before, now = _signals(run["data"]), _signals(data.origin)
     if changed := [key for key in now if before[key] != now[key]]:
@@ -136,7 +139,7 @@ def _check_signals(run: dict, data: loader.RunData) -> None:
         )
 
 
-def _signals(origin: dict) -> dict:
+def _signals(origin: dict[str, Any]) -> dict[str, Any]:
     """List the facts that distinguish test examples of the same name."""
     recipe = origin.get("rendering", origin).get("law", {})
     noise = origin.get("noise")
@@ -148,13 +151,15 @@ def _signals(origin: dict) -> dict:
     }
 
 
-def _make_step(run: dict, data: loader.RunData) -> evaluate.Step:
+def _make_step(run: dict[str, Any], data: loader.RunData) -> evaluate.Step:
     if method := run.get("method"):
         return evaluate.method_step(method, data.num_sources)
     return evaluate.network_step(run, data.num_nodes, data.num_sources)
 
 
-def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
+def _is_missing(
+    condition: Condition, run: dict[str, Any], note: dict[str, Any]
+) -> bool:
     """Check whether a run has yet to be tested under a condition that it can take."""
     is_fixed = (
         "method" not in run
@@ -167,7 +172,7 @@ def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
 
 
 def test_runs(
-    runs: list[dict],
+    runs: list[dict[str, Any]],
     data: loader.RunData,
     num_examples: int,
     batch_size: int = 8,
@@ -242,7 +247,9 @@ def _keep_errors(path, condition: Condition, result: evaluate.Evaluation) -> Non
         np.savez_compressed(file, **kept)
 
 
-def _measured(tested: Iterator[dict], runs: list[dict]) -> Iterator[dict]:
+def _measured(
+    tested: Iterator[dict[str, Any]], runs: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Add to batches the evidence that networks need, once for all of them."""
     names = {run["settings"]["model"]["name"] for run in runs if "method" not in run}
     found = {build.NETWORKS[name].measure for name in names} - {None}
@@ -253,7 +260,9 @@ def _measured(tested: Iterator[dict], runs: list[dict]) -> Iterator[dict]:
         yield batch
 
 
-def _read_note(run: dict, data: loader.RunData, num_examples: int) -> dict:
+def _read_note(
+    run: dict[str, Any], data: loader.RunData, num_examples: int
+) -> dict[str, Any]:
     """Read the results of a run under conditions, or start an empty note."""
     old = records.read_conditions(run)
     if not old:

@@ -3,6 +3,8 @@
 The permutation with the least summed distance decides, whatever the loss takes.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -86,7 +88,7 @@ def score_network(
     label: schemes.Label,
     outputs: Float[Array, "B S D"],
     predicted: Float[Array, "B S 2"],
-    batch: dict,
+    batch: dict[str, Any],
     permutation_invariant: bool = True,
 ) -> dict[str, Array]:
     """Score a network's outputs and the positions decoded from them.

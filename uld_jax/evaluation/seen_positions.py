@@ -75,8 +75,8 @@ def score_by_position(
 
 
 def trained_positions(
-    before: dict[str, list | None], origin: dict[str, Any], trained_here: bool
-) -> dict[str, list | None]:
+    before: dict[str, list[Any] | None], origin: dict[str, Any], trained_here: bool
+) -> dict[str, list[Any] | None]:
     """List the source positions that a network was trained at, by name of the room.
 
     None for a room in which there are too many to list.

@@ -6,6 +6,7 @@ For arrays of NumPy, JAX or PyTorch, in any number of dimensions. These need Num
 - `decoders`: Other decoders of a distribution: means, peaks, and how wide they are.
 - `circular`: Unbiased label of an angle. `spherical`: that of a direction.
 - `soft`: Soft label coding.
+- `quantization`: Errors of labels that are right, once decoded, in closed form.
 - `losses`: Cross entropy of soft labels, and the losses of the baselines.
 - `boxes`: The box that holds positions, and checks of both.
 - `arrays`, `axes`: Arrays of three libraries, and the axes of a grid.
@@ -43,6 +44,11 @@ _HOMES = {
     "circular": ["decode_circular", "encode_circular"],
     "spherical": ["decode_spherical", "encode_spherical", "make_spherical_grid"],
     "soft": ["encode_soft"],
+    "quantization": [
+        "box_quantization_error",
+        "circular_quantization_error",
+        "spherical_quantization_error",
+    ],
     "losses": [
         "cross_entropy",
         "entropy",

@@ -7,6 +7,7 @@ target, its loss and the position it stands for. To add a scheme, write its code
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +37,14 @@ class Scheme:
             `expectations`; None if a posterior does not say what the code is.
     """
 
-    encode: Callable
-    activation: Callable
-    loss: Callable
-    decode: Callable
+    encode: Callable[..., Any]
+    activation: Callable[..., Any]
+    loss: Callable[..., Any]
+    decode: Callable[..., Any]
     channels: int = 1
     extra_points: int = 0
     soft: bool = False
-    expect: Callable | None = None
+    expect: Callable[..., Any] | None = None
 
 
 def softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
@@ -51,7 +52,7 @@ def softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
     return jax.nn.softmax(logits.ravel()).reshape(logits.shape)
 
 
-SCHEMES = {
+SCHEMES: dict[str, Scheme] = {
     "one_hot": Scheme(
         encode=codes.encode_one_hot,
         activation=softmax,
@@ -93,7 +94,8 @@ SCHEMES = {
         expect=expectations.expected_soft,
     ),
 }
-# Those of its tables; "soft" is reference 14's.
+"""The label schemes by name."""
+# Those of the paper's tables; "soft" is reference 14's.
 PAPER = ("one_hot", "heat_map", "refined_grid", "uld")
 
 
@@ -137,7 +139,7 @@ class Label:
     scheme: str
     resolution: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         boxes.check_resolution(self.resolution)
         get_scheme(self.scheme)
 

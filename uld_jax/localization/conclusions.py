@@ -1,7 +1,7 @@
 """From the posterior of a talker's position to an answer, with doubts and nodes' offsets."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -153,7 +153,10 @@ def _estimate_offsets(
 
 
 def _compare_nodes(
-    padded: list[dict], fit: times.Fit, position: np.ndarray, numbers: np.ndarray
+    padded: list[dict[str, Any]],
+    fit: times.Fit,
+    position: np.ndarray,
+    numbers: np.ndarray,
 ) -> tuple[np.ndarray, list[str]]:
     """Find nodes that do not fit a position that times confirm.
 

@@ -8,6 +8,7 @@ place and another: a source of noise has times and amplitudes, too.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ _POINTS = 8192  # Points of a posterior are padded to this number.
 
 
 def correlate(
-    padded: list[dict], node_positions: Float[np.ndarray, "M 3"]
+    padded: list[dict[str, Any]], node_positions: Float[np.ndarray, "M 3"]
 ) -> Float[np.ndarray, "Q L"]:
     """Correlate the signals of all pairs, summed over windows.
 
@@ -54,7 +55,7 @@ def correlate(
 
 def fit_times(
     correlations: Float[np.ndarray, "Q L"],
-    padded: list[dict],
+    padded: list[dict[str, Any]],
     peaks: Float[np.ndarray, "P 2"],
     height: tuple[float, float],
     num_strongest: int = _SRP_PEAKS,
@@ -79,7 +80,7 @@ def fit_times(
 def weigh_amplitudes(
     cloud: posterior.Cloud,
     peaks: np.ndarray,
-    padded: list[dict],
+    padded: list[dict[str, Any]],
     height: tuple[float, float],
 ) -> tuple[posterior.Cloud, np.ndarray, float]:
     """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.

@@ -6,6 +6,7 @@ To add a method, write its function and one entry here, with its title in
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from uld_jax.localization import localize, srp_phat, talkers, tdoa
 
@@ -24,7 +25,7 @@ class Method:
             90 %.
     """
 
-    localize: Callable
+    localize: Callable[..., Any]
     max_sources: int | None = None
     gives_radii: bool = False
 

@@ -1,6 +1,7 @@
 """A recording as the localizer looks at it: by the nodes it can use, in the room's corner."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -32,7 +33,7 @@ class Observation:
     """
 
     windows: Float[np.ndarray, "W M n"]
-    padded: list[dict]
+    padded: list[dict[str, Any]]
     nodes: Float[np.ndarray, "M 3"]
     numbers: Int[np.ndarray, " M"]
     room: recordings.Room

@@ -12,7 +12,7 @@ the spread that they have; elsewhere the localizer has the votes, which are coar
 radius is that of a mixture of both.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -238,7 +238,7 @@ def measure(
     return weights[..., None, None] * outer
 
 
-def share_right(distances):
+def share_right(distances: Any) -> Any:
     """Compute the share of nodes whose time of arrival is right.
 
     Args:

@@ -9,7 +9,7 @@ position with a covariance that follows from how well they agree. Where they do 
 nothing is confirmed.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -202,7 +202,7 @@ class _Problem(NamedTuple):
     deviation: Float[Array, "4"]
 
 
-def count_unknowns(height):
+def count_unknowns(height: Any) -> Any:
     """Count what is fitted to the times of one place.
 
     Args:

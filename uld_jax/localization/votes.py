@@ -6,6 +6,7 @@ off, positions up to 0.4 m, gains up to 8 dB, noise from -10 to 30 dB.
 
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -64,7 +65,7 @@ def vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
 
 
 def compute_posterior(
-    padded: list[dict], plan: Float[np.ndarray, "2"], all_heights: bool
+    padded: list[dict[str, Any]], plan: Float[np.ndarray, "2"], all_heights: bool
 ) -> tuple[Float[np.ndarray, "K K"], posterior.Cloud, Float[np.ndarray, "P 2"]]:
     """Compute the posterior of one talker in some windows.
 
@@ -93,7 +94,7 @@ def compute_posterior(
     return probability, posterior.combine(probability, plan, peaks, fine), peaks
 
 
-def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
+def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict[str, Any]:
     """Make a batch of one window, with absent nodes up to one of few sizes."""
     missing = min(size for size in _SIZES if size >= len(nodes)) - len(nodes)
     mask = np.append(np.ones(len(nodes), bool), np.zeros(missing, bool))
@@ -107,12 +108,12 @@ def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
     return {key: array[None] for key, array in batch.items()}
 
 
-def nodes_of(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+def nodes_of(padded: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """Look up the positions and the mask of the nodes, with absent ones."""
     return padded[0]["node_positions"][0], padded[0]["node_mask"][0]
 
 
-def signals_of(padded: list[dict]) -> np.ndarray:
+def signals_of(padded: list[dict[str, Any]]) -> np.ndarray:
     """Collect the windows [W, M, N], with silent ones up to one of few numbers."""
     signals = np.concatenate([batch["audio"] for batch in padded])
     missing = min(size for size in _WINDOWS if size >= len(signals)) - len(signals)

@@ -93,7 +93,7 @@ def evidence_format(name: str) -> dict[str, int]:
 
 def describe(
     model: nnx.Module, label: schemes.Label, num_nodes: int, num_samples: int
-) -> dict:
+) -> dict[str, Any]:
     """Count a network's parameters by part, and the operations of a forward pass.
 
     Args:

@@ -65,7 +65,12 @@ def share(
     )
 
 
-def _content(run: dict, data: dict, arrays: dict, license_name: str | None) -> dict:
+def _content(
+    run: dict[str, Any],
+    data: dict[str, Any],
+    arrays: dict[str, Any],
+    license_name: str | None,
+) -> dict[str, Any]:
     """Collect the content of a card, without its format and checksums."""
     settings = run["settings"]
     model, best = settings["model"], run["best_epoch"]
@@ -148,7 +153,7 @@ data, and the third trains it further on them. In Python,
 """
 
 
-def _training(record: dict) -> str:
+def _training(record: dict[str, Any]) -> str:
     """Describe the data that a network was trained on, and its initialization."""
     data = record["data"]
     per_epoch = data.get("training", {}).get("examples_per_epoch")
@@ -167,7 +172,7 @@ def _training(record: dict) -> str:
     return ", ".join(facts)
 
 
-def _scores(scores: dict | None, epoch: int | None = None) -> str:
+def _scores(scores: dict[str, Any] | None, epoch: int | None = None) -> str:
     if not scores:
         return "none"
     texts = [f"MAE {scores['mae']:.3f} m"]

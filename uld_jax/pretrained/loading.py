@@ -93,8 +93,10 @@ class Network:
         num_sources: int,
         record: dict[str, Any] | None = None,
     ):
-        self.record, self.label = record or {}, label
-        self.num_nodes, self.num_sources = num_nodes, num_sources
+        self.record: dict[str, Any] = record or {}
+        self.label: schemes.Label = label
+        self.num_nodes: int = num_nodes
+        self.num_sources: int = num_sources
         spec = build.spec_of(model)
         self._least_nodes = spec.least_nodes if spec else 1
         graph, *parts = nnx.split(model, nnx.Param, ...)
@@ -227,7 +229,7 @@ def load_network(folder: str | pathlib.Path) -> Network:
     return Network(nnx.merge(*parts), label, num_nodes, num_sources, run)
 
 
-def training_data(run: dict) -> dict[str, Any]:
+def training_data(run: dict[str, Any]) -> dict[str, Any]:
     """Look up `num_nodes`, `num_sources` and `num_samples` of a run's training data.
 
     Args:
@@ -238,8 +240,8 @@ def training_data(run: dict) -> dict[str, Any]:
 
 
 def restore_network(
-    run: dict, num_nodes: int, num_sources: int
-) -> tuple[nnx.GraphDef, dict, dict, schemes.Label]:
+    run: dict[str, Any], num_nodes: int, num_sources: int
+) -> tuple[nnx.GraphDef, dict[str, Any], dict[str, Any], schemes.Label]:
     """Restore the network of a run's best epoch.
 
     Args:
@@ -303,10 +305,10 @@ def restore_network(
 def compute_outputs(
     graph: nnx.GraphDef,
     label: schemes.Label,
-    params: dict,
-    statistics: dict,
+    params: dict[str, Any],
+    statistics: dict[str, Any],
     batch: dict[str, Any],
-    by_rows: Callable = lambda function: function,
+    by_rows: Callable[..., Any] = lambda function: function,
 ) -> Float[Array, "B S D"]:
     """Compute a network's outputs for a batch, without dropout.
 
@@ -338,7 +340,7 @@ def planes(
     return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(outputs)
 
 
-def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
+def arrays_of(run: dict[str, Any]) -> dict[str, np.ndarray] | None:
     """Read the arrays of a run's best network, by name.
 
     Args:

@@ -1,6 +1,7 @@
 """Figures of training and of the error against I, rooms, noise and nodes."""
 
 import collections
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ _CONDITIONS = {
 }
 
 
-def plot_mae_against_resolution(members: list[RunGroup], styles: style.Styles):
+def plot_mae_against_resolution(members: list[RunGroup], styles: style.Styles) -> Any:
     """Plot MAE against I with the QE line, the paper's central figure.
 
     Each scheme and kind of training is a line with the standard deviation over seeds;
@@ -103,7 +104,7 @@ def _draw_printed(axes, printed: paper.Printed) -> None:
     axes.plot([], [], "o", **look, label="the paper's values")
 
 
-def facts(predictions: dict) -> dict[str, np.ndarray]:
+def facts(predictions: dict[str, Any]) -> dict[str, np.ndarray]:
     """Compute facts of each test source, [n, S], by the names of `FACTS`.
 
     Facts that the file does not hold for every example are left out.
@@ -151,7 +152,7 @@ def interval(errors: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def plot_error_against(fact: str, shown: Shown, styles: style.Styles):
+def plot_error_against(fact: str, shown: Shown, styles: style.Styles) -> Any:
     """Plot mean and median error against a fact of the test sources.
 
     Args:
@@ -198,7 +199,7 @@ def plot_error_against(fact: str, shown: Shown, styles: style.Styles):
 
 def plot_conditions(
     lines: list[tuple[RunGroup, groups.Conditions]], styles: style.Styles
-):
+) -> Any:
     """Plot the MAE under worse conditions, a panel for each kind.
 
     Args:
@@ -258,7 +259,7 @@ def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, fl
     return sorted(points.items())
 
 
-def plot_learning_curves(shown: list[RunGroup], styles: style.Styles):
+def plot_learning_curves(shown: list[RunGroup], styles: style.Styles) -> Any:
     """Plot the losses above their floors and the validation MAE.
 
     The first converged run of each group is shown.
@@ -282,7 +283,7 @@ def plot_learning_curves(shown: list[RunGroup], styles: style.Styles):
     return figure
 
 
-def plot_error_distribution(shown: Shown, styles: style.Styles):
+def plot_error_distribution(shown: Shown, styles: style.Styles) -> Any:
     """Plot the share of test sources below each error, seeds pooled."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for one, predictions in shown:

@@ -7,7 +7,7 @@ import math
 import pathlib
 import statistics
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from uld_jax.labels import titles
 from uld_jax.report import paper, variants
@@ -56,7 +56,7 @@ class Data(NamedTuple):
         return paper.table_of(self.name)[1]
 
     @classmethod
-    def of(cls, run: dict) -> "Data":
+    def of(cls, run: dict[str, Any]) -> "Data":
         """Collect the facts of a run's test data."""
         data, settings = run["data"], run["settings"]["data"]
         corpus = data["corpus"]
@@ -100,8 +100,8 @@ class RunGroup:
     """
 
     data: Data
-    settings: dict
-    runs: tuple[dict, ...]
+    settings: dict[str, Any]
+    runs: tuple[dict[str, Any], ...]
     variant: str = ""
     details: str = ""
 
@@ -131,7 +131,7 @@ class RunGroup:
         return f"{self.title} ({self.variant})" if self.variant else self.title
 
     @property
-    def converged(self) -> list[dict]:
+    def converged(self) -> list[dict[str, Any]]:
         """The runs that are done, except networks whose training did not converge."""
         # Networks that were only tested have None; baselines have no such key.
         return [
@@ -223,7 +223,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[RunGroup], list[str]
     return group(ended), others
 
 
-def group(runs: list[dict]) -> list[RunGroup]:
+def group(runs: list[dict[str, Any]]) -> list[RunGroup]:
     """Group runs that differ in their seed alone, in the order of tables.
 
     Sorted by test data, networks before baselines, then by scheme and resolution; the

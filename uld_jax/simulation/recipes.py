@@ -77,8 +77,8 @@ class Recipe:
         num_nodes: Nodes M.
         num_samples: Samples N of a segment, at 16 kHz.
         noise: Reverberant: where the noise comes from, one of `rooms.NOISES`.
-        rooms: Reverberant: "random" (Ad-1, Ad-2), "any" (any session), or one of
-            `scenes.TWINS`.
+        rooms: Reverberant: "random" (Ad-1, Ad-2), "any" (any session), "pool:200" for
+            200 rooms of each part (the benchmark), or one of `scenes.TWINS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -116,8 +116,32 @@ class Recipe:
         """Whether the room is the twin of a real one."""
         return self.rooms in scenes.TWINS
 
+    @property
+    def pooled_rooms(self) -> int:
+        """Number of rooms of each part of a pool; 0 without a pool."""
+        return int(self.rooms.removeprefix(scenes.POOL)) if self.pooled else 0
+
+    @property
+    def pooled(self) -> bool:
+        """Whether rooms come from a pool, so that tests are in seen ones, too."""
+        return self.rooms.startswith(scenes.POOL)
+
+    def group(self, part: str, index: int) -> str:
+        """Name the group of an example: that of a pool's test, by turns; else its part."""
+        groups = list(scenes.POOL_GROUPS)
+        return groups[index % len(groups)] if self.pooled and part == "test" else part
+
+    def speech_of(self, corpus: corpora.Corpus) -> corpora.Corpus:
+        """Take the speech of a corpus; a pool holds some of each talker's out."""
+        return corpus.held_out if self.pooled else corpus
+
     def draw_scene(self, rng: np.random.Generator, part: str) -> scenes.Scene:
-        """Draw a scene; in training the SNR has a wider range (Sec. 3.1)."""
+        """Draw a scene; in training the SNR has a wider range (Sec. 3.1).
+
+        Args:
+            rng: The scene's random stream.
+            part: The corpus part it belongs to; of a pool's test a group.
+        """
         if self.kind == "anechoic":
             return scenes.draw_l1(rng)
         if self.in_twin:
@@ -126,11 +150,19 @@ class Recipe:
             )
         if self.rooms == "any":
             return scenes.draw_any(rng, self.num_sources, num_nodes=self.num_nodes)
+        snr_range = scenes.TRAIN_SNR_DB if part == "train" else scenes.TEST_SNR_DB
+        if self.pooled:
+            rooms, _ = scenes.POOL_GROUPS.get(part, (part, part))
+            return scenes.draw_pooled(
+                rng,
+                rooms,
+                self.pooled_rooms,
+                self.num_sources,
+                snr_range,
+                num_nodes=self.num_nodes,
+            )
         return scenes.draw_adhoc(
-            rng,
-            self.num_sources,
-            scenes.TRAIN_SNR_DB if part == "train" else scenes.TEST_SNR_DB,
-            num_nodes=self.num_nodes,
+            rng, self.num_sources, snr_range, num_nodes=self.num_nodes
         )
 
     def draw(
@@ -179,18 +211,22 @@ class Recipe:
         Args:
             speech: The speech.
             noise: The noise; needed only by a noisy recipe.
-            part: Part of both corpora.
+            part: Part of both corpora; of a pool's test a group.
             rng: The example's random stream.
 
         Raises:
             CorpusError: If a corpus has no usable signals.
         """
         length = (self.num_samples, *self.margins)
+        is_group = part in scenes.POOL_GROUPS
+        of_speech = scenes.POOL_GROUPS[part][1] if is_group else part
+        of_noise = "test" if is_group else part
+        speech = self.speech_of(speech)
         return self.draw(
             rng,
             part,
-            lambda rng, talkers: speech.draw(part, rng, *length, talkers),
-            lambda rng: noise.draw_noise(part, rng, *length),
+            lambda rng, talkers: speech.draw(of_speech, rng, *length, talkers),
+            lambda rng: noise.draw_noise(of_noise, rng, *length),
         )
 
     def settings(self, late: str, deterministic: bool) -> rooms_lib.RenderSettings:

@@ -75,7 +75,7 @@ class RenderSettings:
     response_length: int = 24_000
     num_late: int = 16_384
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, known in (("late", LATE_FIELDS), ("noise", NOISES)):
             if getattr(self, name) not in known:
                 raise RenderingError(

@@ -1,6 +1,7 @@
 """Settings of a run: what identifies it, and what a record keeps of them."""
 
 import pathlib
+from typing import Any
 
 from uld_jax.runtime import errors
 
@@ -29,7 +30,7 @@ _FLAGS = {
 _FOLDERS = ("dir", "recordings", "speech", "noise")  # Settings of the data.
 
 
-def identity(settings: dict, prefix: str = "") -> dict:
+def identity(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten the settings that identify a run, by dotted key."""
     flat = {}
     for key, value in settings.items():
@@ -41,7 +42,7 @@ def identity(settings: dict, prefix: str = "") -> dict:
     return flat
 
 
-def differences(old: dict, new: dict) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """List the settings that make two runs different, as "key: old -> new" lines."""
 
     def named(settings):
@@ -50,7 +51,7 @@ def differences(old: dict, new: dict) -> list[str]:
     return errors.describe_changes(named(old), named(new))
 
 
-def without_paths(settings: dict) -> dict:
+def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """Shorten absolute paths to their last part, as records keep them.
 
     The rest of a path means nothing on another machine.

@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -77,7 +78,7 @@ class Training:
             predict.distributions, *network, devices=run.devices
         )
 
-    def complete(self) -> dict:
+    def complete(self) -> dict[str, Any]:
         """Train the epochs that are left, test, and return the record."""
         run, reporter = self._run, self._reporter
         reporter.start()

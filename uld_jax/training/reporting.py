@@ -1,5 +1,7 @@
 """Reports of a run: lines of the log, TensorBoard, the record and predictions."""
 
+from typing import Any
+
 import numpy as np
 import tensorboardX
 
@@ -25,10 +27,10 @@ class Reporter:
             str(run.folder.path / "tensorboard"), write_to_disk=self._writes
         )
 
-    def __enter__(self):
+    def __enter__(self) -> "Reporter":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._board.close()
 
     def start(self) -> None:
@@ -79,7 +81,7 @@ class Reporter:
         self._board.flush()
         self._write_record("running")
 
-    def fail(self, status: str, error: Exception) -> dict:
+    def fail(self, status: str, error: Exception) -> dict[str, Any]:
         """Report that training cannot continue, and return the record.
 
         Args:
@@ -89,7 +91,7 @@ class Reporter:
         progress.log(f"{self._run.folder}: {error}")
         return self._write_record(status, reason=str(error))
 
-    def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict:
+    def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict[str, Any]:
         """Report the test of the best network, and return the record.
 
         Args:
@@ -108,8 +110,8 @@ class Reporter:
         return self._write_record("done", test)
 
     def _write_record(
-        self, status: str, test: dict | None = None, reason: str | None = None
-    ) -> dict:
+        self, status: str, test: dict[str, Any] | None = None, reason: str | None = None
+    ) -> dict[str, Any]:
         run = self._run
         examples = round(run.data.steps_per_epoch * run.data.examples_per_step)
         record = {
