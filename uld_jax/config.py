@@ -258,8 +258,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """
     config = copy(config)
     _check_types(config, default())
-    _resolve_label(config.label)
     _check_model(config.model)
+    _resolve_label(config.label, config.model)
     _check_choices(config)
     if config.train.schedule == "paper":
         config.train.update(_PAPERS_TRAINING)
@@ -268,16 +268,14 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config_dict.FrozenConfigDict(config)
 
 
-def _resolve_label(label: ConfigDict) -> None:
+def _resolve_label(label: ConfigDict, model: ConfigDict) -> None:
     """Fill in the resolution I and the outputs per axis K, in place."""
     try:
         if label.resolution is None:
             label.resolution = schemes.resolution_for(
                 label.scheme, label.outputs_per_axis
             )
-        label.outputs_per_axis = schemes.Label(
-            label.scheme, label.resolution
-        ).outputs_per_axis
+        label.outputs_per_axis = build.make_label(label, model).outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
     if label.resolution > _FINEST:

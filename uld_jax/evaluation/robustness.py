@@ -6,6 +6,7 @@ one condition at a time, on the test split of a compact data set.
 
 import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
+from uld_jax.localization import methods
 from uld_jax.networks import build
 from uld_jax.runtime import devices
 from uld_jax.storage import atomic, environment, records
@@ -150,16 +152,19 @@ def _signals(origin: dict) -> dict:
 
 def _make_step(run: dict, data: loader.RunData) -> evaluate.Step:
     if method := run.get("method"):
-        return evaluate.method_step(method, data.num_sources)
+        networks = run["settings"].get("run")
+        if networks is not None:  # Relative to the run, as `baseline` writes it.
+            networks = str(pathlib.Path(run["folder"]) / networks)
+        return evaluate.method_step(method, data.num_sources, networks, data.num_nodes)
     return evaluate.network_step(run, data.num_nodes, data.num_sources)
 
 
 def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
     """Check whether a run has yet to be tested under a condition that it can take."""
-    is_fixed = (
-        "method" not in run
-        and not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
-    )
+    if method := run.get("method"):
+        is_fixed = method in methods.METHODS and methods.METHODS[method].needs_arrays
+    else:
+        is_fixed = not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
     if is_fixed and condition.name in ("num_nodes", "late_node"):
         return False
     facts = dataclasses.asdict(condition).items()

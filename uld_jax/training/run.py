@@ -45,7 +45,7 @@ class Run:
         self.devices, self.stop_flag = devices, stop_flag
         self.history = history.History()
         self.environment = environment.collect(devices_lib.describe())
-        self.label = schemes.Label(config.label.scheme, config.label.resolution)
+        self.label = build.make_label(config.label, config.model)
         splits = loader.needed_splits(config)
         self.data = loader.RunData(config, splits, devices)
         try:
@@ -122,8 +122,8 @@ class Run:
         shape = self.data.shape(number)
         if shape is None or shape.times_finer == 1:
             return self.label
-        resolution = shape.times_finer * self.label.resolution
-        return schemes.Label(self.label.scheme, resolution)
+        config = self.config
+        return build.make_label(config.label, config.model, shape.times_finer)
 
     def resume(self, saved: checkpoints.Checkpoints | None) -> None:
         """Resume from the last checkpoint, if there is one.
