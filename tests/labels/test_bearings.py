@@ -90,6 +90,14 @@ def test_the_covariance_is_that_of_the_errors():
     np.testing.assert_allclose(covariance, expected, rtol=0.1)
 
 
+def test_beside_an_array_the_covariance_is_finite():
+    position = jnp.array([2.96, 0.12])
+    azimuths = bearings.measure_bearings(position, ARRAYS)
+    found = triangulate(azimuths, jnp.array([0.002, 0.01]), ARRAYS, ROOM)
+    np.testing.assert_allclose(found.position, position, atol=2e-3)
+    assert (np.linalg.eigvalsh(found.covariance) > 0).all()
+
+
 @given(angles=st.tuples(*[st.floats(-np.pi, np.pi)] * 2))
 def test_the_position_is_in_the_room_whatever_the_bearings(angles):
     found = triangulate(jnp.float32(angles), jnp.float32([0.1, 0.1]), ARRAYS, ROOM)
@@ -153,21 +161,26 @@ LABEL = schemes.Label("azimuth", 36, ((0.1, 3.0), (3.0, 0.1)))
 
 def test_the_label_of_arrays_is_a_label():
     position = jnp.array([4.2, 3.9])
-    code = LABEL.encode(position, ROOM)
-    assert (LABEL.shape, LABEL.num_outputs) == ((2, 36), 72)
-    assert code.shape == LABEL.shape
-    logits = jnp.log(jnp.maximum(code, 1e-9)).ravel()
-    np.testing.assert_allclose(LABEL.decode(logits, ROOM), position, atol=2e-3)
-    np.testing.assert_allclose(LABEL.scores(logits).sum(-1), 1.0, rtol=1e-5)
-    np.testing.assert_allclose(
-        LABEL.loss(logits, code), LABEL.loss_floor(code), atol=1e-5
-    )
-    assert LABEL.same_class(code, LABEL.scores(logits))
-    # One array's class alone is not enough.
-    turned = code.at[0].set(jnp.roll(code[0], 1))
-    assert not LABEL.same_class(code, turned)
-    assert LABEL.loss(logits, turned) > LABEL.loss_floor(turned) + 1.0
-    assert LABEL.plane(code, ROOM).shape == (48, 48)
+
+    @jax.jit
+    def compute(position):
+        code = LABEL.encode(position, ROOM)
+        logits = jnp.log(jnp.maximum(code, 1e-9)).ravel()
+        # Of one array alone, the class is another.
+        turned = code.at[0].set(jnp.roll(code[0], 1))
+        same = [LABEL.same_class(code, one) for one in (LABEL.scores(logits), turned)]
+        excess = [
+            LABEL.loss(logits, one) - LABEL.loss_floor(one) for one in (code, turned)
+        ]
+        return code, LABEL.decode(logits, ROOM), same, excess, LABEL.plane(code, ROOM)
+
+    code, decoded, same, excess, plane = compute(position)
+    assert (LABEL.shape, LABEL.num_outputs, code.shape) == ((2, 36), 72, (2, 36))
+    np.testing.assert_allclose(decoded, position, atol=2e-3)
+    assert same[0] and not same[1]
+    np.testing.assert_allclose(excess[0], 0.0, atol=1e-5)
+    assert excess[1] > 1.0
+    assert plane.shape == (48, 48)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,31 @@ def test_the_papers_values_stand_beside_6_x_6_outputs_alone():
     assert "0.031" not in markdown.markdown(made([run]))
 
 
+def test_table_1_has_directions_and_methods_without_cells():
+    azimuth = record("azimuth", resolution=36, mae=0.05)
+    azimuth["settings"]["label"]["outputs_per_axis"] = 36
+    azimuth["settings"]["model"] = {"name": "directions", "arrays": [0.1, 3, 3, 0.1]}
+    music, stages = (baseline_record(name, "l1") for name in ("music", "stage_wise"))
+    stages["settings"]["run"] = "../azimuth_I36_seed0"
+    for one in (music, stages):
+        del one["data"]["noise"]
+    runs = [azimuth, record("soft"), record("uld", resolution=5), stages, music]
+    (table,) = made(runs)
+    names = [row[0] for row in table.rows]
+    assert names[1:4] == ["ULD", "SLC", "Azimuth ULD (directions)"]
+    assert set(names[4:]) == {"MUSIC", "Stage-wise"}
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    of_directions = rows["Azimuth ULD (directions)"]
+    assert (of_directions["I"], of_directions["MAE m (ours)"]) == ("36", "0.050")
+    assert of_directions["ACC % (ours)"] == "90.00"
+    assert of_directions["cell ACC %"] == of_directions["QE m"] == ""
+    assert rows["SLC"]["QE m"] == "0.459"
+    assert rows["MUSIC"]["MAE m (ours)"] == "0.010"
+    assert "nearest one at all of them" in table.notes
+    (alone,) = made([record("uld", resolution=5)])
+    assert not alone.notes
+
+
 def test_table_1_tells_fresh_segments_from_stored_ones():
     stored, fresh = (
         room_record("uld", resolution=5, source=source, name="l1")

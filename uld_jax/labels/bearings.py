@@ -99,14 +99,21 @@ def triangulate(
         normal += 1e-6 * jnp.trace(normal) * jnp.eye(2)
         gradient = ((weights * misfits(position))[:, None] * slope).sum(axis=0)
         change = jnp.linalg.solve(normal, gradient)
+        # Past an array, its bearing would turn around.
+        nearest = jnp.sqrt(((position - arrays) ** 2).sum(axis=-1)).min()
+        longest = jnp.clip(0.5 * nearest, _NEAREST, _LONGEST_STEP)
         length = jnp.sqrt((change**2).sum())
-        change *= _LONGEST_STEP / jnp.maximum(length, _LONGEST_STEP)
+        change *= longest / jnp.maximum(length, longest)
         return jnp.clip(position + change, 0.0, room_size)
 
     position = jax.lax.fori_loop(0, _NUM_STEPS, step, start)
     # The variance of a position anywhere along a side is a twelfth of its square.
-    known = information(slopes(position)) + jnp.diag(12.0 / room_size**2)
-    return Fix(position, jnp.linalg.inv(known))
+    known = 12.0 / room_size**2
+    values, axes = jnp.linalg.eigh(information(slopes(position)) + jnp.diag(known))
+    # Beside an array, rounding of the one value can exceed the other.
+    values = jnp.maximum(values, known.min())
+    covariance = jnp.matmul(axes / values, axes.T, precision=_HIGHEST)
+    return Fix(position, covariance)
 
 
 def encode_bearings(

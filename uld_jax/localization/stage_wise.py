@@ -120,12 +120,15 @@ def find_directions(
     """
     spectra, mask = objective.inputs_of(model, label, batch)
     length = min(PART, spectra.shape[2])
-    azimuths = []
-    for first in range(spectra.shape[2] - length + 1):
-        logits = model(spectra[:, :, first : first + length], mask)
-        scores = jax.vmap(label.scores)(logits[:, 0])
-        azimuths.append(circular.decode_circular(scores))
-    return bearings.wrap(jnp.stack(azimuths, axis=1))
+
+    def find(first):
+        part = jax.lax.dynamic_slice_in_dim(spectra, first, length, axis=2)
+        scores = jax.vmap(label.scores)(model(part, mask)[:, 0])
+        return bearings.wrap(circular.decode_circular(scores))
+
+    # One after another, so that long recordings compile no longer.
+    azimuths = jax.lax.map(find, jnp.arange(spectra.shape[2] - length + 1))
+    return azimuths.transpose(1, 0, 2)
 
 
 def intersect(
