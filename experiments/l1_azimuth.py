@@ -26,7 +26,6 @@ def get_config(size: str = "full") -> config_lib.ConfigDict:
     config_lib.check_size(size, ("full", "reduced", "tiny"))
     config = config_lib.default("directions")
     config.data.name = "simulated/l1:1.0.0"
-    config.label.scheme = "azimuth"
     config.label.resolution = 36
     if size == "reduced":
         config.data.name = "simulated/l1_reduced:1.0.0"

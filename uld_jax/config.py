@@ -27,6 +27,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
     Args:
         network: Name of the network that `model` holds the settings of.
     """
+    settings = build.get_spec(network).settings
     config = ConfigDict(
         {
             "seed": 0,
@@ -78,7 +79,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "noisier_copies": 0,
             },
             "label": {
-                "scheme": "uld",
+                "scheme": "azimuth" if "arrays" in settings else "uld",
                 # Cells per axis I. Unset: those with outputs_per_axis outputs.
                 "resolution": config_dict.placeholder(int),
                 "outputs_per_axis": 6,
@@ -88,7 +89,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # Of the computation: "float32" or "bfloat16". Parameters, logits and
                 # loss are float32.
                 "dtype": "float32",
-                **build.get_spec(network).settings,
+                **settings,
             },
             # Where the first parameters come from; set by --init_from, never by hand.
             # The folder of a run, the data set it was trained on, and whether to
@@ -275,7 +276,8 @@ def _resolve_label(label: ConfigDict, model: ConfigDict) -> None:
             label.resolution = schemes.resolution_for(
                 label.scheme, label.outputs_per_axis
             )
-        label.outputs_per_axis = build.make_label(label, model).outputs_per_axis
+        resolved = build.make_label(to_dict(label), to_dict(model))
+        label.outputs_per_axis = resolved.outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
     if label.resolution > _FINEST:

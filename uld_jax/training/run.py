@@ -45,7 +45,7 @@ class Run:
         self.devices, self.stop_flag = devices, stop_flag
         self.history = history.History()
         self.environment = environment.collect(devices_lib.describe())
-        self.label = build.make_label(config.label, config.model)
+        self.label = self._make_label()
         splits = loader.needed_splits(config)
         self.data = loader.RunData(config, splits, devices)
         try:
@@ -122,8 +122,12 @@ class Run:
         shape = self.data.shape(number)
         if shape is None or shape.times_finer == 1:
             return self.label
-        config = self.config
-        return build.make_label(config.label, config.model, shape.times_finer)
+        return self._make_label(shape.times_finer)
+
+    def _make_label(self, times_finer: int = 1) -> schemes.Label:
+        label, model = self.config.label, self.config.model
+        settings = config_lib.to_dict(label), config_lib.to_dict(model)
+        return build.make_label(*settings, times_finer)
 
     def resume(self, saved: checkpoints.Checkpoints | None) -> None:
         """Resume from the last checkpoint, if there is one.
