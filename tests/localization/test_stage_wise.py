@@ -17,6 +17,10 @@ LABEL = schemes.Label("azimuth", 36, ((0.1, 3.0), (3.0, 0.1)))
 cluster, intersect = jax.jit(stage_wise.cluster), jax.jit(stage_wise.intersect)
 
 
+def cluster_of(azimuths, deviation=0.001):
+    return cluster(azimuths, jnp.full_like(azimuths, deviation), ARRAYS, ROOM)
+
+
 def azimuths_of(points, arrays=ARRAYS):
     return bearings.measure_bearings(jnp.asarray(points, jnp.float32), arrays)
 
@@ -47,7 +51,7 @@ def test_rays_that_do_not_meet_in_the_room_do_not_count(degrees, why):
     azimuths = jnp.radians(jnp.array([degrees]))
     _, meet = intersect(azimuths, ARRAYS, ROOM)
     assert not meet.any(), why
-    fix = cluster(azimuths, ARRAYS, ROOM)
+    fix = cluster_of(azimuths)
     assert (fix.position >= 0).all() and (fix.position <= ROOM).all()
 
 
@@ -56,17 +60,22 @@ def test_the_densest_place_wins_over_the_mean():
     rng = np.random.default_rng(1)
     near = np.array([4.0, 4.5]) + rng.normal(size=(3, 2)) * 0.02
     points = np.concatenate([near, [[1.0, 5.5], [5.8, 1.0]]])
-    fix = cluster(azimuths_of(points), ARRAYS, ROOM)
+    fix = cluster_of(azimuths_of(points))
     np.testing.assert_allclose(fix.position, near.mean(axis=0), atol=0.01)
     wide = np.sqrt(np.linalg.eigvalsh(fix.covariance)[-1])
-    alone = cluster(azimuths_of(near), ARRAYS, ROOM)
+    alone = cluster_of(azimuths_of(near))
+    sure, unsure = (
+        np.sqrt(np.linalg.eigvalsh(cluster_of(azimuths_of(near), one).covariance)[-1])
+        for one in (0.02, 0.2)
+    )
+    assert unsure > 5 * sure
     assert wide > 5 * np.sqrt(np.linalg.eigvalsh(alone.covariance)[-1])
 
 
 def test_mean_shift_ends_where_the_density_is_highest():
     """On a fine grid, by brute force."""
     points = np.random.default_rng(2).normal([4.2, 4.0], 0.15, (20, 2))
-    fix = cluster(azimuths_of(points), ARRAYS, ROOM)
+    fix = cluster_of(azimuths_of(points))
     axis = np.arange(3.5, 5.0, 0.01)
     grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     squares = ((grid[:, None] - points) ** 2).sum(axis=-1)
@@ -92,11 +101,12 @@ def test_parts_are_seven_frames_one_frame_apart():
     angles = jnp.asarray(np.random.default_rng(0).uniform(0.2, 1.2, (2, 8, 9)))
     batch = {"audio": jnp.tile(angles[..., None], 2).astype(jnp.float32)}
     find = jax.jit(lambda batch: stage_wise.find_directions(Oracle(), LABEL, batch))
-    found = find(batch)
+    found, deviations = find(batch)
+    np.testing.assert_allclose(deviations, np.pi / 18 / 100, rtol=1e-2)
     expected = [angles[:, :2, k : k + 7].mean(axis=2) for k in range(3)]
     np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-4)
     short = {"audio": batch["audio"][:, :, :4]}
-    assert jax.eval_shape(find, short).shape == (2, 1, 2)
+    assert jax.eval_shape(find, short)[0].shape == (2, 1, 2)
 
 
 def tiny_networks():

@@ -80,9 +80,9 @@ def make(model: nnx.Module, label: schemes.Label) -> Callable:
     @jax.jit
     def locate_all(state, batch):
         model = nnx.merge(graph, state)
-        azimuths = find_directions(model, label, batch)
-        gather = jax.vmap(lambda angles, sides: cluster(angles, arrays, sides))
-        fix = gather(azimuths, batch["room_size"][:, :2])
+        found = find_directions(model, label, batch)
+        gather = jax.vmap(cluster, (0, 0, None, 0))
+        fix = gather(*found, arrays, batch["room_size"][:, :2])
         return fix.position[:, None], compact_arrays.radius(fix.covariance)[:, None]
 
     def localize(
@@ -110,8 +110,10 @@ def make(model: nnx.Module, label: schemes.Label) -> Callable:
 
 def find_directions(
     model: nnx.Module, label: schemes.Label, batch: dict[str, Any]
-) -> Float[Array, "B P A"]:
-    """Find the azimuths in the parts of recordings, in rad.
+) -> tuple[Float[Array, "B P A"], Float[Array, "B P A"]]:
+    """Find the azimuths in the parts of recordings, and their deviations, in rad.
+
+    The deviation is by how much a distribution is wider than the label of its azimuth.
 
     Args:
         model: A network of directions, for evaluation.
@@ -124,11 +126,13 @@ def find_directions(
     def find(first):
         part = jax.lax.dynamic_slice_in_dim(spectra, first, length, axis=2)
         scores = jax.vmap(label.scores)(model(part, mask)[:, 0])
-        return bearings.wrap(circular.decode_circular(scores))
+        azimuths = circular.decode_circular(scores)
+        return bearings.wrap(azimuths), jax.vmap(bearings.spread)(scores, azimuths)
 
     # One after another, so that long recordings compile no longer.
-    azimuths = jax.lax.map(find, jnp.arange(spectra.shape[2] - length + 1))
-    return azimuths.transpose(1, 0, 2)
+    found = jax.lax.map(find, jnp.arange(spectra.shape[2] - length + 1))
+    azimuths, deviations = (values.transpose(1, 0, 2) for values in found)
+    return azimuths, deviations
 
 
 def intersect(
@@ -165,22 +169,26 @@ def intersect(
 
 def cluster(
     azimuths: Float[Array, "P A"],
+    deviations: Float[Array, "P A"],
     arrays: Float[Array | np.ndarray, "A 2"],
     room_size: Float[Array, "2"],
 ) -> bearings.Fix:
     """Find the densest place of the intersections, by mean shift from all of them.
 
     Where no two bearings meet in the room, it is where `bearings.triangulate` puts the
-    mean bearings. The covariance is that of the mean bearings there, whose deviations
-    are those of the parts: parts overlap, so they are not divided by their number.
+    mean bearings. The covariance is that of the mean bearings, whose variances are those
+    between the parts and within them: parts share their frames and their networks, so
+    they are not divided by their number.
 
     Args:
         azimuths: Of each part, in rad.
+        deviations: Their standard deviations, in rad.
         arrays: (x, y) of the arrays' centers in meters.
         room_size: Sides along x and y in meters.
     """
     mean = jnp.arctan2(jnp.sin(azimuths).mean(axis=0), jnp.cos(azimuths).mean(axis=0))
-    spread = jnp.sqrt((bearings.wrap(azimuths - mean) ** 2).mean(axis=0))
+    variances = bearings.wrap(azimuths - mean) ** 2 + deviations**2
+    spread = jnp.sqrt(variances.mean(axis=0))
     fix = bearings.triangulate(
         mean, jnp.maximum(spread, _LEAST_DEVIATION), arrays, room_size
     )
