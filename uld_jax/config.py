@@ -28,6 +28,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
     Args:
         network: Name of the network that `model` holds the settings of.
     """
+    settings = build.get_spec(network).settings
     config = ConfigDict(
         {
             "seed": 0,
@@ -79,7 +80,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "noisier_copies": 0,
             },
             "label": {
-                "scheme": "uld",
+                "scheme": "azimuth" if "arrays" in settings else "uld",
                 # Cells per axis I. Unset: those with outputs_per_axis outputs.
                 "resolution": config_dict.placeholder(int),
                 "outputs_per_axis": 6,
@@ -89,7 +90,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # Of the computation: "float32" or "bfloat16". Parameters, logits and
                 # loss are float32.
                 "dtype": "float32",
-                **build.get_spec(network).settings,
+                **settings,
             },
             # Where the first parameters come from; set by --init_from, never by hand.
             # The folder of a run, the data set it was trained on, and whether to
@@ -259,8 +260,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """
     config = copy(config)
     _check_types(config, default())
-    _resolve_label(config.label)
     _check_model(config.model)
+    _resolve_label(config.label, config.model)
     _check_choices(config)
     if config.train.schedule == "paper":
         config.train.update(_PAPERS_TRAINING)
@@ -269,16 +270,15 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config_dict.FrozenConfigDict(config)
 
 
-def _resolve_label(label: ConfigDict) -> None:
+def _resolve_label(label: ConfigDict, model: ConfigDict) -> None:
     """Fill in the resolution I and the outputs per axis K, in place."""
     try:
         if label.resolution is None:
             label.resolution = schemes.resolution_for(
                 label.scheme, label.outputs_per_axis
             )
-        label.outputs_per_axis = schemes.Label(
-            label.scheme, label.resolution
-        ).outputs_per_axis
+        resolved = build.make_label(to_dict(label), to_dict(model))
+        label.outputs_per_axis = resolved.outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
     if label.resolution > _FINEST:

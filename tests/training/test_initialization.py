@@ -245,11 +245,14 @@ def test_of_another_label_no_part_that_means_cells_is_taken(
 
 def test_parts_of_the_label_are_parts_of_the_networks():
     for name, spec in build.NETWORKS.items():
-        settings = config_lib.to_dict(config_lib.default(name).model)
+        known = config_lib.default(name)
+        settings = config_lib.to_dict(known.model)
         settings |= {"width": 8} | (
             {"num_blocks": 1} if "num_blocks" in settings else {}
         )
-        network = build.for_label(settings, schemes.Label("uld", 4), 4, 1, seed=0)
+        of_network = {"scheme": known.label.scheme, "resolution": 4}
+        label = build.make_label(of_network, settings)
+        network = build.for_label(settings, label, 4, 1, seed=0)
         _, params, _ = nnx.split(network, nnx.Param, ...)
         assert spec.label_parts <= set(params.keys())
         assert spec.any_label == (not spec.label_parts)

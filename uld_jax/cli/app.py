@@ -26,7 +26,7 @@ COMMANDS = {
     "train": "Train one network, test it, and write its record.",
     "sweep": "Train a network for each label, resolution and seed.",
     "prepare": "Prepare the data set of an experiment.",
-    "baseline": "Test a localization method that needs no training.",
+    "baseline": "Test a localization method to compare networks with.",
     "robustness": "Test finished runs with clock and position errors, noise, few nodes.",
     "benchmark": "Test a network or label of your own on fixed data; compare results.",
     "locate": "Localize talkers in a folder of recordings.",

@@ -11,10 +11,13 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from uld_jax.audio import corpora, libri_adhoc40_files, sessions
 from uld_jax.datasets import files, origin, perturbations, pipeline
 from uld_jax.networks import build
 from uld_jax.runtime import progress
+from uld_jax.simulation import scenes
 from uld_jax.storage import dataset_names
 
 _SIMULATED, _SESSIONS = "simulated", "sessions"
@@ -123,6 +126,20 @@ def planned_sources(config: Any) -> int | None:
     if files.is_prepared(dataset_path(config)):
         return None
     return find_builder(config.data.name).num_sources
+
+
+def planned_scene(config) -> scenes.Scene | None:
+    """Draw a scene as a data set yet to be prepared will have; None where unknown.
+
+    Raises:
+        files.DatasetError: If there is no such data set.
+    """
+    if files.is_prepared(dataset_path(config)):
+        return None
+    found = find_builder(config.data.name)
+    if not found.simulated:
+        return None
+    return found.config.recipe.draw_scene(np.random.default_rng(0), "test")
 
 
 def ensure_prepared(

@@ -90,9 +90,14 @@ def network_step(run: dict[str, Any], num_nodes: int, num_sources: int) -> Step:
     return functools.partial(make_eval_step(graph, label, invariant), *arrays)
 
 
-def method_step(name: str, num_sources: int) -> Step:
+def method_step(
+    name: str,
+    num_sources: int,
+    run: str | None = None,
+    num_nodes: int | None = None,
+) -> Step:
     """Make an evaluation step of a method: see `predict.method_answers`."""
-    answer = predict.method_answers(name, num_sources)
+    answer = predict.method_answers(name, num_sources, run, num_nodes)
     # A program of its own: a method has to be called from outside of one.
     score_batch = jax.jit(score.score_method)
 

@@ -6,6 +6,7 @@ one condition at a time, on the test split of a compact data set.
 
 import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
+from uld_jax.localization import methods
 from uld_jax.networks import build
 from uld_jax.runtime import devices
 from uld_jax.storage import atomic, environment, records
@@ -153,7 +155,10 @@ def _signals(origin: dict[str, Any]) -> dict[str, Any]:
 
 def _make_step(run: dict[str, Any], data: loader.RunData) -> evaluate.Step:
     if method := run.get("method"):
-        return evaluate.method_step(method, data.num_sources)
+        networks = run["settings"].get("run")
+        if networks is not None:  # Relative to the run, as `baseline` writes it.
+            networks = str(pathlib.Path(run["folder"]) / networks)
+        return evaluate.method_step(method, data.num_sources, networks, data.num_nodes)
     return evaluate.network_step(run, data.num_nodes, data.num_sources)
 
 
@@ -161,10 +166,10 @@ def _is_missing(
     condition: Condition, run: dict[str, Any], note: dict[str, Any]
 ) -> bool:
     """Check whether a run has yet to be tested under a condition that it can take."""
-    is_fixed = (
-        "method" not in run
-        and not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
-    )
+    if method := run.get("method"):
+        is_fixed = method in methods.METHODS and methods.METHODS[method].needs_arrays
+    else:
+        is_fixed = not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
     if is_fixed and condition.name in ("num_nodes", "late_node"):
         return False
     facts = dataclasses.asdict(condition).items()

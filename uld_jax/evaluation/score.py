@@ -110,16 +110,17 @@ def score_network(
     def one_example(predicted, outputs, target, positions, room_size):
         order = metrics.best_permutation(predicted, positions)
         predicted, scores = predicted[order], jax.vmap(label.scores)(outputs[order])
-        classes = jax.vmap(label.classify)(scores)
         regions = {}
         if label.is_distribution:
-            regions = jax.vmap(score_region, (0, 0, None))(scores, target, room_size)
+            draw = jax.vmap(label.plane, (0, None))
+            planes = draw(scores, room_size), draw(target, room_size)
+            regions = jax.vmap(score_region, (0, 0, None))(*planes, room_size)
         return {
             **regions,
             "predicted": predicted,
             "positions": positions,
             **score_positions(predicted, positions, room_size, label.resolution),
-            "correct": classes == jax.vmap(label.classify)(target),
+            "correct": jax.vmap(label.same_class)(scores, target),
         }
 
     results = jax.vmap(one_example)(

@@ -14,13 +14,15 @@ For arrays of NumPy, JAX or PyTorch, in any number of dimensions. These need Num
 These are what networks are trained with, and need JAX:
 
 - `schemes`: The label schemes in one table, and `Label`: one at a resolution.
+- `bearings`: Directions of a sound at several arrays, and where they meet.
 - `expectations`: What a posterior over the room means to each kind of label.
 - `titles`: Printed names and plot looks of schemes and methods: plain data.
 """
 
 import importlib
 
-_MODULES = ("boxes", "codes", "expectations", "losses", "schemes", "titles")
+_MODULES = ("bearings", "boxes", "circular", "codes", "expectations", "losses")
+_MODULES += ("schemes", "titles")
 _HOMES = {
     "codes": [
         "decode_cells",

@@ -9,6 +9,7 @@
 - `clock_model`: Times of arrival at nodes with clocks of their own: what is expected, and misfits.
 - `clock_planning`: Predict whether clocks can be calibrated, before anything is recorded.
 - `clocks`: Find how late each node is, given where the talker is.
+- `compact_arrays`: Compact arrays among nodes: which nodes belong together.
 - `coherence`: How much of each node's signal is sound that the other nodes receive, too.
 - `doubts`: Say why an answer of the localizer cannot be trusted, and what is wrong with nodes.
 - `drifts`: Find how fast clocks drift apart, from the times of arrival in many windows.
@@ -18,6 +19,7 @@
 - `late_starts`: Find how late recorders are that were started after others.
 - `localize`: Localize a talker with its uncertainty: votes, amplitudes and times.
 - `methods`: The table of methods by name.
+- `music`: Directions by multiple signal classification (MUSIC), and where they meet.
 - `placement`: Find places for nodes where a talker will be localized best.
 - `planning`: Predict how surely a talker can be localized, before anything is recorded.
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
@@ -26,6 +28,7 @@
 - `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
+- `stage_wise`: Directions by networks, their intersections, and a cluster of these.
 - `steered_windows`: Steered responses of many windows: how well sounds from points fit all nodes.
 - `stream`: Localize a talker while signals arrive, window by window.
 - `tdoa`: Localization by time differences of arrival and least squares (TDOA-LS).
@@ -55,6 +58,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "clock_planning",
         "clocks",
         "coherence",
+        "compact_arrays",
         "doubts",
         "drifts",
         "exchanged_nodes",
@@ -63,6 +67,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "fusion",
         "localize",
         "methods",
+        "music",
         "placement",
         "planning",
         "posterior",
@@ -71,6 +76,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "same_places",
         "session",
         "srp_phat",
+        "stage_wise",
         "steered_windows",
         "stream",
         "tdoa",

@@ -353,6 +353,22 @@ def _solve_radius(spreads, masses, share):
     return jnp.exp(sum(jax.lax.fori_loop(0, _BISECTIONS, step, (low, high))) / 2)
 
 
+def normal_radius(
+    covariance: Float[Array, "*P 2 2"], share: float = 0.9
+) -> Float[Array, "*P"]:
+    """Compute the radius around its mean that holds a share of a normal distribution.
+
+    Args:
+        covariance: On the plan, in square meters.
+        share: What the radius holds.
+    """
+    variances = jnp.linalg.eigvalsh(covariance)[..., ::-1]
+    # Rounding must not make the least of two very different ones negative.
+    least = 1e-6 * variances[..., :1]
+    spreads = jnp.sqrt(jnp.maximum(variances, least))[..., None, :]
+    return _solve_radius(spreads, jnp.ones(spreads.shape[:-1]), share)
+
+
 def _held(radius: Float[Array, "*#P"], spreads: Float[Array, "*#P 2"]):
     """Compute what share of a normal distribution in the plane a circle holds.
 

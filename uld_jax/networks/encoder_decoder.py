@@ -186,10 +186,7 @@ class EncoderDecoder(nnx.Module):
             ValueError: If the number of nodes differs, or there is a mask of them.
         """
         B, M = features.shape[:2]
-        if mask is not None:
-            raise ValueError("this network needs all its nodes; a mask was given")
-        if self.num_nodes != M:
-            raise ValueError(f"{M} nodes given; this network has {self.num_nodes}")
+        check_nodes(M, self.num_nodes, mask)
         parts = jnp.split(features, len(self.encoders), axis=1)
         code = jnp.concatenate(
             [encode(part) for encode, part in zip(self.encoders, parts, strict=True)],
@@ -201,6 +198,18 @@ class EncoderDecoder(nnx.Module):
         h = nnx.relu(self.refine_norm(self.refine(h)))
         h = self.head(h.astype(jnp.float32))
         return h.transpose(0, 3, 1, 2).reshape(B, 1, -1)
+
+
+def check_nodes(given: int, expected: int, mask: Bool[Array, "B M"] | None) -> None:
+    """Raise unless a network that is built for some nodes is given all of them.
+
+    Raises:
+        ValueError: If their number differs, or there is a mask of them.
+    """
+    if mask is not None:
+        raise ValueError("this network needs all its nodes; a mask was given")
+    if given != expected:
+        raise ValueError(f"{given} nodes given; this network has {expected}")
 
 
 def _divide_nodes(settings: Mapping[str, Any], num_nodes: int | None) -> None:

@@ -104,7 +104,7 @@ class Network:
 
         def predict(params, statistics, batch):
             outputs = compute_outputs(graph, label, params, statistics, batch)
-            return decode(label, outputs, batch), planes(label, outputs)
+            return decode(label, outputs, batch), planes(label, outputs, batch)
 
         self._predict = jax.jit(predict)
 
@@ -267,9 +267,7 @@ def restore_network(
             "its record was kept"
         )
     try:
-        label = schemes.Label(
-            settings["label"]["scheme"], settings["label"]["resolution"]
-        )
+        label = build.make_label(settings["label"], settings["model"])
         # Shapes alone, because drawing parameters only to replace them takes time.
         model = nnx.eval_shape(
             lambda: build.for_label(
@@ -334,10 +332,15 @@ def decode(
 
 
 def planes(
-    label: schemes.Label, outputs: Float[Array, "B S D"]
+    label: schemes.Label, outputs: Float[Array, "B S D"], batch: dict[str, Any]
 ) -> Float[Array, "B S K K"]:
     """Compute the distributions over the plan that a network's outputs mean, rows y."""
-    return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(outputs)
+
+    def draw(one, room_size):
+        return label.plane(label.scores(one), room_size)
+
+    sources = jax.vmap(draw, (0, None))
+    return jax.vmap(sources)(outputs, batch["room_size"][:, :2])
 
 
 def arrays_of(run: dict[str, Any]) -> dict[str, np.ndarray] | None:

@@ -129,7 +129,7 @@ def plot_maps(one: RunGroup, predictions: dict[str, Any]) -> Any:
         room, plane = predictions["room_size"][k], planes[k, source]
         # A grid point is the center of its pixel, so that pixels at the walls extend
         # half their size beyond the room; cells fill the room.
-        has_points = len(plane) > one.resolution
+        has_points = one.labels_places and len(plane) > one.resolution
         margin = room[:2] / one.resolution / 2 if has_points else (0, 0)
         axes.imshow(
             plane,

@@ -116,6 +116,11 @@ class RunGroup:
         return self.settings.get("label.resolution")
 
     @property
+    def labels_places(self) -> bool:
+        """Whether it is a network whose label is of places, not of arrays' directions."""
+        return bool(self.scheme) and "model.arrays" not in self.settings
+
+    @property
     def method(self) -> str:
         """Name of the label scheme or of the baseline."""
         return self.scheme or self.settings["method"]

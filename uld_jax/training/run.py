@@ -48,9 +48,7 @@ class Run:
         self.stop_flag: stopping.StopFlag = stop_flag
         self.history: history.History = history.History()
         self.environment: dict[str, Any] = environment.collect(devices_lib.describe())
-        self.label: schemes.Label = schemes.Label(
-            config.label.scheme, config.label.resolution
-        )
+        self.label: schemes.Label = self._make_label()
         splits = loader.needed_splits(config)
         self.data: loader.RunData = loader.RunData(config, splits, devices)
         try:
@@ -128,8 +126,12 @@ class Run:
         shape = self.data.shape(number)
         if shape is None or shape.times_finer == 1:
             return self.label
-        resolution = shape.times_finer * self.label.resolution
-        return schemes.Label(self.label.scheme, resolution)
+        return self._make_label(shape.times_finer)
+
+    def _make_label(self, times_finer: int = 1) -> schemes.Label:
+        label, model = self.config.label, self.config.model
+        settings = config_lib.to_dict(label), config_lib.to_dict(model)
+        return build.make_label(*settings, times_finer)
 
     def resume(self, saved: checkpoints.Checkpoints | None) -> None:
         """Resume from the last checkpoint, if there is one.
