@@ -50,6 +50,12 @@ def test_the_papers_settings_are_the_default():
         ("data.source", "new", "--config.data.source is 'new'; there are prepared"),
         ("data.engine", "rays", "--config.data.engine is 'rays'; there are jax"),
         ("data.noise_field", "pink", "--config.data.noise_field is 'pink'; there"),
+        (
+            "data.furnishing",
+            "full",
+            "--config.data.furnishing is 'full'; there are bar",
+        ),
+        ("data.furnishing", "any", "prepared rooms are bare: pass --config.data.sou"),
         ("data.speech_hours", 0.0, "--config.data.speech_hours is 0.0"),
         ("train.schedule", "step", "--config.train.schedule is 'step'; there are pl"),
         ("train.epochs", -1, "--config.train.epochs is -1"),

@@ -22,6 +22,7 @@ from uld_jax.datasets import (
     splits,
 )
 from uld_jax.runtime import progress
+from uld_jax.simulation import furniture
 
 
 def describe(config) -> dict[str, Any]:
@@ -60,6 +61,18 @@ def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.S
     return module.open_data(split, config.data, devices)
 
 
+def facts_of(config, split: splits.Split, facts: dict) -> dict:
+    """Add to the facts of a data set those of a split: what is in its rooms.
+
+    Args:
+        config: Settings.
+        split: The split.
+        facts: As `describe` returns them.
+    """
+    bare = split.name != "train" or config.data.furnishing == furniture.BARE
+    return facts if bare else facts | {"furnishing": config.data.furnishing}
+
+
 def choose_place(
     config,
     opened: Collection[splits.Split],
@@ -81,7 +94,10 @@ def choose_place(
     """
     is_compact = config.data.source == "compact"
     on_disk = not is_compact or all(
-        kept.is_kept(split, kept.signals, config.data.dir, facts) for split in opened
+        kept.is_kept(
+            split, kept.signals, config.data.dir, facts_of(config, split, facts)
+        )
+        for split in opened
     )
     place = held.choose(
         config.data.held_on,
@@ -114,6 +130,7 @@ def hold(
     """
     if config.data.source == "compact":
         renderers = open_data(config, split, devices)
+        facts = facts_of(config, split, facts)
         return held.hold(renderers, split, place, config.data.dir, facts, devices)
     if place != "device":
         return open_data(config, split, devices)
@@ -132,7 +149,9 @@ def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:
     data = config.data
     builder_config = prepare.find_builder(data.name).config
     size = prepare.epoch_size(config, builder_config)
-    recipe = dataclasses.replace(builder_config.recipe, noise=data.noise_field)
+    recipe = dataclasses.replace(
+        builder_config.recipe, noise=data.noise_field, furnishing=data.furnishing
+    )
     hours = {"seed": config.seed, "hours": data.speech_hours}
     speech, noise = prepare.open_corpora(data, builder_config)
     return on_the_fly.OnTheFlyData(
