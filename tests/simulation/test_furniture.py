@@ -59,20 +59,29 @@ def bands_off(rooms):
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("late", rooms_lib.LATE_FIELDS)
 @pytest.mark.parametrize("filters", [False, True])
-def test_direct_sound_is_that_of_the_bare_room_to_the_bit(late, deterministic, filters):
-    """All echoes are lost; what is left is as without reflections."""
+def test_direct_sound_is_that_of_the_bare_room_to_the_bit(
+    late, deterministic, filters, monkeypatch
+):
+    """All echoes are lost; what is left is as in a bare room whose walls reflect none."""
     settings = dataclasses.replace(LONG, late=late, deterministic=deterministic)
     rooms = draw_rooms(2, 4, t60=(0.2, 0.24))
-    bare = responses_of(rooms._replace(t60=np.zeros(2)), settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            rendering,
+            "compute_walls",
+            lambda *some: rooms_lib.compute_walls(*some)._replace(
+                reflection=np.zeros(2, np.float32)
+            ),
+        )
+        bare = responses_of(rooms, settings)
     more = bands_off(rooms) if filters else {}
     more |= {"gains_db": np.zeros((2, 4))}
     lost = rooms._replace(furniture=echoes(2, loss=1.0, **more))
     np.testing.assert_array_equal(responses_of(lost, settings), bare)
 
 
-def test_the_direct_image_and_its_deposit_are_those_of_the_bare_room():
-    """Among all others, up to the first echo."""
-    rooms = draw_rooms(1, 3, t60=(0.3, 0.3))
+def test_the_direct_image_is_that_of_the_bare_room_and_all_others_move():
+    rooms = draw_rooms(1, 3, t60=(0.2, 0.2))
     rooms = rooms._replace(furniture=echoes(**bands_off(rooms)))
     bare = rooms._replace(furniture=None)
     source = jnp.asarray((rooms.source_positions - rooms.size[:, None] / 2)[0, 0])
@@ -203,7 +212,7 @@ def test_early_images_are_displaced_alike_in_both_late_fields():
     )
     theirs = np.asarray(full.positions)
     nearest = [np.abs(theirs - one).sum(axis=1).min() for one in mine[:200]]
-    assert len(mine) > 200
+    assert len(mine) > 50
     assert max(nearest) < 1e-3
 
 
@@ -461,7 +470,7 @@ def test_chosen_nodes_have_the_gains_and_clocks_they_have_among_all(monkeypatch)
     assert decibels(bare["audio"], every["audio"]) > -20
 
 
-def test_a_localizer_is_told_sides_that_hold_all_nodes_and_sources(monkeypatch):
+def test_a_localizer_is_given_sides_that_hold_all_nodes_and_sources(monkeypatch):
     kind = furniture.Ranges(share=1.0, side_error=0.5)
     found = []
     for number, scene in enumerate(scenes_of(80)):

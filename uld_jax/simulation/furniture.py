@@ -20,9 +20,9 @@ _STREAM = 9  # Random stream: a scene's own must stay as it was.
 
 
 class Furniture(NamedTuple):
-    """What sets B rooms apart from bare ones; arrays of zeros or None for nothing.
+    """Furniture: the facts that set B rooms apart from bare ones.
 
-    The fields after `loss` may be None. The leading axis B is missing for one room.
+    Zeros are nothing; the fields after `loss` may be None, too. The leading axis B is missing for one room.
 
     Attributes:
         displacement: [B], standard deviation along each axis of the images of order 1 and
@@ -77,7 +77,7 @@ class Furniture(NamedTuple):
         return self._replace(**chosen)
 
     def believed(self, scene: scenes.Scene) -> np.ndarray:
-        """Give the sides [3] that a localizer is told, in meters.
+        """Give the sides [3] that a localizer is given, in meters.
 
         They never leave a node or a source outside.
         """

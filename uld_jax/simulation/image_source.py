@@ -59,7 +59,7 @@ class Walls(NamedTuple):
 
 
 class Disturbance(NamedTuple):
-    """What sets one source's images apart from those of a bare room.
+    """The facts that set one source's images apart from those of a bare room.
 
     Attributes:
         seed: Of the random part, uint32. An image's depends on it and on its room copy

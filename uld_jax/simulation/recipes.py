@@ -72,7 +72,7 @@ class Drawn:
 
     @property
     def believed_size(self) -> np.ndarray:
-        """Sides of the room [3] as a localizer is told them, in meters."""
+        """Sides of the room [3] as a localizer is given them, in meters."""
         if self.furniture is None:
             return self.scene.room_size
         return self.furniture.believed(self.scene)

@@ -22,7 +22,7 @@ _FREE_TO_CHANGE = frozenset(
     }
 )
 # Settings that came later, with the value that runs without them had.
-_CAME_LATER = {"data.furnishing": "bare"}
+CAME_LATER = {"data.furnishing": "bare"}
 # Settings that users know as flags of their own.
 _FLAGS = {
     "init.data": "--init_from, trained on",
@@ -38,7 +38,7 @@ def identity(settings: dict, prefix: str = "") -> dict:
         name = prefix + key
         if isinstance(value, dict):
             flat |= identity(value, f"{name}.")
-        elif name not in _FREE_TO_CHANGE and _CAME_LATER.get(name, ...) != value:
+        elif name not in _FREE_TO_CHANGE and CAME_LATER.get(name, ...) != value:
             flat[name] = value
     return flat
 
