@@ -73,6 +73,7 @@ from .localization.tdoa import tdoa as tdoa
 from .pretrained.loading import Network as Network
 from .pretrained.loading import Prediction as Prediction
 from .pretrained.loading import load_network as load_network
+from .simulation.furniture import Furniture as Furniture
 from .simulation.rendering import render as render
 from .simulation.rooms import RenderSettings as RenderSettings
 from .simulation.rooms import Rooms as Rooms

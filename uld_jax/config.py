@@ -11,7 +11,7 @@ from ml_collections import config_dict
 from uld_jax.labels import schemes
 from uld_jax.networks import build, spec, step_shapes
 from uld_jax.runtime import errors, experiments
-from uld_jax.simulation import rooms
+from uld_jax.simulation import furniture, rooms
 
 ConfigDict = config_dict.ConfigDict
 
@@ -45,6 +45,9 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "noise": "builtin",
                 # Noise at the nodes: from a "point", "diffuse", or "independent".
                 "noise_field": "point",
+                # Rooms that are trained on: "bare"; "furnished", as the tests' are; or
+                # "any", with furniture drawn for each.
+                "furnishing": "bare",
                 # Simulator of reverberant rooms: "jax" or "pyroomacoustics".
                 "engine": "jax",
                 # Examples: "prepared" on disk; "compact", dry speech on disk, rendered
@@ -174,7 +177,7 @@ _RANGES = (
 # Settings of the data that apply in training alone.
 _OF_TRAINING = (
     *("nodes_in_training", "clock_offset", "position_error", "gain_error"),
-    *("coloring", "drawn_errors", "noisier_copies"),
+    *("coloring", "drawn_errors", "noisier_copies", "furnishing"),
 )
 
 _CHOICES = (
@@ -182,6 +185,7 @@ _CHOICES = (
     ("data.source", ("prepared", "compact", "fresh")),
     ("data.held_on", ("auto", "device", "host", "disk")),
     ("data.noise_field", rooms.NOISES),
+    ("data.furnishing", tuple(furniture.FURNISHINGS)),
     ("model.dtype", ("float32", "bfloat16")),
     ("train.schedule", ("plateau", "cosine", "paper")),
 )
@@ -372,6 +376,11 @@ def _check_combinations(config: ConfigDict) -> None:
         raise ConfigError(
             f"--config.data.noise_field is {data.noise_field!r}; with the engine "
             "pyroomacoustics it must be point"
+        )
+    if data.furnishing != furniture.BARE and data.source == "prepared":
+        raise ConfigError(
+            f"--config.data.furnishing is {data.furnishing!r}; prepared rooms are bare: "
+            "pass --config.data.source=compact or fresh"
         )
     if data.engine != "jax" and data.source == "compact":
         raise ConfigError(

@@ -186,9 +186,10 @@ class Builder(tfds.core.ShardBasedBuilder):
         if config.recipe.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:
-            # The noise field is chosen later, when the examples are rendered.
+            # The noise field and what is in the rooms are chosen later, when the
+            # examples are rendered.
             recipe = dataclasses.asdict(config.recipe)
-            del recipe["noise"]
+            del recipe["noise"], recipe["furnishing"]
             return origin | {"law": recipe, "late_fields": config.late_fields_by("jax")}
         version = f"uld_jax {uld_jax.__version__}"
         if config.recipe.kind == "anechoic":

@@ -139,7 +139,7 @@ class RunData:
             split,
             self._measure,
             self._config.data.dir,
-            facts,
+            sources.facts_of(self._config, split, facts),
             self._copies(split.name),
         )
         return [data.on(device) for device in self._devices.here]

@@ -33,10 +33,13 @@ class Changes:
         snr_db: SNR of all examples, in dB, or a function of an example's index; None
             for each one's own.
         late: Late field, one of `rooms.LATE_FIELDS`; None for the split's own.
+        furnishing: What is in the rooms, one of `furniture.FURNISHINGS`; None for the
+            split's own.
     """
 
     snr_db: float | Callable[[int], float] | None = None
     late: str | None = None
+    furnishing: str | None = None
 
 
 @runtime_checkable

@@ -22,6 +22,7 @@ from uld_jax.datasets import (
     splits,
 )
 from uld_jax.runtime import progress
+from uld_jax.simulation import furniture
 
 
 def describe(config: Any) -> dict[str, Any]:
@@ -62,6 +63,18 @@ def open_data(
     return module.open_data(split, config.data, devices)
 
 
+def facts_of(config, split: splits.Split, facts: dict) -> dict:
+    """Add to the facts of a data set those of a split: what is in its rooms.
+
+    Args:
+        config: Settings.
+        split: The split.
+        facts: As `describe` returns them.
+    """
+    bare = split.name != "train" or config.data.furnishing == furniture.BARE
+    return facts if bare else facts | {"furnishing": config.data.furnishing}
+
+
 def choose_place(
     config: Any,
     opened: Collection[splits.Split],
@@ -83,7 +96,10 @@ def choose_place(
     """
     is_compact = config.data.source == "compact"
     on_disk = not is_compact or all(
-        kept.is_kept(split, kept.signals, config.data.dir, facts) for split in opened
+        kept.is_kept(
+            split, kept.signals, config.data.dir, facts_of(config, split, facts)
+        )
+        for split in opened
     )
     place = held.choose(
         config.data.held_on,
@@ -120,6 +136,7 @@ def hold(
     """
     if config.data.source == "compact":
         renderers = open_data(config, split, devices)
+        facts = facts_of(config, split, facts)
         return held.hold(renderers, split, place, config.data.dir, facts, devices)
     if place != "device":
         return open_data(config, split, devices)
@@ -138,7 +155,9 @@ def open_on_the_fly(config: Any) -> on_the_fly.OnTheFlyData:
     data = config.data
     builder_config = prepare.find_builder(data.name).config
     size = prepare.epoch_size(config, builder_config)
-    recipe = dataclasses.replace(builder_config.recipe, noise=data.noise_field)
+    recipe = dataclasses.replace(
+        builder_config.recipe, noise=data.noise_field, furnishing=data.furnishing
+    )
     hours = {"seed": config.seed, "hours": data.speech_hours}
     speech, noise = prepare.open_corpora(data, builder_config)
     return on_the_fly.OnTheFlyData(

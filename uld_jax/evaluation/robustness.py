@@ -1,7 +1,8 @@
 """Test finished runs under worse conditions, networks and methods alike.
 
 Clocks that are off, nodes away from their believed positions, fewer nodes, more noise:
-one condition at a time, on the test split of a compact data set.
+one condition at a time, on the test split of a compact data set, in bare rooms and in
+furnished ones.
 """
 
 import contextlib
@@ -33,10 +34,12 @@ class Condition:
     Attributes:
         name: A key of `conditions.CONDITIONS`, or `conditions.NONE`.
         value: Its value.
+        rooms: One of `conditions.ROOMS`.
     """
 
     name: str = conditions.NONE
     value: float = 0.0
+    rooms: str = conditions.BARE
 
     @property
     def perturbation(self) -> perturbations.Perturbation:
@@ -56,27 +59,38 @@ class Condition:
     @property
     def changes(self) -> pipeline.Changes | None:
         """The changes of the rendering."""
-        if self.name == "snr_db":
-            return pipeline.Changes(snr_db=self.value)
-        return pipeline.Changes(late="full") if self.name == "full_late_field" else None
+        changes = pipeline.Changes(
+            snr_db=self.value if self.name == "snr_db" else None,
+            late="full" if self.name == "full_late_field" else None,
+            furnishing=None if self.rooms == conditions.BARE else self.rooms,
+        )
+        return changes if changes != pipeline.Changes() else None
+
+    @property
+    def key(self) -> str:
+        """Its name in the file of the errors of examples."""
+        key = f"{self.name}={self.value:g}"
+        return key if self.rooms == conditions.BARE else f"{key} {self.rooms}"
 
 
 def all_conditions(data: loader.RunData) -> list[Condition]:
-    """List the conditions that fit the data.
+    """List the conditions that fit the data, each in both kinds of rooms.
 
     They need fewer nodes than the data have, and noise and a late field to be changed.
+    Without reflections, rooms are bare.
     """
-    impossible = set()
+    impossible, rooms = set(), conditions.ROOMS
     if data.origin["rendering"]["law"]["kind"] != "reverberant":
-        impossible = {"snr_db", "full_late_field"}
-    return [Condition()] + [
-        Condition(name, value)
+        impossible, rooms = {"snr_db", "full_late_field"}, (conditions.BARE,)
+    fitting = [(conditions.NONE, 0.0)] + [
+        (name, value)
         for name, kind in conditions.CONDITIONS.items()
         for value in kind.values
         if name not in impossible
         and (name != "num_nodes" or value < data.num_nodes)
         and (name != "late_node" or data.num_nodes > conditions.FEW_NODES)
     ]
+    return [Condition(*one, each) for one in fitting for each in rooms]
 
 
 def check_names(names: Sequence[str]) -> Sequence[str]:
@@ -91,6 +105,20 @@ def check_names(names: Sequence[str]) -> Sequence[str]:
                 f"no condition {name!r}; there are {', '.join(conditions.CONDITIONS)}"
             )
     return names
+
+
+def check_rooms(rooms: Sequence[str]) -> Sequence[str]:
+    """Raise unless all are kinds of rooms; return them.
+
+    Raises:
+        PredictorError: With the first that is not.
+    """
+    for one in rooms:
+        if one not in conditions.ROOMS:
+            raise predict.PredictorError(
+                f"no rooms {one!r}; there are {', '.join(conditions.ROOMS)}"
+            )
+    return rooms
 
 
 def batches(
@@ -172,8 +200,11 @@ def _is_missing(
         is_fixed = not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
     if is_fixed and condition.name in ("num_nodes", "late_node"):
         return False
-    facts = dataclasses.asdict(condition).items()
-    return not any(facts <= done.items() for done in note["conditions"])
+    facts = dataclasses.asdict(condition)
+    return not any(
+        facts.items() <= (done | {"rooms": conditions.rooms_of(done)}).items()
+        for done in note["conditions"]
+    )
 
 
 def test_runs(
@@ -182,6 +213,7 @@ def test_runs(
     num_examples: int,
     batch_size: int = 8,
     only: Sequence[str] = (),
+    rooms: Sequence[str] = conditions.ROOMS,
 ) -> None:
     """Test runs under all conditions, and write the results beside their records.
 
@@ -194,6 +226,7 @@ def test_runs(
         num_examples: How many of its examples to take.
         batch_size: Examples handled at once.
         only: Names of the conditions to test besides the split as it is; all if empty.
+        rooms: Kinds of rooms to test in, of `conditions.ROOMS`.
 
     Raises:
         PredictorError: If a network does not fit the data, or a run was tested on
@@ -212,7 +245,8 @@ def test_runs(
         wanted = [
             condition
             for condition in all_conditions(data)
-            if not only or condition.name in (conditions.NONE, *only)
+            if condition.rooms in rooms
+            and (not only or condition.name in (conditions.NONE, *only))
         ]
         for number, condition in enumerate(wanted, start=1):
             missing = [
@@ -222,7 +256,7 @@ def test_runs(
             ]
             if not missing:
                 continue
-            title = conditions.title(condition.name, condition.value)
+            title = conditions.title(*dataclasses.astuple(condition))
             tested = batches(data.held_out["test"], order, condition, data.num_nodes)
             results = evaluate.evaluate_all(
                 [steps[index] for index in missing],
@@ -247,7 +281,7 @@ def _keep_errors(path, condition: Condition, result: evaluate.Evaluation) -> Non
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             kept = dict(stored)
-    kept[f"{condition.name}={condition.value:g}"] = errors.astype(np.float32)
+    kept[condition.key] = errors.astype(np.float32)
     with atomic.replace(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **kept)
 

@@ -150,6 +150,8 @@ def _conditions_on(
         f"time, {examples:,} test examples; clocks, positions and gains are off by a "
         "normal deviate of this size."
     )
+    if any(rooms == conditions_lib.FURNISHED for *_, rooms in names):
+        caption += " Rooms are bare, or furnished: echoes off by 0.1 m, gains by 1 dB."
     header = ["Method", "I", *(conditions_lib.title(*key) for key in names)]
     rows = [
         [

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from uld_jax.evaluation import conditions
 from uld_jax.labels import titles
 from uld_jax.report import groups, paper, style
 from uld_jax.report.groups import RunGroup
@@ -209,7 +210,7 @@ def plot_conditions(
     Returns:
         The figure; None where there is no such condition.
     """
-    tested = {name for _, found in lines for name, _ in found.values["mae"]}
+    tested = {name for _, found in lines for name, *_ in found.values["mae"]}
     names = [name for name in _CONDITIONS if name in tested]
     if not names:
         return None
@@ -252,10 +253,15 @@ def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, fl
     The normal one has all nodes, no offset and no error; its SNR is no single number.
     """
     maes = found.values["mae"]
-    points = {value: mae for (kind, value), mae in maes.items() if kind == name}
+    points = {
+        value: mae
+        for (kind, value, rooms), mae in maes.items()
+        if kind == name and rooms == conditions.BARE
+    }
     plain = {"num_nodes": found.num_nodes, "clock_offset": 0.0, "position_error": 0.0}
-    if points and name in plain and ("none", 0.0) in maes:
-        points[float(plain[name])] = maes["none", 0.0]
+    normal = (conditions.NONE, 0.0, conditions.BARE)
+    if points and name in plain and normal in maes:
+        points[float(plain[name])] = maes[normal]
     return sorted(points.items())
 
 

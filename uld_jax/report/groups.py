@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from uld_jax.evaluation import conditions as conditions_lib
 from uld_jax.labels import titles
 from uld_jax.report import paper, variants
 from uld_jax.runtime import errors
@@ -74,13 +75,13 @@ class Conditions(NamedTuple):
     """Results of a group under worse conditions.
 
     Attributes:
-        values: "mae", "median" and "coverage_90", each as the mean over the runs by name
-            and value of the condition.
+        values: "mae", "median" and "coverage_90", each as the mean over the runs by name,
+            value and rooms of the condition.
         examples: Number of test examples.
         num_nodes: Number of their nodes.
     """
 
-    values: dict[str, dict[tuple[str, float], float]]
+    values: dict[str, dict[tuple[str, float, str], float]]
     examples: int
     num_nodes: int
 
@@ -189,7 +190,11 @@ class RunGroup:
         values = {name: collections.defaultdict(list) for name in CONDITION_METRICS}
         for one in found:
             for condition in one["conditions"]:
-                key = condition["name"], float(condition["value"])
+                key = (
+                    condition["name"],
+                    float(condition["value"]),
+                    conditions_lib.rooms_of(condition),
+                )
                 for name in CONDITION_METRICS:
                     if name in condition:
                         values[name][key].append(condition[name])

@@ -17,7 +17,7 @@ OF_TRAINING = frozenset(
     | {f"train.{key}" for key in ("clip_norm", "warmup_steps", "step_shapes")}
     | {f"data.{key}" for key in ("position_error", "epoch_examples", "speech_hours")}
     | {f"data.{key}" for key in ("gain_error", "coloring", "drawn_errors")}
-    | {"data.noisier_copies"}
+    | {"data.noisier_copies", "data.furnishing"}
 )
 
 # Settings in words; others are printed as they are.
@@ -41,6 +41,9 @@ _WORDS = {
     ("data.gain_error", 0.0): "exact gains",
     ("data.coloring", 0.0): "no coloring",
     ("data.noisier_copies", 0): "no noisier copies",
+    ("data.furnishing", None): "bare rooms",
+    ("data.furnishing", "furnished"): "furnished rooms",
+    ("data.furnishing", "any"): "rooms with any furniture",
     ("train.permutation_invariant", True): "PIT",
     ("train.permutation_invariant", False): "no PIT",
 }

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Int16
 from uld_jax.audio import corpora
 from uld_jax.audio import signals as signals_lib
 from uld_jax.simulation import anechoic, rendering, scenes
+from uld_jax.simulation import furniture as furniture_lib
 from uld_jax.simulation import rooms as rooms_lib
 
 # From the number of a step and its number of examples B to the nodes of each, [B, k].
@@ -35,6 +36,7 @@ class Drawn:
         noise: An excerpt of noise; None without.
         levels_db: [S], level of each source against the first, float32.
         seed: Seed of the random part of its rendering.
+        furniture: What sets its room apart from a bare one; None for nothing.
     """
 
     scene: scenes.Scene
@@ -42,6 +44,7 @@ class Drawn:
     noise: Any
     levels_db: np.ndarray
     seed: int
+    furniture: furniture_lib.Furniture | None = None
 
     @classmethod
     def from_stored(cls, example: Mapping[str, Any]) -> "Drawn":
@@ -64,7 +67,15 @@ class Drawn:
         """Select some of the example's nodes, in the order given."""
         positions = self.scene.node_positions[nodes]
         scene = dataclasses.replace(self.scene, node_positions=positions)
-        return dataclasses.replace(self, scene=scene)
+        inside = self.furniture and self.furniture.at(nodes)
+        return dataclasses.replace(self, scene=scene, furniture=inside)
+
+    @property
+    def believed_size(self) -> np.ndarray:
+        """Sides of the room [3] as a localizer is given them, in meters."""
+        if self.furniture is None:
+            return self.scene.room_size
+        return self.furniture.believed(self.scene)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +90,7 @@ class Recipe:
         noise: Reverberant: where the noise comes from, one of `rooms.NOISES`.
         rooms: Reverberant: "random" (Ad-1, Ad-2), "any" (any session), "pool:200" for
             200 rooms of each part (the benchmark), or one of `scenes.TWINS`.
+        furnishing: Reverberant: what is in the rooms, one of `furniture.FURNISHINGS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -87,6 +99,7 @@ class Recipe:
     num_samples: int
     noise: str = "point"
     rooms: str = "random"
+    furnishing: str = furniture_lib.BARE
 
     @property
     def noisy(self) -> bool:
@@ -242,9 +255,24 @@ class Recipe:
     def describe(self, late: str, deterministic: bool) -> dict[str, Any]:
         """Describe all that the signals depend on, for metadata and records."""
         facts = dataclasses.asdict(self) | {"margins": list(self.margins)}
+        if self.furnishing == furniture_lib.BARE:
+            del facts["furnishing"]  # Records and data sets from before have none.
         if self.kind == "reverberant":
             facts |= dataclasses.asdict(self.settings(late, deterministic))
         return facts
+
+    def furnish(self, drawn: Sequence[Drawn]) -> list[Drawn]:
+        """Draw the furniture of examples with all their nodes, from their seeds alone.
+
+        So an example of any data set can be furnished after it was drawn and stored.
+        """
+        kind = furniture_lib.FURNISHINGS[self.furnishing]
+        if kind is None or self.kind != "reverberant":
+            return list(drawn)
+        return [
+            dataclasses.replace(one, furniture=kind.draw(one.seed, one.scene))
+            for one in drawn
+        ]
 
     def render(
         self,
@@ -255,7 +283,7 @@ class Recipe:
         late: str = "thinned",
         deterministic: bool = False,
     ) -> Float[Array, "B M N"]:
-        """Render the signals at the nodes.
+        """Render the signals at the nodes, in rooms furnished by `furnish` or bare.
 
         Args:
             drawn: The examples.
@@ -273,8 +301,9 @@ class Recipe:
                 before=before,
                 num_samples=self.num_samples,
             )
+        inside = [one.furniture for one in drawn if one.furniture is not None]
         rendered = rendering.render(
-            rooms_lib.Rooms.of(batch),
+            rooms_lib.Rooms.of(batch, inside or None),
             self.at_levels(dry, np.stack([example.levels_db for example in drawn])),
             keys([example.seed for example in drawn]),
             self.settings(late, deterministic),
@@ -294,6 +323,8 @@ class Recipe:
     ) -> dict[str, Any]:
         """Render a batch for networks: signals at the nodes, and all positions.
 
+        Rooms are furnished first, as the recipe says.
+
         Args:
             drawn: The examples.
             dry: Their dry speech; D is `num_dry`.
@@ -308,6 +339,7 @@ class Recipe:
         Raises:
             rooms_lib.RenderingError: If there is no such node.
         """
+        drawn = self.furnish(drawn)
         if nodes is not None:
             self._check_nodes(nodes, len(drawn))
             drawn = [one.at(row) for one, row in zip(drawn, nodes, strict=True)]
@@ -318,7 +350,7 @@ class Recipe:
             ),
             "node_positions": np.stack([scene.node_positions for scene in batch]),
             "source_positions": np.stack([scene.source_positions for scene in batch]),
-            "room_size": np.stack([scene.room_size for scene in batch]),
+            "room_size": np.stack([example.believed_size for example in drawn]),
         }
 
     def _check_nodes(self, nodes: np.ndarray, num_examples: int) -> None:

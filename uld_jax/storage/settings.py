@@ -22,6 +22,8 @@ _FREE_TO_CHANGE = frozenset(
         "train.evaluation_batch_size",
     }
 )
+# Settings that came later, with the value that runs without them had.
+CAME_LATER = {"data.furnishing": "bare"}
 # Settings that users know as flags of their own.
 _FLAGS = {
     "init.data": "--init_from, trained on",
@@ -37,7 +39,7 @@ def identity(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         name = prefix + key
         if isinstance(value, dict):
             flat |= identity(value, f"{name}.")
-        elif name not in _FREE_TO_CHANGE:
+        elif name not in _FREE_TO_CHANGE and CAME_LATER.get(name, ...) != value:
             flat[name] = value
     return flat
 
