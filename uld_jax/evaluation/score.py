@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from uld_jax.evaluation import metrics
 from uld_jax.labels import codes, schemes
 from uld_jax.networks import objective
+from uld_jax.pretrained import uncertainty
 
 
 def score_positions(
@@ -100,8 +101,9 @@ def score_network(
 
     Returns:
         As `score_method` and `score_positions`, and `correct`, whether each source's
-        class was found, [B, S]; the `loss` and the `kl` above its floor, [B]; for
-        labels that are distributions also `score_region`'s results, [B, S].
+        class was found, [B, S]; the `spread` of each distribution in meters, [B, S];
+        the `loss` and the `kl` above its floor, [B]; for labels that are distributions
+        also `score_region`'s results, [B, S].
     """
     loss, kl = objective.losses(label, outputs, batch, permutation_invariant)
 
@@ -109,6 +111,9 @@ def score_network(
         order = metrics.best_permutation(predicted, positions)
         predicted, scores = predicted[order], jax.vmap(label.scores)(outputs[order])
         classes = jax.vmap(label.classify)(scores)
+        spreads = jax.vmap(
+            lambda code, at: uncertainty.spread(label, label.plane(code), at, room_size)
+        )(scores, predicted)
         regions = {}
         if label.is_distribution:
             regions = jax.vmap(score_region, (0, 0, None))(scores, target, room_size)
@@ -117,6 +122,7 @@ def score_network(
             "predicted": predicted,
             "positions": positions,
             **score_positions(predicted, positions, room_size, label.resolution),
+            "spread": spreads,
             "correct": classes == jax.vmap(label.classify)(target),
         }
 

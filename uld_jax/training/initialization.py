@@ -158,6 +158,7 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         "commit": run.get("commit"),
         "parameters": weights.digest(saved),
         "begun_anew": new,
+        "radii": run.get("radii"),
     }
     return items, facts
 
