@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
 from uld_jax.labels import schemes
 
@@ -82,19 +83,18 @@ def fit(
     }
 
 
-def radius(
-    spreads: Float[Array, "*S"], table: Mapping[str, Any] | None
-) -> Float[Array, "*S"]:
+def radius(spreads: ArrayLike, table: Mapping[str, Any] | None) -> Float[Array, "*S"]:
     """Compute the radii that hold 90 %, in meters.
 
     Between the groups of the table they are interpolated. Beyond the last they grow with
     the spread, and below the first they stay.
 
     Args:
-        spreads: In meters.
+        spreads: In meters, of any shape.
         table: As `fit` returns it; None to take distributions as they are, as normal
             ones, which nobody has compared with errors.
     """
+    spreads = jnp.asarray(spreads)
     if table is None:
         return _OF_NORMAL * spreads
     knots, radii = jnp.array(table["spreads"]), jnp.array(table["radii"])

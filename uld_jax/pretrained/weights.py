@@ -133,7 +133,7 @@ def _narrow(out: pathlib.Path, arrays: dict[str, np.ndarray]) -> dict[str, np.nd
     for name, array in arrays.items():
         if array.dtype == np.float32:
             largest = float(np.abs(array).max(initial=0.0))
-            if largest > np.finfo(np.float16).max:
+            if largest > float(np.finfo(np.float16).max):
                 raise WeightsError(
                     f"{str(out)!r}: the array {name} has entries up to {largest:.3g}, "
                     "too large for half precision; share it without --half"
@@ -184,7 +184,9 @@ def read_run(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
     if not (path / records.CARD_FILE).exists():
         return records.read_trained(folder, flag)
     card = _read_card(path / records.CARD_FILE, flag)
-    return card.pop("record") | {"folder": str(path), "card": card}
+    run = card.pop("record") | {"folder": str(path), "card": card}
+    # A later test of the same network may say more of how large its errors are.
+    return run | {key: card["tested"][key] for key in ("radii",) if "tested" in card}
 
 
 def identify_run(run: dict[str, Any]) -> str:

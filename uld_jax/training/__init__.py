@@ -9,6 +9,7 @@
 - `optimizer`: AdamW, the learning rate over the epochs, the plateau rule.
 - `nonfinite`: Notes on skipped training steps.
 - `initialization`: Start from another run's network.
+- `reproduction`: The command that trains a network again, from its record.
 - `sweep`: Plan the runs of an experiment. `workers`: do them here. `cluster`: on Ray.
 """
 
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "nonfinite",
         "optimizer",
         "reporting",
+        "reproduction",
         "run",
         "step",
         "sweep",
