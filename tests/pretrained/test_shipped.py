@@ -18,6 +18,7 @@ from uld_jax.pretrained import card as card_lib
 from uld_jax.pretrained import loading, shipped, weights
 from uld_jax.runtime import errors
 from uld_jax.storage import settings as settings_lib
+from uld_jax.training import initialization
 
 NAMES = ("ad1_uld", "any_session", "l1_uld")
 LIMIT = 50e6  # Bytes of all that is shipped.
@@ -190,3 +191,20 @@ def test_the_command_lists_verifies_and_describes(capsys):
 def test_other_words_are_refused(words, message):
     with pytest.raises(errors.InputError, match=message):
         call(weights_command, *words)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_session_of_ones_own_takes_the_settings_of_a_shipped_network(name):
+    """So that --init_from=NAME fits without further flags."""
+    config = config_lib.load_config(f"{ROOT}/experiments/own.py:{name}")
+    assert (
+        config_lib.to_dict(config.model) == card_of(name)["record"]["settings"]["model"]
+    )
+    settled = initialization.settle(config, name)
+    assert settled.init.folder == name
+    assert settled.init.data == card_of(name)["record"]["data"]["name"].replace(
+        "_compact", ""
+    )
+    other = "l1_uld" if name == "ad1_uld" else "ad1_uld"
+    with pytest.raises(initialization.InitError, match="has another label or network"):
+        initialization.settle(config, other)
