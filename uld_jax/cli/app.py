@@ -35,6 +35,8 @@ COMMANDS = {
     "new-session": "Write a folder for recordings, with tables to fill in.",
     "demo": "Localize a talker in a made-up session, and show it on a page.",
     "share": "Write a network's weights and card for others to use.",
+    "weights": "List, verify and describe the networks that come with the package.",
+    "export": "Write a network to one file that runs without this package.",
     "verify": "Check runs, weights and data sets for damage.",
     "tables": "Print the tables of finished runs.",
     "report": "Draw the figures of finished runs, on a page with the tables.",

@@ -22,6 +22,21 @@ def needed_splits(config: Any) -> tuple[str, ...]:
     return _SPLITS if config.train.epochs else ("test",)
 
 
+def used_splits(config) -> tuple[str, ...]:
+    """List the splits that a run uses: those it needs, and validation if there is one.
+
+    Where a network is tested as it is, its errors there show how sure it is.
+
+    Raises:
+        files.DatasetError: If the data set is not there or damaged.
+    """
+    needed = needed_splits(config)
+    if "validation" in needed:
+        return needed
+    sizes = sources.describe(config).get("sizes", {})
+    return ("validation", *needed) if sizes.get("validation") else needed
+
+
 class RunData:
     """The data of one run, opened here and loaded by `load`.
 

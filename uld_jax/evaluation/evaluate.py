@@ -35,6 +35,7 @@ class Evaluation:
         kl: Mean loss above its floor; or None.
         correct: Whether the class of each source was found, [n, S]; or None.
         cell_correct: Whether the cell of each source was found, [n, S]; or None.
+        spread: How far each distribution is spread in meters, [n, S]; or None.
     """
 
     metrics: dict[str, float]
@@ -44,6 +45,13 @@ class Evaluation:
     kl: float | None = None
     correct: np.ndarray | None = None
     cell_correct: np.ndarray | None = None
+    spread: np.ndarray | None = None
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Distances of the predicted to the true positions in meters, [n, S]."""
+        away = np.asarray(self.predicted, np.float64) - self.positions
+        return np.sqrt((away**2).sum(axis=-1))
 
 
 Step = Callable[

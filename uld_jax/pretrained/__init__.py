@@ -1,6 +1,9 @@
 """Trained networks: load them, and share their weights with a card.
 
 - `loading`: Load trained networks, of a run or from shared weights, and use them.
+- `uncertainty`: How sure a network's position is: the radius that holds 90 %.
+- `shipped`: The networks that come with the package: their names and folders.
+- `exporting`: A network as one file that runs without this package.
 - `weights`: The folder of shared weights: arrays, checksums and a card.
 - `card`: Share a run's network: its weights, with a card that describes them.
 """
@@ -15,6 +18,8 @@ __dir__: Callable[[], list[str]]
 __all__: list[str]
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["card", "loading", "weights"],
+    submodules=[
+        *("card", "exporting", "loading", "shipped", "uncertainty", "weights"),
+    ],
     submod_attrs={"loading": ["Network", "Prediction", "load_network"]},
 )

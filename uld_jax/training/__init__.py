@@ -10,6 +10,7 @@
 - `nonfinite`: Notes on skipped training steps.
 - `initialization`: Start from another run's network.
 - `benchmark`: Run a benchmark of a network or a label. `benchmark_entries`: whose.
+- `reproduction`: The command that trains a network again, from its record.
 - `sweep`: Plan the runs of an experiment. `workers`: do them here. `cluster`: on Ray.
 """
 
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "nonfinite",
         "optimizer",
         "reporting",
+        "reproduction",
         "run",
         "step",
         "sweep",

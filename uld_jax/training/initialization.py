@@ -160,6 +160,7 @@ def load(
         "commit": run.get("commit"),
         "parameters": weights.digest(saved),
         "begun_anew": new,
+        "radii": run.get("radii"),
     }
     return items, facts
 

@@ -105,10 +105,14 @@ class Training:
             if compiling:  # Python must not end meanwhile.
                 compiling.join()
         best = run.best()
-        result = self._evaluate("test", **best)
+        results = {"test": self._evaluate("test", **best)}
+        if "validation" in run.data.held_out:
+            results["validation"] = self._evaluate("validation", **best)
+        if begun := run.begun():
+            results["before"] = self._evaluate("test", **begun)
         batch, shown = run.shown_batch()
         planes = self._distributions(batch=batch, **best)
-        return reporter.end(result, planes[:shown])
+        return reporter.end(results, planes[:shown])
 
     def _compile_evaluation(self) -> threading.Thread:
         """Compile the evaluation for JAX's cache on disk, while an epoch is trained."""

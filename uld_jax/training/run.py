@@ -49,7 +49,7 @@ class Run:
         self.history: history.History = history.History()
         self.environment: dict[str, Any] = environment.collect(devices_lib.describe())
         self.label: schemes.Label = self._make_label()
-        splits = loader.needed_splits(config)
+        splits = loader.used_splits(config)
         self.data: loader.RunData = loader.RunData(config, splits, devices)
         try:
             model = build.for_label(
@@ -205,6 +205,15 @@ class Run:
             lambda: saved.restore("best", items, self.history.best_step), share=False
         )
         return self.devices.replicate(restored[0] if restored else items)
+
+    def begun(self) -> dict | None:
+        """Give the network that training began with, to see what it gained.
+
+        None if it is tested as it is, or was not another run's as a whole.
+        """
+        if not self.init or not self.config.train.epochs or self.init["begun_anew"]:
+            return None
+        return self.devices.replicate(self._initial)
 
     def save_last(self) -> None:
         """Save the state to resume from."""
