@@ -42,7 +42,7 @@ FLAGS = (
     Flag(
         "hop",
         "float",
-        "With --live: seconds between windows; by default as long as they are.",
+        "With --live: seconds between windows; by default --window.",
     ),
 )
 
