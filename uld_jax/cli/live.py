@@ -43,7 +43,7 @@ FLAGS = (
     Flag(
         "hop",
         "float",
-        "With --live: seconds between windows; by default as long as they are.",
+        "With --live: seconds between windows; by default --window.",
     ),
 )
 
