@@ -77,7 +77,11 @@ def test_direct_sound_is_that_of_the_bare_room_to_the_bit(
     more = bands_off(rooms) if filters else {}
     more |= {"gains_db": np.zeros((2, 4))}
     lost = rooms._replace(furniture=echoes(2, loss=1.0, **more))
-    np.testing.assert_array_equal(responses_of(lost, settings), bare)
+    found = responses_of(lost, settings)
+    if late == "full":
+        np.testing.assert_array_equal(found, bare)
+    else:  # XLA computes the two programs' roots by different instructions.
+        assert decibels(found, bare) < -130
 
 
 def test_the_direct_image_is_that_of_the_bare_room_and_all_others_move():

@@ -182,13 +182,10 @@ def _spectra(
                 images.positions[:, :, None, :, axis] - nodes[:, None, :, None, axis]
                 for axis in range(3)
             ]
-            # Apart, so that it has the same bits in bare and in furnished rooms.
-            squared = nonuniform_fft.apart(sum(way**2 for way in ways))
+            squared = sum(way**2 for way in ways)
             if disturbance is not None:
                 nearest = _NEAREST * direct[..., None] ** 2
-                squared = nonuniform_fft.apart(
-                    jnp.where(squared < nearest, nearest, squared)
-                )
+                squared = jnp.where(squared < nearest, nearest, squared)
             nearness = jax.lax.rsqrt(squared)
             delays = squared * nearness * _SAMPLES_PER_METER
             amplitudes = images.amplitudes[:, :, None]
