@@ -13,6 +13,7 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.localization import (
     answers,
     calibration,
+    drifts,
     exchanged_nodes,
     late_nodes,
     late_starts,
@@ -21,6 +22,7 @@ from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _RATE = signals_lib.SAMPLE_RATE
+_SURE = 0.3  # Meters: the radius of positions that times confirm.
 
 
 class Corrected(NamedTuple):
@@ -29,9 +31,10 @@ class Corrected(NamedTuple):
     Attributes:
         found: The windows, by all corrections that helped.
         compared: The windows before nodes were compared: only recorders that started
-            late are corrected.
+            late or drift are corrected.
         started: The clocks of these; None if they were not needed.
         said: On nodes that are late in all windows, and were corrected.
+        exchanged: On two nodes that are exchanged; clocks are not calibrated then.
         clocks: All clocks, used if they are determined; None as `calibrate_if_few`.
     """
 
@@ -39,6 +42,7 @@ class Corrected(NamedTuple):
     compared: Sequence[answers.Localization]
     started: late_starts.Clocks | None
     said: tuple[str, ...]
+    exchanged: tuple[str, ...]
     clocks: calibration.Calibration | None
 
     @property
@@ -52,21 +56,30 @@ def correct(
     recording: sessions.Recording,
     found: Sequence[answers.Localization],
     starts: np.ndarray,
+    rates: drifts.Drifts | None = None,
 ) -> Corrected:
-    """Correct clocks where that helps: late starts, then late nodes, then all.
+    """Correct clocks where that helps: late starts or drifts, then late nodes, then all.
+
+    Nodes that are exchanged are looked for before all clocks are calibrated, which takes
+    longer, and which no clocks explain.
 
     Args:
         whole: The session, listed.
         recording: Of it.
         found: Its windows, each localized by itself.
         starts: Of the windows, in samples at 16 kHz.
+        rates: Drifts, if they were found before.
     """
     compared, started = correct_late_starts(whole, recording, found, starts)
+    if started is None:
+        compared, started = correct_drifts(whole, recording, compared, starts, rates)
     again, said = correct_late_nodes(
         whole, recording, compared, starts, started=started
     )
-    again, clocks = calibrate_if_few(whole, recording, again, starts)
-    return Corrected(again, compared, started, said, clocks)
+    exchanged, clocks = find_exchanged(whole, recording, again, starts), None
+    if not exchanged:
+        again, clocks = calibrate_if_few(whole, recording, again, starts)
+    return Corrected(again, compared, started, said, exchanged, clocks)
 
 
 def choose_strongest(
@@ -122,13 +135,61 @@ def correct_late_starts(
     return (again, clocks) if late_starts.are_confirmed(found, again) else (found, None)
 
 
+def find_drifts(
+    whole: sessions.Session, recording: sessions.Recording, starts: np.ndarray
+) -> drifts.Drifts:
+    """Find how fast clocks drift, from the strongest windows of a recording.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        starts: Of windows, in samples at 16 kHz.
+    """
+    chosen = starts[choose_strongest(whole, recording, starts)]
+    windows = [_load(whole, recording, start) for start in chosen]
+    return drifts.find(np.float32(windows), chosen / _RATE)
+
+
+def correct_drifts(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+    rates: drifts.Drifts | None = None,
+) -> tuple[Sequence[answers.Localization], late_starts.Clocks | None]:
+    """Localize again without drifts of clocks, where few windows are determined.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+        rates: Drifts, if they were found before.
+
+    Returns:
+        What was found, now or before; and the clocks that were used, or None.
+    """
+    if 2 * _count(found) >= len(found):
+        return found, None
+    sure = (rates or find_drifts(whole, recording, starts)).sure
+    if not sure.any():
+        return found, None
+    progress.log(f"{recording.name}: few windows are determined; clocks drift")
+    middle = float(np.mean(starts)) / _RATE + whole.num_samples / _RATE / 2
+    clocks = late_starts.Clocks(-middle * sure, sure)
+    again = _localize(whole, recording, starts, late_at=clocks.late_at)
+    return (again, clocks) if _count(again) > _count(found) else (found, None)
+
+
 def find_exchanged(
     whole: sessions.Session,
     recording: sessions.Recording,
     found: Sequence[answers.Localization],
     starts: np.ndarray,
 ) -> tuple[str, ...]:
-    """Say which two nodes are exchanged, if few windows are determined and it shows.
+    """Say which two nodes are exchanged, if few positions are sure and it shows.
+
+    Exchanged nodes can leave windows determined by levels, with large radii.
 
     Args:
         whole: The session, listed.
@@ -137,7 +198,8 @@ def find_exchanged(
         starts: Of the windows, in samples at 16 kHz.
     """
     usable, together = find_together(whole.surveyed[recording.name])
-    if 2 * _count(found) >= len(found) or (usable & ~together).any():
+    sure = sum(one.determined and one.radius_90 < _SURE for one in found)
+    if 2 * sure >= len(found) or (usable & ~together).any():
         return ()
     chosen = choose_strongest(whole, recording, starts, exchanged_nodes.MOST_WINDOWS)
     pair = exchanged_nodes.find(
@@ -187,7 +249,7 @@ def correct_late_nodes(
     Returns:
         What was found, now or before, whichever determines more; and what there is to say.
     """
-    late = late_nodes.find(found)
+    late = late_nodes.find(found, whole.room_size)
     if not late.any():
         return found, ()
     before = started.late_at if started else lambda time: 0.0
