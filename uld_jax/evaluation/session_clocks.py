@@ -176,7 +176,7 @@ def correct_drifts(
         return found, None
     progress.log(f"{recording.name}: few windows are determined; clocks drift")
     middle = float(np.mean(starts)) / _RATE + whole.num_samples / _RATE / 2
-    clocks = late_starts.Clocks(-middle * sure, sure)
+    clocks = late_starts.Clocks(np.zeros(len(sure)), sure, middle)
     again = _localize(whole, recording, starts, late_at=clocks.late_at)
     return (again, clocks) if _count(again) > _count(found) else (found, None)
 

@@ -39,12 +39,14 @@ class Clocks(NamedTuple):
     """Clocks of M nodes.
 
     Attributes:
-        late: Seconds by which each is late at time 0, [M].
+        late: Seconds by which each is late at the time `reference`, [M].
         drifts: Seconds a second, [M].
+        reference: In seconds.
     """
 
     late: Float[np.ndarray, " M"]
     drifts: Float[np.ndarray, " M"]
+    reference: float = 0.0
 
     def describe(self, names: Sequence[str]) -> dict[str, str]:
         """Describe how clocks of nodes are off, by name, in what follows the name.
@@ -66,7 +68,7 @@ class Clocks(NamedTuple):
 
     def late_at(self, time: float) -> Float[np.ndarray, " M"]:
         """Compute by how many seconds each node is late at a time in seconds."""
-        return self.late + time * self.drifts
+        return self.late + (time - self.reference) * self.drifts
 
 
 def find(
