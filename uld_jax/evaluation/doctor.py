@@ -183,8 +183,8 @@ def _load_some(
     """Load windows [W, M, N], the strongest of each stretch, and return their starts."""
     starts = np.array(whole.starts[recording.name])
     chosen = starts[session_clocks.choose_strongest(whole, recording, starts)]
-    windows = [whole.load_window(recording, int(start)) for start in chosen]
-    return chosen, np.stack(windows)
+    windows = [session_clocks.load(whole, recording, int(start)) for start in chosen]
+    return chosen, np.float32(windows)
 
 
 def _find_inverted(windows: np.ndarray, survey: surveys.Survey) -> np.ndarray:

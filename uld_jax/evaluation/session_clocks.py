@@ -3,6 +3,7 @@
 Windows are loaded one by one, so that recordings of hours fit into memory.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -82,6 +83,22 @@ def correct(
     return Corrected(again, compared, started, said, exchanged, clocks)
 
 
+@functools.lru_cache(maxsize=session_lib.CALIBRATED_WITH)
+def load(
+    whole: sessions.Session, recording: sessions.Recording, start: int
+) -> np.ndarray:
+    """Load a window [M, N] as `uld_jax locate` does; the last ones are kept.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        start: Of the window, in samples at 16 kHz.
+    """
+    window = signals_lib.to_stored(whole.load_window(recording, start))[0]
+    window.flags.writeable = False
+    return window
+
+
 def choose_strongest(
     whole: sessions.Session,
     recording: sessions.Recording,
@@ -126,7 +143,7 @@ def correct_late_starts(
     progress.log(f"{recording.name}: few windows are determined; comparing recorders")
     chosen = choose_strongest(whole, recording, starts)
     clocks = late_starts.find(
-        [_load(whole, recording, starts[number]) for number in chosen],
+        [load(whole, recording, int(starts[number])) for number in chosen],
         starts[chosen] / _RATE + whole.num_samples / _RATE / 2,
         [found[number] for number in chosen],
         together,
@@ -146,7 +163,7 @@ def find_drifts(
         starts: Of windows, in samples at 16 kHz.
     """
     chosen = starts[choose_strongest(whole, recording, starts)]
-    windows = [_load(whole, recording, start) for start in chosen]
+    windows = [load(whole, recording, int(start)) for start in chosen]
     return drifts.find(np.float32(windows), chosen / _RATE)
 
 
@@ -203,7 +220,7 @@ def find_exchanged(
         return ()
     chosen = choose_strongest(whole, recording, starts, exchanged_nodes.MOST_WINDOWS)
     pair = exchanged_nodes.find(
-        [_load(whole, recording, starts[number]) for number in chosen],
+        [load(whole, recording, int(starts[number])) for number in chosen],
         [found[number] for number in chosen],
     )
     if pair is None:
@@ -306,7 +323,7 @@ def calibrate(
     """
     chosen = starts[choose_strongest(whole, recording, starts)]
     return session_lib.calibrate_with_windows(
-        [_load(whole, recording, start) for start in chosen],
+        [load(whole, recording, int(start)) for start in chosen],
         _RATE,
         whole.node_positions,
         whole.room_size,
@@ -344,7 +361,7 @@ def _localize(
         for start in starts:
             found.append(
                 session_lib.localize_window(
-                    _load(whole, recording, start),
+                    load(whole, recording, int(start)),
                     _RATE,
                     whole.node_positions,
                     whole.room_size,
@@ -355,10 +372,6 @@ def _localize(
             )
             bar.update()
     return found
-
-
-def _load(whole, recording, start) -> np.ndarray:
-    return signals_lib.to_stored(whole.load_window(recording, int(start)))[0]
 
 
 def _count(found: Sequence[answers.Localization]) -> int:
