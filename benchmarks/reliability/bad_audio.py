@@ -318,7 +318,7 @@ KINDS: dict[str, Kind] = {
     "two files of one node": Kind(
         listed(lambda f: _twice(f / "meeting")), 2, "line 2", "keep one of them"
     ),
-    "files exchanged": Kind(_swap, 1, "Nodes window and board seem to be exchanged"),
+    "files exchanged": Kind(_swap, 1, "does not fit the others: sound reached it"),
     "copy of another": Kind(_copy(1.0), 1, "Node board has the same signal as node window"),
     "copy of another, half as loud": Kind(
         _copy(0.5), 1, "Node board has the same signal as node window"
