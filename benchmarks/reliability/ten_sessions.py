@@ -112,6 +112,7 @@ def meeting() -> Made:
     )
     needed = {("board", "late"), ("window", "late"), ("plant", "early")}
     allowed = {(name, "clock") for name in ("board", "window", "shelf")}
+    allowed.add(("shelf", "drift"))
     return Made(
         MEETING, own, Right(1, frozenset(needed), frozenset(allowed), within=0.3)
     )
@@ -143,7 +144,9 @@ def phones() -> Made:
         for name, start, ppm in zip(OFFICE.nodes, starts, drifts, strict=True)
     }
     needed = {(name, "late") for name in own if own[name]["start"] > 0}
-    right = Right(2, frozenset({(None, "undetermined"), *needed}), within=1.0, places=0)
+    needed.add((None, "undetermined"))
+    drifting = frozenset((name, "drift") for name in own)
+    right = Right(2, frozenset(needed), drifting, within=1.0, places=0)
     return Made(OFFICE, _people(OFFICE, 4, **own), right)
 
 

@@ -311,9 +311,7 @@ def locate(
                 if corrected.started:
                     late += session_clocks.describe(corrected.started, whole.nodes)
                 facts["remarks"] += _CALIBRATED if corrected.calibrated else late
-                facts["remarks"] += session_clocks.find_exchanged(
-                    whole, recording, found, starts
-                )
+                facts["remarks"] += corrected.exchanged
                 details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
             elif isinstance(found[0], tuple):

@@ -25,6 +25,7 @@
 - `posterior`: Describe a posterior over the plan: its modes, their masses, and a radius.
 - `radii`: Calibrate the radius that holds 90 % of a posterior, so that it holds 90 % of talkers.
 - `recordings`: Recordings as `localize` is given them: checks, the room, the nodes, windows.
+- `reflections`: Find times of arrival that reflections at a room's walls explain.
 - `same_places`: Find windows in which the talker was at one place, by their times of arrival.
 - `session`: Localize talkers throughout a long recording and calibrate its clocks.
 - `srp_phat`: Localization by the steered response power with phase transform (SRP-PHAT).
@@ -73,6 +74,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "posterior",
         "radii",
         "recordings",
+        "reflections",
         "same_places",
         "session",
         "srp_phat",
