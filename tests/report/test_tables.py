@@ -286,6 +286,7 @@ def test_other_test_examples_are_refused():
             [tables.SUMMARY],
         ),
         (["localizer/ad1", "ad1/srp_phat"], "docs/localizer.md", ["conditions"]),
+        (["localizer/ad2"], "docs/localizer.md", [tables.SUMMARY]),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):
