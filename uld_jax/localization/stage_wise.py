@@ -29,9 +29,8 @@ PART = 7  # Frames.
 BANDWIDTH = 0.1  # Meters.
 _NUM_SHIFTS = 50
 _LEAST_DEVIATION = 0.002  # Radians.
-_PARALLEL = (
-    1e-3  # Sine of the angle between two bearings, below which they do not meet.
-)
+# Sine of the angle between two bearings, below which they do not meet.
+_PARALLEL = 1e-3
 
 
 def load(folder: str, num_nodes: int) -> Callable:
