@@ -77,8 +77,9 @@ def test_stages_use_the_networks_of_a_run(trained, tiny_data_dir):
         signals=True,
     )
     assert callable(robustness._make_step(run, data))
-    fewer = robustness.Condition("num_nodes", 5.0)
-    assert not robustness._is_missing(fewer, run, {"conditions": []})
+    for name, value in (("num_nodes", 5.0), ("position_error", 0.1)):
+        condition = robustness.Condition(name, value)
+        assert not robustness._is_missing(condition, run, {"conditions": []})
     late = robustness.Condition("clock_offset", 0.01)
     assert robustness._is_missing(late, run, {"conditions": []})
 

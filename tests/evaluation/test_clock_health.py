@@ -178,6 +178,17 @@ def test_a_drift_that_was_corrected_needs_nothing(monkeypatch):
     assert "is corrected" in remark.fix and not calls.called
 
 
+def test_a_drift_is_said_to_be_corrected_only_where_it_was(monkeypatch):
+    started = late_starts.Clocks(np.zeros(4), np.array([0, 4e-5, 0, 0]), 31.0)
+    found, calls = examine(
+        monkeypatch, ppm=(0, 0, 40, 0), started=started, tried=calibrated()
+    )
+    desk, shelf = found.remarks
+    assert (desk.node, shelf.node) == ("desk", "shelf") and calls.call_count == 1
+    assert "is corrected" in desk.fix
+    assert "Pass --calibrate_clocks" in shelf.fix
+
+
 def test_calibrated_clocks_are_shown_where_few_windows_are_determined(monkeypatch):
     found, calls = examine(monkeypatch, few=calibrated())
     assert found.calibrated and not calls.called

@@ -126,3 +126,11 @@ def test_networks_give_positions_in_the_room_and_radii():
     assert (radii > 0).all() and np.isfinite(radii).all()
     with pytest.raises(batches.RecordingError, match="num_sources is 2; these"):
         localize(signals, nodes, np.float32([[6, 6, 4.2]] * 3), None, 2)
+
+
+def test_arrays_at_other_places_than_in_training_are_refused():
+    nodes = scenes.l1_nodes()[None].astype(np.float32)
+    nodes[:, 4:, 0] += 1.0
+    signals = np.zeros((1, 8, 32_000), np.float32)
+    with pytest.raises(batches.RecordingError, match=r"array 1 of .* \(4.00, 0.10\) m"):
+        tiny_networks()(signals, nodes, np.float32([[6, 6, 4.2]]))

@@ -8,7 +8,7 @@ import several_talkers
 
 import uld_jax
 from uld_jax.acoustics import correlations
-from uld_jax.localization import srp_phat, times
+from uld_jax.localization import conclusions, observation, posterior, srp_phat, times
 
 ROOM = np.array([6.0, 5.0, 2.8])
 NODES = np.random.default_rng(0).uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (10, 3))
@@ -108,3 +108,22 @@ def test_what_is_suppressed_is_the_talkers_lag_alone():
     left = np.asarray(times.suppress(both, jnp.asarray(nodes), fit))
     assert np.abs(lags[0] - lags[1]).min() > 12
     np.testing.assert_allclose(left, pulses[1], atol=1e-3)
+
+
+def test_an_offset_that_may_be_anothers_has_no_error_either(monkeypatch):
+    observed = observation.observe(speak(PLACES[:1]), RATE, NODES, ROOM, None)
+    points = posterior.grid(ROOM[:2], 8).reshape(-1, 2)
+    masses = np.full(len(points), 1 / len(points))
+    cloud = posterior.Cloud(points, masses, np.full(points.shape, 0.1))
+    evidence = conclusions.Evidence(cloud, PLACES[:1, :2], [], None, np.inf)
+    offsets, errors = np.zeros(len(NODES)), np.full(len(NODES), 1e-5)
+    offsets[3] = 0.02
+    monkeypatch.setattr(
+        conclusions,
+        "_estimate_offsets",
+        lambda *_: conclusions._Offsets(offsets, errors, 1.4, [], []),
+    )
+    found = conclusions.conclude(observed, evidence, alone=False)
+    unknown = np.arange(len(NODES)) == 3
+    np.testing.assert_array_equal(np.isnan(found.node_offsets), unknown)
+    np.testing.assert_array_equal(np.isnan(found.node_offset_errors), unknown)

@@ -223,7 +223,9 @@ def _sheet_rows(sheet) -> dict[int, tuple[Any, ...]]:
 
 
 def _check_formulas(
-    path: pathlib.Path, rows: dict[str, Any], written: dict[str, Any]
+    path: pathlib.Path,
+    rows: dict[int, tuple[Any, ...]],
+    written: dict[int, tuple[Any, ...]],
 ) -> None:
     """Raise if a formula has no value: programs other than spreadsheets write none."""
     for number, cells in written.items():

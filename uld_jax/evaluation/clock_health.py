@@ -95,12 +95,13 @@ def examine(
     lines = _add_rates(lines, rates)
     drifting = _find_drifting(lines, rates, moments)
     calibrated = None if clocks is None else clocks.determined
-    if clocks is None and started is None and drifting.any():
+    done = started.drifts != 0 if started else np.zeros(len(drifting), bool)
+    if clocks is None and (drifting & ~done).any():
         clocks = session_clocks.calibrate(whole, recording, starts)
     # Clocks that were taken to agree correct no drift.
     corrects = clocks is not None and clocks.determined and clocks.model > 0
     remarks = _describe_drifts(
-        whole.nodes, lines, drifting, _CORRECTED if started else _choose_fix(corrects)
+        whole.nodes, lines, drifting, done, _choose_fix(corrects)
     )
     remarks += _describe_late(
         whole.nodes,
@@ -182,6 +183,7 @@ def _describe_drifts(
     nodes: Sequence[str],
     lines: clock_lines.ClockLines,
     drifting: np.ndarray,
+    corrected: np.ndarray,
     fix: str,
 ) -> list[diagnosis.Remark]:
     return [
@@ -189,7 +191,7 @@ def _describe_drifts(
             *(nodes[node], diagnosis.REMARK, "drift"),
             f"has a clock that drifts by {1e6 * lines.drifts[node]:+.1f} ± "
             f"{1e6 * lines.drift_errors[node]:.1f} ppm against the others",
-            fix,
+            _CORRECTED if corrected[node] else fix,
         )
         for node in np.flatnonzero(drifting)
     ]

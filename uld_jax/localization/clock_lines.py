@@ -5,9 +5,9 @@ the talker at place k, sound arrives at node m after a path of
 
     a_wm = |p_k - n_m| + b_w + c (o_m + d_m s_w)
 
-with s_w seconds from the middle (`clock_model`). Places, starts, offsets and drifts are fitted together,
-since a position by wrong clocks hides much of their errors. Times, offsets and drifts have
-Cauchy distributions: some times are wrong, and few clocks are. The offset and the drift of
+with s_w seconds from the middle (`clock_model`). Places, starts, offsets and drifts are
+fitted together, since a position by wrong clocks hides much of their errors. Times, offsets
+and drifts have Cauchy distributions: some times are wrong, and few clocks are. The offset and the drift of
 a node are those of a fit in which its own are free, while the others' are as likely to be
 small as before.
 

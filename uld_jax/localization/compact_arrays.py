@@ -1,4 +1,4 @@
-"""Compact arrays among nodes: which nodes belong together, and positions from bearings."""
+"""Compact arrays among nodes: which nodes belong together."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -71,7 +71,8 @@ def conclude(
     notes = implied.notes
     if not alone:
         notes = []
-        implied.offsets[np.abs(implied.offsets) > _NEAR] = np.nan
+        other = np.abs(implied.offsets) > _NEAR
+        implied.offsets[other] = implied.errors[other] = np.nan
     offsets, errors = np.full((2, len(used)), np.nan)
     offsets[used], errors[used] = implied.offsets, implied.errors
     moved = [

@@ -28,9 +28,8 @@ _LEAST_WINDOWS = 4
 # Standard errors from 0; and the largest that means anything, since five parts do not tell
 # well how large an error is where talkers never stay.
 _SURE, _VAGUE = 4.0, 6e-6
-_LEAST = (
-    1e-5  # Less is an error where talkers stay for 2 s: up to 1.1e-5 in one of five.
-)
+# Less is an error where talkers stay for 2 s: up to 1.1e-5 in one of five.
+_LEAST = 1e-5
 _LEAST_CONTRAST = 1e-6
 
 

@@ -63,9 +63,9 @@ def localize(
         for signals with an axis B.
 
     Raises:
-        RecordingError: If shapes do not agree, there are other numbers of talkers, a value is not finite, the sample rate or
-            a unit cannot be right, signals are too short, nodes are too many, or two in
-            one place, or one outside of the room.
+        RecordingError: If shapes do not agree, `num_sources` is not 1 to 3, a value is not
+            finite, the sample rate or a unit cannot be right, signals are too short,
+            nodes are too many, or two in one place, or one outside of the room.
 
     >>> import numpy as np
     >>> import uld_jax

@@ -29,9 +29,9 @@ PART = 7  # Frames.
 BANDWIDTH = 0.1  # Meters.
 _NUM_SHIFTS = 50
 _LEAST_DEVIATION = 0.002  # Radians.
-_PARALLEL = (
-    1e-3  # Sine of the angle between two bearings, below which they do not meet.
-)
+_MOVED = 0.05  # Meters from the centers of training: more is another array.
+# Sine of the angle between two bearings, below which they do not meet.
+_PARALLEL = 1e-3
 
 
 def load(folder: str, num_nodes: int) -> Callable:
@@ -99,6 +99,7 @@ def make(model: nnx.Module, label: schemes.Label) -> Callable:
         signals, node_positions, room_size, _ = batches.prepare(
             signals, node_positions, room_size, mask, least_nodes=4
         )
+        _check_centers(np.asarray(node_positions), arrays)
         batch = {"audio": signals, "node_positions": node_positions}
         batch |= {"room_size": room_size} | (
             {} if mask is None else {"node_mask": mask}
@@ -106,6 +107,23 @@ def make(model: nnx.Module, label: schemes.Label) -> Callable:
         return jax.block_until_ready(locate_all(state, batch))
 
     return localize
+
+
+def _check_centers(
+    node_positions: Float[np.ndarray, "B M 3"], arrays: Float[np.ndarray, "A 2"]
+) -> None:
+    """Raise unless the arrays are where they were in training: bearings start there."""
+    each = np.array_split(node_positions[..., :2], len(arrays), axis=1)
+    centers = np.stack([nodes.mean(axis=1) for nodes in each], axis=1)
+    moved = np.linalg.norm(centers - arrays, axis=-1) > _MOVED
+    if moved.any():
+        recording, number = np.argwhere(moved)[0]
+        at, trained = centers[recording, number], arrays[number]
+        raise batches.RecordingError(
+            f"array {number} of recording {recording} is at ({at[0]:.2f}, {at[1]:.2f}) "
+            f"m, and was at ({trained[0]:.2f}, {trained[1]:.2f}) m in training: train "
+            "networks for its place"
+        )
 
 
 def find_directions(

@@ -22,7 +22,8 @@ _STREAM = 9  # Random stream: a scene's own must stay as it was.
 class Furniture(NamedTuple):
     """Furniture: the facts that set B rooms apart from bare ones.
 
-    Zeros are nothing; the fields after `loss` may be None, too. The leading axis B is missing for one room.
+    Zeros are nothing; the fields after `loss` may be None, too. The leading axis B is
+    missing for one room.
 
     Attributes:
         displacement: [B], standard deviation along each axis of the images of order 1 and

@@ -10,9 +10,8 @@ from uld_jax.simulation import nonuniform_fft
 
 _HALF_WIDTH = 10  # Samples of the interpolating sinc on each side.
 _SHAPE = 5.0  # Of its window: errors at -50 dB up to 6.5 kHz.
-_BLOCK = (
-    256  # Samples over which its weights are linear; they move by a twentieth at most.
-)
+# Samples over which its weights are linear; they move by a twentieth at most.
+_BLOCK = 256
 LARGEST_DRIFT = 200.0  # In ppm: quartz is within half of it.
 LARGEST_OFFSET = 1.0  # In samples.
 
