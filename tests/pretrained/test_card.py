@@ -17,7 +17,7 @@ from whole_runs import run as run_command
 
 from uld_jax import config as config_lib
 from uld_jax.audio import sessions
-from uld_jax.cli import locate
+from uld_jax.cli import locate, share
 from uld_jax.evaluation import evaluate, verify
 from uld_jax.labels import schemes
 from uld_jax.networks import build
@@ -445,6 +445,18 @@ def test_a_card_has_the_test_of_its_very_weights(runs, tmp_path):
     before, after = card_of(tmp_path / "out"), card_of(tmp_path / "again")
     for key in ("tested", "command", "conditions"):
         assert before[key] == after[key]
+
+
+def test_results_in_furnished_rooms_have_titles_of_their_own(runs, tmp_path):
+    run, _ = runs["encoder_decoder"]
+    tested = make_tested(tmp_path / "tested", run)
+    one = {"name": "clock_offset", "value": 0.002, "mae": 0.5, "median": 0.4}
+    found = [one, one | {"rooms": "bare"}, one | {"rooms": "furnished"}]
+    (tested / "conditions.json").write_text(json.dumps({"conditions": found}))
+    out = tmp_path / "out"
+    call(share, run=run, out=out, tested=tested)
+    titles = [condition["title"] for condition in card_of(out)["conditions"]]
+    assert titles == ["clocks 2 ms", "clocks 2 ms", "clocks 2 ms, furnished"]
 
 
 def test_the_test_of_other_weights_is_refused(runs, tmp_path):

@@ -207,7 +207,7 @@ def test_unknown_networks_and_missing_libraries_are_named(tmp_path, monkeypatch)
     with pytest.raises(errors.InputError, match="one run or network, not none"):
         call(export_command, out=tmp_path / "out.zip")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(exporting.ExportError, match="pip install flatbuffers"):
+    with pytest.raises(exporting.ExportError, match=r"pip install 'uld-jax\[export\]'"):
         exporting.export("ad1_uld", tmp_path / "out.zip")
     assert not (tmp_path / "out.zip").exists()
     assert "ad1_uld" in shipped.names()

@@ -181,8 +181,8 @@ def test_the_command_lists_verifies_and_describes(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "say list, verify or card, as in"),
-        (("lists",), "say list, verify or card, not 'lists'"),
+        ((), "give list, verify or card, as in"),
+        (("lists",), "give list, verify or card, not 'lists'"),
         (("card",), "name one network"),
         (("card", "l1"), "no network 'l1' comes with the package"),
         (("verify", "ad1_udl"), "did you mean 'ad1_uld'"),

@@ -161,7 +161,13 @@ def test_what_is_no_network_is_refused(place, name, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("adhok", "no network or method 'adhok'; there are encoder_decoder"),
+        ("adhok", "no network or method 'adhok' .* there are encoder_decoder"),
+        (
+            "music",
+            "'music' for scattered nodes; there are .*srp_phat, tdoa_ls; or name",
+        ),
+        ("stage_wise", "no network or method 'stage_wise' for scattered nodes"),
+        ("directions", "no network or method 'directions' for scattered nodes"),
         ("nowhere.py:Network", "there is no such file"),
         ("no_such_module_at_all:Network", "No module named"),
     ],

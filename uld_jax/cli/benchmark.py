@@ -1,8 +1,7 @@
 r"""Test a network and a label of your own on fixed data, and compare results.
 
     uld_jax benchmark --network=my_network.py:Network --workdir=runs/mine
-    uld_jax benchmark --network=multilateration --config=benchmark:reduced_votes \
-        --label=my_label.py:LABEL --workdir=runs/my_label
+    uld_jax benchmark --network=adhoc --label=my_label.py:Label --workdir=runs/my_label
     uld_jax benchmark --network=srp_phat --workdir=runs/srp_phat
     uld_jax benchmark compare runs/mine/benchmark.json runs/srp_phat/benchmark.json
 

@@ -9,6 +9,8 @@ parameters, which JAX runs on CPUs, GPUs and TPUs for any number of recordings a
 network allows, of nodes: docs/weights.md.
 """
 
+from typing import Any
+
 from uld_jax.cli.flags import Flag, single_folder
 from uld_jax.runtime import progress
 
@@ -16,7 +18,7 @@ FLAGS = (Flag("out", "string", "New file to write; it ends in .zip.", required=T
 TAKES_PATHS = True
 
 
-def main(values, paths) -> None:
+def main(values: Any, paths: list[str]) -> None:
     """Export the network, and report what was written."""
     folder = single_folder(paths, "export", "run or network")
 

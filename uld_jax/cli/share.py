@@ -8,6 +8,7 @@ describes them, and a README. --init_from, and --run of `uld_jax locate`, take s
 folder in place of a run's: docs/sharing.md.
 """
 
+import pathlib
 from typing import Any
 
 from uld_jax.cli.flags import Flag
@@ -45,10 +46,8 @@ def main(values: Any, _: Any) -> None:
         )
 
 
-def _facts(values) -> dict:
+def _facts(values: Any) -> dict[str, Any]:
     """Collect the command of the training, and results under worse conditions."""
-    import pathlib
-
     from uld_jax.evaluation import conditions
     from uld_jax.pretrained import weights
     from uld_jax.storage import records
@@ -63,7 +62,12 @@ def _facts(values) -> dict:
     found = records.read_conditions(tested) or records.read_conditions(run)
     if found:
         facts["conditions"] = [
-            one | {"title": conditions.title(one["name"], one["value"])}
+            one
+            | {
+                "title": conditions.title(
+                    one["name"], one["value"], conditions.rooms_of(one)
+                )
+            }
             for one in found["conditions"]
         ]
     return facts

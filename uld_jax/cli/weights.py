@@ -10,6 +10,7 @@ was trained on, its errors and its limits.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from uld_jax.runtime import errors, progress
 
@@ -17,7 +18,7 @@ FLAGS = ()
 TAKES_PATHS = True
 
 
-def main(_, words: Sequence[str]) -> None:
+def main(_: Any, words: list[str]) -> None:
     """List, verify, or describe."""
     known: dict[str, Callable[[Sequence[str]], None]] = {
         "list": _list,
@@ -26,7 +27,7 @@ def main(_, words: Sequence[str]) -> None:
     }
     if not words or words[0] not in known:
         given = f"not {words[0]!r}" if words else "as in uld_jax weights list"
-        raise errors.InputError(f"weights: say list, verify or card, {given}")
+        raise errors.InputError(f"weights: give list, verify or card, {given}")
     known[words[0]](words[1:])
 
 

@@ -67,7 +67,8 @@ def check_new(out: str | pathlib.Path) -> pathlib.Path:
         )
     if importlib.util.find_spec("flatbuffers") is None:
         raise ExportError(
-            "JAX needs the library flatbuffers to write programs: pip install flatbuffers"
+            "JAX needs the library flatbuffers to write programs: pip install "
+            "'uld-jax[export]'"
         )
     return path
 

@@ -28,7 +28,6 @@ from uld_jax.storage import settings as settings_lib
 from uld_jax.training import benchmark_entries, train
 
 FILE_NAME = "benchmark.json"
-SEEDS = (0, 1, 2)
 _ENTRY_FILE = "entry.json"
 _PREDICTIONS_FILE = "predictions.npz"
 _DATA_SETS = "benchmark"  # How their names start.

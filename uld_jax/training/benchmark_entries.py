@@ -35,6 +35,8 @@ _GIVEN = {
     "rngs",
 }
 _KINDS = (bool, int, float, str)  # Of settings.
+# Methods of compact arrays do not apply: the benchmark's nodes are scattered.
+_METHODS = [name for name, one in methods.METHODS.items() if not one.needs_arrays]
 _TRIED_ROOM = (6.0, 4.5)
 _TRIED = ((0.0, 0.0), (6.0, 4.5), (1.7, 3.2), (3.0, 2.25))  # Positions, corners too.
 
@@ -99,7 +101,7 @@ class Method:
     """A localization method without training, as a regressor.
 
     Args:
-        name: One of `methods.METHODS`.
+        name: One of `methods.METHODS`, for scattered nodes.
     """
 
     def __init__(self, name: str):
@@ -125,14 +127,14 @@ def find_network(place: str) -> Entry:
     Raises:
         BenchmarkError: If there is none, or it is nothing of these.
     """
-    if place in build.NETWORKS:
+    if place in _networks():
         return Entry(place, place, None, {})
-    if place in methods.METHODS:
+    if place in _METHODS:
         return Entry(place, None, lambda: Method(place), {})
     if ":" not in place:
         raise benchmark_scores.BenchmarkError(
-            f"--network: no network or method {place!r}; there are "
-            f"{', '.join([*build.NETWORKS, *methods.METHODS])}; or name your own as "
+            f"--network: no network or method {place!r} for scattered nodes; there are "
+            f"{', '.join([*_networks(), *_METHODS])}; or name your own as "
             "FILE.py:CLASS or MODULE:CLASS"
         )
     found, sources = _load(place, "--network")
@@ -233,6 +235,13 @@ def check_network(
             f"{getattr(found, 'shape', None)}; the label needs [B, S, E] = {expected}"
         )
     return described
+
+
+def _networks() -> list[str]:
+    """List the networks for scattered nodes: those without settings of arrays."""
+    return [
+        name for name, one in build.NETWORKS.items() if "arrays" not in one.settings
+    ]
 
 
 def _enter(found: spec.NetworkSpec, place: str, sources: dict[str, str]) -> Entry:
