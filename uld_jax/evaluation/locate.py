@@ -60,10 +60,10 @@ class Located:
         starts: Starts of its W windows, in seconds.
         predicted: Positions [W, S, 2] in meters. Sources with known positions are in the
             order of the table. Otherwise the order may change from window to window.
-        details: Of each window, how sure its position is; None if there are several
-            sources, or the method does not know.
+        details: Of each window with one source, how sure its position is; None if there
+            are several, or the method does not know.
         several: Of each window with several sources, how sure the position of each is;
-            None likewise.
+            None if there is one, or the method does not know.
         clocks: Of the nodes; None if they were not calibrated.
         remarks: What is to be known of its nodes, in sentences.
         length: Of a window, in seconds.

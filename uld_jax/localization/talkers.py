@@ -33,7 +33,7 @@ _APART = 0.4  # Meters between talkers, at least.
 _ANYWHERE = 0.01  # Share of belief that another talker is where no votes are.
 
 _NOT_CONFIRMED = (
-    "Times confirm no other talker: fewer speak, or clocks or places differ"
+    "Times confirm no talker there: fewer speak, or clocks or places differ"
 )
 
 _suppress = jax.jit(times.suppress)
@@ -61,14 +61,15 @@ def localize_several(
     fits: list[times.Fit] = []
     places: list[np.ndarray] = []
     found: list[answers.Localization] = []
+    near: list[times.Fit] = []
     for _ in range(num_sources):
-        fits += fusion.fit_times(correlations, padded, voted[2], height, _STARTS)
+        if near or not found:  # Else nothing was removed.
+            fits += fusion.fit_times(correlations, padded, voted[2], height, _STARTS)
         evidence = _weigh(voted, plan, fits, places)
         found.append(_conclude(observed, evidence, calibrated))
         places.append(found[-1].position - observed.room.origin)
-        if near := [
-            one for one in evidence.confirmed if not _is_away(one, places[-1:])
-        ]:
+        near = [one for one in evidence.confirmed if not _is_away(one, places[-1:])]
+        if near:
             correlations = np.asarray(_suppress(correlations, nodes, near[0]))
     # What made one doubtful may be another who was found after.
     for number, one in enumerate(found):
@@ -146,4 +147,6 @@ def _spread(
     for place in others:
         masses[np.linalg.norm(cloud.points - place, axis=1) < _APART] = 0.0
         shares[np.linalg.norm(points - place, axis=-1) < _APART] = 0.0
+    least = np.finfo(np.float64).tiny  # In a room that others fill, nowhere is left.
+    masses, shares = masses + least, shares + least
     return cloud._replace(masses=masses / masses.sum()), shares / shares.sum()

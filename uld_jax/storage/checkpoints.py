@@ -290,7 +290,9 @@ def _explain_errors(read: Callable[..., Any], path: pathlib.Path):
         ) from error
 
 
-def _none_good(folder: pathlib.Path, bad: dict[str, Any]) -> CheckpointError:
+def _none_good(
+    folder: pathlib.Path, bad: dict[int, integrity.UnusableError]
+) -> CheckpointError:
     """Make the error for a folder without a usable step."""
     lines = [
         line for step in bad for line in bad[step].shown(f"{folder.name}/{step}: ")
