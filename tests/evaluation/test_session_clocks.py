@@ -13,6 +13,7 @@ from uld_jax.localization import (
     drifts,
     exchanged_nodes,
     late_starts,
+    localize,
 )
 from uld_jax.localization import session as session_lib
 
@@ -213,9 +214,27 @@ def test_exchanged_nodes_are_named_where_few_windows_are_determined(
     monkeypatch.setattr(exchanged_nodes, "find", lambda windows, found: pair)
     radii = {1: 0.1, 2: 0.4}
     found = [answer(bool(one), radius_90=radii.get(one)) for one in determined]
+    sure = answer(True, radius_90=0.1)
+    monkeypatch.setattr(localize, "localize", lambda *given: sure)
     said = session_clocks.find_exchanged(whole, RECORDING, found, STARTS)
     one = "Nodes desk and board seem to be exchanged: each fits the other's position"
     assert said == count * (one,)
+
+
+def test_an_exchange_that_makes_nothing_sure_is_not_named(whole, started, monkeypatch):
+    """All places are wrong: one exchange fits a little better than others."""
+    whole.node_positions = np.arange(12.0).reshape(4, 3)
+    monkeypatch.setattr(exchanged_nodes, "find", lambda windows, found: (0, 1))
+    given = []
+
+    def localized(window, rate, places, room):
+        given.append(places)
+        return answer(True, radius_90=0.4)
+
+    monkeypatch.setattr(localize, "localize", localized)
+    found = [answer(False, radius_90=3.0) for _ in STARTS]
+    assert session_clocks.find_exchanged(whole, RECORDING, found, STARTS) == ()
+    np.testing.assert_array_equal(given[0][:2], whole.node_positions[1::-1])
 
 
 def test_clocks_are_not_calibrated_where_nodes_are_exchanged(monkeypatch):

@@ -18,6 +18,7 @@ from uld_jax.localization import (
     exchanged_nodes,
     late_nodes,
     late_starts,
+    localize,
 )
 from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
@@ -215,20 +216,30 @@ def find_exchanged(
         starts: Of the windows, in samples at 16 kHz.
     """
     usable, together = find_together(whole.surveyed[recording.name])
-    sure = sum(one.determined and one.radius_90 < _SURE for one in found)
-    if 2 * sure >= len(found) or (usable & ~together).any():
+    if 2 * _count_sure(found) >= len(found) or (usable & ~together).any():
         return ()
     chosen = choose_strongest(whole, recording, starts, exchanged_nodes.MOST_WINDOWS)
-    pair = exchanged_nodes.find(
-        [load(whole, recording, int(starts[number])) for number in chosen],
-        [found[number] for number in chosen],
-    )
+    windows = [load(whole, recording, int(starts[number])) for number in chosen]
+    pair = exchanged_nodes.find(windows, [found[number] for number in chosen])
     if pair is None:
+        return ()
+    # Where all places are wrong, one exchange may fit a little better, and none well.
+    places = whole.node_positions.copy()
+    places[list(pair)] = places[list(pair[::-1])]
+    again = [
+        localize.localize(window, _RATE, places, whole.room_size) for window in windows
+    ]
+    if 2 * _count_sure(again) < len(again):
         return ()
     one, other = (whole.nodes[node] for node in pair)
     return (
         f"Nodes {one} and {other} seem to be exchanged: each fits the other's position",
     )
+
+
+def _count_sure(found: Sequence[answers.Localization]) -> int:
+    """Count the windows whose positions times confirm."""
+    return sum(one.determined and one.radius_90 < _SURE for one in found)
 
 
 def describe(clocks: late_starts.Clocks, nodes: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Num
 
 from uld_jax.acoustics import constants
 
@@ -52,7 +52,7 @@ class Drifts(NamedTuple):
             return np.where(far & (self.errors < _VAGUE), self.values, 0.0)
 
 
-def find(windows: Float[np.ndarray, "W M N"], times: Float[np.ndarray, " W"]) -> Drifts:
+def find(windows: Num[np.ndarray, "W M N"], times: Float[np.ndarray, " W"]) -> Drifts:
     """Find the drift of each clock, relative to their median.
 
     Args:
@@ -67,7 +67,7 @@ def find(windows: Float[np.ndarray, "W M N"], times: Float[np.ndarray, " W"]) ->
     num_nodes = windows.shape[1]
     if len(windows) < _LEAST_WINDOWS or num_nodes < 2:
         return Drifts(*np.full((2, num_nodes), np.nan))
-    parts = _sum(windows, times)
+    parts = _sum(windows.astype(np.float32), times)
     total = parts.sum(axis=0)
     found = _search(total, num_nodes)
     without = np.array([_search(total - part, num_nodes) for part in parts])

@@ -234,8 +234,8 @@ def load_network(folder: str | pathlib.Path) -> Network:
 
     >>> import uld_jax
     >>> network = uld_jax.load_network("l1_uld")
-    >>> network.num_nodes, network.label
-    (8, Label(scheme='uld', resolution=5))
+    >>> network.num_nodes, network.label.scheme, network.label.resolution
+    (8, 'uld', 5)
     >>> try:
     ...     network = uld_jax.load_network("runs/ad1")
     ... except ValueError as error:  # There is no such folder here.
