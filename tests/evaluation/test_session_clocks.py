@@ -223,6 +223,7 @@ def test_exchanged_nodes_are_named_where_few_windows_are_determined(
 
 def test_an_exchange_that_makes_nothing_sure_is_not_named(whole, started, monkeypatch):
     """All places are wrong: one exchange fits a little better than others."""
+    whole.surveyed["a.wav"].starts[:] = 0
     whole.node_positions = np.arange(12.0).reshape(4, 3)
     monkeypatch.setattr(exchanged_nodes, "find", lambda windows, found: (0, 1))
     given = []
