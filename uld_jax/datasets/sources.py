@@ -63,7 +63,7 @@ def open_data(
     return module.open_data(split, config.data, devices)
 
 
-def facts_of(config, split: splits.Split, facts: dict) -> dict:
+def facts_of(config: Any, split: splits.Split, facts: dict[str, Any]) -> dict[str, Any]:
     """Add to the facts of a data set those of a split: what is in its rooms.
 
     Args:

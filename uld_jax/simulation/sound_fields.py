@@ -36,10 +36,10 @@ def after(done: Array, array: Array) -> Array:
 
 
 def thinned_spectra(
-    keys,
+    keys: Array,
     walls: image_source.Walls,
-    nodes,
-    sources,
+    nodes: Array,
+    sources: Array,
     disturbance: image_source.Disturbance | None,
     settings: RenderSettings,
     chunk: int,
@@ -122,10 +122,10 @@ def _chunks(images: image_source.Images, counts, chunk: int) -> _Chunks:
 
 def full_spectra(
     walls: image_source.Walls,
-    nodes,
-    sources,
+    nodes: Array,
+    sources: Array,
     disturbance: image_source.Disturbance | None,
-    copies,
+    copies: Array,
     settings: RenderSettings,
     chunk: int,
 ):
