@@ -1,5 +1,6 @@
 """One split of a prepared data set, example by example, and checks of its content."""
 
+import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -16,8 +17,10 @@ _ROOM_FIELDS = ("t60", "snr_db")  # Not of recordings, nor of rooms without eith
 
 Batch = dict[str, Any]
 
-# Enough for ArrayRecord to read ahead, few enough to hold twice.
-_READ_AT_ONCE = 500
+# Enough for ArrayRecord to read ahead, few enough to hold three times.
+_READ_AT_ONCE = 50
+# What JAX needs to use an array in place where the device is the host; else it copies.
+_ALIGNMENT = 64
 
 
 class Split:
@@ -109,11 +112,21 @@ class Split:
                 for field, part in stack(examples, self.fields).items():
                     if first == 0:
                         shape = (len(self), *part.shape[1:])
-                        arrays[field] = np.empty(shape, part.dtype)
+                        arrays[field] = _empty(shape, part.dtype)
                     arrays[field][indices.start : indices.stop] = part
                 bar.update(len(indices))
         check_geometry(self.name, arrays)
         return arrays
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Make an array that JAX can use in place on a CPU."""
+    if dtype.hasobject:
+        return np.empty(shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def stack(examples: list[Batch], fields: Iterable[str]) -> Batch:
