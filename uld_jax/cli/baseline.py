@@ -17,7 +17,9 @@ from uld_jax.cli.flags import CONFIG, PREPARE, WORKDIR, Flag
 from uld_jax.runtime import progress
 
 METHOD = Flag(
-    "method", "string", "Method: fused, srp_phat, tdoa_ls, music or stage_wise."
+    "method",
+    "string",
+    "Method: fused, analytic, srp_phat, tdoa_ls, music or stage_wise.",
 )
 RUN = Flag("run", "string", "Folder of the run whose networks stage_wise uses.")
 FLAGS = (

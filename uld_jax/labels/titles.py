@@ -31,6 +31,7 @@ SCHEMES = {
 }
 METHODS = {
     "fused": Look("Votes, amplitudes and times", "#8B4513", "D"),
+    "analytic": Look("Amplitudes and times", "#DDAA33", "<"),
     "srp_phat": Look("SRP-PHAT", "#000000", "P"),
     "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
     "music": Look("MUSIC", "#999933", "*"),

@@ -1,6 +1,7 @@
 """Localization of recordings: votes with uncertainty, SRP-PHAT, time differences.
 
 - `alignment`: Align nodes whose clocks are wrong, and measure how loud direct sound is at each.
+- `analytic`: Evidence of times and amplitudes without the network of votes.
 - `answers`: The answer of the localizer: a position, how sure it is, and what nodes say.
 - `batches`: Batches of recordings for methods that need no training: checks and groups.
 - `calibration`: Calibrate the clocks of a session from talkers at several places.
@@ -50,6 +51,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "alignment",
+        "analytic",
         "answers",
         "batches",
         "calibration",

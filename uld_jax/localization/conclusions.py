@@ -186,9 +186,8 @@ def undetermined(observed: observation_lib.Observation) -> answers.Localization:
     used, room, plan = observed.used, observed.room, observed.plan
     count, least = int(used.sum()), observation_lib.LEAST_NODES
     K = votes.RESOLUTION + 1
-    points = posterior.grid(plan, votes.RESOLUTION).reshape(-1, 2)
     center = plan / 2
-    cloud = posterior.Cloud(points, np.full(K**2, 1 / K**2), np.zeros((K**2, 2)))
+    cloud = posterior.spread_evenly(plan, votes.RESOLUTION)
     within = posterior.radius(cloud, center)
     covariance = np.diag(plan**2 / 12)
     position = center + room.origin
@@ -207,7 +206,7 @@ def undetermined(observed: observation_lib.Observation) -> answers.Localization:
         np.nan,
         unknown,
         unknown,
-        np.full((K, K), 1 / K**2),
+        cloud.masses.reshape(K, K),
         plan,
         room.origin,
         observed.given,

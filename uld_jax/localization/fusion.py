@@ -82,12 +82,14 @@ def weigh_amplitudes(
     peaks: np.ndarray,
     padded: list[dict[str, Any]],
     height: tuple[float, float],
+    voted: bool = True,
 ) -> tuple[posterior.Cloud, np.ndarray, float]:
     """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.
 
     Nodes are aligned from the correlations alone and from the highest peaks. Each of
     these alignments may be the right one, or none. Between peaks, amplitudes count up to
-    exp(2), as times do: those of a source of noise fit its place, too.
+    exp(2), as times do: those of a source of noise fit its place, too. Without votes
+    (`voted`), they count in full.
 
     Returns:
         The posterior; each node's delay in seconds in the alignment that fits it best,
@@ -107,9 +109,11 @@ def weigh_amplitudes(
     right = math.log((1 - _NOT_ALIGNED) / len(logs))
     none = np.full((1, count), math.log(_NOT_ALIGNED))
     weights = scipy.special.logsumexp(
-        np.concatenate([none, right + _AMPLITUDES_COUNT * logs]), axis=0
+        np.concatenate([none, right + (_AMPLITUDES_COUNT if voted else 1.0) * logs]),
+        axis=0,
     )
-    cloud = posterior.multiply(cloud, peaks, weights, _MOST_BETWEEN)
+    most_between = _MOST_BETWEEN if voted else math.inf
+    cloud = posterior.multiply(cloud, peaks, weights, most_between)
     evidence = scipy.special.logsumexp(logs, b=cloud.masses, axis=1)
     best = int(evidence.argmax())
     delays = np.where(known[best], delays[best], np.nan)
@@ -121,7 +125,7 @@ def confirm(
     probability: np.ndarray,
     plan: np.ndarray,
     fits: list[times.Fit],
-    others: bool = False,
+    voted: bool = True,
 ) -> tuple[posterior.Cloud, list[times.Fit]]:
     """Add what times of arrival confirm to the posterior of the votes.
 
@@ -134,15 +138,16 @@ def confirm(
         probability: The same at the grid points, rows y.
         plan: Sides of the room in meters.
         fits: Positions and their times.
-        others: Whether a talker besides those found is looked for. The votes are no
-            evidence against one then: times count up to exp(9) between places, too, and
-            half as much less where they are behind the most.
+        voted: Whether the votes are evidence against other places. They are not where
+            a talker besides those found is looked for, or without votes: times count up
+            to exp(9) between places, too, then, and half as much less where they are
+            behind the most.
 
     Returns:
         The posterior, and the positions that times confirm, the surest first.
     """
-    most_between = _MOST_WITHIN if others else _MOST_BETWEEN
-    share_behind = _SHARE_BEHIND * (0.5 if others else 1.0)
+    most_between = _MOST_BETWEEN if voted else _MOST_WITHIN
+    share_behind = _SHARE_BEHIND * (1.0 if voted else 0.5)
     confirmed = []
     most = max(float(fit.evidence) for fit in fits)
     added = []

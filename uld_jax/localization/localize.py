@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
 from uld_jax.localization import (
+    analytic,
     answers,
     batches,
     conclusions,
@@ -27,6 +28,7 @@ from uld_jax.localization import (
 )
 
 LEAST_NODES = observation.LEAST_NODES
+FUSED, ANALYTIC = METHODS = ("fused", "analytic")
 # Of one talker, or of each of several.
 Answers = answers.Localization | tuple[answers.Localization, ...]
 
@@ -39,6 +41,7 @@ def localize(
     *,
     num_sources: int = 1,
     source_height: int | float | None = None,
+    method: str = FUSED,
 ) -> Answers | list[Answers]:
     """Localize talkers who stay in one place each, from the signals of scattered nodes.
 
@@ -57,14 +60,17 @@ def localize(
         num_sources: Talkers who speak at once, 1 to 3. Several are told apart only if
             the nodes have one clock.
         source_height: Of the talkers' mouths in meters; None for 0.8 to 1.9.
+        method: "fused"; or "analytic", which asks no network: times and amplitudes alone
+            say where one talker is. It is worse where clocks are off or a noise is
+            louder, and its radii are not calibrated.
 
     Returns:
         A `Localization`, or a tuple of one for each of several talkers; a list of these
         for signals with an axis B.
 
     Raises:
-        RecordingError: If shapes do not agree, `num_sources` is not 1 to 3, a value is not
-            finite, the sample rate or a unit cannot be right, signals are too short,
+        RecordingError: If shapes do not agree, `num_sources` is not 1 to 3, or above 1
+            without the network, `method` is another, a value is not finite, the sample rate or a unit cannot be right, signals are too short,
             nodes are too many, or two in one place, or one outside of the room.
 
     >>> import numpy as np
@@ -79,7 +85,11 @@ def localize(
     True
     """
     signals = recordings.to_array(signals)
-    given = (sample_rate, node_positions, room_size, source_height, num_sources)
+    if method not in METHODS:
+        raise batches.RecordingError(
+            f"method is {method!r}; give one of {', '.join(METHODS)}"
+        )
+    given = (sample_rate, node_positions, room_size, source_height, num_sources, method)
     if signals.ndim != 3:
         return _localize(signals, *given)
     if not len(signals):
@@ -88,15 +98,20 @@ def localize(
 
 
 def _localize(
-    signals, sample_rate, node_positions, room_size, source_height, num_sources
+    signals, sample_rate, node_positions, room_size, source_height, num_sources, method
 ) -> Answers:
     """Localize one talker, or several, in one recording."""
     given = (signals, sample_rate, node_positions, room_size, source_height)
     if num_sources == 1:
-        return localize_one(*given)
+        return localize_one(*given, method=method)
     if num_sources not in range(1, talkers.MOST + 1):
         raise batches.RecordingError(
             f"num_sources is {num_sources}; ask for 1 to {talkers.MOST}"
+        )
+    if method != FUSED:
+        raise batches.RecordingError(
+            f"method is {method!r}, which tells no talkers apart, and num_sources is "
+            f"{num_sources}; give 1, or method={FUSED!r}"
         )
     return talkers.localize_several(observation.observe(*given), num_sources)
 
@@ -109,6 +124,7 @@ def localize_one(
     source_height: int | float | None,
     calibrated: bool = True,
     late: Float[np.ndarray, " M"] | None = None,
+    method: str = FUSED,
 ) -> answers.Localization:
     """Localize a talker in one recording: see `localize`.
 
@@ -120,18 +136,21 @@ def localize_one(
         source_height: In meters, or None.
         calibrated: Whether the radius is what calibration makes of the posterior's own.
         late: Seconds by which each node's clock is known to be late; None for unknown.
+        method: One of `METHODS`.
     """
     observed = observation.observe(
         signals, sample_rate, node_positions, room_size, source_height, late
     )
     if not observed.usable:
         return conclusions.undetermined(observed)
-    return conclusions.conclude(observed, _compute_posterior(observed), calibrated)
+    if method == ANALYTIC:  # What radii are calibrated for is the posterior with votes.
+        evidence, calibrated = analytic.compute_evidence(observed), False
+    else:
+        evidence = _compute_evidence(observed)
+    return conclusions.conclude(observed, evidence, calibrated)
 
 
-def _compute_posterior(
-    observed: observation.Observation,
-) -> conclusions.Evidence:
+def _compute_evidence(observed: observation.Observation) -> conclusions.Evidence:
     """Compute the posterior of votes, times and, where these do not fit, amplitudes."""
     padded, plan, height = observed.padded, observed.plan, observed.height
     probability, cloud, peaks = votes.compute_posterior(
@@ -158,6 +177,7 @@ def fused(
     num_sources: int = 1,
     *,
     source_height: int | float | None = None,
+    method: str = FUSED,
 ) -> tuple[Float[np.ndarray, "B S 2"], Float[np.ndarray, "B S"]]:
     """Localize the sources in each recording of a batch by `localize`.
 
@@ -168,6 +188,7 @@ def fused(
         mask: True where there is a node, [B, M]; None for everywhere.
         num_sources: Sources S, 1 to 3.
         source_height: Height of the sources in meters; None for 0.8 to 1.9.
+        method: One of `METHODS`.
 
     Returns:
         Positions in meters, and the radii around them that hold 90 %.
@@ -178,9 +199,9 @@ def fused(
     arrays = batches.prepare(
         signals, node_positions, room_size, mask, least_nodes=LEAST_NODES
     )
-    rate = constants.SAMPLE_RATE
+    rate, given = constants.SAMPLE_RATE, (source_height, num_sources, method)
     found = [
-        _localize(one[there], rate, nodes[there], room, source_height, num_sources)
+        _localize(one[there], rate, nodes[there], room, *given)
         for one, nodes, room, there in zip(*map(np.asarray, arrays), strict=True)
     ]
     each = [one if isinstance(one, tuple) else (one,) for one in found]

@@ -5,6 +5,7 @@ To add a method, write its function and one entry here, with its title in
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from uld_jax.localization import (
     tdoa,
 )
 
-FUSED = "fused"  # It knows how sure it is.
+FUSED = localize.FUSED  # It knows how sure it is.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Method:
 
 METHODS = {
     FUSED: Method(localize.fused, max_sources=talkers.MOST, gives_radii=True),
+    localize.ANALYTIC: Method(
+        functools.partial(localize.fused, method=localize.ANALYTIC),
+        max_sources=1,
+        gives_radii=True,
+    ),
     "srp_phat": Method(srp_phat.srp_phat),
     "tdoa_ls": Method(tdoa.tdoa, max_sources=1),
     "music": Method(music.music, max_sources=1, gives_radii=True, needs_arrays=True),

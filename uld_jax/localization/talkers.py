@@ -116,9 +116,7 @@ def _weigh(
         peaks = np.array([one for one in peaks if _apart(one, others) > _APART])
         if not len(peaks):
             peaks = posterior.find_peaks(probability, plan)
-    cloud, confirmed = fusion.confirm(
-        cloud, probability, plan, fits, others=bool(others)
-    )
+    cloud, confirmed = fusion.confirm(cloud, probability, plan, fits, voted=not others)
     peaks = fusion.join_peaks(peaks, confirmed)
     return conclusions.Evidence(cloud, peaks, confirmed, None, math.inf)
 
