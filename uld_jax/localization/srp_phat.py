@@ -48,13 +48,14 @@ def srp_phat(
     num_sources: int = 1,
     *,
     source_height: float = scenes.SOURCE_HEIGHT,
+    whitening: int | float = correlations_lib.WHITENING,
 ) -> Float[Array, "B S 2"]:
     """Localize sources on the plan by SRP-PHAT, the strongest first.
 
     Several sources are the highest peaks at least 0.5 m apart; sources closer together
-    cannot be told apart. A point source of noise can outdo a talker 10 to 20 dB above
-    it, because the phase transform gives every frequency the same weight and speech
-    leaves most of them to the noise.
+    cannot be told apart. The paper does not say how far spectra are whitened; by name it
+    is the phase transform. We whiten less by default, which is better where there is
+    noise.
 
     Args:
         signals: Recordings at 16 kHz on one clock, of any level, [B, M, N].
@@ -64,13 +65,17 @@ def srp_phat(
             hold changes nothing.
         num_sources: Number of sources S.
         source_height: Height of all sources in meters.
+        whitening: Power of the magnitudes that spectra are divided by, 0 to 1. 1 is the
+            phase transform, by which every frequency has the same weight, so that a
+            point source of noise outdoes a talker 10 to 20 dB above it more often:
+            speech leaves most frequencies to the noise.
 
     Returns:
         Positions (x, y) in meters, inside the room whatever the signals, even silent.
 
     Raises:
         RecordingError: If shapes do not agree, there are too few nodes or no sources,
-            or a value is not finite.
+            `whitening` is not 0 to 1, or a value is not finite.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -89,9 +94,10 @@ def srp_phat(
         raise batches.RecordingError(
             f"num_sources is {num_sources}; ask for 1 to {_MAX_SOURCES}"
         )
+    batches.check_whitening(whitening)
     found = _localize_all(
         *(signals, node_positions, room_size, mask),
-        *(source_height, correlations_lib.PHASE_TRANSFORM),
+        *(source_height, whitening),
         num_sources=num_sources,
         max_lag=correlations_lib.lag_bound(node_positions, mask),
     )
