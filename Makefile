@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test test-slow test-race bench torch install clean
+.PHONY: demo docs test test-slow test-race bench torch install clean
 
 install: $(VENV)/installed
 
@@ -25,6 +25,10 @@ test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -m 'not slow'
+
+# All pages and a reference of the code; the search needs `python -m http.server -d build/site`.
+docs: install
+	$(BIN)/python docs/build_site.py
 
 # What takes longest: killed and spread runs, and comparisons of last bits.
 test-slow: install

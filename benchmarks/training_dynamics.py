@@ -67,8 +67,12 @@ def main() -> None:
         "command": " ".join(["python -m benchmarks.training_dynamics", *words]),
         "settings": {
             **{f"train.{key}": config.train[key] for key in _NOTED},
+            "label.scheme": config.label.scheme,
+            "label.resolution": config.label.resolution,
+            "seed": config.seed,
             "zero_outputs": options.zero_outputs,
             "b2": options.b2,
+            "steps": options.steps,
         },
         "validation": validation,
         "measured": measured,

@@ -35,10 +35,16 @@ def _title(settings: dict) -> str:
     return ", ".join(parts)
 
 
+# What records of before labels, seeds and numbers of steps were changed do not say.
+_BEFORE = {"label.scheme": "uld", "label.resolution": 16, "seed": 0, "steps": 1500}
+
+_NAMES = {"uld": "ULD", "one_hot": "one-hot", "refined_grid": "RG", "heat_map": "HM"}
+
+
 def _is_plain(settings: dict) -> bool:
     """Check that nothing but rate, warm-up and clipping is changed."""
     rest = (settings["zero_outputs"], settings["b2"], settings["train.batch_size"])
-    return rest == (False, 0.999, 16)
+    return rest == (False, 0.999, 16) and _BEFORE.items() <= settings.items()
 
 
 def _table(runs: list[dict]) -> str:
@@ -49,6 +55,10 @@ def _table(runs: list[dict]) -> str:
         spread = last["outputs"]["blocks.1.over_nodes"]
         rows.append(
             [
+                _NAMES[settings["label.scheme"]],
+                f"{settings['label.resolution']}",
+                f"{settings['seed']}",
+                f"{settings['steps']:,}",
                 f"{settings['train.learning_rate']:g}",
                 f"{settings['train.warmup_steps']}",
                 f"{settings['train.clip_norm'] or 'none'}",
@@ -59,10 +69,28 @@ def _table(runs: list[dict]) -> str:
                 f"{spread['spread']:.2f}",
                 f"{100 * last['dead']['first']:.0f} %",
                 f"{run['validation']['mae']:.2f}",
+                f"{run['validation']['quantization_error']:.2f}",
             ]
         )
-    header = ["rate", "warm-up", "clipping", "batch", "b2", "zero outputs"]
-    header += ["rms", "spread", "dead units", "validation MAE m"]
+    header = [
+        "label",
+        "I",
+        "seed",
+        "steps",
+        "rate",
+        "warm-up",
+        "clipping",
+        "batch",
+        "b2",
+    ]
+    header += [
+        "zero outputs",
+        "rms",
+        "spread",
+        "dead units",
+        "validation MAE m",
+        "QE m",
+    ]
     return markdown.to_markdown(header, rows)
 
 
@@ -112,6 +140,8 @@ def _draw(runs: list[dict]) -> None:
 def main(*paths: str) -> None:
     """Draw the picture and write the table."""
     runs = [json.loads(pathlib.Path(path).read_text()) for path in paths]
+    for run in runs:
+        run["settings"] = _BEFORE | run["settings"]
     runs.sort(key=lambda run: _sort_key(run["settings"]))
     _draw([run for run in runs if _is_plain(run["settings"])])
     text = markdown.replace_marked(_PAGE.read_text(), _table(runs), "runs")
@@ -119,9 +149,15 @@ def main(*paths: str) -> None:
 
 
 def _sort_key(settings: dict) -> tuple:
-    """Give the sort key of a run."""
-    helped = settings["train.clip_norm"] is not None
-    return (not _is_plain(settings), helped, -settings["train.learning_rate"])
+    """Give the sort key of a run: those of the picture first, then what was tried."""
+    return (
+        not _is_plain(settings),
+        settings["label.scheme"] != "uld",
+        settings["label.resolution"],
+        settings["train.clip_norm"] is not None,
+        -settings["train.learning_rate"],
+        settings["seed"],
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Rebuild results/localizer, the localizer's tables and the pages of other rooms and of
-# sessions on a small machine: two hours on one core. Run it again to resume.
+# sessions on a small machine: three hours on one core. Run it again to resume.
 #   results/localizer.sh SPEECH NOISE [RUNS]               # RUNS: runs/localizer
 # The variables DATASETS (datasets), VOTES (a trained network of any_session, to compare with
 # in other rooms; none) and PYTHON (.venv/bin/python) change the defaults.
@@ -17,17 +17,30 @@ flags=(--config=experiments/ad1_multilateration.py:reduced
   --config.data.dir="${DATASETS:-datasets}")
 python=${PYTHON:-.venv/bin/python}
 
-"$python" -m uld_jax.cli baseline "${flags[@]}" --method=fused --workdir="$runs/ad1/fused"
+for method in fused analytic; do
+  "$python" -m uld_jax.cli baseline "${flags[@]}" --method=$method --workdir="$runs/ad1/$method"
+done
 "$python" -m uld_jax.cli robustness "${flags[@]}" --workdir="$runs/ad1" --examples=200
-kept=results/localizer/ad1/fused
-mkdir -p $kept
-cp "$runs"/ad1/fused/{record.json,predictions.npz,condition*} $kept
+for method in fused analytic; do
+  kept=results/localizer/ad1/$method
+  mkdir -p $kept
+  cp "$runs"/ad1/$method/{record.json,predictions.npz,condition*} $kept
+done
+
+ad2=("${flags[@]}")
+ad2[0]=--config=experiments/ad2_multilateration.py:reduced
+for method in fused srp_phat; do
+  "$python" -m uld_jax.cli baseline "${ad2[@]}" --method=$method --workdir="$runs/ad2/$method"
+  mkdir -p results/localizer/ad2/$method
+  cp "$runs"/ad2/$method/{record.json,predictions.npz} results/localizer/ad2/$method
+done
 
 page=docs/localizer.md
 "$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat results/ad1/tdoa_ls \
   --only=summary --update=$page --mark=ad1
 "$python" -m uld_jax.cli tables results/localizer/ad1 results/ad1/srp_phat \
   --only=conditions --update=$page --mark=conditions
+"$python" -m uld_jax.cli tables results/localizer/ad2 --only=summary --update=$page --mark=two
 
 measured=benchmarks/reliability/results
 "$python" -m benchmarks.reliability.other_rooms --speech="$speech" --noise="$noise" \

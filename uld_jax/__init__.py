@@ -6,8 +6,10 @@ The contents, by what one wants to do:
   `encode_uld`, `decode_wad`, the baselines' codes, other decoders, `encode_circular`,
   `encode_spherical`. Of a network: `Label`.
 - Train with them: `cross_entropy`, `entropy`, `permutation_invariant`.
-- Score positions: `mae`, `accuracy`, `error_statistics`, `quantization_error`, ...
-- Transform signals: `stft`. Render rooms: `render`, `Rooms`, `RenderSettings`.
+- Score positions: `mae`, `accuracy`, `error_statistics`, `quantization_error`, ...; what a
+  right label loses: `box_quantization_error`, and those on the circle and the sphere.
+- Transform signals: `stft`. Render rooms: `render`, `Rooms`,
+  `RenderSettings`, `Furniture`.
 - Localize a talker, with how sure that is: `localize`. Find how late each node's clock is:
   `calibrate_clocks`; and both, throughout a long recording: `localize_session`. While
   signals arrive: `Stream`. Other methods: `srp_phat`, `tdoa`. With a network of one's own:

@@ -44,6 +44,13 @@ from .labels.losses import cross_entropy as cross_entropy
 from .labels.losses import entropy as entropy
 from .labels.losses import factorized_cross_entropy as factorized_cross_entropy
 from .labels.losses import permutation_invariant as permutation_invariant
+from .labels.quantization import box_quantization_error as box_quantization_error
+from .labels.quantization import (
+    circular_quantization_error as circular_quantization_error,
+)
+from .labels.quantization import (
+    spherical_quantization_error as spherical_quantization_error,
+)
 from .labels.schemes import SCHEMES as SCHEMES
 from .labels.schemes import Label as Label
 from .labels.soft import encode_soft as encode_soft
@@ -66,6 +73,7 @@ from .localization.tdoa import tdoa as tdoa
 from .pretrained.loading import Network as Network
 from .pretrained.loading import Prediction as Prediction
 from .pretrained.loading import load_network as load_network
+from .simulation.furniture import Furniture as Furniture
 from .simulation.rendering import render as render
 from .simulation.rooms import RenderSettings as RenderSettings
 from .simulation.rooms import Rooms as Rooms

@@ -4,13 +4,14 @@ import difflib
 import pathlib
 import runpy
 from collections.abc import Iterable
+from typing import Any
 
 from ml_collections import config_dict
 
 from uld_jax.labels import schemes
 from uld_jax.networks import build, spec, step_shapes
 from uld_jax.runtime import errors, experiments
-from uld_jax.simulation import rooms
+from uld_jax.simulation import furniture, rooms
 
 ConfigDict = config_dict.ConfigDict
 
@@ -27,6 +28,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
     Args:
         network: Name of the network that `model` holds the settings of.
     """
+    settings = build.get_spec(network).settings
     config = ConfigDict(
         {
             "seed": 0,
@@ -43,6 +45,9 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "noise": "builtin",
                 # Noise at the nodes: from a "point", "diffuse", or "independent".
                 "noise_field": "point",
+                # Rooms that are trained on: "bare"; "furnished", as the tests' are; or
+                # "any", with furniture drawn for each.
+                "furnishing": "bare",
                 # Simulator of reverberant rooms: "jax" or "pyroomacoustics".
                 "engine": "jax",
                 # Examples: "prepared" on disk; "compact", dry speech on disk, rendered
@@ -78,7 +83,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 "noisier_copies": 0,
             },
             "label": {
-                "scheme": "uld",
+                "scheme": "azimuth" if "arrays" in settings else "uld",
                 # Cells per axis I. Unset: those with outputs_per_axis outputs.
                 "resolution": config_dict.placeholder(int),
                 "outputs_per_axis": 6,
@@ -88,7 +93,7 @@ def default(network: str = "encoder_decoder") -> ConfigDict:
                 # Of the computation: "float32" or "bfloat16". Parameters, logits and
                 # loss are float32.
                 "dtype": "float32",
-                **build.get_spec(network).settings,
+                **settings,
             },
             # Where the first parameters come from; set by --init_from, never by hand.
             # The folder of a run, the data set it was trained on, and whether to
@@ -172,7 +177,7 @@ _RANGES = (
 # Settings of the data that apply in training alone.
 _OF_TRAINING = (
     *("nodes_in_training", "clock_offset", "position_error", "gain_error"),
-    *("coloring", "drawn_errors", "noisier_copies"),
+    *("coloring", "drawn_errors", "noisier_copies", "furnishing"),
 )
 
 _CHOICES = (
@@ -180,6 +185,7 @@ _CHOICES = (
     ("data.source", ("prepared", "compact", "fresh")),
     ("data.held_on", ("auto", "device", "host", "disk")),
     ("data.noise_field", rooms.NOISES),
+    ("data.furnishing", tuple(furniture.FURNISHINGS)),
     ("model.dtype", ("float32", "bfloat16")),
     ("train.schedule", ("plateau", "cosine", "paper")),
 )
@@ -191,7 +197,7 @@ _PAPERS_TRAINING = {
 }
 
 
-def load_config(experiment: str, **overrides) -> ConfigDict:
+def load_config(experiment: str, **overrides: Any) -> ConfigDict:
     """Load an experiment's settings, checked and complete.
 
     >>> import uld_jax
@@ -258,8 +264,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """
     config = copy(config)
     _check_types(config, default())
-    _resolve_label(config.label)
     _check_model(config.model)
+    _resolve_label(config.label, config.model)
     _check_choices(config)
     if config.train.schedule == "paper":
         config.train.update(_PAPERS_TRAINING)
@@ -268,16 +274,15 @@ def resolve(config: ConfigDict) -> ConfigDict:
     return config_dict.FrozenConfigDict(config)
 
 
-def _resolve_label(label: ConfigDict) -> None:
+def _resolve_label(label: ConfigDict, model: ConfigDict) -> None:
     """Fill in the resolution I and the outputs per axis K, in place."""
     try:
         if label.resolution is None:
             label.resolution = schemes.resolution_for(
                 label.scheme, label.outputs_per_axis
             )
-        label.outputs_per_axis = schemes.Label(
-            label.scheme, label.resolution
-        ).outputs_per_axis
+        resolved = build.make_label(to_dict(label), to_dict(model))
+        label.outputs_per_axis = resolved.outputs_per_axis
     except ValueError as error:
         raise ConfigError(f"--config.label: {error}") from None
     if label.resolution > _FINEST:
@@ -372,6 +377,11 @@ def _check_combinations(config: ConfigDict) -> None:
             f"--config.data.noise_field is {data.noise_field!r}; with the engine "
             "pyroomacoustics it must be point"
         )
+    if data.furnishing != furniture.BARE and data.source == "prepared":
+        raise ConfigError(
+            f"--config.data.furnishing is {data.furnishing!r}; prepared rooms are bare: "
+            "pass --config.data.source=compact or fresh"
+        )
     if data.engine != "jax" and data.source == "compact":
         raise ConfigError(
             f"--config.data.engine is {data.engine!r}; compact data sets need jax, "
@@ -408,7 +418,7 @@ def _check_types(given: ConfigDict, known: ConfigDict, flag: str = "--config") -
             raise ConfigError(f"{here} is {value!r}; it must be {_TYPES[kind]}")
 
 
-def _is_of_type(value: object, kind: type | str) -> bool:
+def _is_of_type(value: object, kind: type[Any] | str) -> bool:
     if kind == "numbers":
         return isinstance(value, tuple | list) and all(
             isinstance(one, int | float) for one in value
@@ -420,7 +430,7 @@ def _is_of_type(value: object, kind: type | str) -> bool:
     return isinstance(value, int | float if kind is float else kind)
 
 
-def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
+def resolve_for_testing(config: ConfigDict, **data: Any) -> ConfigDict:
     """Check and complete settings for a test alone, without perturbations of training.
 
     Args:
@@ -440,7 +450,7 @@ def resolve_for_testing(config: ConfigDict, **data) -> ConfigDict:
     return resolve(config)
 
 
-def to_dict(config) -> dict:
+def to_dict(config: Any) -> dict[str, Any]:
     """Convert settings to plain dictionaries and lists, as JSON holds them."""
     return {
         key: to_dict(value)

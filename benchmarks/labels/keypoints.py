@@ -16,6 +16,7 @@ import optax
 from flax import nnx
 
 from benchmarks import report
+from uld_jax import labels
 from uld_jax.labels import schemes
 
 _SIDE = 32
@@ -47,7 +48,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for resolution in _RESOLUTIONS:
-        row = {"I": resolution, "quantization error": _quantization(resolution)}
+        error = labels.box_quantization_error("one_hot", [_SIDE, _SIDE], resolution)
+        row = {"I": resolution, "quantization error": error}
         for scheme in schemes.SCHEMES:
             if not schemes.is_feasible(scheme, resolution):
                 row[scheme] = ""
@@ -62,11 +64,6 @@ def main() -> None:
         "quantization error is that of a one-hot label that is always right."
     )
     report.write("labels.keypoints", [("Keypoints.", note, rows)], options.out)
-
-
-def _quantization(resolution: int) -> float:
-    """Compute the mean distance of a uniform point in a square to its center."""
-    return _SIDE / resolution * (np.sqrt(2) + np.arcsinh(1.0)) / 6
 
 
 def _draw(key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:

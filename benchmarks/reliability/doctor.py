@@ -20,6 +20,7 @@ from benchmarks.reliability import made_rooms, sessions
 
 _NODES = 8
 _PAUSE = made_rooms.RATE // 2  # Before the first and after the last words.
+_ELSEWHERE_AT_TWO = "the same, talkers at two places"
 _FINER = 8  # Samples that a drifting clock reads from, to one of the signal.
 
 
@@ -59,7 +60,7 @@ def _examine(room, kind: str, number: int):
 
     rng = np.random.default_rng([2**25, number])
     node = int(rng.integers(_NODES))
-    signals = _mix(room, rng, _STAYS.get(kind, 1))
+    signals = _mix(room, rng, _STAYS.get(kind, 1), _PLACES.get(kind))
     names = [f"n{k}" for k in range(_NODES)]
     nodes = np.array(room["nodes"][:_NODES])
     if kind in _OF_TABLES:
@@ -85,18 +86,21 @@ def _examine(room, kind: str, number: int):
             in ("clock", "clocks", "drift", "exchanged", "misfit", "undetermined")
         }
         return (next(iter(hit)) if hit else None), remarks - hit | set(list(hit)[:1])
-    return (names[node], kind), remarks
+    return (names[node], _REMARKS.get(kind, kind)), remarks
 
 
-def _mix(room, rng: np.random.Generator, stays: int = 1) -> np.ndarray:
+def _mix(
+    room, rng: np.random.Generator, stays: int = 1, places: int | None = None
+) -> np.ndarray:
     """Join the talker's places, and add noise of each recorder's own.
 
     Args:
         room: The room.
         rng: Of the session.
         stays: How often the talker says the same at each place.
+        places: How many of them there are; None for all.
     """
-    speech = np.float64(room["speech"][:, :_NODES]).repeat(stays, axis=0)
+    speech = np.float64(room["speech"][:places, :_NODES]).repeat(stays, axis=0)
     signals = np.concatenate(list(speech), axis=1)
     signals = np.pad(signals, ((0, 0), (_PAUSE, _PAUSE)))
     deviations = signals.std(axis=1, keepdims=True)
@@ -132,7 +136,15 @@ def _late(signal, rng):
 
 
 def _drift(signal, rng):
-    drift = rng.choice([-1, 1]) * rng.uniform(2e-5, 6e-5)
+    return _play(signal, rng.choice([-1, 1]) * rng.uniform(2e-5, 6e-5))
+
+
+def _drift_far(signal, rng):
+    return _play(signal, rng.choice([-1, 1]) * 1e-4)
+
+
+def _play(signal, drift: float):
+    """Play by a clock that drifts, and is right in the middle."""
     at = np.arange(len(signal))
     finer = scipy.signal.resample_poly(signal, _FINER, 1)
     when = at - drift * (at - len(at) / 2)
@@ -181,11 +193,19 @@ _OF_SIGNALS = {
     "early": _early,
     "inverted": lambda signal, _: -signal,
     "drift": _drift,
+    "drift of 100 ppm": _drift_far,
     "incoherent": _another,
 }
 # A drift takes time to be seen: the talker stays at each place for 6 s.
-_STAYS = {"drift": 3}
-_OF_TABLES = {"a node 1 m elsewhere": _move, "two nodes exchanged": _exchange}
+_STAYS = {"drift": 3, "drift of 100 ppm": 3, _ELSEWHERE_AT_TWO: 3}
+_PLACES = {_ELSEWHERE_AT_TWO: 2}
+# Faults whose remark has another name.
+_REMARKS = {"drift of 100 ppm": "drift"}
+_OF_TABLES = {
+    "a node 1 m elsewhere": _move,
+    _ELSEWHERE_AT_TWO: _move,
+    "two nodes exchanged": _exchange,
+}
 
 
 if __name__ == "__main__":

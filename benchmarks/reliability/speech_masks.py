@@ -26,7 +26,7 @@ _MAX_LAG = 768  # Samples: the rooms are up to 10 m long.
 _AT, _FAR = 0.5, 0.5  # Meters: at the noise, and far off.
 _NODES = {30: "30 nodes"}
 METHODS = {
-    "none": "SRP-PHAT",
+    "none": "whitening 1",
     "partial": "whitening 0.8",
     "masks": "whitening 0.8, masks",
     "oracle": "true masks",

@@ -258,5 +258,33 @@ CONFIGS = [
         speech=corpora.BUILTIN,
         examples_per_shard=2,
     ),
+    SimulatedConfig(
+        name="benchmark",
+        description="The benchmark: tests in seen and new rooms, by seen and new talkers.",
+        sizes=(18_000, 1_800, 3_600),
+        recipe=dataclasses.replace(recipes.AD1, rooms="pool:600"),
+        late_fields=ALL_THINNED,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="benchmark_reduced",
+        description="The benchmark from built-in signals, for a machine of 2 cores.",
+        sizes=(3_200, 400, 800),
+        recipe=dataclasses.replace(recipes.AD1, rooms="pool:100"),
+        late_fields=ALL_THINNED,
+        speech=corpora.BUILTIN,
+        examples_per_shard=100,
+    ),
+    SimulatedConfig(
+        name="benchmark_tiny",
+        description="A few scenes of the benchmark in small rooms, for tests.",
+        sizes=(16, 4, 16),
+        recipe=dataclasses.replace(
+            recipes.AD1, num_nodes=4, num_samples=8000, rooms="pool:2"
+        ),
+        late_fields=ALL_THINNED,
+        speech=corpora.BUILTIN,
+        examples_per_shard=4,
+    ),
     *_twins(),
 ]

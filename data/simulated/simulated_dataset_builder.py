@@ -186,9 +186,10 @@ class Builder(tfds.core.ShardBasedBuilder):
         if config.recipe.noisy:
             origin["noise"] = self._noise.summary() if self._noise else {}
         if config.compact:
-            # The noise field is chosen later, when the examples are rendered.
+            # The noise field and what is in the rooms are chosen later, when the
+            # examples are rendered.
             recipe = dataclasses.asdict(config.recipe)
-            del recipe["noise"]
+            del recipe["noise"], recipe["furnishing"]
             return origin | {"law": recipe, "late_fields": config.late_fields_by("jax")}
         version = f"uld_jax {uld_jax.__version__}"
         if config.recipe.kind == "anechoic":
@@ -260,9 +261,8 @@ class Builder(tfds.core.ShardBasedBuilder):
     def _draw(self, split: str, index: int) -> recipes.Drawn:
         """Draw an example."""
         rng = example_rng(self.builder_config.seed, split, index)
-        return self.recipe.draw_from(
-            self._corpus, self._noise, PART_OF_SPLIT[split], rng
-        )
+        part = self.recipe.group(PART_OF_SPLIT[split], index)
+        return self.recipe.draw_from(self._corpus, self._noise, part, rng)
 
     def _examples(self, split: str, indices: list[int]) -> Iterator[dict]:
         """Yield the examples of a few indices, made together."""

@@ -278,3 +278,23 @@ def test_shared_speech_is_read(shared_audio):
         excerpt = noise.draw_noise("test", rng, 2 * RATE, 20_000, 600)
         assert (excerpt.samples[20_000:-600] ** 2).mean() > 0
     assert not noise.skipped
+
+
+def test_one_utterance_of_each_training_talker_can_be_held_out(folder):
+    write(folder / "train" / "11-5-0002.flac", tone())
+    write(folder / "train" / "12-5-0001.flac", tone())
+    corpus = corpora.open_speech(folder)
+    parts = {
+        part: [utterance.name for utterance in utterances]
+        for part, utterances in corpus.held_out.utterances.items()
+    }
+    assert parts["held_out"] == ["train/11-5-0002.flac"]  # The other talker has one.
+    assert parts["train"] == ["train/11-5-0001.flac", "train/12-5-0001.flac"]
+    excerpt = corpus.held_out.draw("held_out", np.random.default_rng(0), 1000)
+    assert excerpt.utterance.name == "train/11-5-0002.flac"
+    assert corpus.held_out.fingerprint() != corpus.fingerprint()
+
+
+def test_a_corpus_without_spare_utterances_cannot_hold_any_out(folder):
+    with pytest.raises(signals.CorpusError, match="none can be held out"):
+        _ = corpora.open_speech(folder).held_out

@@ -52,9 +52,10 @@ def test_means_and_powers_are_those_of_the_whole(channels_of):
 
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_faults_are_named(channels_of, rate):
-    good, silent, clipped, broken = noises(4, 40_000)
+    good, silent, broken = noises(3, 80_000)
+    clipped = good.copy()  # The same sound, so that it is known when each started.
     silent[:] = 0.01
-    clipped[:50] = 1.0
+    clipped[:100] = 1.0
     broken[50] = np.nan
     found = surveys.survey(channels_of([good, silent, clipped, broken], rate))
     np.testing.assert_allclose(found.means[[0, 3]], 0.02, atol=2e-3)
@@ -79,3 +80,15 @@ def test_recorders_that_started_late_are_moved(channels_of):
     started, ended = found.describe(["a", "b"])
     assert started == "Node b started 0.50 s after the first"
     assert ended == "Node b ended 0.6 s before the last"
+
+
+def test_clipped_recorders_that_started_late_are_moved_too(channels_of):
+    """As by a clap beside each: how loud they are from time to time still shows it."""
+    rng = np.random.default_rng(1)
+    gains = np.repeat(10 ** rng.uniform(-2, 0, 60), 1600)
+    sound = 0.1 * rng.normal(size=len(gains)) * gains
+    sound[40_000:40_200] = 1.0
+    late = 8_000
+    found = surveys.survey(channels_of([sound[:80_000], sound[late:70_000]]))
+    assert found.faults == (signals_lib.CLIPPED, signals_lib.CLIPPED)
+    assert found.starts[1] == pytest.approx(late, abs=160)

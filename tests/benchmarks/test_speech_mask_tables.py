@@ -18,7 +18,7 @@ def test_errors_are_summarized_by_condition_and_method(monkeypatch):
     tables = speech_masks.summarize("Noises", found)
     assert [note.split(";")[0] for _, note, _ in tables] == ["30 nodes", "8 nodes"]
     plain, masked = tables[0][2]
-    assert plain["method"] == "SRP-PHAT" and plain["SNR dB"] == 0.0
+    assert plain["method"] == "whitening 1" and plain["SNR dB"] == 0.0
     assert (plain["scenes"], masked["scenes"]) == (2, 1)
     assert plain["mean m"] == pytest.approx(3.0)
     assert plain["at the noise"] == "50%" and plain["beyond 0.5 m"] == "100%"

@@ -54,9 +54,12 @@ def rendered():
     }
 
 
-def open_data(path, split="train", noise_field="point"):
+def open_data(path, split="train", noise_field="point", furnishing="bare"):
     settings = types.SimpleNamespace(
-        noise_field=noise_field, prefetch_batches=2, read_threads=2
+        noise_field=noise_field,
+        furnishing=furnishing,
+        prefetch_batches=2,
+        read_threads=2,
     )
     (data,) = compact.open_data(compact.open_split(path, split), settings, [None])
     return data
@@ -171,6 +174,29 @@ def test_each_example_may_have_another_snr(train_data):
     np.testing.assert_array_equal(drawn[0], low[0])
     np.testing.assert_array_equal(drawn[1], high[1])
     assert not np.array_equal(drawn[0], high[0])
+
+
+def test_rooms_that_are_trained_on_can_be_furnished(rooms_path, train_data):
+    """By the settings the training split alone; by changes any, and alike."""
+    (plain,) = train_data.batches(first_rows([1, 2]))
+    (set_so,) = open_data(rooms_path, furnishing="furnished").batches(
+        first_rows([1, 2])
+    )
+    changes = pipeline.Changes(furnishing="furnished")
+    (changed,) = train_data.batches(first_rows([1, 2]), changes=changes)
+    (alone,) = train_data.batches(first_rows([2]), changes=changes)
+    assert decibels(set_so["audio"], plain["audio"]) > -30
+    assert decibels(changed["audio"], set_so["audio"]) < -60
+    assert decibels(alone["audio"][0], set_so["audio"][1]) < -60
+    tests = [
+        next(
+            iter(
+                open_data(rooms_path, "test", furnishing=kind).batches(first_rows([0]))
+            )
+        )
+        for kind in ("bare", "any")
+    ]
+    np.testing.assert_array_equal(tests[0]["audio"], tests[1]["audio"])
 
 
 def test_noise_is_cut_as_the_corpus_cuts_it(tmp_path):

@@ -126,6 +126,7 @@ def test_a_row_does_not_depend_on_the_batch_size():
     np.testing.assert_array_equal(wide["audio"][:2], narrow["audio"])
 
 
+@pytest.mark.exact
 def test_steps_rendered_together_are_those_rendered_alone(monkeypatch):
     rooms = rooms_of(ADHOC, batch_size=2)
     order = pipeline.endless_order(len(rooms), 2, epoch=0)[:6]

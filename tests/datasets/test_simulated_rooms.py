@@ -37,6 +37,7 @@ def rooms_path(tmp_path_factory):
     )
 
 
+@pytest.mark.exact
 def test_rooms_are_stored_with_all_they_are_made_of(rooms_path):
     """Rebuild an example of either late field from its stored facts."""
     data = tfds.builder_from_directory(rooms_path)

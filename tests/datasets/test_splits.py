@@ -1,9 +1,10 @@
 """One split of a prepared data set, and checks of its content."""
 
+import jax
 import numpy as np
 import pytest
 
-from uld_jax.datasets import files, splits
+from uld_jax.datasets import files, held, splits
 
 
 def test_a_split_loads_as_one_array(tiny_path):
@@ -11,6 +12,14 @@ def test_a_split_loads_as_one_array(tiny_path):
     arrays = split.load()
     assert arrays["audio"].shape == (12, 8, 2560)
     np.testing.assert_array_equal(arrays["audio"][7], split[7]["audio"])
+
+
+def test_a_loaded_split_is_used_in_place_on_a_cpu(tiny_path):
+    loaded = splits.Split(tiny_path, "test").load()
+    cpu = jax.devices("cpu")[0]
+    on_device = held.DeviceData(loaded, cpu).arrays
+    for key, array in loaded.items():
+        assert on_device[key].unsafe_buffer_pointer() == array.ctypes.data
 
 
 def test_positions_outside_the_room_are_noticed(tiny_path, monkeypatch):

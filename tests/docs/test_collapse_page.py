@@ -30,7 +30,7 @@ def record(rate, **settings):
     plain |= {"zero_outputs": False, "b2": 0.999}
     return {
         "settings": plain | settings,
-        "validation": {"mae": 2.347},
+        "validation": {"mae": 2.347, "quantization_error": 0.173},
         "measured": [measured(0), measured(1)],
     }
 
@@ -64,8 +64,8 @@ def test_runs_are_drawn_and_listed(tmp_path, monkeypatch):
     assert grid[4, 0].get_ylabel() == "share of dead units"
     assert not grid[4, 1].get_ylabel()
     text = page.read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| 0")]
+    rows = [line for line in text.splitlines() if line.startswith("| ULD ")]
     assert len(rows) == 3
-    cells = [cell.strip() for cell in rows[0].split("|")[-5:-1]]
-    assert cells == ["2.5", "0.25", "75 %", "2.35"]
+    cells = [cell.strip() for cell in rows[0].split("|")[-6:-1]]
+    assert cells == ["2.5", "0.25", "75 %", "2.35", "0.17"]
     assert text.startswith("Above.")

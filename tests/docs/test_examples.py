@@ -46,6 +46,15 @@ def test_the_page_shows_the_examples():
         assert block in code
 
 
+def test_the_page_of_the_benchmark_shows_its_examples():
+    page = (ROOT / "docs" / "benchmark.md").read_text()
+    files = sorted(EXAMPLES.glob("benchmark_*.py"))
+    assert len(files) == 2 and all(f"(examples/{one.name})" in page for one in files)
+    code = "\n".join(path.read_text() for path in files)
+    shown = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 2 and all(block in code for block in shown)
+
+
 def test_a_network_is_one_class_and_one_spec(load, tiny_data_dir, tmp_path):
     example = load("add_network")
     record = example.main(str(tiny_data_dir), str(tmp_path / "run"))

@@ -7,7 +7,13 @@ import pytest
 
 from uld_jax.audio import diagnosis, sessions
 from uld_jax.evaluation import clock_health, session_clocks
-from uld_jax.localization import answers, calibration, clock_lines, late_starts
+from uld_jax.localization import (
+    answers,
+    calibration,
+    clock_lines,
+    drifts,
+    late_starts,
+)
 
 NODES = ("door", "desk", "shelf", "phone")
 NO = np.full(4, np.nan)
@@ -62,16 +68,24 @@ def test_nodes_that_are_off_are_excepted():
     assert said.startswith("All clocks but that of desk agree")
 
 
-def examine(monkeypatch, *, drifts=(0, 0, 0, 0), few=None, tried=None, started=None):
-    """Examine windows of which the parts are known: what each step would find."""
+def examine(
+    monkeypatch, *, ppm=(0,) * 4, rates=None, few=None, tried=None, started=None
+):
+    """Examine windows of which the parts are known: what each step would find.
+
+    Drifts `ppm` are those of times of arrival, `rates` of correlations with their errors.
+    """
+    rates = np.full((2, 4), np.nan) if rates is None else 1e-6 * np.array(rates)
     found = health().found
     for one in found:
         one.node_offsets, one.node_offset_errors = np.zeros((2, 4))
         one.radius_90 = 1.0
     lines = clock_lines.ClockLines(
-        np.zeros(4), np.full(4, 1e-5), 1e-6 * np.array(drifts), np.full(4, 2e-6)
+        np.zeros(4), np.full(4, 1e-5), 1e-6 * np.array(ppm), np.full(4, 2e-6)
     )
     monkeypatch.setattr(clock_lines, "fit", lambda found, moments: lines)
+    monkeypatch.setattr(session_clocks, "find_drifts", lambda *_: drifts.Drifts(*rates))
+    monkeypatch.setattr(session_clocks, "find_exchanged", lambda *_: ())
     monkeypatch.setattr(
         session_clocks,
         "correct_late_nodes",
@@ -89,7 +103,9 @@ def examine(monkeypatch, *, drifts=(0, 0, 0, 0), few=None, tried=None, started=N
     )
     calls = mock.Mock(spec=session_clocks.calibrate, return_value=tried)
     monkeypatch.setattr(session_clocks, "calibrate", calls)
-    whole = mock.Mock(spec=sessions.Session, nodes=NODES, num_samples=32_000)
+    whole = mock.Mock(
+        spec=sessions.Session, nodes=NODES, num_samples=32_000, room_size=None
+    )
     recording = mock.Mock(spec=sessions.Recording)
     starts = np.array([0, 320_000, 640_000, 960_000])
     return clock_health.examine(whole, recording, found, starts), calls
@@ -118,7 +134,7 @@ def calibrated(model=1, determined=True):
     ],
 )
 def test_a_drift_is_told_with_what_helps(monkeypatch, tried, words):
-    found, calls = examine(monkeypatch, drifts=(0, 0, -20, 1), tried=tried)
+    found, calls = examine(monkeypatch, ppm=(0, 0, -20, 1), tried=tried)
     (remark,) = found.remarks
     assert (remark.node, remark.kind) == ("shelf", "drift")
     assert "-20.0 ± 2.0 ppm" in remark.what and words in remark.fix
@@ -126,8 +142,51 @@ def test_a_drift_is_told_with_what_helps(monkeypatch, tried, words):
 
 
 def test_small_drifts_are_none(monkeypatch):
-    found, calls = examine(monkeypatch, drifts=(7, -7, 0, 0))
+    found, calls = examine(monkeypatch, ppm=(7, -7, 0, 0))
     assert found.remarks == [] and not calls.called
+
+
+def test_a_drift_by_correlations_is_told_where_times_show_none(monkeypatch):
+    ppm, rates = (0, np.nan, 0, 0), ([0, 35, 0, 9], [1, 4, 1, 1])
+    found, _ = examine(monkeypatch, ppm=ppm, rates=rates, tried=calibrated())
+    (remark,) = found.remarks
+    assert (remark.node, remark.kind) == ("desk", "drift")
+    assert "+35.0 ± 4.0 ppm" in remark.what
+    assert found.lines.drifts[1] == pytest.approx(35e-6)
+
+
+@pytest.mark.parametrize(
+    ("ppm", "rates", "named"),
+    [
+        ((0, 60, -20, 20), None, ["desk"]),  # One drift moves the others' times.
+        ((0, 60, 0, 40), None, ["desk", "phone"]),
+        ((0, 60, -40, 0), ([0, 55, 1, 0], [2] * 4), ["desk"]),  # It is denied,
+        ((0, 60, -40, 0), ([0, 55, 1, 0], [9] * 4), ["desk", "shelf"]),  # or not.
+    ],
+)
+def test_drifts_of_single_nodes_are_told(monkeypatch, ppm, rates, named):
+    found, _ = examine(monkeypatch, ppm=ppm, rates=rates, tried=calibrated())
+    assert [remark.node for remark in found.remarks] == named
+
+
+def test_a_drift_that_was_corrected_needs_nothing(monkeypatch):
+    rate = np.array([0, 4e-5, 0, 0])
+    started = late_starts.Clocks(np.zeros(4), rate, 31.0)
+    found, calls = examine(monkeypatch, started=started)
+    (remark,) = found.remarks
+    assert (remark.node, remark.kind) == ("desk", "drift")
+    assert "is corrected" in remark.fix and not calls.called
+
+
+def test_a_drift_is_said_to_be_corrected_only_where_it_was(monkeypatch):
+    started = late_starts.Clocks(np.zeros(4), np.array([0, 4e-5, 0, 0]), 31.0)
+    found, calls = examine(
+        monkeypatch, ppm=(0, 0, 40, 0), started=started, tried=calibrated()
+    )
+    desk, shelf = found.remarks
+    assert (desk.node, shelf.node) == ("desk", "shelf") and calls.call_count == 1
+    assert "is corrected" in desk.fix
+    assert "Pass --calibrate_clocks" in shelf.fix
 
 
 def test_calibrated_clocks_are_shown_where_few_windows_are_determined(monkeypatch):
@@ -151,9 +210,11 @@ def test_clocks_that_were_taken_to_agree_tell_no_drift(monkeypatch):
 def test_clocks_of_recorders_that_started_late_are_said(monkeypatch):
     clocks = late_starts.Clocks(np.array([0, 0.02, 0, 0]), np.array([0, 1e-5, 0, 0]))
     made, _ = examine(monkeypatch, started=clocks)
-    (remark,) = made.remarks
-    assert (remark.node, remark.kind) == ("desk", "clock")
-    assert remark.what == "is 20.0 ms late and drifts by 10 ppm"
+    drift, late = made.remarks
+    assert (drift.node, drift.kind) == ("desk", "drift")
+    assert drift.what.startswith("has a clock that drifts by +10.0")
+    assert (late.node, late.kind) == ("desk", "clock")
+    assert late.what == "is 20.0 ms late"
     middle = 1e-5 * 31.0
     np.testing.assert_allclose(made.lines.offsets, [0, 0.02 + middle, 0, 0])
     np.testing.assert_allclose(made.lines.drifts, [0, 1e-5, 0, 0])

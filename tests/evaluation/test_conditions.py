@@ -3,6 +3,7 @@
 import pytest
 
 from uld_jax.evaluation import conditions
+from uld_jax.simulation import furniture
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,7 @@ from uld_jax.evaluation import conditions
 )
 def test_a_title_names_the_condition_and_its_value_with_the_unit(name, value, title):
     assert conditions.title(name, value) == title
+    assert conditions.title(name, value, "furnished") == f"{title}, furnished"
 
 
 def test_conditions_are_placed_as_they_are_listed_and_others_last():
@@ -27,3 +29,14 @@ def test_conditions_are_placed_as_they_are_listed_and_others_last():
     listed += [("num_nodes", 5.0), ("num_nodes", 7.0), ("snr_db", -10.0)]
     listed += [("snr_db", 0.0), ("full_late_field", 1.0), ("of_later", 2.5)]
     assert sorted(listed[::-1], key=lambda key: conditions.place(*key)) == listed
+    both = [(*one, rooms) for one in listed for rooms in ("bare", "furnished")]
+    assert sorted(both[::-1], key=lambda key: conditions.place(*key)) == both
+
+
+def test_conditions_of_older_records_have_bare_rooms():
+    assert conditions.rooms_of({"name": "none", "value": 0.0}) == "bare"
+    assert conditions.rooms_of({"name": "none", "rooms": "furnished"}) == "furnished"
+
+
+def test_rooms_are_those_of_the_simulator():
+    assert set(conditions.ROOMS) <= set(furniture.FURNISHINGS)

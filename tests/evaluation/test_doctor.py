@@ -271,21 +271,22 @@ def test_the_command_says_what_is_wrong_by_its_exit_code(tmp_path, capsys):
     assert "2 nodes can be used, and 3 are needed" in capsys.readouterr().out
 
 
-def test_exchanged_nodes_are_named(folder, monkeypatch):
-    monkeypatch.setattr(  # It takes long, and does not help here.
-        doctor.clock_health.session_clocks,
-        "calibrate_if_few",
-        lambda whole, recording, found, starts: (found, None),
-    )
-    table = folder / "nodes.csv"
-    text = table.read_text()
-    text = text.replace("shelf.wav", "x").replace("door.wav", "shelf.wav")
-    table.write_text(text.replace("x\n", "door.wav\n"))
+def test_exchanged_nodes_are_named_where_levels_determine_windows(
+    tmp_path, monkeypatch
+):
+    """Two files of six: all windows are determined, wrongly, with large radii."""
+    tried = mock.Mock(spec=doctor.session_clocks.calibrate)
+    monkeypatch.setattr(doctor.session_clocks, "calibrate", tried)
+    signals = small_session.render().copy()
+    names = list(small_session.NODES)
+    pair = [names.index("shelf"), names.index("window")]
+    signals[pair] = signals[pair[::-1]]
+    folder = write_small(tmp_path / "session", signals)
     (examined,) = doctor.examine(sessions.open_session(folder))
-    assert examined.level > 0
-    assert any(
-        remark.kind in ("exchanged", "undetermined") for remark in examined.remarks
-    )
+    (remark,) = examined.remarks
+    assert (remark.node, remark.kind) == (None, "exchanged")
+    assert "Nodes shelf and window seem to be exchanged" in remark.what
+    assert not tried.called  # It takes long, and does not help.
 
 
 def test_nodes_on_a_line_are_noticed(folder):

@@ -252,7 +252,7 @@ def test_all_recordings_are_checked_before_the_first_is_localized(lab, tmp_path)
         ({"method": "srp_phat", "out": "there.csv"}, "'there.csv' exists"),
         ({"method": "srp_phat", "out": "."}, r"--out: '\.' is a folder"),
         ({"method": "srp_phat", "out": "no/a.csv"}, "'no' is not a writable folder"),
-        ({"run": "r"}, "'r' is not the folder of a run; it does not exist"),
+        ({"run": "r"}, "no folder 'r', and no network 'r' comes with the package"),
         ({"run": "runs"}, "'runs' is not the .* name one of its runs: uld"),
         ({"method": "srp_phat"}, "session folder 'no/lab' does not exist"),
     ],

@@ -1,6 +1,7 @@
 """Runs under worse conditions, on the tiny Ad-2 in compact form."""
 
 import copy
+import dataclasses
 import json
 import pathlib
 import types
@@ -77,17 +78,24 @@ def note(run, data):
 
 
 def test_all_conditions_are_noted_and_none_is_the_test(run, data, note):
-    expected = [(c.name, c.value) for c in robustness.all_conditions(data)]
-    assert [(c["name"], c["value"]) for c in note["conditions"]] == expected
-    assert ("num_nodes", 5.0) not in expected  # There are 4.
-    assert ("snr_db", -10.0) in expected
+    expected = [dataclasses.astuple(c) for c in robustness.all_conditions(data)]
+    noted = [(c["name"], c["value"], c["rooms"]) for c in note["conditions"]]
+    assert noted == expected
+    for rooms in ("bare", "furnished"):
+        assert ("num_nodes", 5.0, rooms) not in expected  # There are 4.
+        assert ("snr_db", -10.0, rooms) in expected
     for key in ("mae", "median", "accuracy"):
         np.testing.assert_allclose(
             note["conditions"][0][key], run["test"][key], rtol=1e-5
         )
-    full = note["conditions"][-1]  # The tiny test split has all images anyway.
+    # The tiny test split has all images anyway.
+    full = note["conditions"][-2]
+    assert full["rooms"] == "bare"
     assert full["name"] == "full_late_field"
     np.testing.assert_allclose(full["mae"], run["test"]["mae"], rtol=1e-5)
+    furnished = note["conditions"][1]
+    assert (furnished["name"], furnished["rooms"]) == ("none", "furnished")
+    assert furnished["mae"] != note["conditions"][0]["mae"]
     varied = {c["mae"] for c in note["conditions"]}
     assert len(varied) > len(expected) / 2
 
@@ -97,7 +105,8 @@ def test_the_error_of_each_example_is_kept(run, note):
     with np.load(path) as kept:
         assert len(kept) == len(note["conditions"])
         for one in note["conditions"]:
-            errors = kept[f"{one['name']}={one['value']:g}"]
+            rooms = " furnished" * (one["rooms"] == "furnished")
+            errors = kept[f"{one['name']}={one['value']:g}{rooms}"]
             assert errors.shape == (2, 2)  # Examples and talkers.
             assert errors.mean() == pytest.approx(one["mae"], rel=1e-5)
 
@@ -106,6 +115,7 @@ def test_an_interrupted_test_resumes(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
     cut = note | {"conditions": note["conditions"][:-2]}
     cut["conditions"][0] = cut["conditions"][0] | {"mae": 12.0}  # Not tested again.
+    del cut["conditions"][0]["rooms"]  # As in records of before: bare.
     path.write_text(json.dumps(cut))
     robustness.test_runs([run], data, 2, batch_size=2)
     found = json.loads(path.read_text())["conditions"]
@@ -118,14 +128,19 @@ def test_an_interrupted_test_resumes(run, data, note):
 def test_some_conditions_can_be_chosen(run, data, note):
     path = pathlib.Path(run["folder"]) / "conditions.json"
     path.unlink()
-    robustness.test_runs([run], data, 2, batch_size=2, only=["gain_error"])
+    chosen = {"only": ["gain_error"], "rooms": ["bare"]}
+    robustness.test_runs([run], data, 2, batch_size=2, **chosen)
     found = json.loads(path.read_text())["conditions"]
     assert [(c["name"], c["value"]) for c in found] == [("none", 0), ("gain_error", 3)]
+    assert {c["rooms"] for c in found} == {"bare"}
     assert 0 <= found[1]["coverage_90"] <= 1
     path.write_text(json.dumps(note))
     assert robustness.check_names(["snr_db"]) == ["snr_db"]
     with pytest.raises(predict.PredictorError, match="no condition 'clocks'; there"):
         robustness.check_names(["clocks"])
+    assert robustness.check_rooms(["bare"]) == ["bare"]
+    with pytest.raises(predict.PredictorError, match="no rooms 'any'; there are bare"):
+        robustness.check_rooms(["any"])
 
 
 def test_conditions_of_other_examples_are_kept_and_refused(run, data, note):
@@ -159,10 +174,10 @@ def test_the_command_adds_missing_conditions(run, config, note):
     path.write_text(json.dumps(note))
 
 
-def one_batch(data, name, value):
+def one_batch(data, name, value, rooms="bare"):
     test = data.held_out["test"]
     order = pipeline.in_order(2, 2)
-    condition = robustness.Condition(name, value)
+    condition = robustness.Condition(name, value, rooms)
     return next(robustness.batches(test, order, condition, data.num_nodes))
 
 
@@ -183,6 +198,9 @@ def test_a_condition_changes_what_its_name_says(data):
     assert 0.1 < shift[..., :2].std() < 0.6
     assert (shift[..., 2] == 0).all()
     assert one_batch(data, "num_nodes", 2.0)["audio"].shape[1] == 2
+    furnished = one_batch(data, "none", 0.0, "furnished")
+    assert np.abs(furnished["audio"] - np.asarray(plain["audio"], int)).max() > 100
+    np.testing.assert_array_equal(furnished["room_size"], plain["room_size"])
     noisy = one_batch(data, "snr_db", -10.0)
     assert np.abs(noisy["audio"] - np.asarray(plain["audio"], int)).max() > 100
 

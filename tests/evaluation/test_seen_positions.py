@@ -55,6 +55,19 @@ def test_where_nothing_was_trained_at_everything_is_unseen():
     assert found["unseen"]["sources"] == 8
 
 
+def test_a_warning_names_the_test_places_that_training_has_seen():
+    """Whatever the heights of the sources are."""
+    heights = np.full((*TRUTH.shape[:2], 1), 1.5)
+    truth = np.concatenate([TRUTH, heights], axis=-1)
+    told = seen_positions.describe_seen(truth, [[2.7, 1.2], [8.3, 2.0], [7.5, 1.205]])
+    assert told.startswith("Warning: 2 of 3 test places are training places, at ")
+    assert "at (2.70, 1.20), (7.50, 1.20) m" in told
+    for trained in ([[8.3, 2.0]], [], None):
+        assert seen_positions.describe_seen(truth, trained) is None
+    many = np.random.default_rng(0).uniform(0, 5, (9, 1, 2))
+    assert ", ... m." in seen_positions.describe_seen(many, many[:, 0].tolist())
+
+
 def test_a_centimeter_is_the_same_position_and_more_is_not():
     for shift, seen in ((0.009, True), (0.011, False)):
         found = seen_positions.score_by_position(result(), [[2.7 + shift, 1.2]])

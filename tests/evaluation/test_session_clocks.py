@@ -7,7 +7,14 @@ import pytest
 
 from uld_jax.audio import sessions, surveys
 from uld_jax.evaluation import session_clocks
-from uld_jax.localization import answers, calibration, exchanged_nodes, late_starts
+from uld_jax.localization import (
+    answers,
+    calibration,
+    drifts,
+    exchanged_nodes,
+    late_starts,
+    localize,
+)
 from uld_jax.localization import session as session_lib
 
 RATE = 16_000
@@ -164,7 +171,9 @@ def test_recorders_that_started_late_are_compared_with_the_others(
     )
     # What is found later is on top of these clocks.
     monkeypatch.setattr(
-        session_clocks.late_nodes, "find", lambda found: np.array([0, 0.003, 0, 0])
+        session_clocks.late_nodes,
+        "find",
+        lambda found, room_size: np.array([0, 0.003, 0, 0]),
     )
     later, _ = session_clocks.correct_late_nodes(
         whole, RECORDING, again, STARTS, started=clocks
@@ -193,7 +202,8 @@ def test_recorders_that_started_together_are_not_compared(whole, started):
     [
         ([0] * 6, 0, (0, 3), 1),
         ([0] * 6, 0, None, 0),
-        ([1, 1, 1, 0, 0, 0], 0, (0, 3), 0),  # Enough are determined.
+        ([1, 1, 1, 0, 0, 0], 0, (0, 3), 0),  # Enough are determined,
+        ([2] * 6, 0, (0, 3), 1),  # but not by levels alone.
         ([0] * 6, 1600, (0, 3), 0),  # A clock may be off.
     ],
 )
@@ -202,7 +212,80 @@ def test_exchanged_nodes_are_named_where_few_windows_are_determined(
 ):
     whole.surveyed["a.wav"].starts[3] = start
     monkeypatch.setattr(exchanged_nodes, "find", lambda windows, found: pair)
-    found = [answer(bool(one)) for one in determined]
+    radii = {1: 0.1, 2: 0.4}
+    found = [answer(bool(one), radius_90=radii.get(one)) for one in determined]
+    sure = answer(True, radius_90=0.1)
+    monkeypatch.setattr(localize, "localize", lambda *given: sure)
     said = session_clocks.find_exchanged(whole, RECORDING, found, STARTS)
     one = "Nodes desk and board seem to be exchanged: each fits the other's position"
     assert said == count * (one,)
+
+
+def test_an_exchange_that_makes_nothing_sure_is_not_named(whole, started, monkeypatch):
+    """All places are wrong: one exchange fits a little better than others."""
+    whole.surveyed["a.wav"].starts[:] = 0
+    whole.node_positions = np.arange(12.0).reshape(4, 3)
+    monkeypatch.setattr(exchanged_nodes, "find", lambda windows, found: (0, 1))
+    given = []
+
+    def localized(window, rate, places, room):
+        given.append(places)
+        return answer(True, radius_90=0.4)
+
+    monkeypatch.setattr(localize, "localize", localized)
+    found = [answer(False, radius_90=3.0) for _ in STARTS]
+    assert session_clocks.find_exchanged(whole, RECORDING, found, STARTS) == ()
+    np.testing.assert_array_equal(given[0][:2], whole.node_positions[1::-1])
+
+
+def test_clocks_are_not_calibrated_where_nodes_are_exchanged(monkeypatch):
+    """It takes longer, and no clocks explain it."""
+    for name in ("correct_late_starts", "correct_drifts"):
+        monkeypatch.setattr(session_clocks, name, lambda *given: (given[2], None))
+    monkeypatch.setattr(
+        session_clocks, "correct_late_nodes", lambda *given, started: (given[2], ())
+    )
+    monkeypatch.setattr(session_clocks, "find_exchanged", lambda *_: ("Exchanged",))
+    tried = mock.Mock(spec=session_clocks.calibrate_if_few)
+    monkeypatch.setattr(session_clocks, "calibrate_if_few", tried)
+    found = [answer(False)] * 3
+    whole = mock.Mock(spec=sessions.Session)
+    corrected = session_clocks.correct(whole, RECORDING, found, STARTS[:3])
+    assert corrected.exchanged == ("Exchanged",)
+    assert corrected.found is found and not corrected.calibrated
+    assert not tried.called
+
+
+def find_rates(whole, monkeypatch, determined, values):
+    """Correct drifts of known size, and note what is looked at."""
+    seen = []
+
+    def find(windows, times):
+        seen.append((windows[:, 0, 0].tolist(), times.tolist()))
+        return drifts.Drifts(np.array(values), np.full(4, 1e-6))
+
+    monkeypatch.setattr(session_clocks.drifts, "find", find)
+    monkeypatch.setattr(
+        session_lib.localize, "localize_one", lambda *_, late: answer(True, late=late)
+    )
+    found = [answer(bool(one)) for one in determined]
+    made = session_clocks.correct_drifts(whole, RECORDING, found, STARTS[: len(found)])
+    return found, seen, made
+
+
+def test_drifts_are_corrected_where_few_windows_are_determined(whole, monkeypatch):
+    rates = [0, 3e-5, 0, 4e-6]
+    _, seen, (again, clocks) = find_rates(whole, monkeypatch, [1] + [0] * 5, rates)
+    assert seen == [([32_000, 96_000, 160_000], [2.0, 6.0, 10.0])]
+    np.testing.assert_allclose(clocks.late_at(6.0), 0, atol=1e-12)  # The middle.
+    np.testing.assert_allclose(again[5].late, [0, 3e-5 * 5.0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("determined", "rate", "looked"), [([1] * 3 + [0] * 3, 3e-5, 0), ([0] * 6, 0, 1)]
+)
+def test_no_drift_is_corrected_without_need(
+    whole, monkeypatch, determined, rate, looked
+):
+    found, seen, made = find_rates(whole, monkeypatch, determined, [rate, 0, 0, 0])
+    assert made == (found, None) and len(seen) == looked

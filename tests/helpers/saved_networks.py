@@ -4,12 +4,11 @@ import numpy as np
 from conftest import tiny_settings
 
 from uld_jax import config as config_lib
-from uld_jax.labels import schemes
 from uld_jax.networks import build
 from uld_jax.storage import atomic, checkpoints, records
 from uld_jax.training import optimizer
 from uld_jax.training import step as step_lib
-from uld_jax_experiments import ad1_multilateration, own
+from uld_jax_experiments import ad1_multilateration, l1_azimuth, own
 
 MAE, BEST_MAE = 0.4321, 0.8765
 
@@ -22,6 +21,8 @@ def settings(name):
         config = ad1_multilateration.get_config("tiny")
         config.update_from_flattened_dict({"model.width": 8, "label.resolution": 3})
         return config
+    if name == "directions":
+        return l1_azimuth.get_config("tiny")
     config = own.get_config("tiny")
     tiny = {"model.frames_per_step": 12, "model.num_blocks": 1}
     tiny |= {"model.num_temporal_blocks": 0, "label.resolution": 3}
@@ -32,8 +33,9 @@ def settings(name):
 def items_of(name, seed):
     """Return settings and the items of a network, running means as if trained."""
     config = config_lib.resolve(settings(name))
-    label = schemes.Label(config.label.scheme, config.label.resolution)
-    model = build.for_label(config_lib.to_dict(config.model), label, 8, 1, seed)
+    of_model = config_lib.to_dict(config.model)
+    label = build.make_label(config_lib.to_dict(config.label), of_model)
+    model = build.for_label(of_model, label, 8, 1, seed)
     _, state = step_lib.init_state(model, optimizer.adamw(1e-3, 0.0))
     rng = np.random.default_rng(seed)
     statistics = step_lib.jax.tree.map(

@@ -6,7 +6,7 @@ from uld_jax.localization import methods
 
 
 def test_every_scheme_and_method_has_a_title_and_a_look():
-    assert titles.SCHEMES.keys() == schemes.SCHEMES.keys()
+    assert [*titles.SCHEMES] == [*schemes.SCHEMES, *schemes.OF_ARRAYS]
     assert titles.METHODS.keys() == methods.METHODS.keys()
     looks = titles.LOOKS.values()
     for parts in zip(*looks, strict=True):

@@ -229,6 +229,7 @@ def test_a_printed_calibration_says_what_is_known():
     assert "nan" not in text
 
 
+@pytest.mark.slow
 def test_windows_at_one_place_do_not_confirm_each_other_by_wrong_drifts(monkeypatch):
     """Four places with six windows each over ten minutes, and clocks that do not drift."""
     times = np.arange(24) * 25.0

@@ -3,11 +3,13 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
-from uld_jax.localization import late_nodes, localize
+from uld_jax.localization import late_nodes, localize, reflections
 
 NODES = np.array([[0.0, 0.0, 1.0], [5.0, 0.0, 1.0], [0.0, 4.0, 1.0], [5.0, 4.0, 1.0]])
 ERRORS = np.full(4, 1e-4)  # Seconds.
+SPEED = 343.0
 SILENT = localize.localize(np.zeros((4, 8000)), 16_000, NODES)
 
 
@@ -99,7 +101,7 @@ def test_a_node_that_fits_nowhere_is_one_at_a_wrong_place():
 
 
 def test_a_node_that_fits_in_some_windows_is_none():
-    values = [0.002, -0.001, 0.0001, 0.0, 0.0009]
+    values = [0.002, -0.001, 0.0001, 0.0, 0.0002]
     found = windows(PLACES, offsets_of(1, values))
     found = [dataclasses.replace(one, node_offset_errors=ERRORS) for one in found]
     np.testing.assert_array_equal(late_nodes.find_misfits(found), 0)
@@ -117,3 +119,62 @@ def test_a_wall_behind_a_node_is_no_misfit():
     np.testing.assert_array_equal(late_nodes.find_misfits(of(two, late)), 0)
     assert late_nodes.find_misfits(of(two, [*late[:4], -0.004]))[2] > 0
     assert late_nodes.find_misfits(of(PLACES, late))[2] > 0
+
+
+ROOM = np.array([6.0, 5.0, 2.5])
+TWO = [[1.0, 1.0], [1.0, 1.0], [4.0, 2.0], [4.0, 2.0], [1.0, 1.0]]
+
+
+def of_paths(node, at_one, at_other):
+    """Make windows at two places with so many meters of detour at each."""
+    values = np.array([at_one, at_one, at_other, at_other, at_one]) / SPEED
+    return [
+        dataclasses.replace(one, node_offset_errors=ERRORS / 10, height=1.4)
+        for one in windows(TWO, offsets_of(node, values))
+    ]
+
+
+def detours(place, node):
+    at = np.array([*place, 1.4])
+    return np.sort(reflections.find_detours(at, NODES[node : node + 1], ROOM)[0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (0.0, 0.0, False),  # Added to reflections of the first wall.
+        (0.0, 0.1, True),
+        (0.1, 0.1, True),
+    ],
+)
+def test_walls_that_are_known_explain_two_places_or_not(one, other, expected):
+    """Of a node that is late: where no reflection is so late, its place is wrong."""
+    first, second = detours(TWO[0], 3), detours(TWO[2], 3)
+    # The widest gaps after them.
+    first = first[np.diff(first)[:8].argmax()] + one
+    second = second[np.diff(second)[:8].argmax()] + other
+    found = of_paths(3, first, second)
+    assert (late_nodes.find_misfits(found, ROOM)[3] > 0) == expected
+    assert (late_nodes.find_misfits(found[:4], ROOM)[3] > 0) == expected
+
+
+def test_a_reflection_at_two_places_is_no_clock():
+    """By chance, the detours of both places agree: to 0.1 ms here."""
+    both = detours(TWO[0], 3), detours(TWO[2], 3)
+    apart = np.abs(both[0][:, None] - both[1])
+    apart[both[0] < 0.4] = np.inf
+    one, other = np.unravel_index(apart.argmin(), apart.shape)
+    assert apart.min() < 0.03
+    found = of_paths(3, both[0][one], both[1][other])
+    assert late_nodes.find(found)[3] > 0.001
+    assert late_nodes.find(found, ROOM)[3] == 0
+    later = of_paths(3, both[0][one] + 0.1, both[0][one] + 0.1)
+    assert late_nodes.find(later, ROOM)[3] > 0.001
+
+
+def test_a_node_that_is_in_time_elsewhere_has_no_clock_that_is_off():
+    values = [0.01, 0.0101, 0.0099, 0.0, 0.0001]
+    found = windows(
+        [[1.0, 1.0], [4.0, 2.0], [4.0, 2.0], *PLACES[:2]], offsets_of(2, values)
+    )
+    assert late_nodes.find(found)[2] == 0

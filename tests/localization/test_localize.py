@@ -13,6 +13,7 @@ from uld_jax.localization import localize as localize_lib
 
 ROOM = np.array([6.0, 5.0, 2.8])
 TALKER = np.array([2.3, 3.1, 1.4])
+OTHER = np.array([4.6, 1.2, 1.5])
 RNG = np.random.default_rng(0)
 NODES = RNG.uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (8, 3))
 RATE = 16_000
@@ -349,3 +350,21 @@ def test_the_shipped_weights_are_small_and_whole():
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     assert 10_000 < total < 1_000_000
     assert graph is votes.load_network(True)[0]
+
+
+def test_the_method_finds_several():
+    signals = record() + np.roll(record(talker=OTHER), 9_000, axis=1)
+    found = uld_jax.localize(signals, RATE, NODES, ROOM, num_sources=2)
+    batch = signals[None], NODES[None], ROOM[None], np.ones((1, 8), bool)
+    positions, radii = localize_lib.fused(*batch, num_sources=2)
+    expected = [one.position for one in found]
+    np.testing.assert_allclose(positions[0], expected, atol=1e-6)
+    np.testing.assert_allclose(radii[0], [one.radius_90 for one in found], rtol=1e-6)
+
+
+def test_numbers_of_talkers_that_cannot_be_told_apart_are_refused():
+    for count in (0, 4):
+        with pytest.raises(
+            batches.RecordingError, match=f"num_sources is {count}; ask"
+        ):
+            uld_jax.localize(record(), RATE, NODES, ROOM, num_sources=count)

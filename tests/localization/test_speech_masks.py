@@ -123,13 +123,13 @@ def test_times_are_read_from_what_is_speech(parts, monkeypatch):
     """With whitening bin by bin, and none of the whole signals."""
     signals = parts[0] + parts[1]
     kept = []
-    made = localize_lib.fusion.fit_times
+    made = localize_lib.fusion.correlate
 
-    def fit_times(padded, max_lag, starts, height, whitening):
+    def correlate(padded, nodes, whitening):
         kept.append((padded[0]["audio"][0][:8], whitening))
-        return made(padded, max_lag, starts, height, whitening)
+        return made(padded, nodes, whitening)
 
-    monkeypatch.setattr(localize_lib.fusion, "fit_times", fit_times)
+    monkeypatch.setattr(localize_lib.fusion, "correlate", correlate)
     found = uld_jax.localize(signals, RATE, NODES, ROOM, speech_masks=True)
     ((audio, whitening),) = kept
     assert whitening == 0.0

@@ -141,6 +141,26 @@ def test_silence_is_somewhere_in_the_room():
     assert ((nowhere >= 0) & (nowhere <= rooms[:, None, :2])).all()
 
 
+@pytest.mark.parametrize(("whitening", "found"), [(1.0, 1), (0.65, 0), (None, 0)])
+def test_less_whitening_prefers_what_is_loud_at_few_frequencies(whitening, found):
+    """A voice below 1 kHz, and white noise elsewhere that is 10 dB weaker."""
+    _, (*_, nodes), (*_, room), _ = free_field_rooms()
+    places = [[1.5, 1.2, 1.3], [3.9, 3.1, 1.3]]
+    voice, noise = (
+        free_field(np.random.default_rng(number), [place], nodes, 8_000)
+        for number, place in enumerate(places)
+    )
+    spectra = np.fft.rfft(voice)
+    spectra[:, np.fft.rfftfreq(8_000, 1 / 16_000) > 1_000] = 0.0
+    voice = np.fft.irfft(spectra)
+    signals = voice / voice.std() + noise / noise.std() / np.sqrt(10)
+    given = {} if whitening is None else {"whitening": whitening}
+    ((place,),) = srp_phat.srp_phat(
+        np.float32(signals[None]), nodes[None], room[None], source_height=1.3, **given
+    )
+    assert np.linalg.norm(np.asarray(place) - places[found][:2]) < 0.05
+
+
 def test_it_can_be_part_of_a_larger_program():
     signals, nodes, rooms, _ = free_field_rooms()
     mask = np.ones(signals.shape[:2], bool)
@@ -152,6 +172,8 @@ def test_it_can_be_part_of_a_larger_program():
     ("changes", "message"),
     [
         ({"num_sources": 0}, "num_sources is 0; ask for 1 to 256"),
+        ({"whitening": 1.2}, "whitening is 1.2; give 0 .none. to 1"),
+        ({"whitening": float("nan")}, "whitening is nan; give 0"),
         ({"mask": np.eye(2, 8, dtype=bool)}, "recording 0 has 1 nodes"),
     ],
 )

@@ -152,5 +152,7 @@ def test_bad_input_is_named():
     signals, nodes, rooms, _ = free_field_rooms()
     with pytest.raises(batches.RecordingError, match="num_sources is 2; time"):
         tdoa.tdoa(signals, nodes, rooms, num_sources=2)
+    with pytest.raises(batches.RecordingError, match="whitening is -1; give 0"):
+        tdoa.tdoa(signals, nodes, rooms, whitening=-1)
     with pytest.raises(batches.RecordingError, match="0 has 3 nodes; this"):
         tdoa.tdoa(signals[:, :3], nodes[:, :3], rooms)

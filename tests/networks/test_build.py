@@ -31,9 +31,11 @@ def test_what_cannot_be_built_is_refused():
 
 @pytest.mark.parametrize("name", list(build.NETWORKS))
 def test_every_network_has_default_settings(name):
-    settings = config.to_dict(config.default(name).model) | {"width": 16}
-    model = build.for_label(settings, LABEL, 8, 1, seed=0)
-    found = build.describe(model, LABEL, 8, 4096)
+    known = config.default(name)
+    settings = config.to_dict(known.model) | {"width": 16}
+    label = build.make_label({"scheme": known.label.scheme, "resolution": 4}, settings)
+    model = build.for_label(settings, label, 8, 1, seed=0)
+    found = build.describe(model, label, 8, 4096)
     state = nnx.to_pure_dict(nnx.state(model, nnx.Param))
     assert found["parts"].keys() == state.keys()
     assert found["parameters"] == sum(found["parts"].values())

@@ -17,7 +17,7 @@ from whole_runs import run as run_command
 
 from uld_jax import config as config_lib
 from uld_jax.audio import sessions
-from uld_jax.cli import locate
+from uld_jax.cli import locate, share
 from uld_jax.evaluation import evaluate, verify
 from uld_jax.labels import schemes
 from uld_jax.networks import build
@@ -370,3 +370,102 @@ def test_the_command_writes_once_and_the_page_shows_how_to_read_it(runs, tmp_pat
         f"{name} {array.dtype} {array.shape}" for name, array in expected.items()
     )
     assert "uld_jax" not in code
+
+
+def test_half_precision_halves_the_file_and_is_read_as_it_was_rounded(runs, tmp_path):
+    run, shared = runs["encoder_decoder"]
+    card_lib.share(run, tmp_path / "half", half=True)
+    exact, found = arrays_of(run), arrays_of(tmp_path / "half")
+    for name, array in exact.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(
+            found[name], array.astype(np.float16).astype(array.dtype)
+        )
+    sizes = [
+        (folder / "weights.safetensors").stat().st_size
+        for folder in (tmp_path / "half", shared)
+    ]
+    assert sizes[0] < 0.65 * sizes[1]  # Names weigh, too, in a network so small.
+    card = card_of(tmp_path / "half")
+    assert (card["format"], card["precision"]) == (2, "float16")
+    assert card_of(shared)["format"] == 1 and "precision" not in card_of(shared)
+    assert card["hashes"]["parameters"] == weights.digest(found)
+    # Shared again in full, they are what they have become.
+    card_lib.share(tmp_path / "half", tmp_path / "full")
+    again = arrays_of(tmp_path / "full")
+    assert weights.digest(again) == weights.digest(found)
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path):
+    arrays = {"params/wide": np.float32([1.0, 70_000.0])}
+    with pytest.raises(weights.WeightsError, match=r"params/wide .* up to 7e\+04, too"):
+        weights.write_folder(tmp_path / "half", {"name": "x"}, arrays, "", half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def make_tested(folder, run, **changes):
+    """Write the record of a test of a run's network; return its folder."""
+    record = json.loads((run / "record.json").read_text())
+    record["settings"]["train"]["epochs"] = 0
+    parameters = weights.digest(arrays_of(run))
+    record |= {
+        "init": {"parameters": parameters},
+        "epochs": [],
+        "test": {"mae": 0.25, "radius_90": 0.5, "radius_coverage_90": 0.89},
+        "radii": {"spreads": [0.2, 0.4], "radii": [0.3, 0.7], "sources": 12},
+    }
+    folder.mkdir()
+    (folder / "record.json").write_text(json.dumps(record | changes))
+    return folder
+
+
+def test_a_card_has_the_test_of_its_very_weights(runs, tmp_path):
+    run, _ = runs["encoder_decoder"]
+    tested = make_tested(tmp_path / "tested", run)
+    facts = {
+        "command": "uld_jax train --config=l1",
+        "conditions": [{"title": "clocks 2 ms", "mae": 0.5, "median": 0.4}],
+    }
+    card_lib.share(run, tmp_path / "out", tested=tested, facts=facts)
+    network = loading.load_network(tmp_path / "out")
+    assert network.record["radii"]["radii"] == [0.3, 0.7]
+    signals = np.random.default_rng(0).normal(size=(8, 2560))
+    places = np.random.default_rng(1).uniform(size=(8, 3))
+    assert (network(signals, places, [4.0, 5.0, 3.0]).radius_90 >= 0.3).all()
+    text = (tmp_path / "out" / "README.md").read_text()
+    for told in (
+        "MAE 0.250 m, 89.0 % within their radii, 0.50 m in the",
+        "clocks 2 ms",
+    ):
+        assert told in text
+    assert "    uld_jax train --config=l1\n" in text
+    assert "Radii are counted on 12 validation sources" in text
+    assert "Simulated rooms with exact walls" in text
+    card_lib.share(tmp_path / "out", tmp_path / "again", "MIT")
+    before, after = card_of(tmp_path / "out"), card_of(tmp_path / "again")
+    for key in ("tested", "command", "conditions"):
+        assert before[key] == after[key]
+
+
+def test_results_in_furnished_rooms_have_titles_of_their_own(runs, tmp_path):
+    run, _ = runs["encoder_decoder"]
+    tested = make_tested(tmp_path / "tested", run)
+    one = {"name": "clock_offset", "value": 0.002, "mae": 0.5, "median": 0.4}
+    found = [one, one | {"rooms": "bare"}, one | {"rooms": "furnished"}]
+    (tested / "conditions.json").write_text(json.dumps({"conditions": found}))
+    out = tmp_path / "out"
+    call(share, run=run, out=out, tested=tested)
+    titles = [condition["title"] for condition in card_of(out)["conditions"]]
+    assert titles == ["clocks 2 ms", "clocks 2 ms", "clocks 2 ms, furnished"]
+
+
+def test_the_test_of_other_weights_is_refused(runs, tmp_path):
+    run, _ = runs["encoder_decoder"]
+    for number, changes in enumerate(({"init": {"parameters": "0"}}, {"init": None})):
+        tested = make_tested(tmp_path / f"tested{number}", run, **changes)
+        with pytest.raises(card_lib.ShareError, match="a network of other parameters"):
+            card_lib.share(run, tmp_path / "out", tested=tested)
+    exact = make_tested(tmp_path / "exact", run)
+    with pytest.raises(card_lib.ShareError, match="a network of other parameters"):
+        card_lib.share(run, tmp_path / "out", half=True, tested=exact)
+    assert not (tmp_path / "out").exists()

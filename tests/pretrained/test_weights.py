@@ -242,7 +242,7 @@ def test_types_that_not_all_can_read_are_not_written(tmp_path):
         ("\udcff", "is damaged, not JSON"),
         ("[1]", "is not a card of shared weights: it has no format"),
         ('{"hashes": {}}', "is not a card of shared weights: it has no format"),
-        ('{"format": 2, "made_by": "uld_jax 9.1"}', "format 2, made by 'uld_jax 9.1'"),
+        ('{"format": 3, "made_by": "uld_jax 9.1"}', "format 3, made by 'uld_jax 9.1'"),
         ('{"format": "1"}', "is of format '1'"),
         ('{"format": 1}', "is damaged"),
         ('{"format": 1, "hashes": {"card": NaN}}', "is damaged"),

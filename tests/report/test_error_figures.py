@@ -161,9 +161,11 @@ def test_curves_of_conditions_begin_with_all_nodes_and_no_offset():
     found = groups.Conditions(
         {
             "mae": {
-                ("none", 0.0): 1.0,
-                ("num_nodes", 5.0): 3.0,
-                ("clock_offset", 0.01): 2.0,
+                ("none", 0.0, "bare"): 1.0,
+                ("none", 0.0, "furnished"): 1.5,
+                ("num_nodes", 5.0, "bare"): 3.0,
+                ("num_nodes", 5.0, "furnished"): 4.0,
+                ("clock_offset", 0.01, "bare"): 2.0,
             }
         },
         9,
@@ -174,7 +176,7 @@ def test_curves_of_conditions_begin_with_all_nodes_and_no_offset():
     assert curve("clock_offset", found) == [(0.0, 1.0), (0.01, 2.0)]
     assert curve("position_error", found) == []
     noisy = groups.Conditions(
-        {"mae": {("none", 0.0): 1.0, ("snr_db", 0.0): 2.0}}, 9, 30
+        {"mae": {("none", 0.0, "bare"): 1.0, ("snr_db", 0.0, "bare"): 2.0}}, 9, 30
     )
     assert curve("snr_db", noisy) == [(0.0, 2.0)]
 

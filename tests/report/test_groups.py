@@ -176,14 +176,14 @@ def test_conditions_are_averaged_over_seeds(tmp_path):
     found = group.conditions()
     assert found.examples == 80
     assert found.num_nodes == 30
-    assert found.values["mae"]["none", 0.0] == pytest.approx(0.2)
-    assert found.values["mae"]["num_nodes", 5] == pytest.approx(0.205)
+    assert found.values["mae"]["none", 0.0, "bare"] == pytest.approx(0.2)
+    assert found.values["mae"]["num_nodes", 5, "bare"] == pytest.approx(0.205)
     short = conditions(0.5) | {"conditions": conditions(0.5)["conditions"][:1]}
     write(tmp_path, room_record("uld", 4), conditions=short)
     write(tmp_path, room_record("uld", 5), conditions=short | {"conditions": []})
     (group,), _ = groups.read([tmp_path])
     values = group.conditions().values
-    assert values["mae"] == {("none", 0.0): pytest.approx(0.3)}
+    assert values["mae"] == {("none", 0.0, "bare"): pytest.approx(0.3)}
     other = write(tmp_path, room_record("uld", 3), conditions=conditions(0.1, 40))
     (group,), _ = groups.read([tmp_path])
     with pytest.raises(ValueError, match=r"of \[40, 80\] examples"):

@@ -1,13 +1,8 @@
-"""The page of a session in Chromium: as Debian has it, with `apt install chromium-driver`.
+"""The page of a session in Chromium: what it shows, and what its controls do."""
 
-Selenium drives it by the W3C's protocol and the driver that comes with the browser, so it
-downloads none.
-"""
-
-import os
-import shutil
-
+import browser_pages
 import pytest
+from browser_pages import HOSTILE, LONG, find
 from made_session_records import (
     guess,
     long_session,
@@ -23,62 +18,17 @@ from uld_jax.report import session_page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
 wait = pytest.importorskip("selenium.webdriver.support.wait", reason="needs selenium")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-LONG = "microphone" * 30
 
 
 @pytest.fixture(scope="module")
 def browser():
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("needs Chromium and chromedriver: apt install chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    options.add_argument("--headless=new")
-    options.add_argument("--disable-dev-shm-usage")
-    if os.geteuid() == 0:  # As in containers, where Chromium cannot separate itself.
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=driver)
-    found = webdriver.Chrome(options=options, service=service)
-    yield found
-    found.quit()
+    yield from browser_pages.start()
 
 
 @pytest.fixture
 def show(browser, tmp_path):
-    """Open the page of a record; fail if the console then has anything to say."""
-
-    def open_page(found, width=1440, **media):
-        path = tmp_path / "located.html"
-        session_page.write(found, path)
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride",
-            {
-                "width": width,
-                "height": 900,
-                "deviceScaleFactor": 1,
-                "mobile": width < 600,
-            },
-        )
-        features = [
-            {"name": "prefers-color-scheme", "value": media.get("scheme", "light")}
-        ]
-        browser.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia",
-            {"media": media.get("media", "screen"), "features": features},
-        )
-        browser.get(path.as_uri())
-
-    browser.get("about:blank")
-    browser.get_log("browser")
-    yield open_page
-    assert browser.get_log("browser") == []
-
-
-def find(browser, selector):
-    return browser.find_element("css selector", selector)
+    path = tmp_path / "located.html"
+    yield from browser_pages.show_by(browser, path, session_page.write)
 
 
 def place(browser, selector):
@@ -281,22 +231,17 @@ def test_nothing_is_wider_than_the_screen(browser, show, width, make):
     found["recordings"].append(recording([silence(0.0)], name=LONG))
     show(found, width)
     browser.execute_script("document.querySelector('details').open = true")
-    wide = "return document.documentElement.scrollWidth"
-    assert browser.execute_script(wide) <= width
-    assert browser.execute_script("return innerWidth") == width
+    browser_pages.assert_fits(browser, width)
 
 
 def test_texts_of_users_are_not_run(browser, show):
     found = session()
-    hostile = (
-        "</script><script>document.title = 'run'</script><img src=x onerror=alert(1)>"
-    )
-    found["name"] = found["recordings"][0]["name"] = hostile
-    found["recordings"][0]["windows"][0]["reasons"] = [hostile]
+    found["name"] = found["recordings"][0]["name"] = HOSTILE
+    found["recordings"][0]["windows"][0]["reasons"] = [HOSTILE]
     show(found)
-    assert find(browser, "h1").text == hostile
-    assert browser.title.startswith(hostile)
-    assert facts(browser)["Remarks"] == hostile
+    assert find(browser, "h1").text == HOSTILE
+    assert browser.title.startswith(HOSTILE)
+    assert facts(browser)["Remarks"] == HOSTILE
 
 
 def test_without_a_script_drawings_and_tables_are_there(browser, show):
@@ -317,38 +262,12 @@ def test_without_a_script_drawings_and_tables_are_there(browser, show):
         browser.execute_cdp_cmd(disable, {"value": False})
 
 
-def luminance(color):
-    """Compute the relative luminance of a color, as the W3C's guidelines for contrast."""
-    values = [int(part) / 255 for part in color.strip("rgba()").split(",")[:3]]
-    linear = [
-        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values
-    ]
-    return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast_is_enough(browser, show, scheme):
-    """4.5 for letters and 3 for what is drawn, as the W3C's guidelines say."""
     show(session(), scheme=scheme)
-
-    def color(name):
-        return luminance(
-            browser.execute_script(
-                "document.body.style.color = `var(--${arguments[0]})`;"
-                "return getComputedStyle(document.body).color",
-                name,
-            )
-        )
-
-    below = color("page")
-    assert (below > 0.5) == (scheme == "light")
-    for background in (below, color("panel")):
-        for name, least in (
-            *(("ink", 7.0), ("quiet", 4.5), ("sure", 4.5), ("unsure", 4.5)),
-            *(("truth", 3.0), ("wall", 3.0)),
-        ):
-            low, high = sorted((color(name), background))
-            assert (high + 0.05) / (low + 0.05) >= least, name
+    letters = {"ink": 7.0, "quiet": 4.5, "sure": 4.5, "unsure": 4.5}
+    drawn = {"truth": 3.0, "wall": 3.0}
+    browser_pages.assert_contrast(browser, scheme, letters | drawn)
 
 
 def test_a_printed_page_has_no_controls_and_is_light(browser, show):
@@ -356,7 +275,4 @@ def test_a_printed_page_has_no_controls_and_is_light(browser, show):
     for selector in ("input[type=range]", ".play", "[data-layer=track]"):
         assert not find(browser, selector).is_displayed()
     assert find(browser, ".facts").is_displayed()
-    background = browser.execute_script(
-        "return getComputedStyle(document.body).backgroundColor"
-    )
-    assert luminance(background) == pytest.approx(1.0)
+    browser_pages.assert_white(browser)

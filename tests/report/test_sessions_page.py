@@ -1,43 +1,15 @@
 """The page of many sessions: each with its outcome, and those that failed with why."""
 
 import pytest
+from made_page_records import FAILED, LOCATED, SESSIONS
 from made_session_records import parse
 
 from uld_jax.report import sessions_page
 
-LOCATED = {
-    "name": "a <b> & %41?#",
-    "status": "located",
-    "page": "a <b> & %41?#/positions.html",
-    "recordings": 2,
-    "windows": 1234,
-    "determined": 1000,
-    "turns": 7,
-    "remarks": 1,
-    "left_out": ["recording 'x' has no <sound>"],
-    "reason": "",
-}
-FAILED = {
-    "name": "lost",
-    "status": "failed",
-    "page": None,
-    "left_out": [],
-    "reason": "2 problems:\n  line 1 <is> wrong\n  line 2, too",
-}
-WAITING = {"name": "later", "status": "waiting"}
-RECORD = {
-    "name": "spring & fall",
-    "command": "uld_jax locate spring",
-    "version": "0.1.0",
-    "written": "2026-11-30T18:00:00+00:00",
-    "settings": {"method": "srp_phat", "num_sources": 2, "run": None},
-    "sessions": [LOCATED, FAILED, WAITING],
-}
-
 
 @pytest.fixture(scope="module")
 def page():
-    return parse(sessions_page.render(RECORD))
+    return parse(sessions_page.render(SESSIONS))
 
 
 def rows(page, kind):

@@ -10,6 +10,11 @@ from uld_jax.report import groups, markdown, paper, tables
 
 SCATTERED = "docs/scattered_nodes.md"
 VOTES = "docs/multilateration.md"
+# The paper's, on L-1.
+FOUR_LABELS = [
+    f"l1_reduced/{name}_seed0"
+    for name in ("one_hot_I6", "heat_map_I6", "refined_grid_I6", "uld_I5")
+]
 
 
 def made(runs):
@@ -44,6 +49,31 @@ def test_the_papers_values_stand_beside_6_x_6_outputs_alone():
     run = record("uld", resolution=8)
     run["settings"]["label"]["outputs_per_axis"] = 9
     assert "0.031" not in markdown.markdown(made([run]))
+
+
+def test_table_1_has_directions_and_methods_without_cells():
+    azimuth = record("azimuth", resolution=36, mae=0.05)
+    azimuth["settings"]["label"]["outputs_per_axis"] = 36
+    azimuth["settings"]["model"] = {"name": "directions", "arrays": [0.1, 3, 3, 0.1]}
+    music, stages = (baseline_record(name, "l1") for name in ("music", "stage_wise"))
+    stages["settings"]["run"] = "../azimuth_I36_seed0"
+    for one in (music, stages):
+        del one["data"]["noise"]
+    runs = [azimuth, record("soft"), record("uld", resolution=5), stages, music]
+    (table,) = made(runs)
+    names = [row[0] for row in table.rows]
+    assert names[1:4] == ["ULD", "SLC", "Azimuth ULD (directions)"]
+    assert set(names[4:]) == {"MUSIC", "Stage-wise"}
+    rows = {row[0]: dict(zip(table.header, row, strict=True)) for row in table.rows}
+    of_directions = rows["Azimuth ULD (directions)"]
+    assert (of_directions["I"], of_directions["MAE m (ours)"]) == ("36", "0.050")
+    assert of_directions["ACC % (ours)"] == "90.00"
+    assert of_directions["cell ACC %"] == of_directions["QE m"] == ""
+    assert rows["SLC"]["QE m"] == "0.459"
+    assert rows["MUSIC"]["MAE m (ours)"] == "0.010"
+    assert "nearest one at all of them" in table.notes
+    (alone,) = made([record("uld", resolution=5)])
+    assert not alone.notes
 
 
 def test_table_1_tells_fresh_segments_from_stored_ones():
@@ -235,7 +265,7 @@ def test_other_test_examples_are_refused():
 @pytest.mark.parametrize(
     ("results", "page", "only"),
     [
-        (["l1_reduced"], "README.md", [tables.SUMMARY]),
+        (FOUR_LABELS, "README.md", [tables.SUMMARY]),
         (["l1_reduced"], "docs/paper_tables.md", tables.KINDS),
         (["ad1/*_seed0", "ad1/srp_phat", "ad1/tdoa_ls"], SCATTERED, ["paper"]),
         (["ad1"], SCATTERED, ["training", "conditions"]),
@@ -256,6 +286,7 @@ def test_other_test_examples_are_refused():
             [tables.SUMMARY],
         ),
         (["localizer/ad1", "ad1/srp_phat"], "docs/localizer.md", ["conditions"]),
+        (["localizer/ad2"], "docs/localizer.md", [tables.SUMMARY]),
     ],
 )
 def test_pages_show_what_the_records_say(results, page, only):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uld_jax.acoustics import absorption as absorption_lib
-from uld_jax.simulation import image_source
+from uld_jax.simulation import image_source, thinning
 
 ROOM = np.array([6.3, 7.7, 4.2])
 SOURCE = np.array([1.1, 6.2, 0.95])
@@ -16,7 +16,7 @@ SOURCE = np.array([1.1, 6.2, 0.95])
 
 def walls_of(size, reflection, order, t60=0.5, num_late=16_384):
     last = np.array([1.25 * t60 * 343.0])
-    first, exact = image_source.thinning(size[None], last, num_late)
+    first, exact = thinning.thinning(size[None], last, num_late)
     values = (size, reflection, exact[0], first[0], last[0])
     size, reflection, exact, first, last = (jnp.asarray(v, jnp.float32) for v in values)
     return image_source.Walls(
@@ -76,7 +76,7 @@ def test_images_beyond_the_order_are_silent():
 
 @functools.partial(jax.jit, static_argnames="num_late")
 def draw(seed, source, walls, num_late=16_384):
-    return image_source.thinned_images(
+    return thinning.thinned_images(
         jax.random.key(seed),
         source,
         walls,
@@ -174,8 +174,8 @@ def test_early_images_fit_where_they_are_said_to_fit():
         _, _, distance = exact_of(copies, source, walls)
         count = (distance < float(walls.exact_radius)).sum()
         exact = np.asarray(walls.exact_radius)[None]
-        assert count <= image_source.largest_num_exact(size[None], exact) <= 2560
-        assert image_source.num_candidates(size[None], exact) <= 8192
+        assert count <= thinning.largest_num_exact(size[None], exact) <= 2560
+        assert thinning.num_candidates(size[None], exact) <= 8192
 
 
 def test_another_key_draws_other_images():

@@ -147,3 +147,28 @@ def test_a_key_is_that_of_its_seed():
     seeds = [0, 7, 2**32 - 1]
     for key, seed in zip(recipes.keys(seeds), seeds, strict=True):
         assert (jax.random.key_data(key) == np.array([0, seed], np.uint32)).all()
+
+
+def test_tests_of_a_pool_are_in_seen_and_new_rooms_by_seen_and_new_talkers():
+    """By turns; seen talkers say what was held out from the training."""
+    recipe = dataclasses.replace(SMALL, num_sources=1, rooms="pool:2")
+    assert recipe.pooled_rooms == 2 and not SMALL.pooled
+    trained = [draw(recipe, index) for index in range(40)]
+    rooms_of = {example.scene.node_positions.tobytes() for example in trained}
+    said = {example.speech[0].utterance.name for example in trained}
+    talkers = {
+        utterance.talker
+        for utterance in corpora.open_speech("builtin").utterances["train"]
+    }
+    assert len(rooms_of) == 2
+    for index in range(16):
+        group = recipe.group("test", index)
+        assert group == list(scenes.POOL_GROUPS)[index % 4]
+        example = draw(recipe, 100 + index, group)
+        (excerpt,) = example.speech
+        in_seen_room = example.scene.node_positions.tobytes() in rooms_of
+        assert in_seen_room == group.startswith("seen_rooms")
+        assert (excerpt.utterance.talker in talkers) == group.endswith("seen_talkers")
+        assert excerpt.utterance.name not in said
+        assert "test" in example.noise.utterance.name
+    assert recipe.group("train", 3) == "train" and SMALL.group("test", 3) == "test"

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from made_rooms import (
 )
 
 from uld_jax.acoustics import constants
-from uld_jax.simulation import image_source, rendering
+from uld_jax.simulation import furniture, image_source, rendering
 from uld_jax.simulation import rooms as rooms_lib
 
 RATE = constants.SAMPLE_RATE
@@ -53,12 +54,12 @@ def test_lists_numpy_and_jax_arrays_give_the_same():
     rooms, keys = small_batch(1), keys_of(1)
     dry, noise = noise_like(rooms, SHORT), noise_like(rooms, SHORT, 1)[:, 0]
     # JAX arrays are float32; so are all here, for equal bits.
-    rooms = rooms._replace(
-        **{name: np.float32(value) for name, value in rooms._asdict().items()}
-    )
+    gains = np.array([[1.0, -1.0, 0.0, 2.0]])
+    inside = furniture.Furniture(np.array([0.1]), np.array([0.2]), gains_db=gains)
+    rooms = jax.tree.map(np.float32, rooms._replace(furniture=inside))
     expected = rendering.render(rooms, dry, keys, SHORT, noise).signals
     for convert in (lambda array: np.asarray(array).tolist(), jnp.asarray):
-        converted = rooms_lib.Rooms(*map(convert, rooms))
+        converted = jax.tree.map(convert, rooms)
         signals = rendering.render(
             converted, convert(dry), keys, SHORT, convert(noise)
         ).signals

@@ -211,3 +211,49 @@ def test_any_session_is_rendered_by_a_thinned_late_field():
     settings = recipes.ANY.settings("thinned", deterministic=True)
     walls = rooms.compute_walls(rooms.Rooms.of(drawn), settings)
     assert np.isfinite(walls.exact_radius).all()
+
+
+def test_rooms_of_a_pool_keep_their_nodes_and_reverberation():
+    """Only sources, noise and SNR differ; each has a cell of its own."""
+    rng = np.random.default_rng(3)
+    drawn = [
+        scenes.draw_pooled(rng, part, 3, 2, scenes.TEST_SNR_DB, num_nodes=5)
+        for part in ("train", "test")
+        for _ in range(60)
+    ]
+    rooms_of = {
+        part: {
+            (tuple(one.room_size), one.t60, one.node_positions.tobytes())
+            for one in drawn[first : first + 60]
+        }
+        for part, first in (("train", 0), ("test", 60))
+    }
+    assert len(rooms_of["train"]) == len(rooms_of["test"]) == 3
+    assert not rooms_of["train"] & rooms_of["test"]
+    assert len({one.source_positions.tobytes() for one in drawn}) == 120
+    for one in drawn:
+        placed = np.concatenate(
+            [one.node_positions, one.source_positions, one.noise_position[None]]
+        )
+        assert len(set(cells(placed, one.room_size))) == 8
+        assert (placed[:, :2] <= one.room_size[:2]).all() and (placed >= 0).all()
+        assert scenes.TEST_SNR_DB[0] <= one.snr_db <= scenes.TEST_SNR_DB[1]
+    with pytest.raises(scenes.SceneError, match="0 rooms"):
+        scenes.draw_pooled(rng, "train", 0, 1, scenes.TEST_SNR_DB)
+
+
+def test_sources_of_a_pool_are_anywhere_but_at_nodes():
+    """Uniform over the free cells, and in each."""
+    rng = np.random.default_rng(4)
+    drawn = [
+        scenes.draw_pooled(rng, "dev", 1, 1, scenes.TEST_SNR_DB, num_nodes=5)
+        for _ in range(4000)
+    ]
+    places = np.stack(
+        [one.source_positions[0, :2] / one.room_size[:2] for one in drawn]
+    )
+    used = np.bincount(cells(places, np.ones(2)), minlength=256)
+    assert (used == 0).sum() == 5
+    assert scipy.stats.chisquare(used[used > 0]).pvalue > 1e-3
+    inside = (places * 16) % 1
+    assert scipy.stats.kstest(inside.ravel(), "uniform").pvalue > 1e-3

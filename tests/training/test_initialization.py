@@ -59,6 +59,10 @@ def test_tested_as_it_is_a_network_does_as_well_as_before(
     assert record["init"]["data"] == "simulated/l1_tiny:1.0.0"
     assert record["init"]["epoch"] == read(first)["best_epoch"]
     assert record["settings"]["init"]["folder"] == "uld_I5_seed0"  # Not on which disk.
+    # Its errors on the validation split say how sure it is, as those of the first do.
+    assert record["radii"] == read(first)["radii"] == record["init"]["radii"]
+    assert record["radii"]["sources"] == 12
+    assert record["test_before"] is None  # Nothing was gained.
     # And from that the same again.
     again = initialization.settle(
         settings(tiny_data_dir, **{"train.epochs": 0}), str(tmp_path / "run")
@@ -245,11 +249,14 @@ def test_of_another_label_no_part_that_means_cells_is_taken(
 
 def test_parts_of_the_label_are_parts_of_the_networks():
     for name, spec in build.NETWORKS.items():
-        settings = config_lib.to_dict(config_lib.default(name).model)
+        known = config_lib.default(name)
+        settings = config_lib.to_dict(known.model)
         settings |= {"width": 8} | (
             {"num_blocks": 1} if "num_blocks" in settings else {}
         )
-        network = build.for_label(settings, schemes.Label("uld", 4), 4, 1, seed=0)
+        of_network = {"scheme": known.label.scheme, "resolution": 4}
+        label = build.make_label(of_network, settings)
+        network = build.for_label(settings, label, 4, 1, seed=0)
         _, params, _ = nnx.split(network, nnx.Param, ...)
         assert spec.label_parts <= set(params.keys())
         assert spec.any_label == (not spec.label_parts)
@@ -275,6 +282,10 @@ def test_a_stopped_fine_tuning_resumes_to_the_same_end(first, tiny_data_dir, tmp
         train.train_and_evaluate(config, tmp_path / "stopped", seconds=0.0)
     resumed = train.train_and_evaluate(config, tmp_path / "stopped")
     assert resumed["test"] == unbroken["test"]
+    # What it gained is against the network it started from.
+    was = {k: v for k, v in read(first)["test"].items() if "radius" not in k}
+    assert resumed["test_before"] == unbroken["test_before"] == was
+    assert read(first)["test_before"] is None
     assert [e["train"] for e in resumed["epochs"]] == [
         e["train"] for e in unbroken["epochs"]
     ]

@@ -60,7 +60,34 @@ class Corpus:
     @functools.cached_property
     def talkers(self) -> dict[str, frozenset[str]]:
         """Talkers by part; for noise, recordings."""
-        return {p: frozenset(u.talker for u in self.utterances[p]) for p in PARTS}
+        return {
+            part: frozenset(utterance.talker for utterance in utterances)
+            for part, utterances in self.utterances.items()
+        }
+
+    @functools.cached_property
+    def held_out(self) -> "Corpus":
+        """The corpus with one utterance of each training talker in a part of its own.
+
+        Of talkers with several, the last by name goes from "train" to "held_out".
+
+        Raises:
+            CorpusError: If no talker has several.
+        """
+        utterances = sorted(self.utterances["train"], key=lambda one: one.name)
+        last = {one.talker: one.name for one in utterances}
+        count = collections.Counter(one.talker for one in utterances)
+        held = {last[talker] for talker, number in count.items() if number > 1}
+        if not held:
+            raise signals.CorpusError(
+                f"no talker of {self.name!r} has several utterances in the training "
+                "part, so none can be held out for a test; add some"
+            )
+        parts = {
+            "train": tuple(u for u in self.utterances["train"] if u.name not in held),
+            "held_out": tuple(u for u in self.utterances["train"] if u.name in held),
+        }
+        return dataclasses.replace(self, utterances=self.utterances | parts)
 
     def fingerprint(self) -> str:
         """Hash which utterances are in which part."""
@@ -95,7 +122,7 @@ class Corpus:
         talker is. An unusable utterance is noted in `skipped`, and another drawn.
 
         Args:
-            part: One of `PARTS`.
+            part: One of `PARTS`, or "held_out" of `held_out`.
             rng: The random stream.
             num_samples: Length N.
             before: Samples needed ahead of the N.

@@ -53,7 +53,7 @@ class Remark(NamedTuple):
     what: str
     fix: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         subject = f"Node {self.node} {self.what}" if self.node else self.what
         return f"{subject}. {self.fix}."
 

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import importlib.resources
 import json
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Part:
 
 
 @functools.cache
-def _facts() -> dict:
+def _facts() -> dict[str, Any]:
     return json.loads(
         importlib.resources.files("uld_jax.audio").joinpath(_FILE).read_text()
     )

@@ -17,7 +17,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -218,7 +218,7 @@ def _folder_name(part: str) -> str:
     return f"adhoc40-{part}"
 
 
-def _named(values: Iterable) -> str:
+def _named(values: Iterable[Any]) -> str:
     values = list(values)
     more = " and others" if len(values) > 5 else ""
     return ", ".join(str(value) for value in values[:5]) + more

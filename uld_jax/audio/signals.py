@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def to_int16(signal: np.ndarray, peak: float | None = None) -> np.ndarray:
     return np.round(signal * (_FULL_SCALE / max(peak, 1e-9))).astype(np.int16)
 
 
-def to_float(integers):
+def to_float(integers: Any) -> Any:
     """Convert 16-bit integers, of NumPy or JAX, to float32 below one, exactly."""
     return integers.astype(np.float32) * np.float32(2**-15)
 

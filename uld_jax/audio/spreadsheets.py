@@ -11,7 +11,7 @@ import math
 import pathlib
 import re
 import unicodedata
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from uld_jax.runtime import errors
 
@@ -202,7 +202,7 @@ def _read_xlsx(path: pathlib.Path) -> list[tuple[int, list[str]]]:
     return [(number, list(map(_to_text, row))) for number, row in rows.items()]
 
 
-def _find_sheet(book, name: str) -> tuple[int, dict[int, tuple]]:
+def _find_sheet(book, name: str) -> tuple[int, dict[int, tuple[Any, ...]]]:
     """Find the sheet with a name, or the first that is not empty; return its rows, too."""
     sheets = [_sheet_rows(sheet) for sheet in book.worksheets]
     titles = [sheet.title.lower() for sheet in book.worksheets]
@@ -212,7 +212,7 @@ def _find_sheet(book, name: str) -> tuple[int, dict[int, tuple]]:
     return filled[0], sheets[filled[0]]
 
 
-def _sheet_rows(sheet) -> dict[int, tuple]:
+def _sheet_rows(sheet) -> dict[int, tuple[Any, ...]]:
     """Read the rows of a sheet that are not empty, by their number."""
     sheet.reset_dimensions()  # Some programs write wrong ones.
     return {
@@ -222,7 +222,11 @@ def _sheet_rows(sheet) -> dict[int, tuple]:
     }
 
 
-def _check_formulas(path: pathlib.Path, rows: dict, written: dict) -> None:
+def _check_formulas(
+    path: pathlib.Path,
+    rows: dict[int, tuple[Any, ...]],
+    written: dict[int, tuple[Any, ...]],
+) -> None:
     """Raise if a formula has no value: programs other than spreadsheets write none."""
     for number, cells in written.items():
         for column, cell in enumerate(cells):

@@ -156,7 +156,7 @@ def survey(channels: Sequence[session_files.Channel]) -> Survey:
         powers,
         (totals.lengths // HOP).tolist(),
         files=[channel.path for channel in channels],
-        usable=[not fault for fault in faults],
+        usable=[signals_lib.is_usable(fault) for fault in faults],
     )
     return Survey(
         means,

@@ -26,14 +26,17 @@ COMMANDS = {
     "train": "Train one network, test it, and write its record.",
     "sweep": "Train a network for each label, resolution and seed.",
     "prepare": "Prepare the data set of an experiment.",
-    "baseline": "Test a localization method that needs no training.",
+    "baseline": "Test a localization method to compare networks with.",
     "robustness": "Test finished runs with clock and position errors, noise, few nodes.",
+    "benchmark": "Test a network or label of your own on fixed data; compare results.",
     "locate": "Localize talkers in a folder of recordings.",
     "plan": "Propose places for recorders, and map how sure positions will be.",
     "doctor": "Say what is wrong with recordings, and what to do about it.",
     "new-session": "Write a folder for recordings, with tables to fill in.",
     "demo": "Localize a talker in a made-up session, and show it on a page.",
     "share": "Write a network's weights and card for others to use.",
+    "weights": "List, verify and describe the networks that come with the package.",
+    "export": "Write a network to one file that runs without this package.",
     "verify": "Check runs, weights and data sets for damage.",
     "tables": "Print the tables of finished runs.",
     "report": "Draw the figures of finished runs, on a page with the tables.",
@@ -117,7 +120,8 @@ def _experiments(how: str = "") -> str:
 def _describe(flag: Flag) -> str:
     note = " Required." if flag.required else ""
     if flag.default not in (None, False, True, [], ""):
-        note = f" Default: {flag.default}."
+        default = flag.default
+        note = f" Default: {','.join(default) if flag.kind == 'list' else default}."
     indent = " " * 24
     text = textwrap.fill(
         flag.help + note, _WIDTH, initial_indent=indent, subsequent_indent=indent

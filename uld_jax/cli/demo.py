@@ -8,6 +8,7 @@ three places; localizes the talker, and writes a page to open in a browser.
 
 import pathlib
 import types
+from typing import Any
 
 from uld_jax.cli import locate
 from uld_jax.cli.flags import Flag
@@ -20,7 +21,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Make the session, and localize it."""
     out = pathlib.Path(values.out).expanduser()
     table = out / "positions.csv"

@@ -14,6 +14,7 @@ cannot be used.
 """
 
 import pathlib
+from typing import Any
 
 from uld_jax.cli.flags import Flag, check_output, single_folder
 from uld_jax.runtime import errors, progress
@@ -28,7 +29,7 @@ FLAGS = (
 TAKES_PATHS = True
 
 
-def main(values, paths) -> None:
+def main(values: Any, paths: list[str]) -> None:
     """Examine the session; print and write what was found."""
     folder = single_folder(paths, "doctor")
     page, record_file = (

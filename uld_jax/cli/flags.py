@@ -40,7 +40,7 @@ class Flag:
     def define(self) -> None:
         """Define the flag for absl, which parses it."""
         if self.name == "config":
-            _define_config()
+            _define_config(self.default or "l1")
             return
         options = {"required": True} if self.required else {}
         if self.least is not None:
@@ -68,14 +68,18 @@ class Flag:
         return f"--{self.name}={self.bare}" if alone else word
 
 
-def _define_config() -> None:
-    """Define --config, whose settings are flags too."""
+def _define_config(default: str) -> None:
+    """Define --config, whose settings are flags too.
+
+    Args:
+        default: Name of the experiment if none is given.
+    """
     # Here, not above: loading an experiment imports JAX, and --help must not wait.
     from ml_collections import config_flags
 
     from uld_jax.runtime import experiments
 
-    config_flags.DEFINE_config_file("config", experiments.find("l1"), CONFIG.help)
+    config_flags.DEFINE_config_file("config", experiments.find(default), CONFIG.help)
 
 
 def single_folder(

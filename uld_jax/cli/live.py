@@ -6,6 +6,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from uld_jax.cli.flags import Flag
 from uld_jax.runtime import errors
@@ -42,12 +43,12 @@ FLAGS = (
     Flag(
         "hop",
         "float",
-        "With --live: seconds between windows; by default as long as they are.",
+        "With --live: seconds between windows; by default --window.",
     ),
 )
 
 
-def check(values, others: Iterable[str]) -> None:
+def check(values: Any, others: Iterable[str]) -> None:
     """Check that the flags fit together.
 
     Args:
@@ -87,7 +88,7 @@ def check(values, others: Iterable[str]) -> None:
         )
 
 
-def main(values) -> None:
+def main(values: Any) -> None:
     """Localize until the input ends, somebody interrupts, or nobody reads any more."""
     try:
         _run(values)

@@ -24,6 +24,7 @@ Many sessions, or a folder of them, are located at once (docs/many_sessions.md).
 import dataclasses
 import functools
 import pathlib
+from typing import Any
 
 from uld_jax.cli import live, many_sessions
 from uld_jax.cli.baseline import METHOD
@@ -116,7 +117,7 @@ def _without_live(values, named: list[str]) -> list[str]:
     return [f"the folder {name!r}" for name in named] + given
 
 
-def main(values, paths) -> None:
+def main(values: Any, paths: list[str]) -> None:
     """Localize the recordings; print and write the positions."""
     named = [*paths, *([values.recordings] if values.recordings else [])]
     live.check(values, _without_live(values, named))
@@ -164,7 +165,7 @@ def _locate_many(values, named, sessions) -> None:
     many_sessions.main(values, sessions, settings, command, locate_one)
 
 
-def _locate_in_worker(flags, run_folder, session, out) -> tuple[list, list[str]]:
+def _locate_in_worker(flags, run_folder, session, out) -> tuple[list[Any], list[str]]:
     """Locate one session of many."""
     from uld_jax.pretrained import weights
     from uld_jax.runtime import jax_setup
@@ -174,7 +175,7 @@ def _locate_in_worker(flags, run_folder, session, out) -> tuple[list, list[str]]
     return _locate(flags, run, session, out)
 
 
-def _flags(values) -> dict:
+def _flags(values) -> dict[str, Any]:
     """Collect the flags that positions depend on, as far as they are given."""
     names = ("run", "method", "num_sources", "calibrate_clocks")
     return {
@@ -182,7 +183,7 @@ def _flags(values) -> dict:
     }
 
 
-def _settings(flags) -> dict:
+def _settings(flags) -> dict[str, Any]:
     return {"method": None if "run" in flags else _DEFAULT} | flags
 
 
@@ -198,7 +199,7 @@ def _warn_of_divergence(run) -> None:
         )
 
 
-def _locate(flags, run, session, out) -> tuple[list, list[str]]:
+def _locate(flags, run, session, out) -> tuple[list[Any], list[str]]:
     """Localize a session's recordings; log and write what was found, and return it.
 
     Args:

@@ -4,6 +4,7 @@ import datetime
 import functools
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import uld_jax
 from uld_jax.cli.flags import Flag
@@ -54,7 +55,7 @@ def find(named: Sequence[str], out: str | None) -> dict[str, pathlib.Path]:
     return session_folders.name_all(found)
 
 
-def check_single(values) -> None:
+def check_single(values: Any) -> None:
     """Raise an InputError if a flag is given that a single session does not have."""
     for flag in FLAGS:
         if (value := getattr(values, flag.name)) not in (None, False):
@@ -86,7 +87,9 @@ def _check(values, sessions) -> tuple[pathlib.Path, list[str] | None]:
     return pathlib.Path(values.out).expanduser().absolute(), flags
 
 
-def main(values, sessions, settings, command, locate_one) -> None:
+def main(
+    values: Any, sessions: Any, settings: Any, command: Any, locate_one: Any
+) -> None:
     """Locate the sessions that are not done yet; print a line for each.
 
     Args:
@@ -153,7 +156,7 @@ class _Lines:
         self._bar.update()
 
 
-def describe(outcome) -> str:
+def describe(outcome: Any) -> str:
     """Describe the outcome of a session in a line."""
     if outcome.reason:
         first, *more = outcome.reason.splitlines()

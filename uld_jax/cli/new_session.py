@@ -7,6 +7,7 @@ uld_jax locate my_lab --out=positions.csv.
 """
 
 import pathlib
+from typing import Any
 
 from uld_jax.cli.flags import single_folder
 from uld_jax.runtime import errors, progress
@@ -41,7 +42,7 @@ Then run: uld_jax locate FOLDER --out=positions.csv
 }
 
 
-def main(_, paths) -> None:
+def main(_: Any, paths: list[str]) -> None:
     """Write the files."""
     name = single_folder(paths, "new-session", "folder")
     folder = pathlib.Path(name).expanduser()

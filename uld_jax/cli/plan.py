@@ -15,6 +15,7 @@ and room.csv to start a session with.
 import pathlib
 import re
 import shlex
+from typing import Any
 
 from uld_jax.cli.flags import Flag, parse_numbers, parse_quantity
 from uld_jax.runtime import errors, progress
@@ -61,7 +62,7 @@ _METERS = {"cm": 0.01, "m": 1.0, "mm": 0.001}
 _PAGE, _NODES, _ROOM = "plan.html", "nodes.csv", "room.csv"
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Make the plan; print and write it."""
     room = parse_numbers("room", values.room, (2, 3), "6x4")
     options = {
@@ -175,7 +176,7 @@ def _command(values) -> str:
     return " ".join(["uld_jax plan", *map(shlex.quote, words)])
 
 
-def _format(record: dict) -> str:
+def _format(record: dict[str, Any]) -> str:
     """Format the nodes as a table, and what is expected."""
     width = max(len("node"), *(len(one["name"]) for one in record["nodes"]))
     lines = [", ".join([f"{len(record['nodes'])} nodes", *record["facts"]])]
@@ -186,7 +187,7 @@ def _format(record: dict) -> str:
     return "\n".join([*lines, *(f"  {one}" for one in record["answers"])])
 
 
-def _write(page: pathlib.Path, record: dict) -> None:
+def _write(page: pathlib.Path, record: dict[str, Any]) -> None:
     from uld_jax.evaluation import plan_record
     from uld_jax.report import placement_page
     from uld_jax.storage import atomic

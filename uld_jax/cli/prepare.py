@@ -6,6 +6,8 @@
 The second way, with Apache Beam, is for clusters: docs/data_at_scale.md.
 """
 
+from typing import Any
+
 from uld_jax.cli.flags import CONFIG, Flag
 from uld_jax.runtime import errors, progress
 
@@ -28,7 +30,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Prepare the data set of the configuration."""
     from uld_jax import config as config_lib
     from uld_jax.datasets import prepare

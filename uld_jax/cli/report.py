@@ -8,6 +8,7 @@ training, the I of least validation MAE.
 """
 
 import pathlib
+from typing import Any
 
 from uld_jax.cli.flags import Flag
 from uld_jax.runtime import errors
@@ -16,7 +17,7 @@ FLAGS = (Flag("out", "string", "Folder of the report; by default FIRST_PATH/repo
 TAKES_PATHS = True
 
 
-def main(values, paths) -> None:
+def main(values: Any, paths: list[str]) -> None:
     """Write the report of all finished runs at or below the paths."""
     from uld_jax.report import groups, page
 

@@ -15,6 +15,7 @@ devices; with --ray=HOST:PORT, or --ray=auto within one, as a cluster of Ray has
 import math
 import pathlib
 import time
+from typing import Any
 
 from uld_jax.cli.flags import (
     CONFIG,
@@ -55,7 +56,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Run what is missing; report what failed or runs elsewhere."""
     from ml_collections import config_flags
 

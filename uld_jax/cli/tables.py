@@ -8,6 +8,7 @@ Paths are records or folders of them. With --update, the part of a page between
 """
 
 import pathlib
+from typing import Any
 
 from uld_jax.cli.flags import Flag
 from uld_jax.runtime import errors
@@ -27,7 +28,7 @@ FLAGS = (
 TAKES_PATHS = True
 
 
-def main(values, paths) -> None:
+def main(values: Any, paths: list[str]) -> None:
     """Print the tables of all records at or below the paths."""
     from uld_jax.report import groups, markdown, tables
 

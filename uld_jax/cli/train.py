@@ -10,6 +10,7 @@ that network as it is. All devices of the process are used; with --distributed, 
 """
 
 import contextlib
+from typing import Any
 
 from uld_jax.cli.flags import (
     CONFIG,
@@ -46,7 +47,7 @@ FLAGS = (
 TAKES_PATHS = False
 
 
-def main(values, _) -> None:
+def main(values: Any, _: Any) -> None:
     """Run the configuration, or resume it."""
     import jax
 
@@ -86,13 +87,37 @@ def _train(values) -> None:
             'got worse at the end. Tables show "/" for it.'
         )
     test = record["test"]
+    for line in describe_gain(test, record.get("test_before")):
+        progress.log(line)
     progress.log(
         f"Test: MAE {test['mae']:.3f} m, ACC {100 * test['accuracy']:.2f} %, median "
         f"{test['median']:.3f} m; quantization error {test['quantization_error']:.3f} m"
     )
 
 
-def check(record: dict, workdir) -> None:
+def describe_gain(test: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
+    """Describe what training gained over the network that it began with.
+
+    Args:
+        test: Scores of the test.
+        before: Those of the network before training; None if there is none.
+    """
+    if before is None:
+        return []
+
+    def compare(old, new):
+        return f"MAE {old['mae']:.3f} m before, {new['mae']:.3f} m after"
+
+    lines = [f"Fine-tuning: {compare(before, test)}"]
+    for name in ("unseen", "seen"):
+        if old := before.get(name):
+            new = test[name]
+            count = f"{new['places']} place{'s' * (new['places'] != 1)}"
+            lines.append(f"  at {count} {name} in training: {compare(old, new)}")
+    return lines
+
+
+def check(record: dict[str, Any], workdir: Any) -> None:
     """Raise unless a run is done.
 
     Raises:

@@ -8,13 +8,15 @@ Nothing is changed. Exit codes: 0 all is intact, 1 something is damaged, 2 a pat
 nothing to check.
 """
 
+from typing import Any
+
 from uld_jax.runtime import errors
 
 FLAGS = ()
 TAKES_PATHS = True
 
 
-def main(_, paths) -> None:
+def main(_: Any, paths: list[str]) -> None:
     """Verify everything at or below the paths."""
     from uld_jax.evaluation import verify
 

@@ -15,8 +15,14 @@
 - `loader`: the data of a run.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import lazy_loader
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__: list[str]
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[

@@ -5,9 +5,10 @@ machine, its audio is bit for bit that of the rendered form. It can also be rend
 otherwise: at some nodes, with another SNR or late field.
 """
 
+import dataclasses
 import pathlib
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -146,7 +147,14 @@ class CompactData:
     def __len__(self) -> int:
         return len(self._examples)
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         Only the chosen nodes are rendered: see `recipes.Recipe.batch`.
@@ -170,11 +178,13 @@ class CompactData:
                 stored = stored | {"snr_db": _snr_db(changes.snr_db, order[step])}
             with jax.default_device(self._device):
                 chosen = nodes(step) if nodes else None
-                batch = self._render(stored, chosen, changes.late or self._late)
+                batch = self._render(stored, chosen, changes)
             yield pipeline.finished(batch)
 
-    def _render(self, stored: Batch, nodes, late: str) -> Batch:
+    def _render(self, stored: Batch, nodes, changes: pipeline.Changes) -> Batch:
         recipe = self._recipe
+        if changes.furnishing is not None:
+            recipe = dataclasses.replace(recipe, furnishing=changes.furnishing)
         examples = [
             {key: values[row] for key, values in stored.items()}
             for row in range(len(stored["room_size"]))
@@ -190,7 +200,7 @@ class CompactData:
             signals.to_float(jax.device_put(stored["dry"], self._device)),
             noise,
             nodes=nodes,
-            late=late,
+            late=changes.late or self._late,
             deterministic=True,
         )
         return batch | {"audio": recipes.to_stored(batch["audio"])[0]}
@@ -214,14 +224,18 @@ def open_split(path: pathlib.Path, name: str) -> splits.Split:
 
 
 def open_data(
-    split: splits.Split, data_config, devices: Sequence[jax.Device | None]
+    split: splits.Split, data_config: Any, devices: Sequence[jax.Device | None]
 ) -> list[CompactData]:
     """Open a split for each of some devices, as the settings' `data` asks for.
+
+    Its rooms are furnished as they ask for where it is the training split.
 
     Raises:
         files.DatasetError: If the data set is damaged.
     """
     recipe = _recipe(split.metadata, data_config.noise_field)
+    if split.name == "train":
+        recipe = dataclasses.replace(recipe, furnishing=data_config.furnishing)
     noises = Noises(split.path / noise_file(split.name)) if recipe.noisy else None
     examples = pipeline.open_data(split, data_config, [None] * len(devices))
     late = split.metadata["late_fields"][split.name]
@@ -246,6 +260,6 @@ def describe(path: pathlib.Path, noise_field: str) -> dict[str, Any]:
     return described | {"rendering": rendering}
 
 
-def _recipe(metadata: dict, noise_field: str = "point") -> recipes.Recipe:
+def _recipe(metadata: dict[str, Any], noise_field: str = "point") -> recipes.Recipe:
     # Stored as "law" since the first version of the format.
     return recipes.Recipe(**metadata["law"], noise=noise_field)

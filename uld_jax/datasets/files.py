@@ -38,7 +38,7 @@ def is_prepared(path: pathlib.Path) -> bool:
     return (path / "dataset_info.json").exists()
 
 
-def describe(path: pathlib.Path) -> dict:
+def describe(path: pathlib.Path) -> dict[str, Any]:
     """Collect the name, sizes and origin of a data set, for a run's record.
 
     Raises:
@@ -99,7 +99,7 @@ def _check_files(
             raise DatasetError(f"{str(path / name)!r}: {damage}; {REMEDY}")
 
 
-def check_sample_rate(path: pathlib.Path, metadata: dict) -> None:
+def check_sample_rate(path: pathlib.Path, metadata: dict[str, Any]) -> None:
     """Raise if a data set's metadata has another sample rate than ours.
 
     Raises:
@@ -139,8 +139,8 @@ class Records:
                 f"{str(path)!r} has no split {name!r}; it has {', '.join(filled)}: "
                 f"{remedy}"
             )
-        self.features = builder.info.features
-        self.metadata = dict(builder.info.metadata or {})
+        self.features: Any = builder.info.features
+        self.metadata: dict[str, Any] = dict(builder.info.metadata or {})
         self._path, self._name = path, name
         self._numbered = (
             "index" in self.features and self.features["index"].doc.desc == INDEX_DOC

@@ -7,7 +7,8 @@ example that is rendered for each batch.
 
 import pathlib
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -113,13 +114,20 @@ class DeviceData:
     """
 
     def __init__(self, arrays: Batch, device: jax.Device | None = None):
-        self.arrays = jax.device_put(arrays, device)
+        self.arrays: Batch = jax.device_put(arrays, device)
         self._take = jax.jit(take)
 
     def __len__(self) -> int:
         return len(self.arrays["room_size"])
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`."""
         pipeline.refuse(changes)
         return (
@@ -155,12 +163,20 @@ class RenderedData:
     """
 
     def __init__(self, held: pipeline.Source, renderer: pipeline.Source):
-        self.held, self._renderer = held, renderer
+        self.held: pipeline.Source = held
+        self._renderer = renderer
 
     def __len__(self) -> int:
         return len(self.held)
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`."""
         source = self.held if changes is None else self._renderer
         return source.batches(order, first_step, nodes=nodes, changes=changes)
@@ -171,7 +187,7 @@ def hold(
     split: splits.Split,
     place: str,
     data_dir: str | pathlib.Path,
-    facts: dict,
+    facts: dict[str, Any],
     devices: Sequence[jax.Device | None],
 ) -> list[pipeline.Source]:
     """Render a split and hold it, for each of some devices.

@@ -65,7 +65,14 @@ class KeptData:
         """Give the same data for another device."""
         return KeptData(self._parts, self._geometry, device)
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`."""
         if changes is not None:
             raise files.DatasetError(
@@ -117,7 +124,14 @@ class MeasuredData:
     def __len__(self) -> int:
         return len(self._source)
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`."""
         first = None if self._whole else nodes
         source = self._source.batches(order, first_step, nodes=first, changes=changes)
@@ -178,7 +192,10 @@ def render_in_memory(source: pipeline.Source, split: splits.Split) -> KeptData:
 
 
 def is_kept(
-    split: splits.Split, measure: Measure, data_dir: str | pathlib.Path, facts: dict
+    split: splits.Split,
+    measure: Measure,
+    data_dir: str | pathlib.Path,
+    facts: dict[str, Any],
 ) -> bool:
     """Check whether a split is kept on disk as a whole, without reading it."""
     folder = _folder(data_dir, split, measure, facts)
@@ -252,7 +269,10 @@ def _path(
 
 
 def _folder(
-    data_dir: str | pathlib.Path, split: splits.Split, measure: Measure, facts: dict
+    data_dir: str | pathlib.Path,
+    split: splits.Split,
+    measure: Measure,
+    facts: dict[str, Any],
 ) -> pathlib.Path:
     """Name the folder of a split's evidence by all that its bits depend on."""
     sums = split.path / checksums.FILE_NAME
@@ -270,7 +290,9 @@ def _folder(
     return pathlib.Path(data_dir).expanduser() / FOLDER / f"{name}_{digest[:12]}"
 
 
-def _measure_parts(source, split: splits.Split, measure: Measure, jobs: list) -> None:
+def _measure_parts(
+    source, split: splits.Split, measure: Measure, jobs: list[Any]
+) -> None:
     """Measure parts of a split and write each when it is done."""
     layout = _layout(measure, split)
     total = sum(len(rows) for _, rows, _ in jobs)

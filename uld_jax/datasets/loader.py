@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,9 +17,24 @@ from uld_jax.runtime import devices as devices_lib
 _SPLITS = ("train", "validation", "test")
 
 
-def needed_splits(config) -> tuple[str, ...]:
+def needed_splits(config: Any) -> tuple[str, ...]:
     """List the splits that a run needs: without epochs, the test split alone."""
     return _SPLITS if config.train.epochs else ("test",)
+
+
+def used_splits(config) -> tuple[str, ...]:
+    """List the splits that a run uses: those it needs, and validation if there is one.
+
+    Where a network is tested as it is, its errors there show how sure it is.
+
+    Raises:
+        files.DatasetError: If the data set is not there or damaged.
+    """
+    needed = needed_splits(config)
+    if "validation" in needed:
+        return needed
+    sizes = sources.describe(config).get("sizes", {})
+    return ("validation", *needed) if sizes.get("validation") else needed
 
 
 class RunData:
@@ -49,7 +64,7 @@ class RunData:
 
     def __init__(
         self,
-        config,
+        config: Any,
         splits: tuple[str, ...] = _SPLITS,
         devices: devices_lib.Devices | None = None,
         signals: bool = False,
@@ -75,13 +90,15 @@ class RunData:
             if not (on_the_fly and name == "train")
         }
         test = self._splits["test"]
-        self.num_nodes, self.num_sources = test.num_nodes, test.num_sources
-        self.num_samples = test.num_samples
+        self.num_nodes: int = test.num_nodes
+        self.num_sources: int = test.num_sources
+        self.num_samples: int = test.num_samples
         self._perturbation.check(self.num_nodes)
         self._check_steps(trained="train" in splits)
-        self.origin = sources.describe(config)
-        self.held_out, self.place = {}, None
-        self.steps_per_epoch = 0
+        self.origin: dict[str, Any] = sources.describe(config)
+        self.held_out: dict[str, ShardedData] = {}
+        self.place: str | None = None
+        self.steps_per_epoch: int = 0
         if "train" not in splits:
             return
         if on_the_fly:
@@ -130,14 +147,14 @@ class RunData:
         measure = jax.jit(self._measure)
         return [kept.MeasuredData(part, measure, whole) for part in parts]
 
-    def _keep(self, split: splits.Split, facts: dict) -> list[kept.KeptData]:
+    def _keep(self, split: splits.Split, facts: dict[str, Any]) -> list[kept.KeptData]:
         """Open the kept evidence of a split for each of this process's devices."""
         data = kept.open_kept(
             lambda: sources.open_data(self._config, split, [None])[0],
             split,
             self._measure,
             self._config.data.dir,
-            facts,
+            sources.facts_of(self._config, split, facts),
             self._copies(split.name),
         )
         return [data.on(device) for device in self._devices.here]
@@ -192,7 +209,7 @@ class RunData:
         sizes = [shape.num_examples for shape in self._shapes]
         return float(statistics.mean(sizes or [self._config.train.batch_size]))
 
-    def example_ids(self, epoch: int, step: int) -> list:
+    def example_ids(self, epoch: int, step: int) -> list[Any]:
         """Identify the examples of a training batch, to report or reproduce them.
 
         By their indices in the training split; on the fly, by their random streams. A
@@ -304,7 +321,14 @@ class ShardedData:
     def __len__(self) -> int:
         return len(self._parts[0])
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`."""
         parts = []
         rows_of_each = self._devices.rows(len(order[0]))

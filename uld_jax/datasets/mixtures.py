@@ -156,7 +156,9 @@ class Mixtures:
         return np.float32(speech), np.float32(noise)
 
 
-def open_mixtures(config, part: str, seed: int, rooms: int, **more) -> Mixtures:
+def open_mixtures(
+    config: Any, part: str, seed: int, rooms: int, **more: Any
+) -> Mixtures:
     """Open the mixtures that an experiment's settings ask for.
 
     Args:

@@ -5,7 +5,7 @@ rooms that an unbroken one would have trained on.
 """
 
 import copy
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -62,10 +62,18 @@ class Bank:
         CorpusError: If no utterance is usable.
     """
 
-    def __init__(self, title, utterances, prepare, length: int, hours: float):
+    def __init__(
+        self,
+        title: str,
+        utterances: Sequence[signals.Utterance],
+        prepare: Callable[[signals.Utterance], tuple[np.ndarray, np.ndarray]],
+        length: int,
+        hours: float,
+    ):
         enough = min(int(hours * 3600 * constants.SAMPLE_RATE), _LONGEST)
         self.length = length
-        self.utterances, self._starts, parts = [], [], []
+        self.utterances: list[signals.Utterance] = []
+        self._starts, parts = [], []
         held = 0
         with progress.Progress(title, enough, "samples at most") as bar:
             for utterance in utterances:
@@ -84,7 +92,7 @@ class Bank:
             raise signals.CorpusError(
                 f"{title}: none of {len(utterances)} utterances is usable"
             )
-        self.hours = held / constants.SAMPLE_RATE / 3600
+        self.hours: float = held / constants.SAMPLE_RATE / 3600
         self._talkers = {utterance.talker for utterance in self.utterances}
         self._samples = jax.device_put(np.concatenate(parts))
         self._take = jax.jit(
@@ -151,7 +159,7 @@ def speech_bank(
         starts = signals.active_starts(signal, recipe.num_samples)
         return np.pad(signal, (before, after)), starts
 
-    utterances = _shuffled(corpus, [seed, _SPEECH])
+    utterances = _shuffled(recipe.speech_of(corpus), [seed, _SPEECH])
     return Bank("Loading speech", utterances, prepare, recipe.num_dry, hours)
 
 
@@ -242,7 +250,14 @@ class OnTheFlyData:
             self._noise.draw if self._noise else None,
         )
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: pipeline.Order,
+        first_step: int = 0,
+        *,
+        nodes: pipeline.ChooseNodes | None = None,
+        changes: pipeline.Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `pipeline.Source`.
 
         The late field is thinned, and only the chosen nodes are rendered: see

@@ -10,7 +10,7 @@ from uld_jax.datasets import files
 _CHOOSE = "or choose another --config.data.dir to prepare your own"
 
 
-def check_signals(path: pathlib.Path, stored: dict, data) -> None:
+def check_signals(path: pathlib.Path, stored: dict[str, Any], data: Any) -> None:
     """Raise if a simulated data set was prepared from other signals.
 
     What a data set does not record is not compared.
@@ -45,7 +45,9 @@ def check_signals(path: pathlib.Path, stored: dict, data) -> None:
         )
 
 
-def check_recordings(path: pathlib.Path, stored: dict, data, is_session: bool) -> None:
+def check_recordings(
+    path: pathlib.Path, stored: dict[str, Any], data: Any, is_session: bool
+) -> None:
     """Raise if a data set was prepared from other recordings.
 
     Args:
@@ -79,7 +81,9 @@ def check_recordings(path: pathlib.Path, stored: dict, data, is_session: bool) -
         )
 
 
-def check_settings(path: pathlib.Path, stored: dict, builder_config: Any, data) -> None:
+def check_settings(
+    path: pathlib.Path, stored: dict[str, Any], builder_config: Any, data: Any
+) -> None:
     """Raise if a simulated data set was prepared by other settings of its builder.
 
     Args:

@@ -8,7 +8,7 @@ can be the first, so that a resumed run reads what an unbroken one would have re
 import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import grain
 import jax
@@ -33,10 +33,13 @@ class Changes:
         snr_db: SNR of all examples, in dB, or a function of an example's index; None
             for each one's own.
         late: Late field, one of `rooms.LATE_FIELDS`; None for the split's own.
+        furnishing: What is in the rooms, one of `furniture.FURNISHINGS`; None for the
+            split's own.
     """
 
     snr_db: float | Callable[[int], float] | None = None
     late: str | None = None
+    furnishing: str | None = None
 
 
 @runtime_checkable
@@ -220,7 +223,14 @@ class DiskData:
         left = order[first_step:].map(self._read)
         yield from left.to_iter_dataset(self._options)
 
-    def batches(self, order, first_step=0, *, nodes=None, changes=None):
+    def batches(
+        self,
+        order: Order,
+        first_step: int = 0,
+        *,
+        nodes: ChooseNodes | None = None,
+        changes: Changes | None = None,
+    ) -> Iterator[Batch]:
         """Iterate over the batches of an order: see `Source`."""
         refuse(changes)
         return with_nodes(self._on_device(order, first_step), first_step, nodes)
@@ -236,7 +246,7 @@ class DiskData:
 
 
 def open_data(
-    split: splits.Split, data_config, devices: Sequence[jax.Device | None]
+    split: splits.Split, data_config: Any, devices: Sequence[jax.Device | None]
 ) -> list[DiskData]:
     """Open a split for each of some devices, as the settings' `data` asks for."""
     return [

@@ -11,10 +11,13 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
+
 from uld_jax.audio import corpora, libri_adhoc40_files, sessions
 from uld_jax.datasets import files, origin, perturbations, pipeline
 from uld_jax.networks import build
 from uld_jax.runtime import progress
+from uld_jax.simulation import scenes
 from uld_jax.storage import dataset_names
 
 _SIMULATED, _SESSIONS = "simulated", "sessions"
@@ -31,7 +34,7 @@ class DatasetBuilder:
     """
 
     kind: str
-    builder: type
+    builder: type[Any]
     config: Any
 
     @property
@@ -88,7 +91,7 @@ def find_builder(name: str) -> DatasetBuilder:
     )
 
 
-def dataset_path(config) -> pathlib.Path:
+def dataset_path(config: Any) -> pathlib.Path:
     """Locate the data set of an experiment, prepared or not.
 
     For training on the fly, that is its validation and test splits alone, or, where
@@ -114,7 +117,7 @@ def dataset_path(config) -> pathlib.Path:
     return (ready or [held_out])[0]
 
 
-def planned_sources(config) -> int | None:
+def planned_sources(config: Any) -> int | None:
     """Count the sources of a data set yet to be prepared; None where that is unknown.
 
     Raises:
@@ -125,8 +128,22 @@ def planned_sources(config) -> int | None:
     return find_builder(config.data.name).num_sources
 
 
+def planned_scene(config) -> scenes.Scene | None:
+    """Draw a scene as a data set yet to be prepared will have; None where unknown.
+
+    Raises:
+        files.DatasetError: If there is no such data set.
+    """
+    if files.is_prepared(dataset_path(config)):
+        return None
+    found = find_builder(config.data.name)
+    if not found.simulated:
+        return None
+    return found.config.recipe.draw_scene(np.random.default_rng(0), "test")
+
+
 def ensure_prepared(
-    config,
+    config: Any,
     processes: int | None = None,
     allowed: bool = True,
     beam_options: str | None = None,
@@ -208,7 +225,9 @@ def _check_origin(path: pathlib.Path, data) -> None:
         origin.check_settings(path, stored, builder.config, data)
 
 
-def open_corpora(data, builder_config) -> tuple[corpora.Corpus, corpora.Corpus | None]:
+def open_corpora(
+    data: Any, builder_config: Any
+) -> tuple[corpora.Corpus, corpora.Corpus | None]:
     """Open the speech of an experiment and, where its rooms are noisy, the noise.
 
     Raises:
@@ -227,7 +246,7 @@ def open_corpora(data, builder_config) -> tuple[corpora.Corpus, corpora.Corpus |
     return speech, corpora.open_noise(data.noise) if recipe.noisy else None
 
 
-def epoch_size(config, builder_config) -> int:
+def epoch_size(config: Any, builder_config: Any) -> int:
     """Count the examples of an epoch on the fly: by default as many as prepared.
 
     Raises:

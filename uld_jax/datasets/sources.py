@@ -22,9 +22,10 @@ from uld_jax.datasets import (
     splits,
 )
 from uld_jax.runtime import progress
+from uld_jax.simulation import furniture
 
 
-def describe(config) -> dict[str, Any]:
+def describe(config: Any) -> dict[str, Any]:
     """Collect the name, sizes and origin of an experiment's data set, for its record.
 
     Raises:
@@ -36,7 +37,7 @@ def describe(config) -> dict[str, Any]:
     return files.describe(path)
 
 
-def open_split(config, name: str) -> splits.Split:
+def open_split(config: Any, name: str) -> splits.Split:
     """Open a split of an experiment's data set.
 
     Raises:
@@ -48,7 +49,9 @@ def open_split(config, name: str) -> splits.Split:
     return splits.Split(path, name)
 
 
-def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.Source]:
+def open_data(
+    config: Any, split: splits.Split, devices: Sequence[Any]
+) -> list[pipeline.Source]:
     """Open the data of a split for each of some devices, to be read batch by batch.
 
     Compact data are rendered batch by batch, too.
@@ -60,11 +63,23 @@ def open_data(config, split: splits.Split, devices: Sequence) -> list[pipeline.S
     return module.open_data(split, config.data, devices)
 
 
+def facts_of(config: Any, split: splits.Split, facts: dict[str, Any]) -> dict[str, Any]:
+    """Add to the facts of a data set those of a split: what is in its rooms.
+
+    Args:
+        config: Settings.
+        split: The split.
+        facts: As `describe` returns them.
+    """
+    bare = split.name != "train" or config.data.furnishing == furniture.BARE
+    return facts if bare else facts | {"furnishing": config.data.furnishing}
+
+
 def choose_place(
-    config,
+    config: Any,
     opened: Collection[splits.Split],
     devices: Sequence[jax.Device],
-    facts: dict,
+    facts: dict[str, Any],
     before: str | None = None,
 ) -> str:
     """Choose where the signals of all splits are held, and say it.
@@ -81,7 +96,10 @@ def choose_place(
     """
     is_compact = config.data.source == "compact"
     on_disk = not is_compact or all(
-        kept.is_kept(split, kept.signals, config.data.dir, facts) for split in opened
+        kept.is_kept(
+            split, kept.signals, config.data.dir, facts_of(config, split, facts)
+        )
+        for split in opened
     )
     place = held.choose(
         config.data.held_on,
@@ -98,7 +116,11 @@ def choose_place(
 
 
 def hold(
-    config, split: splits.Split, devices: Sequence, place: str, facts: dict
+    config: Any,
+    split: splits.Split,
+    devices: Sequence[Any],
+    place: str,
+    facts: dict[str, Any],
 ) -> list[pipeline.Source]:
     """Hold a split for each of some devices: load it, or render it once.
 
@@ -114,6 +136,7 @@ def hold(
     """
     if config.data.source == "compact":
         renderers = open_data(config, split, devices)
+        facts = facts_of(config, split, facts)
         return held.hold(renderers, split, place, config.data.dir, facts, devices)
     if place != "device":
         return open_data(config, split, devices)
@@ -121,7 +144,7 @@ def hold(
     return [held.DeviceData(arrays, device) for device in devices]
 
 
-def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:
+def open_on_the_fly(config: Any) -> on_the_fly.OnTheFlyData:
     """Open training data that is rendered on the fly, as an experiment's data set is.
 
     Raises:
@@ -132,7 +155,9 @@ def open_on_the_fly(config) -> on_the_fly.OnTheFlyData:
     data = config.data
     builder_config = prepare.find_builder(data.name).config
     size = prepare.epoch_size(config, builder_config)
-    recipe = dataclasses.replace(builder_config.recipe, noise=data.noise_field)
+    recipe = dataclasses.replace(
+        builder_config.recipe, noise=data.noise_field, furnishing=data.furnishing
+    )
     hours = {"seed": config.seed, "hours": data.speech_hours}
     speech, noise = prepare.open_corpora(data, builder_config)
     return on_the_fly.OnTheFlyData(

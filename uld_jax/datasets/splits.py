@@ -1,5 +1,6 @@
 """One split of a prepared data set, example by example, and checks of its content."""
 
+import math
 import pathlib
 from collections.abc import Iterable
 from typing import Any
@@ -16,8 +17,10 @@ _ROOM_FIELDS = ("t60", "snr_db")  # Not of recordings, nor of rooms without eith
 
 Batch = dict[str, Any]
 
-# Enough for ArrayRecord to read ahead, few enough to hold twice.
-_READ_AT_ONCE = 500
+# Enough for ArrayRecord to read ahead, few enough to hold three times.
+_READ_AT_ONCE = 50
+# What JAX needs to use an array in place where the device is the host; else it copies.
+_ALIGNMENT = 64
 
 
 class Split:
@@ -48,14 +51,16 @@ class Split:
                 f"{str(path)!r} does not hold {', '.join(missing)}; a compact data set "
                 "is named without its ending and read with --config.data.source=compact"
             )
-        self.path, self.name, self.fields = path, name, fields
-        self.metadata = source.metadata
+        self.path: pathlib.Path = path
+        self.name: str = name
+        self.fields: tuple[str, ...] = fields
+        self.metadata: dict[str, Any] = source.metadata
         files.check_sample_rate(path, self.metadata)
         _check_layout(path, {field: features[field] for field in fields})
-        self.shape = features[fields[0]].shape
-        self.num_nodes = features["node_positions"].shape[0]
-        self.num_sources = features["source_positions"].shape[0]
-        self.num_samples = (
+        self.shape: tuple[int, ...] = features[fields[0]].shape
+        self.num_nodes: int = features["node_positions"].shape[0]
+        self.num_sources: int = features["source_positions"].shape[0]
+        self.num_samples: int = (
             features["audio"].shape[1]
             if "audio" in features
             else self.metadata["law"]["num_samples"]
@@ -107,11 +112,21 @@ class Split:
                 for field, part in stack(examples, self.fields).items():
                     if first == 0:
                         shape = (len(self), *part.shape[1:])
-                        arrays[field] = np.empty(shape, part.dtype)
+                        arrays[field] = _empty(shape, part.dtype)
                     arrays[field][indices.start : indices.stop] = part
                 bar.update(len(indices))
         check_geometry(self.name, arrays)
         return arrays
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Make an array that JAX can use in place on a CPU."""
+    if dtype.hasobject:
+        return np.empty(shape, dtype)
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % _ALIGNMENT
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def stack(examples: list[Batch], fields: Iterable[str]) -> Batch:

@@ -1,6 +1,7 @@
 """Predict positions, score them, and test networks and methods on data sets.
 
 - `baseline`: Test a method that needs no training as if it were a run.
+- `benchmark_scores`: Errors of a benchmark with intervals, and paired differences.
 - `clock_health`: What a recording shows of its clocks, and whether that is enough.
 - `conditions`: Names, values and titles of the robustness test's conditions, without JAX.
 - `doctor`: Examine a session: its signals, its nodes, its talkers.
@@ -24,12 +25,19 @@
 - `verify`: Verify that runs, shared weights and data sets are intact, to the last bit.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import lazy_loader
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__: list[str]
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "baseline",
+        "benchmark_scores",
         "clock_health",
         "conditions",
         "doctor",

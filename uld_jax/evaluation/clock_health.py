@@ -18,6 +18,7 @@ from uld_jax.localization import (
     answers,
     calibration,
     clock_lines,
+    drifts,
     late_nodes,
     late_starts,
 )
@@ -25,6 +26,10 @@ from uld_jax.localization import (
 # Of drifts: standard errors from zero, and seconds at the ends of the recording, where
 # times no longer agree (3 cm of path).
 _SURE, _LEAST_DRIFT = 4.0, 1e-4
+# Standard error of a drift by correlations that can deny another; and the share of the
+# largest drift that one by times of arrival has to have.
+_KNOWN, _OF_LARGEST = 5e-6, 0.5
+_CORRECTED = "Its clock is off, and is corrected"
 _MOST_KNOWN = 0.75  # Share of nodes whose clocks agree, so that all are said to.
 # How many places talkers should be at, by nodes, and how often that was enough in
 # simulated sessions (docs/sessions.md, docs/phones.md).
@@ -47,12 +52,14 @@ class ClockHealth:
         calibrated: Whether clocks could be calibrated, where few windows are determined
             without; None if that was not needed, or there are too few windows.
         remarks: What is wrong with single nodes' clocks, or places.
+        exchanged: On two nodes that are exchanged, in a sentence; empty if none are.
     """
 
     found: Sequence[answers.Localization]
     lines: clock_lines.ClockLines
     calibrated: bool | None
     remarks: list[diagnosis.Remark]
+    exchanged: tuple[str, ...] = ()
 
 
 def examine(
@@ -70,8 +77,9 @@ def examine(
         starts: Of these, in samples at 16 kHz.
     """
     moments = (starts + whole.num_samples / 2) / signals_lib.SAMPLE_RATE
-    corrected = session_clocks.correct(whole, recording, found, starts)
-    late = late_nodes.find(corrected.compared)
+    rates = session_clocks.find_drifts(whole, recording, starts)
+    corrected = session_clocks.correct(whole, recording, found, starts, rates)
+    late = late_nodes.find(corrected.compared, whole.room_size)
     clocks, started = corrected.clocks, corrected.started
     if corrected.calibrated:
         lines = _lines_of(clocks, moments)
@@ -79,38 +87,65 @@ def examine(
         lines = clock_lines.fit(corrected.found, moments)
         if corrected.said:  # What is left of the lateness, and what was corrected.
             lines = lines._replace(offsets=lines.offsets + late)
-    drifting = _find_drifting(lines, moments)
-    calibrated = None if clocks is None else clocks.determined
-    if clocks is None and drifting.any():
-        clocks = session_clocks.calibrate(whole, recording, starts)
-    if started and not calibrated:
+    if started and not corrected.calibrated:
         lines = lines._replace(
             offsets=lines.offsets + started.late_at(float(np.mean(moments))),
             drifts=lines.drifts + started.drifts,
         )
+    lines = _add_rates(lines, rates)
+    drifting = _find_drifting(lines, rates, moments)
+    calibrated = None if clocks is None else clocks.determined
+    done = started.drifts != 0 if started else np.zeros(len(drifting), bool)
+    if clocks is None and (drifting & ~done).any():
+        clocks = session_clocks.calibrate(whole, recording, starts)
     # Clocks that were taken to agree correct no drift.
     corrects = clocks is not None and clocks.determined and clocks.model > 0
-    remarks = _describe_drifts(whole.nodes, lines, drifting, corrects)
+    remarks = _describe_drifts(
+        whole.nodes, lines, drifting, done, _choose_fix(corrects)
+    )
     remarks += _describe_late(
         whole.nodes,
         np.where(drifting, 0.0, late),
         bool(corrected.said) or bool(calibrated),
     )
     if started and not calibrated:
-        remarks += _describe_started(whole.nodes, started)
+        late_ones = started._replace(drifts=np.where(drifting, 0.0, started.drifts))
+        remarks += _describe_started(whole.nodes, late_ones)
     named = {remark.node for remark in remarks}
-    misfits = late_nodes.find_misfits(corrected.compared)
+    misfits = late_nodes.find_misfits(corrected.compared, whole.room_size)
     remarks += [
         one for one in _describe_misfits(whole.nodes, misfits) if one.node not in named
     ]
-    return ClockHealth(corrected.found, lines, calibrated, remarks)
+    return ClockHealth(corrected.found, lines, calibrated, remarks, corrected.exchanged)
 
 
-def _find_drifting(lines: clock_lines.ClockLines, moments: np.ndarray) -> np.ndarray:
-    """Find the nodes whose clocks surely drift, and far enough to matter."""
+def _add_rates(
+    lines: clock_lines.ClockLines, rates: drifts.Drifts
+) -> clock_lines.ClockLines:
+    """Add the drifts of correlations where times of arrival show none."""
+    unknown = ~np.isfinite(lines.drifts)
+    return lines._replace(
+        drifts=np.where(unknown, rates.values, lines.drifts),
+        drift_errors=np.where(unknown, rates.errors, lines.drift_errors),
+    )
+
+
+def _find_drifting(
+    lines: clock_lines.ClockLines, rates: drifts.Drifts, moments: np.ndarray
+) -> np.ndarray:
+    """Find the nodes whose clocks surely drift, and far enough to matter.
+
+    Correlations say so, or times of arrival where correlations do not deny it: a drift
+    of one node moves positions, and by them the times of others.
+    """
     with np.errstate(invalid="ignore"):
         sure = np.abs(lines.drifts) > _SURE * lines.drift_errors
-        return sure & (np.abs(lines.drifts) * np.ptp(moments) / 2 > _LEAST_DRIFT)
+        known = rates.errors < _KNOWN
+        denied = known & (np.abs(rates.values) < np.abs(lines.drifts) / 2)
+        largest = np.nanmax(np.abs(lines.drifts), initial=0.0)
+        sure &= ~denied & (np.abs(lines.drifts) > _OF_LARGEST * largest)
+        far = np.abs(lines.drifts) * np.ptp(moments) / 2 > _LEAST_DRIFT
+        return ((rates.sure != 0) | sure) & far
 
 
 def _lines_of(
@@ -134,24 +169,29 @@ def _lines_of(
     )
 
 
+def _choose_fix(corrects: bool) -> str:
+    """Choose what to do of drifts, by whether calibration corrects them."""
+    if corrects:
+        return "Pass --calibrate_clocks to uld_jax locate: these recordings allow it"
+    return (
+        "Leave it out, or use a recorder with the others' clock: these recordings do not "
+        "allow calibration"
+    )
+
+
 def _describe_drifts(
     nodes: Sequence[str],
     lines: clock_lines.ClockLines,
     drifting: np.ndarray,
-    corrects: bool,
+    corrected: np.ndarray,
+    fix: str,
 ) -> list[diagnosis.Remark]:
-    fix = (
-        "Pass --calibrate_clocks to uld_jax locate: these recordings allow it"
-        if corrects
-        else "Leave it out, or use a recorder with the others' clock: these recordings do "
-        "not allow calibration"
-    )
     return [
         diagnosis.Remark(
             *(nodes[node], diagnosis.REMARK, "drift"),
             f"has a clock that drifts by {1e6 * lines.drifts[node]:+.1f} ± "
             f"{1e6 * lines.drift_errors[node]:.1f} ppm against the others",
-            fix,
+            _CORRECTED if corrected[node] else fix,
         )
         for node in np.flatnonzero(drifting)
     ]
@@ -161,9 +201,8 @@ def _describe_started(
     nodes: Sequence[str], started: late_starts.Clocks
 ) -> list[diagnosis.Remark]:
     """Name nodes that started late and have a clock of their own."""
-    fix = "Its clock is off, and is corrected"
     return [
-        diagnosis.Remark(name, diagnosis.REMARK, "clock", what, fix)
+        diagnosis.Remark(name, diagnosis.REMARK, "clock", what, _CORRECTED)
         for name, what in started.describe(nodes).items()
     ]
 
@@ -172,8 +211,7 @@ def _describe_late(
     nodes: Sequence[str], late: np.ndarray, corrected: bool
 ) -> list[diagnosis.Remark]:
     """Name nodes that sound reached later, or earlier, than it should have."""
-    remarks = []
-    fix = "Its clock is off, and is corrected"
+    remarks, fix = [], _CORRECTED
     if not corrected:
         fix = "Its clock or its place is off: check its place, or leave it out"
     for node in np.flatnonzero(late):

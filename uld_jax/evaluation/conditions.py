@@ -1,4 +1,8 @@
-"""The conditions of the robustness test: names, values and titles, without JAX."""
+"""The conditions of the robustness test: names, values and titles, without JAX.
+
+Each is tested in bare rooms, and in furnished ones: echoes off by 0.1 m, gains by 1 dB
+(`simulation.furniture`).
+"""
 
 from typing import NamedTuple
 
@@ -18,6 +22,7 @@ class Kind(NamedTuple):
 
 
 NONE = "none"  # The test split as it is.
+BARE, FURNISHED = ROOMS = ("bare", "furnished")  # The two columns of each condition.
 CLOCKS_OFF = 0.002  # Seconds, in conditions of two kinds of errors.
 FEW_NODES = 8
 _BOTH = f"clocks {1000 * CLOCKS_OFF:g} ms, "
@@ -38,21 +43,31 @@ CONDITIONS = {
 }
 
 
-def title(name: str, value: float) -> str:
+def rooms_of(condition: dict) -> str:
+    """Get the rooms of a condition in a record; older ones have bare rooms alone."""
+    return condition.get("rooms", BARE)
+
+
+def title(name: str, value: float, rooms: str = BARE) -> str:
     """Format a condition for print.
 
     Args:
         name: A key of `CONDITIONS`, `NONE`, or the name in a record of another version.
         value: Its value, in seconds, meters, nodes or decibels.
+        rooms: One of `ROOMS`.
     """
-    if name == NONE:
-        return "as it is"
     kind = CONDITIONS.get(name, Kind(f"{name} {{:g}}", ()))
-    return kind.title.format(kind.factor * value)
+    text = "as it is" if name == NONE else kind.title.format(kind.factor * value)
+    return text if rooms == BARE else f"{text}, {rooms}"
 
 
-def place(name: str, value: float) -> tuple[int, int, str, float]:
-    """Give the sort key of a condition: in the order of `CONDITIONS`, others last."""
+def place(
+    name: str, value: float, rooms: str = BARE
+) -> tuple[int, int, str, float, int]:
+    """Give the sort key of a condition: in the order of `CONDITIONS`, others last.
+
+    Its two kinds of rooms are side by side.
+    """
     kinds = [NONE, *CONDITIONS]
     values = CONDITIONS[name].values if name in CONDITIONS else ()
     return (
@@ -60,4 +75,5 @@ def place(name: str, value: float) -> tuple[int, int, str, float]:
         values.index(value) if value in values else len(values),
         name,
         value,
+        ROOMS.index(rooms),
     )

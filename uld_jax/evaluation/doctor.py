@@ -153,7 +153,6 @@ def _examine(whole: sessions.Session, recording: sessions.Recording) -> Examined
         found = _localize(whole, recording, sound)
         health = clock_health.examine(whole, recording, found, starts)
         remarks += _compare_windows(whole.nodes, found, health)
-        remarks += _find_exchanged(whole, recording, health.found, starts)
         windows = len(found)
         determined = sum(one.determined for one in health.found)
         seconds = starts / signals_lib.SAMPLE_RATE
@@ -184,8 +183,8 @@ def _load_some(
     """Load windows [W, M, N], the strongest of each stretch, and return their starts."""
     starts = np.array(whole.starts[recording.name])
     chosen = starts[session_clocks.choose_strongest(whole, recording, starts)]
-    windows = [whole.load_window(recording, int(start)) for start in chosen]
-    return chosen, np.stack(windows)
+    windows = [session_clocks.load(whole, recording, int(start)) for start in chosen]
+    return chosen, np.float32(windows)
 
 
 def _find_inverted(windows: np.ndarray, survey: surveys.Survey) -> np.ndarray:
@@ -275,29 +274,15 @@ def _compare_windows(
         for reason in doubts.with_names(one.reasons, nodes)
         if _EXCHANGED.match(reason)
     )
+    often = [
+        reason for reason, count in counts.items() if count >= max(2, len(found) / 3)
+    ]
     exchanged = [
-        diagnosis.Remark(
-            *(None, diagnosis.REMARK, "exchanged", reason),
-            _FIX_OF_EXCHANGED,
-        )
-        for reason, count in counts.items()
-        if count >= max(2, len(found) / 3)
+        diagnosis.Remark(None, diagnosis.REMARK, "exchanged", said, _FIX_OF_EXCHANGED)
+        for said in dict.fromkeys([*often, *health.exchanged])
     ]
     # Exchanged nodes do not fit, either: that is said once.
     return remarks + (exchanged or health.remarks)
-
-
-def _find_exchanged(
-    whole: sessions.Session,
-    recording: sessions.Recording,
-    found: Sequence[answers.Localization],
-    starts: np.ndarray,
-) -> list[diagnosis.Remark]:
-    """Find two nodes that are exchanged, if few windows are determined."""
-    return [
-        diagnosis.Remark(None, diagnosis.REMARK, "exchanged", said, _FIX_OF_EXCHANGED)
-        for said in session_clocks.find_exchanged(whole, recording, found, starts)
-    ]
 
 
 def _describe_undetermined(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,6 +35,7 @@ class Evaluation:
         kl: Mean loss above its floor; or None.
         correct: Whether the class of each source was found, [n, S]; or None.
         cell_correct: Whether the cell of each source was found, [n, S]; or None.
+        spread: How far each distribution is spread in meters, [n, S]; or None.
     """
 
     metrics: dict[str, float]
@@ -43,9 +45,18 @@ class Evaluation:
     kl: float | None = None
     correct: np.ndarray | None = None
     cell_correct: np.ndarray | None = None
+    spread: np.ndarray | None = None
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Distances of the predicted to the true positions in meters, [n, S]."""
+        away = np.asarray(self.predicted, np.float64) - self.positions
+        return np.sqrt((away**2).sum(axis=-1))
 
 
-Step = Callable[[dict], dict[str, jax.Array]]  # From a batch to scores by example.
+Step = Callable[
+    [dict[str, Any]], dict[str, jax.Array]
+]  # From a batch to scores by example.
 
 
 def make_eval_step(
@@ -53,7 +64,7 @@ def make_eval_step(
     label: schemes.Label,
     permutation_invariant: bool = True,
     devices: devices_lib.Devices | None = None,
-) -> Callable:
+) -> Callable[..., Any]:
     """Make a jitted function (params, statistics, batch) to `score_network`'s results.
 
     Prediction and scores are one program.
@@ -80,16 +91,21 @@ def make_eval_step(
     return devices.jit(eval_step)
 
 
-def network_step(run: dict, num_nodes: int, num_sources: int) -> Step:
+def network_step(run: dict[str, Any], num_nodes: int, num_sources: int) -> Step:
     """Make an evaluation step of a run's network: see `loading.restore_network`."""
     graph, *arrays, label = loading.restore_network(run, num_nodes, num_sources)
     invariant = run["settings"]["train"]["permutation_invariant"]
     return functools.partial(make_eval_step(graph, label, invariant), *arrays)
 
 
-def method_step(name: str, num_sources: int) -> Step:
+def method_step(
+    name: str,
+    num_sources: int,
+    run: str | None = None,
+    num_nodes: int | None = None,
+) -> Step:
     """Make an evaluation step of a method: see `predict.method_answers`."""
-    answer = predict.method_answers(name, num_sources)
+    answer = predict.method_answers(name, num_sources, run, num_nodes)
     # A program of its own: a method has to be called from outside of one.
     score_batch = jax.jit(score.score_method)
 
@@ -100,7 +116,7 @@ def method_step(name: str, num_sources: int) -> Step:
     return step
 
 
-def _in_groups(function: Callable, batch: dict) -> dict:
+def _in_groups(function: Callable[..., Any], batch: dict[str, Any]) -> dict[str, Any]:
     """Compute a function of a batch for a few rows at a time."""
     # Always the same number of rows, so that an example's last bits do not depend on
     # the size of its batch. The last row fills up the last group.
@@ -117,7 +133,7 @@ def _in_groups(function: Callable, batch: dict) -> dict:
 
 
 def evaluate(
-    step: Step, batches: Iterable[dict], num_examples: int, title: str
+    step: Step, batches: Iterable[dict[str, Any]], num_examples: int, title: str
 ) -> Evaluation:
     """Evaluate all examples, without the padding at the end.
 
@@ -135,7 +151,10 @@ def evaluate(
 
 
 def evaluate_all(
-    steps: Sequence[Step], batches: Iterable[dict], num_examples: int, title: str
+    steps: Sequence[Step],
+    batches: Iterable[dict[str, Any]],
+    num_examples: int,
+    title: str,
 ) -> list[Evaluation]:
     """Evaluate several methods on the same batches: see `evaluate`."""
     parts = [[] for _ in steps]
@@ -149,7 +168,9 @@ def evaluate_all(
     return [_summarize(scores, num_examples, title) for scores in parts]
 
 
-def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
+def _summarize(
+    parts: list[dict[str, Any]], num_examples: int, title: str
+) -> Evaluation:
     results = {
         key: np.concatenate([part[key] for part in parts])[:num_examples]
         for key in parts[0]
@@ -177,7 +198,7 @@ def _summarize(parts: list[dict], num_examples: int, title: str) -> Evaluation:
 
 
 def write_predictions(
-    path: pathlib.Path, result: Evaluation, facts: dict, **more
+    path: pathlib.Path, result: Evaluation, facts: dict[str, Any], **more: Any
 ) -> None:
     """Write the predictions for a split, and the geometry of its examples, for figures.
 

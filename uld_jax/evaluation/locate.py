@@ -12,6 +12,7 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -59,8 +60,10 @@ class Located:
         starts: Starts of its W windows, in seconds.
         predicted: Positions [W, S, 2] in meters. Sources with known positions are in the
             order of the table. Otherwise the order may change from window to window.
-        details: Of each window, how sure its position is; None if the method does not
-            know.
+        details: Of each window with one source, how sure its position is; None if there
+            are several, or the method does not know.
+        several: Of each window with several sources, how sure the position of each is;
+            None if there is one, or the method does not know.
         clocks: Of the nodes; None if they were not calibrated.
         remarks: What is to be known of its nodes, in sentences.
         length: Of a window, in seconds.
@@ -73,6 +76,7 @@ class Located:
     starts: np.ndarray
     predicted: np.ndarray
     details: list[answers.Localization] | None = None
+    several: list[tuple[answers.Localization, ...]] | None = None
     clocks: calibration.Calibration | None = None
     remarks: tuple[str, ...] = ()
     length: float = sessions.NUM_SAMPLES / signals_lib.SAMPLE_RATE
@@ -138,6 +142,9 @@ class Located:
         if self.details:
             sure = sum(one.determined for one in self.details)
             facts.append(f"{sure} determined")
+        elif self.several:
+            sure = sum(all(each.determined for each in one) for one in self.several)
+            facts.append(f"all talkers determined in {sure}")
         elif self.predicted.shape[1] == 1:
             x, y = np.median(self.predicted[:, 0], axis=0)
             facts.append(f"median position ({x:.3f}, {y:.3f}) m")
@@ -163,7 +170,7 @@ class Located:
         return [f"{count} of {len(self.starts)} windows: {kind}", _HINT]
 
 
-def network(session: sessions.Session, run: dict) -> predict.Predictor:
+def network(session: sessions.Session, run: dict[str, Any]) -> predict.Predictor:
     """Make a predictor of a run's network for a session.
 
     Args:
@@ -222,7 +229,7 @@ def method(
                 f"--method={name} cannot localize {str(session.folder)!r}: it has nodes "
                 f"at {count} places in the plan, and {localize.LEAST_NODES} are needed"
             )
-        return localize_batch
+        return functools.partial(localize_batch, num_sources=num_sources)
     session.require_heights(f"--method={name}")
     batch = _stack([_geometry(session)])
     shape = (1, len(session.nodes), session.num_samples)
@@ -240,12 +247,16 @@ def method(
     return predictor
 
 
-def localize_batch(batch: predict.Batch) -> list[answers.Localization]:
-    """Localize the source in each window of a batch, and say how sure that is."""
+def localize_batch(
+    batch: predict.Batch, num_sources: int = 1
+) -> list[answers.Localization] | list[tuple[answers.Localization, ...]]:
+    """Localize the sources in each window of a batch, and say how sure that is."""
     rooms = batch.get("room_size", [None] * len(batch["audio"]))
     return [
-        localize.localize(heard, signals_lib.SAMPLE_RATE, nodes, room)
-        for heard, nodes, room in zip(
+        localize.localize(
+            window, signals_lib.SAMPLE_RATE, nodes, room, num_sources=num_sources
+        )
+        for window, nodes, room in zip(
             batch["audio"], batch["node_positions"], rooms, strict=True
         )
     ]
@@ -283,13 +294,15 @@ def locate(
         FloatingPointError: If a position is not finite.
     """
     # The localizer leaves out nodes that cannot be used by itself.
-    whole = _list_all(session, left_out, strict=predictor is not localize_batch)
+    fused = getattr(predictor, "func", None) is localize_batch
+    whole = _list_all(session, left_out, strict=not fused)
     count = sum(map(len, whole.starts.values()))
     with progress.Progress("Localizing", count, "windows") as bar:
         predicted = _predict(whole, predictor, min(batch_size, count), bar.update)
         for recording in whole.recordings:
             starts = np.array(whole.starts[recording.name])
-            found, details = list(itertools.islice(predicted, len(starts))), None
+            found = list(itertools.islice(predicted, len(starts)))
+            details, several = None, None
             facts, clocks = _facts(whole, recording), None
             if isinstance(found[0], answers.Localization):
                 corrected = session_clocks.correct(whole, recording, found, starts)
@@ -298,20 +311,29 @@ def locate(
                 if corrected.started:
                     late += session_clocks.describe(corrected.started, whole.nodes)
                 facts["remarks"] += _CALIBRATED if corrected.calibrated else late
-                facts["remarks"] += session_clocks.find_exchanged(
-                    whole, recording, found, starts
-                )
+                facts["remarks"] += corrected.exchanged
                 details = _name_nodes(whole, recording, found, starts)
                 found = [one.position[None] for one in details]
+            elif isinstance(found[0], tuple):
+                several = found
+                found = [np.stack([one.position for one in each]) for each in several]
             found = np.stack(found)
             if not np.isfinite(found).all():
                 raise FloatingPointError(f"{recording.name}: a position is not finite")
             if recording.source_positions is not None:
                 truth = np.float32(recording.source_positions[:, :2])
-                found = np.stack([one[_order(one, truth)] for one in found])
+                orders = [np.asarray(_order(one, truth)) for one in found]
+                found = np.stack(
+                    [one[order] for one, order in zip(found, orders, strict=True)]
+                )
+                if several:
+                    several = [
+                        tuple(each[number] for number in order)
+                        for each, order in zip(several, orders, strict=True)
+                    ]
             yield Located(
-                *(recording, starts / signals_lib.SAMPLE_RATE, found, details, clocks),
-                **facts,
+                *(recording, starts / signals_lib.SAMPLE_RATE, found),
+                **(facts | {"details": details, "several": several, "clocks": clocks}),
             )
 
 
@@ -354,7 +376,9 @@ def locate_with_calibrated_clocks(
         facts["remarks"] += late
         positions = np.stack([one.position[None] for one in details])
         details = _name_nodes(whole, recording, details, starts)
-        yield Located(recording, found.starts, positions, details, shown, **facts)
+        yield Located(
+            recording, found.starts, positions, details, clocks=shown, **facts
+        )
 
 
 def _name_nodes(
@@ -396,7 +420,7 @@ def _explain(reason: str, absent: Mapping[str, str]) -> str:
     return reason
 
 
-def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict:
+def _facts(whole: sessions.Session, recording: sessions.Recording) -> dict[str, Any]:
     """Collect remarks, length of windows and duration from the survey of a recording."""
     survey, rate = whole.surveyed[recording.name], signals_lib.SAMPLE_RATE
     return {
@@ -419,7 +443,7 @@ def _list_all(
 _order = jax.jit(metrics.best_permutation)
 
 
-def _geometry(session: sessions.Session) -> dict:
+def _geometry(session: sessions.Session) -> dict[str, Any]:
     """Return nodes and, if it is known, the room, as a data set stores them."""
     geometry = {"node_positions": np.float32(session.node_positions)}
     if session.room_size is not None:
@@ -427,7 +451,7 @@ def _geometry(session: sessions.Session) -> dict:
     return geometry
 
 
-def _examples(session: sessions.Session) -> Iterator[dict]:
+def _examples(session: sessions.Session) -> Iterator[dict[str, Any]]:
     """Yield the windows of all recordings, as a data set stores them."""
     geometry = _geometry(session)
     for recording in session.recordings:
@@ -460,7 +484,7 @@ def _predict(
         yield from found[: len(batch)]
 
 
-def _stack(examples: list[dict]) -> dict:
+def _stack(examples: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: np.stack([one[key] for one in examples]) for key in examples[0]}
 
 
@@ -471,7 +495,12 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
         for source, position in enumerate(found.predicted[window]):
             texts = [f"{start:.3f}", str(source + 1)]
             texts += [f"{number:.3f}" for number in position]
-            texts += _describe(found, window) if found.details else [""] * 9
+            if found.details:
+                texts += _describe(found, window)
+            elif found.several:
+                texts += [*_describe_one(found.several[window][source]), *4 * [""]]
+            else:
+                texts += 9 * [""]
             if truth is None:
                 texts += ["", "", ""]
             else:
@@ -482,16 +511,23 @@ def rows(found: Located) -> Iterator[tuple[str, ...]]:
 
 def _describe(found: Located, window: int) -> list[str]:
     """Format how sure a window is, its talker and its smoothed position."""
-    one, talker, track = found.details[window], found.talkers[window], found.track
+    talker, track = found.talkers[window], found.track
     smooth = *track.positions[window], track.radii_90[window]
+    return [
+        *_describe_one(found.details[window]),
+        "" if talker is None else str(talker),
+        *(f"{number:.3f}" for number in smooth),
+    ]
+
+
+def _describe_one(one: answers.Localization) -> list[str]:
+    """Format how sure a position is."""
     return [
         f"{one.height:.2f}" if np.isfinite(one.height) else "",
         f"{one.radius_90:.3f}",
         "yes" if one.determined else "no",
         f"{one.modes[0].mass:.3f}",
         "; ".join(one.reasons),
-        "" if talker is None else str(talker),
-        *(f"{number:.3f}" for number in smooth),
     ]
 
 

@@ -1,18 +1,22 @@
 """Test finished runs under worse conditions, networks and methods alike.
 
 Clocks that are off, nodes away from their believed positions, fewer nodes, more noise:
-one condition at a time, on the test split of a compact data set.
+one condition at a time, on the test split of a compact data set, in bare rooms and in
+furnished ones.
 """
 
 import contextlib
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from uld_jax.datasets import loader, perturbations, pipeline
 from uld_jax.evaluation import conditions, evaluate, metrics, predict
+from uld_jax.localization import methods
 from uld_jax.networks import build
 from uld_jax.runtime import devices
 from uld_jax.storage import atomic, environment, records
@@ -30,10 +34,12 @@ class Condition:
     Attributes:
         name: A key of `conditions.CONDITIONS`, or `conditions.NONE`.
         value: Its value.
+        rooms: One of `conditions.ROOMS`.
     """
 
     name: str = conditions.NONE
     value: float = 0.0
+    rooms: str = conditions.BARE
 
     @property
     def perturbation(self) -> perturbations.Perturbation:
@@ -53,27 +59,38 @@ class Condition:
     @property
     def changes(self) -> pipeline.Changes | None:
         """The changes of the rendering."""
-        if self.name == "snr_db":
-            return pipeline.Changes(snr_db=self.value)
-        return pipeline.Changes(late="full") if self.name == "full_late_field" else None
+        changes = pipeline.Changes(
+            snr_db=self.value if self.name == "snr_db" else None,
+            late="full" if self.name == "full_late_field" else None,
+            furnishing=None if self.rooms == conditions.BARE else self.rooms,
+        )
+        return changes if changes != pipeline.Changes() else None
+
+    @property
+    def key(self) -> str:
+        """Its name in the file of the errors of examples."""
+        key = f"{self.name}={self.value:g}"
+        return key if self.rooms == conditions.BARE else f"{key} {self.rooms}"
 
 
 def all_conditions(data: loader.RunData) -> list[Condition]:
-    """List the conditions that fit the data.
+    """List the conditions that fit the data, each in both kinds of rooms.
 
     They need fewer nodes than the data have, and noise and a late field to be changed.
+    Without reflections, rooms are bare.
     """
-    impossible = set()
+    impossible, rooms = set(), conditions.ROOMS
     if data.origin["rendering"]["law"]["kind"] != "reverberant":
-        impossible = {"snr_db", "full_late_field"}
-    return [Condition()] + [
-        Condition(name, value)
+        impossible, rooms = {"snr_db", "full_late_field"}, (conditions.BARE,)
+    fitting = [(conditions.NONE, 0.0)] + [
+        (name, value)
         for name, kind in conditions.CONDITIONS.items()
         for value in kind.values
         if name not in impossible
         and (name != "num_nodes" or value < data.num_nodes)
         and (name != "late_node" or data.num_nodes > conditions.FEW_NODES)
     ]
+    return [Condition(*one, each) for one in fitting for each in rooms]
 
 
 def check_names(names: Sequence[str]) -> Sequence[str]:
@@ -90,7 +107,23 @@ def check_names(names: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]:
+def check_rooms(rooms: Sequence[str]) -> Sequence[str]:
+    """Raise unless all are kinds of rooms; return them.
+
+    Raises:
+        PredictorError: With the first that is not.
+    """
+    for one in rooms:
+        if one not in conditions.ROOMS:
+            raise predict.PredictorError(
+                f"no rooms {one!r}; there are {', '.join(conditions.ROOMS)}"
+            )
+    return rooms
+
+
+def batches(
+    data: Any, order: Any, condition: Condition, num_nodes: int
+) -> Iterator[dict[str, Any]]:
     """Yield the batches of an order under a condition.
 
     Args:
@@ -110,7 +143,7 @@ def batches(data, order, condition: Condition, num_nodes: int) -> Iterator[dict]
         yield batch
 
 
-def check_data_set(run: dict, config) -> None:
+def check_data_set(run: dict[str, Any], config: Any) -> None:
     """Raise if a run was tested on another data set than a configuration's.
 
     Raises:
@@ -123,7 +156,7 @@ def check_data_set(run: dict, config) -> None:
         )
 
 
-def _check_signals(run: dict, data: loader.RunData) -> None:
+def _check_signals(run: dict[str, Any], data: loader.RunData) -> None:
     """Raise if a run was tested on examples made of other signals."""
     before, now = _signals(run["data"]), _signals(data.origin)
     if changed := [key for key in now if before[key] != now[key]]:
@@ -136,7 +169,7 @@ def _check_signals(run: dict, data: loader.RunData) -> None:
         )
 
 
-def _signals(origin: dict) -> dict:
+def _signals(origin: dict[str, Any]) -> dict[str, Any]:
     """List the facts that distinguish test examples of the same name."""
     recipe = origin.get("rendering", origin).get("law", {})
     noise = origin.get("noise")
@@ -148,30 +181,42 @@ def _signals(origin: dict) -> dict:
     }
 
 
-def _make_step(run: dict, data: loader.RunData) -> evaluate.Step:
+def _make_step(run: dict[str, Any], data: loader.RunData) -> evaluate.Step:
     if method := run.get("method"):
-        return evaluate.method_step(method, data.num_sources)
+        networks = run["settings"].get("run")
+        if networks is not None:  # Relative to the run, as `baseline` writes it.
+            networks = str(pathlib.Path(run["folder"]) / networks)
+        return evaluate.method_step(method, data.num_sources, networks, data.num_nodes)
     return evaluate.network_step(run, data.num_nodes, data.num_sources)
 
 
-def _is_missing(condition: Condition, run: dict, note: dict) -> bool:
+def _is_missing(
+    condition: Condition, run: dict[str, Any], note: dict[str, Any]
+) -> bool:
     """Check whether a run has yet to be tested under a condition that it can take."""
-    is_fixed = (
-        "method" not in run
-        and not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
-    )
+    if method := run.get("method"):
+        is_fixed = method in methods.METHODS and methods.METHODS[method].needs_arrays
+        # Compact arrays have to be at the same places in all examples.
+        if is_fixed and condition.name.startswith("position_error"):
+            return False
+    else:
+        is_fixed = not build.NETWORKS[run["settings"]["model"]["name"]].any_nodes
     if is_fixed and condition.name in ("num_nodes", "late_node"):
         return False
-    facts = dataclasses.asdict(condition).items()
-    return not any(facts <= done.items() for done in note["conditions"])
+    facts = dataclasses.asdict(condition)
+    return not any(
+        facts.items() <= (done | {"rooms": conditions.rooms_of(done)}).items()
+        for done in note["conditions"]
+    )
 
 
 def test_runs(
-    runs: list[dict],
+    runs: list[dict[str, Any]],
     data: loader.RunData,
     num_examples: int,
     batch_size: int = 8,
     only: Sequence[str] = (),
+    rooms: Sequence[str] = conditions.ROOMS,
 ) -> None:
     """Test runs under all conditions, and write the results beside their records.
 
@@ -184,6 +229,7 @@ def test_runs(
         num_examples: How many of its examples to take.
         batch_size: Examples handled at once.
         only: Names of the conditions to test besides the split as it is; all if empty.
+        rooms: Kinds of rooms to test in, of `conditions.ROOMS`.
 
     Raises:
         PredictorError: If a network does not fit the data, or a run was tested on
@@ -202,7 +248,8 @@ def test_runs(
         wanted = [
             condition
             for condition in all_conditions(data)
-            if not only or condition.name in (conditions.NONE, *only)
+            if condition.rooms in rooms
+            and (not only or condition.name in (conditions.NONE, *only))
         ]
         for number, condition in enumerate(wanted, start=1):
             missing = [
@@ -212,7 +259,7 @@ def test_runs(
             ]
             if not missing:
                 continue
-            title = conditions.title(condition.name, condition.value)
+            title = conditions.title(*dataclasses.astuple(condition))
             tested = batches(data.held_out["test"], order, condition, data.num_nodes)
             results = evaluate.evaluate_all(
                 [steps[index] for index in missing],
@@ -237,12 +284,14 @@ def _keep_errors(path, condition: Condition, result: evaluate.Evaluation) -> Non
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             kept = dict(stored)
-    kept[f"{condition.name}={condition.value:g}"] = errors.astype(np.float32)
+    kept[condition.key] = errors.astype(np.float32)
     with atomic.replace(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **kept)
 
 
-def _measured(tested: Iterator[dict], runs: list[dict]) -> Iterator[dict]:
+def _measured(
+    tested: Iterator[dict[str, Any]], runs: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Add to batches the evidence that networks need, once for all of them."""
     names = {run["settings"]["model"]["name"] for run in runs if "method" not in run}
     found = {build.NETWORKS[name].measure for name in names} - {None}
@@ -253,7 +302,9 @@ def _measured(tested: Iterator[dict], runs: list[dict]) -> Iterator[dict]:
         yield batch
 
 
-def _read_note(run: dict, data: loader.RunData, num_examples: int) -> dict:
+def _read_note(
+    run: dict[str, Any], data: loader.RunData, num_examples: int
+) -> dict[str, Any]:
     """Read the results of a run under conditions, or start an empty note."""
     old = records.read_conditions(run)
     if not old:

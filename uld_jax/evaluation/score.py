@@ -3,6 +3,8 @@
 The permutation with the least summed distance decides, whatever the loss takes.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -10,6 +12,7 @@ from jaxtyping import Array, Float
 from uld_jax.evaluation import metrics
 from uld_jax.labels import codes, schemes
 from uld_jax.networks import objective
+from uld_jax.pretrained import uncertainty
 
 
 def score_positions(
@@ -86,7 +89,7 @@ def score_network(
     label: schemes.Label,
     outputs: Float[Array, "B S D"],
     predicted: Float[Array, "B S 2"],
-    batch: dict,
+    batch: dict[str, Any],
     permutation_invariant: bool = True,
 ) -> dict[str, Array]:
     """Score a network's outputs and the positions decoded from them.
@@ -100,24 +103,32 @@ def score_network(
 
     Returns:
         As `score_method` and `score_positions`, and `correct`, whether each source's
-        class was found, [B, S]; the `loss` and the `kl` above its floor, [B]; for
-        labels that are distributions also `score_region`'s results, [B, S].
+        class was found, [B, S]; the `spread` of each distribution in meters, [B, S];
+        the `loss` and the `kl` above its floor, [B]; for labels that are distributions
+        also `score_region`'s results, [B, S].
     """
     loss, kl = objective.losses(label, outputs, batch, permutation_invariant)
 
     def one_example(predicted, outputs, target, positions, room_size):
         order = metrics.best_permutation(predicted, positions)
         predicted, scores = predicted[order], jax.vmap(label.scores)(outputs[order])
-        classes = jax.vmap(label.classify)(scores)
+        draw = jax.vmap(label.plane, (0, None))
+        planes = draw(scores, room_size)
+        spreads = jax.vmap(
+            lambda plane, at: uncertainty.spread(label, plane, at, room_size)
+        )(planes, predicted)
         regions = {}
         if label.is_distribution:
-            regions = jax.vmap(score_region, (0, 0, None))(scores, target, room_size)
+            regions = jax.vmap(score_region, (0, 0, None))(
+                planes, draw(target, room_size), room_size
+            )
         return {
             **regions,
             "predicted": predicted,
             "positions": positions,
             **score_positions(predicted, positions, room_size, label.resolution),
-            "correct": classes == jax.vmap(label.classify)(target),
+            "spread": spreads,
+            "correct": jax.vmap(label.same_class)(scores, target),
         }
 
     results = jax.vmap(one_example)(

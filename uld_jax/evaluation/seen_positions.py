@@ -12,6 +12,7 @@ from uld_jax.evaluation import evaluate, metrics
 from uld_jax.simulation import scenes
 
 _SAME = 0.01  # Meters.
+_MOST_SHOWN = 5
 
 
 def score_by_position(
@@ -51,10 +52,7 @@ def score_by_position(
             for name, values in correct.items()
         }
 
-    near = np.asarray(trained, np.float64).reshape(-1, 2)
-    seen = np.array(
-        [(np.linalg.norm(near - at, axis=1) < _SAME).any() for at in positions]
-    )
+    seen = _are_seen(positions, trained)
     number_of = number_of.ravel()
     results: dict[str, Any] = {
         "places": [
@@ -74,9 +72,46 @@ def score_by_position(
     return results
 
 
+def _are_seen(positions: np.ndarray, trained: Sequence[Sequence[float]]) -> np.ndarray:
+    """Check which positions [N, 2] are training positions."""
+    near = np.asarray(trained, np.float64).reshape(-1, 2)
+    return np.array(
+        [(np.linalg.norm(near - at, axis=1) < _SAME).any() for at in positions], bool
+    )
+
+
+def describe_seen(
+    positions: np.ndarray, trained: Sequence[Sequence[float]] | None
+) -> str | None:
+    """Warn of test positions that a network was trained at.
+
+    Args:
+        positions: True positions of the test sources in meters, [..., 2 or 3].
+        trained: Positions (x, y) of training sources; None if there are too many to
+            list.
+
+    Returns:
+        The warning; None if there is nothing to warn of, or that is unknown.
+    """
+    if not trained:
+        return None
+    truth = np.asarray(positions, np.float64)[..., :2].reshape(-1, 2)
+    places = np.unique(np.round(truth, 3), axis=0)
+    seen = places[_are_seen(places, trained)]
+    if not len(seen):
+        return None
+    shown = ", ".join(f"({x:.2f}, {y:.2f})" for x, y in seen[:_MOST_SHOWN])
+    more = ", ..." if len(seen) > _MOST_SHOWN else ""
+    return (
+        f"Warning: {len(seen)} of {len(places)} test places are training places, at "
+        f"{shown}{more} m. A network may know these by heart: errors there say nothing "
+        "of other places, and are listed apart"
+    )
+
+
 def trained_positions(
-    before: dict[str, list | None], origin: dict[str, Any], trained_here: bool
-) -> dict[str, list | None]:
+    before: dict[str, list[Any] | None], origin: dict[str, Any], trained_here: bool
+) -> dict[str, list[Any] | None]:
     """List the source positions that a network was trained at, by name of the room.
 
     None for a room in which there are too many to list.

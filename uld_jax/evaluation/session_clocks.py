@@ -3,6 +3,7 @@
 Windows are loaded one by one, so that recordings of hours fit into memory.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,14 +14,17 @@ from uld_jax.audio import signals as signals_lib
 from uld_jax.localization import (
     answers,
     calibration,
+    drifts,
     exchanged_nodes,
     late_nodes,
     late_starts,
+    localize,
 )
 from uld_jax.localization import session as session_lib
 from uld_jax.runtime import progress
 
 _RATE = signals_lib.SAMPLE_RATE
+_SURE = 0.3  # Meters: the radius of positions that times confirm.
 
 
 class Corrected(NamedTuple):
@@ -29,9 +33,10 @@ class Corrected(NamedTuple):
     Attributes:
         found: The windows, by all corrections that helped.
         compared: The windows before nodes were compared: only recorders that started
-            late are corrected.
+            late or drift are corrected.
         started: The clocks of these; None if they were not needed.
         said: On nodes that are late in all windows, and were corrected.
+        exchanged: On two nodes that are exchanged; clocks are not calibrated then.
         clocks: All clocks, used if they are determined; None as `calibrate_if_few`.
     """
 
@@ -39,6 +44,7 @@ class Corrected(NamedTuple):
     compared: Sequence[answers.Localization]
     started: late_starts.Clocks | None
     said: tuple[str, ...]
+    exchanged: tuple[str, ...]
     clocks: calibration.Calibration | None
 
     @property
@@ -52,21 +58,46 @@ def correct(
     recording: sessions.Recording,
     found: Sequence[answers.Localization],
     starts: np.ndarray,
+    rates: drifts.Drifts | None = None,
 ) -> Corrected:
-    """Correct clocks where that helps: late starts, then late nodes, then all.
+    """Correct clocks where that helps: late starts or drifts, then late nodes, then all.
+
+    Nodes that are exchanged are looked for before all clocks are calibrated, which takes
+    longer, and which no clocks explain.
 
     Args:
         whole: The session, listed.
         recording: Of it.
         found: Its windows, each localized by itself.
         starts: Of the windows, in samples at 16 kHz.
+        rates: Drifts, if they were found before.
     """
     compared, started = correct_late_starts(whole, recording, found, starts)
+    if started is None:
+        compared, started = correct_drifts(whole, recording, compared, starts, rates)
     again, said = correct_late_nodes(
         whole, recording, compared, starts, started=started
     )
-    again, clocks = calibrate_if_few(whole, recording, again, starts)
-    return Corrected(again, compared, started, said, clocks)
+    exchanged, clocks = find_exchanged(whole, recording, again, starts), None
+    if not exchanged:
+        again, clocks = calibrate_if_few(whole, recording, again, starts)
+    return Corrected(again, compared, started, said, exchanged, clocks)
+
+
+@functools.lru_cache(maxsize=session_lib.CALIBRATED_WITH)
+def load(
+    whole: sessions.Session, recording: sessions.Recording, start: int
+) -> np.ndarray:
+    """Load a window [M, N] as `uld_jax locate` does; the last ones are kept.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        start: Of the window, in samples at 16 kHz.
+    """
+    window = signals_lib.to_stored(whole.load_window(recording, start))[0]
+    window.flags.writeable = False
+    return window
 
 
 def choose_strongest(
@@ -113,7 +144,7 @@ def correct_late_starts(
     progress.log(f"{recording.name}: few windows are determined; comparing recorders")
     chosen = choose_strongest(whole, recording, starts)
     clocks = late_starts.find(
-        [_load(whole, recording, starts[number]) for number in chosen],
+        [load(whole, recording, int(starts[number])) for number in chosen],
         starts[chosen] / _RATE + whole.num_samples / _RATE / 2,
         [found[number] for number in chosen],
         together,
@@ -122,13 +153,61 @@ def correct_late_starts(
     return (again, clocks) if late_starts.are_confirmed(found, again) else (found, None)
 
 
+def find_drifts(
+    whole: sessions.Session, recording: sessions.Recording, starts: np.ndarray
+) -> drifts.Drifts:
+    """Find how fast clocks drift, from the strongest windows of a recording.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        starts: Of windows, in samples at 16 kHz.
+    """
+    chosen = starts[choose_strongest(whole, recording, starts)]
+    windows = [load(whole, recording, int(start)) for start in chosen]
+    return drifts.find(np.float32(windows), chosen / _RATE)
+
+
+def correct_drifts(
+    whole: sessions.Session,
+    recording: sessions.Recording,
+    found: Sequence[answers.Localization],
+    starts: np.ndarray,
+    rates: drifts.Drifts | None = None,
+) -> tuple[Sequence[answers.Localization], late_starts.Clocks | None]:
+    """Localize again without drifts of clocks, where few windows are determined.
+
+    Args:
+        whole: The session, listed.
+        recording: Of it.
+        found: Its windows.
+        starts: Of the windows, in samples at 16 kHz.
+        rates: Drifts, if they were found before.
+
+    Returns:
+        What was found, now or before; and the clocks that were used, or None.
+    """
+    if 2 * _count(found) >= len(found):
+        return found, None
+    sure = (rates or find_drifts(whole, recording, starts)).sure
+    if not sure.any():
+        return found, None
+    progress.log(f"{recording.name}: few windows are determined; clocks drift")
+    middle = float(np.mean(starts)) / _RATE + whole.num_samples / _RATE / 2
+    clocks = late_starts.Clocks(np.zeros(len(sure)), sure, middle)
+    again = _localize(whole, recording, starts, late_at=clocks.late_at)
+    return (again, clocks) if _count(again) > _count(found) else (found, None)
+
+
 def find_exchanged(
     whole: sessions.Session,
     recording: sessions.Recording,
     found: Sequence[answers.Localization],
     starts: np.ndarray,
 ) -> tuple[str, ...]:
-    """Say which two nodes are exchanged, if few windows are determined and it shows.
+    """Say which two nodes are exchanged, if few positions are sure and it shows.
+
+    Exchanged nodes can leave windows determined by levels, with large radii.
 
     Args:
         whole: The session, listed.
@@ -137,19 +216,30 @@ def find_exchanged(
         starts: Of the windows, in samples at 16 kHz.
     """
     usable, together = find_together(whole.surveyed[recording.name])
-    if 2 * _count(found) >= len(found) or (usable & ~together).any():
+    if 2 * _count_sure(found) >= len(found) or (usable & ~together).any():
         return ()
     chosen = choose_strongest(whole, recording, starts, exchanged_nodes.MOST_WINDOWS)
-    pair = exchanged_nodes.find(
-        [_load(whole, recording, starts[number]) for number in chosen],
-        [found[number] for number in chosen],
-    )
+    windows = [load(whole, recording, int(starts[number])) for number in chosen]
+    pair = exchanged_nodes.find(windows, [found[number] for number in chosen])
     if pair is None:
+        return ()
+    # Where all places are wrong, one exchange may fit a little better, and none well.
+    places = whole.node_positions.copy()
+    places[list(pair)] = places[list(pair[::-1])]
+    again = [
+        localize.localize(window, _RATE, places, whole.room_size) for window in windows
+    ]
+    if 2 * _count_sure(again) < len(again):
         return ()
     one, other = (whole.nodes[node] for node in pair)
     return (
         f"Nodes {one} and {other} seem to be exchanged: each fits the other's position",
     )
+
+
+def _count_sure(found: Sequence[answers.Localization]) -> int:
+    """Count the windows whose positions times confirm."""
+    return sum(one.determined and one.radius_90 < _SURE for one in found)
 
 
 def describe(clocks: late_starts.Clocks, nodes: Sequence[str]) -> tuple[str, ...]:
@@ -187,7 +277,7 @@ def correct_late_nodes(
     Returns:
         What was found, now or before, whichever determines more; and what there is to say.
     """
-    late = late_nodes.find(found)
+    late = late_nodes.find(found, whole.room_size)
     if not late.any():
         return found, ()
     before = started.late_at if started else lambda time: 0.0
@@ -244,7 +334,7 @@ def calibrate(
     """
     chosen = starts[choose_strongest(whole, recording, starts)]
     return session_lib.calibrate_with_windows(
-        [_load(whole, recording, start) for start in chosen],
+        [load(whole, recording, int(start)) for start in chosen],
         _RATE,
         whole.node_positions,
         whole.room_size,
@@ -282,7 +372,7 @@ def _localize(
         for start in starts:
             found.append(
                 session_lib.localize_window(
-                    _load(whole, recording, start),
+                    load(whole, recording, int(start)),
                     _RATE,
                     whole.node_positions,
                     whole.room_size,
@@ -293,10 +383,6 @@ def _localize(
             )
             bar.update()
     return found
-
-
-def _load(whole, recording, start) -> np.ndarray:
-    return signals_lib.to_stored(whole.load_window(recording, int(start)))[0]
 
 
 def _count(found: Sequence[answers.Localization]) -> int:

@@ -28,7 +28,7 @@ class Errors(NamedTuple):
     within_90: float
     coverage: float | None
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = f"{100 * self.share:.0f} %, " if self.share < 1 else ""
         text += f"median {self.median:.3f} m, 90 % within {self.within_90:.3f} m"
         if self.coverage is not None:

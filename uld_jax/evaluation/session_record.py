@@ -1,6 +1,7 @@
 """The record of a located session: all that its page shows, as JSON."""
 
 import datetime
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +63,8 @@ def make(
 def _area(session, located) -> list[list[float | None]]:
     """Return two corners of the part of the plan that was looked at."""
     for one in located:
-        for found in one.details or ():
+        several = itertools.chain.from_iterable(one.several or ())
+        for found in one.details or several:
             return [_numbers(found.origin), _numbers(found.origin + found.room_size)]
     if session.room_size is not None:
         return [[0.0, 0.0], _numbers(session.room_size[:2])]
@@ -120,7 +122,24 @@ def _window(one: locate.Located, number: int) -> dict[str, Any]:
     }
     if one.details:
         window |= _details(one.details[number]) | _smoothed(one, number)
+    if one.several:
+        window |= _several(one.several[number])
     return window
+
+
+def _several(found: Sequence[answers.Localization]) -> dict[str, Any]:
+    """Say of each of several talkers how sure its position is."""
+    return {
+        "determined": all(bool(one.determined) for one in found),
+        "reasons": [
+            f"Talker {number}: {reason}"
+            for number, one in enumerate(found, start=1)
+            for reason in one.reasons
+        ],
+        "talkers": [
+            {"position_m": _numbers(one.position)} | _details(one) for one in found
+        ],
+    }
 
 
 def _smoothed(one: locate.Located, number: int) -> dict[str, Any]:

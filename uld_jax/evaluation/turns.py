@@ -44,7 +44,7 @@ class Turn(NamedTuple):
     confidence: float
     windows: tuple[int, ...]
 
-    def __str__(self):
+    def __str__(self) -> str:
         (x, y), count = self.position, len(self.windows)
         return (
             f"{self.start:.1f}-{self.end:.1f} s: talker {self.talker} at "

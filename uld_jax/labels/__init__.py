@@ -6,6 +6,7 @@ For arrays of NumPy, JAX or PyTorch, in any number of dimensions. These need Num
 - `decoders`: Other decoders of a distribution: means, peaks, and how wide they are.
 - `circular`: Unbiased label of an angle. `spherical`: that of a direction.
 - `soft`: Soft label coding.
+- `quantization`: Errors of labels that are right, once decoded, in closed form.
 - `losses`: Cross entropy of soft labels, and the losses of the baselines.
 - `boxes`: The box that holds positions, and checks of both.
 - `arrays`, `axes`: Arrays of three libraries, and the axes of a grid.
@@ -13,13 +14,15 @@ For arrays of NumPy, JAX or PyTorch, in any number of dimensions. These need Num
 These are what networks are trained with, and need JAX:
 
 - `schemes`: The label schemes in one table, and `Label`: one at a resolution.
+- `bearings`: Directions of a sound at several arrays, and where they meet.
 - `expectations`: What a posterior over the room means to each kind of label.
 - `titles`: Printed names and plot looks of schemes and methods: plain data.
 """
 
 import importlib
 
-_MODULES = ("boxes", "codes", "expectations", "losses", "schemes", "titles")
+_MODULES = ("bearings", "boxes", "circular", "codes", "expectations", "losses")
+_MODULES += ("schemes", "titles")
 _HOMES = {
     "codes": [
         "decode_cells",
@@ -43,6 +46,11 @@ _HOMES = {
     "circular": ["decode_circular", "encode_circular"],
     "spherical": ["decode_spherical", "encode_spherical", "make_spherical_grid"],
     "soft": ["encode_soft"],
+    "quantization": [
+        "box_quantization_error",
+        "circular_quantization_error",
+        "spherical_quantization_error",
+    ],
     "losses": [
         "cross_entropy",
         "entropy",

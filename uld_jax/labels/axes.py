@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -79,7 +79,7 @@ def peak_cell(scores: Array, num_axes: int = 2) -> Array:
     return xp.stack(coordinates, axis=-1)
 
 
-def outer(parts: Sequence[Array], combine: Callable = operator.mul) -> Array:
+def outer(parts: Sequence[Array], combine: Callable[..., Any] = operator.mul) -> Array:
     """Combine arrays [..., K], x first, to one of all axes, x last.
 
     Args:

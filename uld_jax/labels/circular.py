@@ -33,11 +33,7 @@ def encode_circular(azimuth: Array, resolution: int) -> Array:
     >>> print(uld_jax.encode_circular(np.radians(315.0), resolution=4))
     [0.5 0.  0.  0.5]
     """
-    boxes.check_resolution(resolution)
-    if resolution < _LEAST:
-        raise ValueError(
-            f"resolution is {resolution}; a circle needs at least {_LEAST}"
-        )
+    check_resolution(resolution)
     boxes.check_angles(azimuth, "azimuth")
     (azimuth,) = arrays.as_floats(azimuth)
     xp = arrays.namespace(azimuth)
@@ -86,3 +82,16 @@ def decode_circular(distribution: Array) -> Array:
     shift = axes.divide(xp.sum(weights * offset, axis=-1), xp.sum(weights, axis=-1))
     turns = (peak[..., 0] + shift) / count
     return TURN * (turns - xp.floor(turns))
+
+
+def check_resolution(resolution: object) -> None:
+    """Raise unless a circle can have so many grid points.
+
+    Raises:
+        ValueError: If it is not a whole number of at least 3.
+    """
+    boxes.check_resolution(resolution)
+    if resolution < _LEAST:
+        raise ValueError(
+            f"resolution is {resolution}; a circle needs at least {_LEAST}"
+        )

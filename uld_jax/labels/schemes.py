@@ -6,14 +6,20 @@ target, its loss and the position it stands for. To add a scheme, write its code
 """
 
 import dataclasses
+import functools
+import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from uld_jax.labels import boxes, codes, expectations, losses, soft
+from uld_jax.labels import bearings, boxes, codes, expectations, losses, soft
+
+Arrays = tuple[tuple[float, float], ...]  # (x, y) of each in meters.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +40,19 @@ class Scheme:
             target.
         expect: (log posterior, resolution) to the logits of the expected code, as in
             `expectations`; None if a posterior does not say what the code is.
+        map: For codes that are no map of the room, which have shape [C, K]: (code,
+            room_size) to a map, rows y.
     """
 
-    encode: Callable
-    activation: Callable
-    loss: Callable
-    decode: Callable
+    encode: Callable[..., Any]
+    activation: Callable[..., Any]
+    loss: Callable[..., Any]
+    decode: Callable[..., Any]
     channels: int = 1
     extra_points: int = 0
     soft: bool = False
-    expect: Callable | None = None
+    expect: Callable[..., Any] | None = None
+    map: Callable[..., Any] | None = None
 
 
 def softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
@@ -51,7 +60,7 @@ def softmax(logits: Float[Array, "K K"]) -> Float[Array, "K K"]:
     return jax.nn.softmax(logits.ravel()).reshape(logits.shape)
 
 
-SCHEMES = {
+SCHEMES: dict[str, Scheme] = {
     "one_hot": Scheme(
         encode=codes.encode_one_hot,
         activation=softmax,
@@ -93,18 +102,69 @@ SCHEMES = {
         expect=expectations.expected_soft,
     ),
 }
-# Those of its tables; "soft" is reference 14's.
+"""The label schemes by name."""
+# Those of the paper's tables; "soft" is reference 14's.
 PAPER = ("one_hot", "heat_map", "refined_grid", "uld")
 
+_MAP_CELLS = 48  # Per axis, of the map that directions mean.
 
-def get_scheme(name: str) -> Scheme:
+
+@functools.cache
+def label_azimuths(arrays: Arrays) -> Scheme:
+    """Make the scheme of arrays' azimuths, whose code is a distribution for each.
+
+    Reference 15 labels the azimuth of one array by an unbiased distribution. The paper
+    does not say how several arrays are joined: the losses of all are summed, and the
+    position is where the bearings meet, as in `bearings.triangulate`.
+
+    Args:
+        arrays: Positions of the arrays.
+    """
+    centers = np.asarray(arrays, np.float32)  # Not JAX's: this may be traced.
+
+    def encode(position, room_size, resolution):
+        return bearings.encode_bearings(position, centers, resolution)
+
+    def decode(scores, room_size):
+        room_size = jnp.asarray(room_size, scores.dtype)
+        return bearings.decode_bearings(scores, centers, room_size)
+
+    def draw_map(scores, room_size):
+        room_size = jnp.asarray(room_size, scores.dtype)
+        return bearings.map_bearings(scores, centers, room_size, _MAP_CELLS)
+
+    return Scheme(
+        encode=encode,
+        activation=jax.nn.softmax,
+        loss=lambda logits, target: losses.cross_entropy(logits, target, 1).sum(),
+        decode=decode,
+        channels=len(arrays),
+        soft=True,
+        map=draw_map,
+    )
+
+
+# Those that label what arrays at known positions receive: see `Label`.
+OF_ARRAYS = {"azimuth": label_azimuths}
+_LEAST_ARRAYS = 2
+_LEAST_ON_CIRCLE = 3
+
+
+def get_scheme(name: str, arrays: Arrays = ()) -> Scheme:
     """Look up a scheme.
+
+    Args:
+        name: Its name.
+        arrays: Positions of the arrays, for one of `OF_ARRAYS`.
 
     Raises:
         ValueError: If there is none; the message lists those there are.
     """
+    if name in OF_ARRAYS:
+        return OF_ARRAYS[name](arrays)
     if name not in SCHEMES:
-        raise ValueError(f"no label scheme {name!r}; there are {', '.join(SCHEMES)}")
+        known = ", ".join([*SCHEMES, *OF_ARRAYS])
+        raise ValueError(f"no label scheme {name!r}; there are {known}")
     return SCHEMES[name]
 
 
@@ -117,10 +177,13 @@ class Label:
 
     Attributes:
         scheme: Name of the scheme, one of `SCHEMES`.
-        resolution: Number of cells I per axis.
+        resolution: Number of cells I per axis; or of directions around each array.
+        arrays: Positions (x, y) in meters of the arrays whose directions are labeled, by
+            one of `OF_ARRAYS`; empty for the others.
 
     Raises:
-        ValueError: If there is no such scheme or `resolution` < 1.
+        ValueError: If there is no such scheme, `resolution` < 1, or the scheme needs
+            arrays and has none, or the other way round.
 
     >>> import jax.numpy as jnp
     >>> import uld_jax
@@ -136,14 +199,32 @@ class Label:
 
     scheme: str
     resolution: int
+    arrays: Arrays = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         boxes.check_resolution(self.resolution)
         get_scheme(self.scheme)
+        if self.scheme not in OF_ARRAYS:
+            if self.arrays:
+                raise ValueError(
+                    f"label.scheme is {self.scheme!r}, which labels no directions of "
+                    f"arrays; choose {', '.join(OF_ARRAYS)}, or another network"
+                )
+            return
+        if len(self.arrays) < _LEAST_ARRAYS:
+            raise ValueError(
+                f"label.scheme is {self.scheme!r}, with {len(self.arrays)} arrays; it "
+                f"needs a network of at least {_LEAST_ARRAYS}, as that of l1_azimuth"
+            )
+        if self.resolution < _LEAST_ON_CIRCLE:
+            raise ValueError(
+                f"label.resolution is {self.resolution}; {self.scheme} needs at least "
+                f"{_LEAST_ON_CIRCLE} directions"
+            )
 
     @property
     def _scheme(self) -> Scheme:
-        return SCHEMES[self.scheme]
+        return get_scheme(self.scheme, self.arrays)
 
     @property
     def is_distribution(self) -> bool:
@@ -162,14 +243,16 @@ class Label:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the target code: [K, K], or [C, K, K] with several channels."""
+        """Shape of the target code: [K, K], [C, K, K] with channels, [A, I] of arrays."""
         K = self.outputs_per_axis
+        if self._scheme.map:
+            return (self.num_channels, K)
         return (K, K) if self.num_channels == 1 else (self.num_channels, K, K)
 
     @property
     def num_outputs(self) -> int:
         """Length D of a network's output for one source."""
-        return self.num_channels * self.outputs_per_axis**2
+        return math.prod(self.shape)
 
     def encode(
         self, position: ArrayLike, room_size: ArrayLike
@@ -247,19 +330,36 @@ class Label:
             )
         return self._scheme.expect(log_posterior, self.resolution).ravel()
 
-    def plane(self, code: Float[Array, "*code"]) -> Float[Array, "K K"]:
-        """Select the channel of a code that is a map of the room, rows y."""
+    def plane(
+        self, code: Float[Array, "*code"], room_size: ArrayLike
+    ) -> Float[Array, "K K"]:
+        """Select the channel of a code that is a map of the room, rows y.
+
+        Of arrays' directions, compute the map that they mean together.
+        """
+        if self._scheme.map:
+            return self._scheme.map(code, room_size)
         return code if self.num_channels == 1 else code[0]
 
-    def classify(self, code: Float[Array, "*code"]) -> Int[Array, ""]:
+    def same_class(
+        self, code: Float[Array, "*code"], other: Float[Array, "*code"]
+    ) -> Bool[Array, ""]:
+        """Check whether two codes have the same class, all their arrays if it has any."""
+        return (self.classify(code) == self.classify(other)).all()
+
+    def classify(self, code: Float[Array, "*code"]) -> Int[Array, "*A"]:
         """Find the class of a code: the index of its largest entry.
+
+        Of arrays' directions, find that of each array.
 
         The paper does not say what a correct class is for ULD. We take the
         peak of the joint (the nearest grid point, for a target), as the
         author's published code does in one dimension, and report beside it
         whether the decoded position lies in the right cell.
         """
-        return jnp.argmax(self.plane(code))
+        if self._scheme.map:
+            return jnp.argmax(code, axis=-1)
+        return jnp.argmax(code if self.num_channels == 1 else code[0])
 
 
 def resolution_for(scheme: str, outputs_per_axis: int) -> int:
@@ -273,4 +373,6 @@ def is_feasible(scheme: str, resolution: int) -> bool:
     With one cell, one-hot, heat map, refined grid and soft labels have nothing to choose;
     the paper leaves them out ("/" in Tables 2 and 3). ULD has the four corners.
     """
+    if scheme in OF_ARRAYS:
+        return resolution >= _LEAST_ON_CIRCLE
     return resolution > 1 or get_scheme(scheme).extra_points > 0

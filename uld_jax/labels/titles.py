@@ -27,15 +27,19 @@ SCHEMES = {
     "refined_grid": Look("RG", "#009E73", "^"),
     "uld": Look("ULD", "#0072B2", "o"),
     "soft": Look("SLC", "#56B4E9", "p"),
+    "azimuth": Look("Azimuth ULD", "#332288", "h"),
 }
 METHODS = {
     "fused": Look("Votes, amplitudes and times", "#8B4513", "D"),
+    "analytic": Look("Amplitudes and times", "#DDAA33", "<"),
     "srp_phat": Look("SRP-PHAT", "#000000", "P"),
     "tdoa_ls": Look("TDOA least squares", "#D55E00", "X"),
+    "music": Look("MUSIC", "#999933", "*"),
+    "stage_wise": Look("Stage-wise", "#882255", "d"),
 }
 LOOKS = SCHEMES | METHODS
 # Networks beyond the paper's.
-NETWORKS = {"multilateration": "multilateration"}
+NETWORKS = {"multilateration": "multilateration", "directions": "directions"}
 
 
 def title(name: str) -> str:

@@ -136,7 +136,7 @@ class Localization:
             vmax=0.0,
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         digits = 2 if self.radius_90 > 0.05 else 3
         x, y, radius = (
             f"{value:.{digits}f}" for value in (*self.position, self.radius_90)

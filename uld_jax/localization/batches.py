@@ -17,6 +17,14 @@ class RecordingError(errors.InputError):
     """Recordings that cannot be localized, with the reason."""
 
 
+def check_whitening(whitening: int | float) -> None:
+    """Raise `RecordingError` unless a power that spectra are whitened with is 0 to 1."""
+    if not 0 <= whitening <= 1:
+        raise RecordingError(
+            f"whitening is {whitening!r}; give 0 (none) to 1 (the phase transform)"
+        )
+
+
 def prepare(
     signals: ArrayLike,
     node_positions: ArrayLike,

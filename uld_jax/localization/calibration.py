@@ -117,7 +117,7 @@ class Calibration:
         at = np.hstack([np.eye(count), (time - self.reference) * np.eye(count)])
         return at @ self.covariance @ at.T
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.describe([f"node {number}" for number in range(len(self.offsets))])
 
     def describe(self, names: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ The evidence is the marginal likelihood of all times by Laplace's method (D. Mac
 "Information Theory, Inference, and Learning Algorithms", Cambridge 2003, chapter 27),
 relative to that of times that are all wrong. Places have the posterior of `localize` as
 their prior, widened; starts and offsets are uniform over R, drifts normal with 20 ppm, and
-offsets of clocks that agree with 0.1 ms. A place is trusted or not, equally likely before; the trusted ones are those whose times say that they are, given the
-clocks. So whatever is fitted has to be paid by times that agree: with 8 nodes, 5 times at
-each of 4 places mean nothing.
+offsets of clocks that agree normal with 0.1 ms. Before anything is known, a place is as
+likely to be trusted as not; those are trusted whose times speak for it, given the clocks.
+So whatever is fitted has to be paid by times that agree: with 8 nodes, 5 times at each of
+4 places mean nothing.
 
 The likelihood has many maxima, by wrong times and rough positions. Unknowns are searched
 from all places first, then from several thirds of them, by a likelihood that wrong times
@@ -246,24 +247,17 @@ def _normal_equations(
             entirely. If it is given, large drifts are held less, too.
     """
     K, M = model.num_places, model.num_nodes
-    slopes = model.slopes(unknowns).reshape(-1, len(unknowns))
-    weighted = slopes * weights.ravel()[:, None]
-    precision, gradient = weighted.T @ slopes, weighted.T @ misfits.ravel()
-    places, *_ = model.split(unknowns)
-    priors = model.precisions
+    of_places = model.precisions
     if held is not None:
-        priors = priors * np.where([[1, 1, 0]] * 3, held[:, None, None], 1.0)
-    for k in range(K):
-        columns = slice(3 * k, 3 * k + 3)
-        precision[columns, columns] += priors[k]
-        gradient[columns] -= priors[k] @ (places[k] - model.starts[k])
-    own = np.zeros(len(unknowns))
-    own[3 * K : 4 * K] = 1e-9  # A start where nothing is counted.
-    own[4 * K : 4 * K + M] = model.offset_spread**-2
-    own[4 * K + M :] = max(model.drift_spread, 1e-6) ** -2
+        of_places = of_places * np.where([[1, 1, 0]] * 3, held[:, None, None], 1.0)
+    of_drifts = np.full(M, max(model.drift_spread, 1e-6) ** -2)
     if held is not None:
-        own[4 * K + M :] /= 1 + unknowns[4 * K + M :] ** 2 * own[4 * K + M :]
-    return precision + np.diag(own), gradient - own * unknowns
+        _, _, _, drifts = model.split(unknowns)
+        of_drifts /= 1 + drifts**2 * of_drifts
+    of_starts = np.full(K, 1e-9)  # Where nothing is counted.
+    of_offsets = np.full(M, model.offset_spread**-2)
+    of_others = np.concatenate([of_starts, of_offsets, of_drifts])
+    return model.normal_equations(unknowns, misfits, weights, of_places, of_others)
 
 
 def _explain(model: ClockModel, unknowns: Unknowns) -> _Maximum:

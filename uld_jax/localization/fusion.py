@@ -6,13 +6,17 @@ the direct sound's amplitudes at nodes that were aligned. Both count little betw
 place and another: a source of noise has times and amplitudes, too.
 """
 
+import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
+from jaxtyping import Float
 
+from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import alignment, posterior, srp_phat, times, votes
 
 _SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
@@ -33,35 +37,63 @@ _HEIGHTS = (-1.0, 0.0, 1.0)
 _POINTS = 8192  # Points of a posterior are padded to this number.
 
 
-def fit_times(
-    padded: list[dict],
-    max_lag: int,
-    starts: np.ndarray,
-    height: np.ndarray,
+def correlate(
+    padded: list[dict[str, Any]],
+    node_positions: Float[np.ndarray, "M 3"],
     whitening: float = times.WHITENING,
-) -> list[times.Fit]:
-    """Fit positions to times of arrival, from some starts and those of SRP-PHAT."""
-    nodes, mask = votes.nodes_of(padded)
-    sides = padded[0]["room_size"][0]
-    sums = sum(
+) -> Float[np.ndarray, "Q L"]:
+    """Correlate the signals of all pairs, summed over windows.
+
+    Args:
+        padded: Windows, from `votes.pad`.
+        node_positions: Of the nodes that are present, in meters.
+        whitening: As in `correlations.whiten`.
+    """
+    _, mask = votes.nodes_of(padded)
+    max_lag = correlations_lib.lag_bound(node_positions)
+    return sum(
         np.asarray(_correlate(batch["audio"][0], mask, max_lag, whitening))
         for batch in padded
     )
-    fits = jax.device_get(_fit(sums, nodes, mask, starts, sides[:2], height))
+
+
+def fit_times(
+    correlations: Float[np.ndarray, "Q L"],
+    padded: list[dict[str, Any]],
+    peaks: Float[np.ndarray, "P 2"],
+    height: tuple[float, float],
+    num_strongest: int = _SRP_PEAKS,
+) -> list[times.Fit]:
+    """Fit positions to times of arrival, from the votes' peaks and SRP-PHAT's.
+
+    Args:
+        correlations: From `correlate`.
+        padded: Windows.
+        peaks: One to four (x, y) in meters.
+        height: Mean and standard deviation of the talker's, in meters.
+        num_strongest: Peaks of SRP-PHAT to start from.
+    """
+    nodes, mask = votes.nodes_of(padded)
+    sides = padded[0]["room_size"][0]
+    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
+    given = (correlations, nodes, mask, starts, sides[:2], np.float32(height))
+    fits = jax.device_get(_fit(*given, num_strongest))
     return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
 
 
 def weigh_amplitudes(
     cloud: posterior.Cloud,
     peaks: np.ndarray,
-    padded: list[dict],
+    padded: list[dict[str, Any]],
     height: tuple[float, float],
+    voted: bool = True,
 ) -> tuple[posterior.Cloud, np.ndarray, float]:
     """Multiply a posterior by the likelihood of direct amplitudes, whatever the clocks.
 
     Nodes are aligned from the correlations alone and from the highest peaks. Each of
     these alignments may be the right one, or none. Between peaks, amplitudes count up to
-    exp(2), as times do: those of a source of noise fit its place, too.
+    exp(2), as times do: those of a source of noise fit its place, too. Without votes
+    (`voted`), they count in full.
 
     Returns:
         The posterior; each node's delay in seconds in the alignment that fits it best,
@@ -81,9 +113,11 @@ def weigh_amplitudes(
     right = math.log((1 - _NOT_ALIGNED) / len(logs))
     none = np.full((1, count), math.log(_NOT_ALIGNED))
     weights = scipy.special.logsumexp(
-        np.concatenate([none, right + _AMPLITUDES_COUNT * logs]), axis=0
+        np.concatenate([none, right + (_AMPLITUDES_COUNT if voted else 1.0) * logs]),
+        axis=0,
     )
-    cloud = posterior.multiply(cloud, peaks, weights, _MOST_BETWEEN)
+    most_between = _MOST_BETWEEN if voted else math.inf
+    cloud = posterior.multiply(cloud, peaks, weights, most_between)
     evidence = scipy.special.logsumexp(logs, b=cloud.masses, axis=1)
     best = int(evidence.argmax())
     delays = np.where(known[best], delays[best], np.nan)
@@ -95,13 +129,29 @@ def confirm(
     probability: np.ndarray,
     plan: np.ndarray,
     fits: list[times.Fit],
+    voted: bool = True,
 ) -> tuple[posterior.Cloud, list[times.Fit]]:
     """Add what times of arrival confirm to the posterior of the votes.
 
     The posterior around such a position is multiplied by how much likelier its times are
     than by chance, exp(2) at most: sources of noise make nodes agree, too.
     There, between the position and what the votes say around it, it counts up to exp(9).
+
+    Args:
+        cloud: The posterior.
+        probability: The same at the grid points, rows y.
+        plan: Sides of the room in meters.
+        fits: Positions and their times.
+        voted: Whether the votes are evidence against other places. They are not where
+            a talker besides those found is looked for, or without votes: times count up
+            to exp(9) between places, too, then, and half as much less where they are
+            behind the most.
+
+    Returns:
+        The posterior, and the positions that times confirm, the surest first.
     """
+    most_between = _MOST_BETWEEN if voted else _MOST_WITHIN
+    share_behind = _SHARE_BEHIND * (1.0 if voted else 0.5)
     confirmed = []
     most = max(float(fit.evidence) for fit in fits)
     added = []
@@ -119,13 +169,24 @@ def confirm(
         times_say = voted * math.exp(min(evidence, _MOST_WITHIN))
         share = times_say / (times_say + total)
         behind = most - evidence
-        gain = math.exp(min(evidence, _MOST_BETWEEN) - _SHARE_BEHIND * behind)
+        gain = math.exp(min(evidence, most_between) - share_behind * behind)
         masses[near] = (1 - share) * gain * cloud.masses[near]
         added.append(
             (position, fit.covariance.astype(np.float64), share * gain * total)
         )
         confirmed.append(fit)
     return posterior.add(cloud._replace(masses=masses), added), confirmed
+
+
+def join_peaks(
+    peaks: Float[np.ndarray, "P 2"], confirmed: list[times.Fit]
+) -> Float[np.ndarray, "J 2"]:
+    """Join the positions that times confirm and the peaks away from them."""
+    if not confirmed:
+        return peaks
+    apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
+    peaks = peaks[np.min(apart, axis=0) > MERGE_DISTANCE]
+    return np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
 
 
 @jax.jit
@@ -152,8 +213,8 @@ def _align(signals, nodes, mask, guides, plan, heights):
 _correlate = jax.jit(times.correlate, static_argnames=("max_lag", "whitening"))
 
 
-@jax.jit
-def _fit(correlations, nodes, mask, starts, sides, height):
-    strongest = srp_phat.search(correlations, nodes, sides, height[0], _SRP_PEAKS)
+@functools.partial(jax.jit, static_argnames="num_strongest")
+def _fit(correlations, nodes, mask, starts, sides, height, num_strongest):
+    strongest = srp_phat.search(correlations, nodes, sides, height[0], num_strongest)
     starts = jnp.concatenate([starts, strongest])
     return times.fit(correlations, nodes, mask, starts, sides, height)

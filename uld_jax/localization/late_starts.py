@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from uld_jax.localization import answers, drifts, late_nodes, same_places, votes
+from uld_jax.localization import answers, drifts, late_nodes, same_places
 from uld_jax.localization import steered_windows as steered
 
 LEAST_TOGETHER = 3  # Nodes whose clock is the reference.
@@ -39,12 +39,14 @@ class Clocks(NamedTuple):
     """Clocks of M nodes.
 
     Attributes:
-        late: Seconds by which each is late when the recording begins, [M].
+        late: Seconds by which each is late at the time `reference`, [M].
         drifts: Seconds a second, [M].
+        reference: In seconds.
     """
 
     late: Float[np.ndarray, " M"]
     drifts: Float[np.ndarray, " M"]
+    reference: float = 0.0
 
     def describe(self, names: Sequence[str]) -> dict[str, str]:
         """Describe how clocks of nodes are off, by name, in what follows the name.
@@ -66,7 +68,7 @@ class Clocks(NamedTuple):
 
     def late_at(self, time: float) -> Float[np.ndarray, " M"]:
         """Compute by how many seconds each node is late at a time in seconds."""
-        return self.late + time * self.drifts
+        return self.late + (time - self.reference) * self.drifts
 
 
 def find(
@@ -83,7 +85,7 @@ def find(
         found: What `localize` found in each.
         together: Which nodes started together, three or more.
     """
-    rates = _find_drifts(found, times)
+    rates = drifts.find(np.stack(windows), times).sure
     made = steered.SteeredWindows(windows, found, np.outer(times, rates))
     lags = _Search(made).find(together & made.usable.any(axis=0))
     return Clocks(lags / steered.LAGS_PER_SECOND, rates)
@@ -143,13 +145,6 @@ def are_confirmed(
 
 def _count(found) -> int:
     return sum(one.determined for one in found)
-
-
-def _find_drifts(found, times) -> Float[np.ndarray, " M"]:
-    """Find drifts from what `localize` found, determined or not."""
-    nodes = found[0].node_positions
-    _, arrivals = same_places.read_arrivals(found, nodes, votes.MIDDLE_HEIGHT)
-    return drifts.find(arrivals, times)
 
 
 class _Search:

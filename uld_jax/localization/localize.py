@@ -3,37 +3,34 @@
 The posterior of the network's `votes` is computed on 64 x 64 cells and finer around its
 modes. Positions that the nodes' times of arrival confirm (`times`) are added to it. Where
 times confirm none, clocks may be off: nodes are aligned then, and the posterior is
-multiplied by the likelihood of direct sound's amplitudes (`alignment`).
-`uld_jax.localize` is the entry.
+multiplied by the likelihood of direct sound's amplitudes (`alignment`). Several talkers are
+found one after the other (`talkers`). `uld_jax.localize` is the entry.
 """
 
-import dataclasses
 import math
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
-from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import (
+    analytic,
     answers,
     batches,
-    clocks,
+    conclusions,
     fusion,
+    observation,
     posterior,
-    radii,
     recordings,
-    times,
+    talkers,
     votes,
 )
-from uld_jax.localization import doubts as doubts_lib
-from uld_jax.localization import speech_masks as masks_lib
 
-LEAST_NODES = 3
-# Evidence of amplitudes for each node below which they do not fit.
-_FITS = 0.7
+LEAST_NODES = observation.LEAST_NODES
+FUSED, ANALYTIC = METHODS = ("fused", "analytic")
+# Of one talker, or of each of several.
+Answers = answers.Localization | tuple[answers.Localization, ...]
 
 
 def localize(
@@ -42,10 +39,12 @@ def localize(
     node_positions: ArrayLike,
     room_size: ArrayLike | None = None,
     *,
+    num_sources: int = 1,
     source_height: int | float | None = None,
+    method: str = FUSED,
     speech_masks: bool = False,
-) -> answers.Localization | list[answers.Localization]:
-    """Localize a talker who stays in one place, from the signals of scattered nodes.
+) -> Answers | list[Answers]:
+    """Localize talkers who stay in one place each, from the signals of scattered nodes.
 
     Recordings longer than 2 s are cut into windows of 2 s, and the logarithms of their
     posteriors are averaged; of those longer than 30 s, 15 windows are used.
@@ -59,18 +58,25 @@ def localize(
             heights, all are taken to be at 1.2 m.
         room_size: Sides along x and y in meters, and the height or not. None for
             unknown: up to 2 m around the nodes are searched then.
-        source_height: Of the talker's mouth in meters; None for 0.8 to 1.9.
+        num_sources: Talkers who speak at once, 1 to 3. Several are told apart only if
+            the nodes have one clock.
+        source_height: Of the talkers' mouths in meters; None for 0.8 to 1.9.
+        method: "fused"; or "analytic", which asks no network: times and amplitudes alone
+            say where one talker is. It is worse where clocks are off or a noise is
+            louder, and its radii are not calibrated.
         speech_masks: Whether times of arrival are read from signals out of which a
             network has taken what is not speech, bin by bin: for noise that is nearly as
-            loud as the talker, or louder. See docs/localizer.md.
+            loud as the talker. See docs/localizer.md.
 
     Returns:
-        A `Localization`; a list of them for signals with an axis B.
+        A `Localization`, or a tuple of one for each of several talkers; a list of these
+        for signals with an axis B.
 
     Raises:
-        RecordingError: If shapes do not agree, a value is not finite, the sample rate or
-            a unit cannot be right, signals are too short, nodes are too many, or two in
-            one place, or one outside of the room.
+        RecordingError: If shapes do not agree, `num_sources` is not 1 to 3, or above 1
+            without the network, `method` is another, a value is not finite, the sample
+            rate or a unit cannot be right, signals are too short, nodes are too many, or
+            two in one place, or one outside of the room.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -84,12 +90,47 @@ def localize(
     True
     """
     signals = recordings.to_array(signals)
-    given = sample_rate, node_positions, room_size, source_height
+    if method not in METHODS:
+        raise batches.RecordingError(
+            f"method is {method!r}; give one of {', '.join(METHODS)}"
+        )
+    given = (sample_rate, node_positions, room_size, source_height, num_sources)
+    how = {"method": method, "speech_masks": speech_masks}
     if signals.ndim != 3:
-        return localize_one(signals, *given, speech_masks=speech_masks)
+        return _localize(signals, *given, **how)
     if not len(signals):
         raise batches.RecordingError("signals has no recording")
-    return [localize_one(one, *given, speech_masks=speech_masks) for one in signals]
+    return [_localize(one, *given, **how) for one in signals]
+
+
+def _localize(
+    signals,
+    sample_rate,
+    node_positions,
+    room_size,
+    source_height,
+    num_sources,
+    *,
+    method,
+    speech_masks=False,
+) -> Answers:
+    """Localize one talker, or several, in one recording."""
+    given = (signals, sample_rate, node_positions, room_size, source_height)
+    if num_sources == 1:
+        return localize_one(*given, method=method, speech_masks=speech_masks)
+    if num_sources not in range(1, talkers.MOST + 1):
+        raise batches.RecordingError(
+            f"num_sources is {num_sources}; ask for 1 to {talkers.MOST}"
+        )
+    if method != FUSED:
+        raise batches.RecordingError(
+            f"method is {method!r}, which tells no talkers apart, and num_sources is "
+            f"{num_sources}; give 1, or method={FUSED!r}"
+        )
+    observed = observation.observe(*given)
+    if speech_masks:
+        observed = observed.masked()
+    return talkers.localize_several(observed, num_sources)
 
 
 def localize_one(
@@ -100,6 +141,7 @@ def localize_one(
     source_height: int | float | None,
     calibrated: bool = True,
     late: Float[np.ndarray, " M"] | None = None,
+    method: str = FUSED,
     speech_masks: bool = False,
 ) -> answers.Localization:
     """Localize a talker in one recording: see `localize`.
@@ -112,134 +154,32 @@ def localize_one(
         source_height: In meters, or None.
         calibrated: Whether the radius is what calibration makes of the posterior's own.
         late: Seconds by which each node's clock is known to be late; None for unknown.
+        method: One of `METHODS`.
         speech_masks: Whether to read times from what is speech.
     """
-    nodes = recordings.check(signals, sample_rate, node_positions, source_height)
-    room = recordings.Room.around(nodes, room_size)
-    levels, used, reasons = recordings.look_at_nodes(signals, sample_rate)
-    reasons = room.reasons + reasons
-    if int(used.sum()) < LEAST_NODES:
-        return _undetermined(room, nodes, levels, used, reasons)
-    sound = signals[used]
-    if late is not None:
-        sound = recordings.advance(sound, late[used], sample_rate)
-    scene = _make_scene(sound, sample_rate, nodes, used, room, source_height)
-    if speech_masks:
-        scene = scene.masked()
-    found = _compute_posterior(scene)
-    modes = posterior.find_modes(found.cloud, found.peaks)
-    within = posterior.radius(found.cloud, modes[0].position)
-    if calibrated:
-        alone = modes[0].mass >= radii.SHARE
-        within = radii.calibrate(within, int(used.sum()), one_place=alone)
-    doubts = doubts_lib.find_doubts(modes, within, found.cloud, scene.plan, room.origin)
-    implied = _estimate_offsets(scene, found, modes[0].position)
-    doubts += implied.doubts
-    offsets, errors = np.full((2, len(nodes)), np.nan)
-    offsets[used], errors[used] = implied.offsets, implied.errors
-    moved = [
-        dataclasses.replace(mode, position=mode.position + room.origin)
-        for mode in modes
-    ]
-    return answers.Localization(
-        moved[0].position,
-        moved[0].covariance,
-        within,
-        tuple(moved),
-        not doubts,
-        (*doubts, *reasons, *implied.notes),
-        levels,
-        used.astype(float),
-        float(implied.height - scene.lift),
-        offsets,
-        errors,
-        posterior.encode(found.cloud, scene.plan, votes.RESOLUTION),
-        scene.plan,
-        room.origin,
-        nodes,
+    observed = observation.observe(
+        signals, sample_rate, node_positions, room_size, source_height, late
     )
+    if not observed.usable:
+        return conclusions.undetermined(observed)
+    if speech_masks:
+        observed = observed.masked()
+    if method == ANALYTIC:  # What radii are calibrated for is the posterior with votes.
+        evidence, calibrated = analytic.compute_evidence(observed), False
+    else:
+        evidence = _compute_evidence(observed)
+    return conclusions.conclude(observed, evidence, calibrated)
 
 
-class _Scene(NamedTuple):
-    """A recording by the nodes that are used, in the room's coordinates.
-
-    Attributes:
-        windows: Of 2 s at 16 kHz, [W, M, n].
-        padded: The same, as batches.
-        nodes: Relative to the corner of the room, and lifted, [M, 3].
-        numbers: Of the nodes, as the user counts them, [M].
-        room: The room.
-        height: Mean and deviation of the talker's height, lifted.
-        lift: Meters by which heights are lifted. A known height of the talker is
-            brought to the one that is looked at: distances alone matter.
-        all_heights: Whether the talker's height is not known.
-        spoken: Of the windows, as batches, what times are read from.
-        whitening: Of these, before they are correlated.
-    """
-
-    windows: np.ndarray
-    padded: list[dict]
-    nodes: np.ndarray
-    numbers: np.ndarray
-    room: recordings.Room
-    height: tuple[float, float]
-    lift: float
-    all_heights: bool
-    spoken: list[dict]
-    whitening: float = times.WHITENING
-
-    def masked(self) -> "_Scene":
-        """Take out what is not speech, for the times, whitened bin by bin."""
-        audio = masks_lib.extract(votes.signals_of(self.padded))
-        spoken = [
-            batch | {"audio": one[None]}
-            for batch, one in zip(self.padded, np.asarray(audio), strict=False)
-        ]
-        return self._replace(spoken=spoken, whitening=0.0)
-
-    @property
-    def plan(self) -> np.ndarray:
-        """Sides of the room along x and y."""
-        return self.room.sides[:2]
-
-
-def _make_scene(sound, sample_rate, nodes, used, room, source_height) -> _Scene:
-    windows = recordings.cut(sound, sample_rate)
-    unknown = source_height is None
-    lift = 0.0 if unknown else votes.MIDDLE_HEIGHT - source_height
-    moved = (nodes - np.append(room.origin, -lift))[used]
-    height = votes.HEIGHT if unknown else (votes.MIDDLE_HEIGHT, votes.KNOWN_SPREAD)
-    padded = [votes.pad(window, moved, room.sides) for window in windows]
-    numbers = np.flatnonzero(used)
-    return _Scene(windows, padded, moved, numbers, room, height, lift, unknown, padded)
-
-
-class _Evidence(NamedTuple):
-    """The posterior from votes, times and amplitudes, and what it rests on.
-
-    Attributes:
-        cloud: The posterior.
-        peaks: Of it, (x, y) in meters, [P, 2].
-        confirmed: Positions that times confirm, the surest first.
-        delays: Of aligned nodes in seconds, [M]; None if times needed no alignment.
-        evidence: Of the amplitudes of aligned nodes.
-    """
-
-    cloud: posterior.Cloud
-    peaks: np.ndarray
-    confirmed: list[times.Fit]
-    delays: np.ndarray | None
-    evidence: float
-
-
-def _compute_posterior(scene: _Scene) -> _Evidence:
+def _compute_evidence(observed: observation.Observation) -> conclusions.Evidence:
     """Compute the posterior of votes, times and, where these do not fit, amplitudes."""
-    padded, plan, height = scene.padded, scene.plan, scene.height
-    probability, cloud, peaks = _vote(padded, plan, scene.all_heights)
-    starts = np.float32(np.resize(peaks, (posterior.MAX_MODES, 2)))  # Always as many.
-    max_lag = correlations_lib.lag_bound(scene.nodes)
+    padded, plan, height = observed.padded, observed.plan, observed.height
+    probability, cloud, peaks = votes.compute_posterior(
+        padded, plan, observed.all_heights
+    )
     fits = fusion.fit_times(
-        scene.spoken, max_lag, starts, np.float32(height), scene.whitening
+        fusion.correlate(observed.spoken, observed.nodes, observed.whitening),
+        *(padded, peaks, height),
     )
     delays, evidence = None, math.inf
     if max(float(fit.evidence) for fit in fits) < fusion.BELIEVED:
@@ -247,63 +187,8 @@ def _compute_posterior(scene: _Scene) -> _Evidence:
         probability = posterior.encode(cloud, plan, votes.RESOLUTION)
         peaks = posterior.find_peaks(probability, plan)
     cloud, confirmed = fusion.confirm(cloud, probability, plan, fits)
-    if confirmed:
-        apart = [np.linalg.norm(peaks - fit.position[:2], axis=1) for fit in confirmed]
-        peaks = peaks[np.min(apart, axis=0) > fusion.MERGE_DISTANCE]
-        peaks = np.stack([*(fit.position[:2] for fit in confirmed), *peaks])
-    return _Evidence(cloud, peaks, confirmed, delays, evidence)
-
-
-class _Offsets(NamedTuple):
-    """Clock offsets implied by a position, with doubts and notes.
-
-    Attributes:
-        offsets: In seconds, [M]; NaN where it is not known.
-        errors: Their standard errors.
-        height: Of the talker in meters, lifted.
-        doubts: Why the answer cannot be trusted, in sentences.
-        notes: What else is to be known.
-    """
-
-    offsets: np.ndarray
-    errors: np.ndarray
-    height: float
-    doubts: list[str]
-    notes: list[str]
-
-
-def _estimate_offsets(
-    scene: _Scene, found: _Evidence, position: Float[np.ndarray, "2"]
-) -> _Offsets:
-    """Compare when the sound reached the nodes with when it should, by the answer."""
-    doubts, notes = [], []
-    nearest = [
-        fit
-        for fit in found.confirmed
-        if np.linalg.norm(fit.position[:2] - position) < fusion.MERGE_DISTANCE
-    ]
-    at, spread = np.append(position, scene.height[0]), scene.height[1]
-    offsets = np.full(len(scene.nodes), np.nan)
-    if nearest:
-        at[2], spread = nearest[0].position[2], 0.0
-        offsets, notes = _compare_nodes(scene.padded, nearest[0], at, scene.numbers)
-    elif found.confirmed and float(found.confirmed[0].evidence) >= fusion.BELIEVED:
-        x, y = found.confirmed[0].position[:2] + scene.room.origin
-        doubts.append(f"Times confirm another place, ({x:.2f}, {y:.2f}) m")
-    elif not doubts_lib.is_coherent(scene.windows):
-        doubts.append(doubts_lib.NOT_COHERENT)
-    elif found.delays is not None:
-        offsets = clocks.subtract_paths(found.delays, scene.nodes, at)
-    covariance = np.diag([0.0, 0.0, spread**2])
-    covariance[:2, :2] = posterior.scatter(found.cloud, position)
-    errors = clocks.standard_errors(scene.nodes, at, covariance)
-    errors[np.isnan(offsets)] = np.nan
-    if not nearest and np.isfinite(offsets).any():
-        if found.evidence < _FITS * len(scene.nodes):
-            doubts.append(doubts_lib.NOTHING_FITS)
-        else:
-            notes = doubts_lib.describe_clocks(offsets, errors)
-    return _Offsets(offsets, errors, float(at[2]), doubts, notes)
+    peaks = fusion.join_peaks(peaks, confirmed)
+    return conclusions.Evidence(cloud, peaks, confirmed, delays, evidence)
 
 
 def fused(
@@ -314,119 +199,33 @@ def fused(
     num_sources: int = 1,
     *,
     source_height: int | float | None = None,
-) -> tuple[Float[np.ndarray, "B 1 2"], Float[np.ndarray, "B 1"]]:
-    """Localize one source in each recording of a batch by `localize`.
+    method: str = FUSED,
+) -> tuple[Float[np.ndarray, "B S 2"], Float[np.ndarray, "B S"]]:
+    """Localize the sources in each recording of a batch by `localize`.
 
     Args:
         signals: Recordings at 16 kHz, [B, M, N].
         node_positions: Node positions in meters, [B, M, 3].
         room_size: Sides along x, y, z in meters, [B, 3].
         mask: True where there is a node, [B, M]; None for everywhere.
-        num_sources: 1.
-        source_height: Height of the source in meters; None for 0.8 to 1.9.
+        num_sources: Sources S, 1 to 3.
+        source_height: Height of the sources in meters; None for 0.8 to 1.9.
+        method: One of `METHODS`.
 
     Returns:
         Positions in meters, and the radii around them that hold 90 %.
 
     Raises:
-        RecordingError: If `num_sources` is not 1, or as `localize`.
+        RecordingError: As `localize`.
     """
-    if num_sources != 1:
-        raise batches.RecordingError(
-            f"num_sources is {num_sources}; this method localizes one source, for more "
-            "use srp_phat"
-        )
     arrays = batches.prepare(
         signals, node_positions, room_size, mask, least_nodes=LEAST_NODES
     )
-    rate = constants.SAMPLE_RATE
+    rate, given = constants.SAMPLE_RATE, (source_height, num_sources)
     found = [
-        localize_one(one[present], rate, nodes[present], room, source_height)
-        for one, nodes, room, present in zip(*map(np.asarray, arrays), strict=True)
+        _localize(one[there], rate, nodes[there], room, *given, method=method)
+        for one, nodes, room, there in zip(*map(np.asarray, arrays), strict=True)
     ]
-    positions = np.float32([[each.position] for each in found])
-    return positions, np.float32([[each.radius_90] for each in found])
-
-
-def _vote(
-    padded: list[dict], plan: np.ndarray, all_heights: bool
-) -> tuple[np.ndarray, posterior.Cloud, np.ndarray]:
-    """Compute the votes' posterior on the grid, finer around its peaks, and these."""
-    network = votes.load_network(all_heights)
-    voted = [votes.vote(*network, batch) for batch in padded]
-    logs = np.mean([np.float64(logs) for _, logs in voted], axis=0)
-    probability = np.exp(logs - logs.max())
-    probability /= probability.sum()
-    peaks = posterior.find_peaks(probability, plan)
-    starts = np.resize(peaks, (posterior.MAX_MODES, 2))
-    patches = np.concatenate(
-        [posterior.patch(one, plan, votes.RESOLUTION) for one in starts]
-    ).astype(np.float32)
-    fine = np.mean(
-        [np.float64(votes.vote_at(*network, found, patches)) for found, _ in voted],
-        axis=0,
-    )
-    fine = fine.reshape(len(starts), -1)[: len(peaks)]
-    return probability, posterior.combine(probability, plan, peaks, fine), peaks
-
-
-def _compare_nodes(
-    padded: list[dict], fit: times.Fit, position: np.ndarray, numbers: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
-    """Find nodes that do not fit a position that times confirm.
-
-    Args:
-        padded: Windows.
-        fit: The position.
-        position: The answer near it, [3].
-        numbers: Of the nodes, as the user counts them.
-
-    Returns:
-        Seconds by which each is late by the answer, and what there is to say.
-    """
-    nodes, mask = votes.nodes_of(padded)
-    paths = np.linalg.norm(nodes - fit.position, axis=1)
-    late = clocks.find_late(votes.signals_of(padded), mask, fit.agrees, paths)
-    late, paths = late[mask], paths[mask]
-    exchanged = numbers[clocks.find_exchanged(late, paths)]
-    notes = doubts_lib.describe_nodes(late, numbers, exchanged)
-    moved = paths - np.linalg.norm(nodes[mask] - position, axis=1)
-    moved -= np.median(moved)
-    return late + moved / constants.SPEED_OF_SOUND, notes
-
-
-def _undetermined(room, nodes, levels, used, reasons) -> answers.Localization:
-    """Answer where too few nodes can be used: anywhere."""
-    count = int(used.sum())
-    plan = room.sides[:2]
-    K = votes.RESOLUTION + 1
-    probability = np.full((K, K), 1 / K**2)
-    points = posterior.grid(plan, votes.RESOLUTION).reshape(-1, 2)
-    center = plan / 2
-    cloud = posterior.Cloud(points, probability.ravel(), np.zeros((K**2, 2)))
-    within = posterior.radius(cloud, center)
-    covariance = np.diag(plan**2 / 12)
-    position = center + room.origin
-    noun = "node" if count == 1 else "nodes"
-    few = (
-        f"Not determined: {count or 'no'} {noun} can be used, and {LEAST_NODES} are "
-        "needed"
-    )
-    unknown = np.full(len(used), np.nan)
-    return answers.Localization(
-        position,
-        covariance,
-        within,
-        (posterior.Mode(position, covariance, 1.0),),
-        False,
-        (few, *reasons),
-        levels,
-        used.astype(float),
-        np.nan,
-        unknown,
-        unknown,
-        probability,
-        plan,
-        room.origin,
-        nodes,
-    )
+    each = [one if isinstance(one, tuple) else (one,) for one in found]
+    positions = np.float32([[talker.position for talker in one] for one in each])
+    return positions, np.float32([[talker.radius_90 for talker in one] for one in each])

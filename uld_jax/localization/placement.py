@@ -9,7 +9,7 @@ candidates is computed once.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -330,7 +330,7 @@ class _Search(NamedTuple):
     fixed: np.ndarray
     own: np.ndarray
     base: np.ndarray
-    cost: Callable
+    cost: Callable[..., Any]
 
     @classmethod
     def of(cls, candidates, fixed, size, minimize, models, spoken) -> "_Search":

@@ -12,7 +12,7 @@ the spread that they have; elsewhere the localizer has the votes, which are coar
 radius is that of a mixture of both.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -238,7 +238,7 @@ def measure(
     return weights[..., None, None] * outer
 
 
-def share_right(distances):
+def share_right(distances: Any) -> Any:
     """Compute the share of nodes whose time of arrival is right.
 
     Args:
@@ -351,6 +351,22 @@ def _solve_radius(spreads, masses, share):
         return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
 
     return jnp.exp(sum(jax.lax.fori_loop(0, _BISECTIONS, step, (low, high))) / 2)
+
+
+def normal_radius(
+    covariance: Float[Array, "*P 2 2"], share: float = 0.9
+) -> Float[Array, "*P"]:
+    """Compute the radius around its mean that holds a share of a normal distribution.
+
+    Args:
+        covariance: On the plan, in square meters.
+        share: What the radius holds.
+    """
+    variances = jnp.linalg.eigvalsh(covariance)[..., ::-1]
+    # Rounding must not make the least of two very different ones negative.
+    least = 1e-6 * variances[..., :1]
+    spreads = jnp.sqrt(jnp.maximum(variances, least))[..., None, :]
+    return _solve_radius(spreads, jnp.ones(spreads.shape[:-1]), share)
 
 
 def _held(radius: Float[Array, "*#P"], spreads: Float[Array, "*#P 2"]):

@@ -107,6 +107,18 @@ class Cloud(NamedTuple):
     variances: Float[np.ndarray, "N 2"]
 
 
+def spread_evenly(sides: Float[np.ndarray, "2"], resolution: int) -> Cloud:
+    """Spread a posterior evenly over the grid points of a room.
+
+    Args:
+        sides: Of the room in meters.
+        resolution: Cells per axis.
+    """
+    points = grid(sides, resolution).reshape(-1, 2)
+    variances = np.tile((sides / resolution) ** 2 / 12, (len(points), 1))
+    return Cloud(points, np.full(len(points), 1 / len(points)), variances)
+
+
 def combine(
     probability: Float[np.ndarray, "K K"],
     sides: Float[np.ndarray, "2"],

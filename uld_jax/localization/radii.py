@@ -12,6 +12,7 @@ reduced. `benchmarks.reliability.calibrate_radii` makes the table.
 import functools
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -61,6 +62,6 @@ def fit(
 
 
 @functools.cache
-def _load() -> list[dict]:
+def _load() -> list[dict[str, Any]]:
     text = pathlib.Path(__file__).with_name("radii.json").read_text("utf-8")
     return json.loads(text)["groups"]

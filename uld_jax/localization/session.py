@@ -80,7 +80,7 @@ class LocalizedSession:
         """
         return answers.plot_several(self.localizations, axes)
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [
             f"{start:7.1f} s: {str(one).splitlines()[0]}"
             for start, one in zip(self.starts, self.localizations, strict=True)
@@ -325,7 +325,7 @@ def _add(
     )
 
 
-def calibrate_with_windows(windows: list[np.ndarray], *given, **rest):
+def calibrate_with_windows(windows: list[np.ndarray], *given: Any, **rest: Any) -> Any:
     """Calibrate clocks, and say of how many windows times do not fit, not of which."""
     clocks = calibration.calibrate_clocks(windows, *given, **rest)
     left = int((~clocks.fitted).sum())

@@ -12,7 +12,7 @@ alone, as in the phase transform; with w = 0 the signal is what is left of it.
 
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ class Masks(NamedTuple):
 
 
 @functools.cache
-def load() -> tuple[nnx.GraphDef, dict]:
+def load() -> tuple[nnx.GraphDef, dict[str, Any]]:
     """Load the network that comes with the package: its graph and parameters."""
     return speech_masks.load(FOLDER)
 

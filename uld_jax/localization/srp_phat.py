@@ -49,14 +49,15 @@ def srp_phat(
     num_sources: int = 1,
     *,
     source_height: float = scenes.SOURCE_HEIGHT,
+    whitening: int | float = correlations_lib.WHITENING,
     speech_masks: bool = False,
 ) -> Float[Array, "B S 2"]:
     """Localize sources on the plan by SRP-PHAT, the strongest first.
 
     Several sources are the highest peaks at least 0.5 m apart; sources closer together
-    cannot be told apart. A point source of noise can outdo a talker 10 to 20 dB above
-    it, because the phase transform gives every frequency the same weight and speech
-    leaves most of them to the noise.
+    cannot be told apart. The paper does not say how far spectra are whitened; by name it
+    is the phase transform. We whiten less by default, which is better where there is
+    noise.
 
     Args:
         signals: Recordings at 16 kHz on one clock, of any level, [B, M, N].
@@ -66,15 +67,19 @@ def srp_phat(
             hold changes nothing.
         num_sources: Number of sources S.
         source_height: Height of all sources in meters.
+        whitening: Power of the magnitudes that spectra are divided by, 0 to 1. 1 is the
+            phase transform, by which every frequency has the same weight, so that a
+            point source of noise outdoes a talker 10 to 20 dB above it more often:
+            speech leaves most frequencies to the noise.
         speech_masks: Whether to take out what is not speech first, by the network that
-            comes with the package, bin by bin, where spectra are whitened less, too.
+            comes with the package, which whitens bin by bin: `whitening` is not used.
 
     Returns:
         Positions (x, y) in meters, inside the room whatever the signals, even silent.
 
     Raises:
         RecordingError: If shapes do not agree, there are too few nodes or no sources,
-            or a value is not finite.
+            `whitening` is not 0 to 1, or a value is not finite.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -93,7 +98,7 @@ def srp_phat(
         raise batches.RecordingError(
             f"num_sources is {num_sources}; ask for 1 to {_MAX_SOURCES}"
         )
-    whitening = correlations_lib.PHASE_TRANSFORM
+    batches.check_whitening(whitening)
     if speech_masks:
         signals, whitening = masks_lib.extract(signals), 0.0
     found = _localize_all(

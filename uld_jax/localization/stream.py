@@ -199,13 +199,11 @@ class Stream:
         """Compile programs that only some signals need, for 1 to W windows of nodes."""
         sides = self._room.sides
         nodes = self._nodes[chosen] - np.append(self._room.origin, 0.0)
-        points = posterior.grid(sides[:2], votes.RESOLUTION).reshape(-1, 2)
-        even = np.full(len(points), 1 / len(points))
-        cloud = posterior.Cloud(points, even, np.zeros((len(points), 2)))
+        cloud = posterior.spread_evenly(sides[:2], votes.RESOLUTION)
         padded = [votes.pad(window, nodes, sides) for window in windows]
         for count in range(1, len(windows) + 1):
             some, mask = padded[:count], votes.nodes_of(padded)[1]
-            fusion.weigh_amplitudes(cloud, points[:1], some, votes.HEIGHT)
+            fusion.weigh_amplitudes(cloud, cloud.points[:1], some, votes.HEIGHT)
             clocks.find_late(votes.signals_of(some), mask, mask, np.ones(len(mask)))
             doubts.is_coherent(windows[:count])
 

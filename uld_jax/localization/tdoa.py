@@ -35,6 +35,7 @@ def tdoa(
     num_sources: int = 1,
     *,
     source_height: float = scenes.SOURCE_HEIGHT,
+    whitening: int | float = correlations_lib.WHITENING,
 ) -> Float[Array, "B 1 2"]:
     """Localize one source on the plan by time differences of arrival.
 
@@ -49,13 +50,15 @@ def tdoa(
             hold changes nothing.
         num_sources: 1.
         source_height: Height of the source in meters.
+        whitening: Power of the magnitudes that spectra are divided by, 0 to 1; see
+            `srp_phat`.
 
     Returns:
         Positions (x, y) in meters, inside the room whatever the signals, even silent.
 
     Raises:
         RecordingError: If `num_sources` is not 1, shapes do not agree, there are too few
-            nodes, or a value is not finite.
+            nodes, `whitening` is not 0 to 1, or a value is not finite.
 
     >>> import numpy as np
     >>> import uld_jax
@@ -75,9 +78,10 @@ def tdoa(
     signals, node_positions, room_size, mask = batches.prepare(
         signals, node_positions, room_size, mask, least_nodes=_LEAST_NODES
     )
+    batches.check_whitening(whitening)
     found = _localize_all(
         *(signals, node_positions, room_size, mask),
-        *(source_height, correlations_lib.PHASE_TRANSFORM),
+        *(source_height, whitening),
         max_lag=correlations_lib.lag_bound(node_positions, mask),
     )
     return batches.finish(found)

@@ -9,7 +9,7 @@ position with a covariance that follows from how well they agree. Where they do 
 nothing is confirmed.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,9 @@ _FITTED, _KNOWN_HEIGHT = 3, 0.05
 _NEVER = -99.0  # Evidence of a fit that says nothing, or that ended at a wall.
 # Searches: distances of points in meters, and points to either side.
 _SPACINGS, _NUM_STEPS = (0.08, 0.02, 0.005), 4
+# Samples to either side of a lag that a talker's direct sound takes, and as many on which
+# what is removed fades.
+_OF_A_TALKER = 4.0
 _EM_STEPS = 8  # Of expectation maximization, for each spread.
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -95,6 +98,28 @@ def fit(
         return _fit(correlations, node_positions, mask, center, sides, height)
 
     return jax.lax.map(fit_one, starts)
+
+
+def suppress(
+    correlations: Float[Array, "Q L"],
+    node_positions: Float[Array, "M 3"],
+    found: Fit,
+) -> Float[Array, "Q L"]:
+    """Remove a talker's direct sound from correlations: they are 0 near its lags.
+
+    Args:
+        correlations: From `correlate`.
+        node_positions: In meters.
+        found: The talker, from `fit`.
+    """
+    paths = correlations_lib.path_lengths(found.position, node_positions)
+    paths += jnp.where(found.agrees, found.residuals, 0.0)
+    one, other = correlations_lib.node_pairs(len(node_positions))
+    lags = correlations_lib.SAMPLES_PER_METER * (paths[one] - paths[other])
+    num_lags = correlations.shape[1]
+    axis = (np.arange(num_lags) - num_lags // 2) / srp_phat.OVERSAMPLING
+    away = jnp.abs(axis - lags[:, None]) / _OF_A_TALKER
+    return correlations * jnp.clip(away - 1.0, 0.0, 1.0)
 
 
 def _fit(correlations, node_positions, mask, position, sides, height) -> Fit:
@@ -180,7 +205,7 @@ class _Problem(NamedTuple):
     deviation: Float[Array, "4"]
 
 
-def count_unknowns(height):
+def count_unknowns(height: Any) -> Any:
     """Count what is fitted to the times of one place.
 
     Args:

@@ -6,12 +6,14 @@ off, positions up to 0.4 m, gains up to 8 dB, noise from -10 to 30 dB.
 
 import functools
 import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from uld_jax.localization import posterior
 from uld_jax.networks import evidence as evidence_lib
 from uld_jax.pretrained import loading, weights
 
@@ -62,7 +64,37 @@ def vote_at(graph, params, statistics, evidence, plan: Float[Array, "P 2"]):
     return model.log_posteriors_at(evidence, plan[None], _VOTES_ON)[0, 0]
 
 
-def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
+def compute_posterior(
+    padded: list[dict[str, Any]], plan: Float[np.ndarray, "2"], all_heights: bool
+) -> tuple[Float[np.ndarray, "K K"], posterior.Cloud, Float[np.ndarray, "P 2"]]:
+    """Compute the posterior of one talker in some windows.
+
+    Args:
+        padded: Windows, from `pad`.
+        plan: Sides of the room along x and y, in meters.
+        all_heights: See `load_network`.
+
+    Returns:
+        The posterior at the grid points; the same, finer around its peaks; and these.
+    """
+    network = load_network(all_heights)
+    voted = [vote(*network, batch) for batch in padded]
+    logs = np.mean([np.float64(logs) for _, logs in voted], axis=0)
+    probability = np.exp(logs - logs.max())
+    probability /= probability.sum()
+    peaks = posterior.find_peaks(probability, plan)
+    starts = np.resize(peaks, (posterior.MAX_MODES, 2))
+    patches = np.concatenate(
+        [posterior.patch(one, plan, RESOLUTION) for one in starts]
+    ).astype(np.float32)
+    fine = np.mean(
+        [np.float64(vote_at(*network, found, patches)) for found, _ in voted], axis=0
+    )
+    fine = fine.reshape(len(starts), -1)[: len(peaks)]
+    return probability, posterior.combine(probability, plan, peaks, fine), peaks
+
+
+def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict[str, Any]:
     """Make a batch of one window, with absent nodes up to one of few sizes."""
     missing = min(size for size in _SIZES if size >= len(nodes)) - len(nodes)
     mask = np.append(np.ones(len(nodes), bool), np.zeros(missing, bool))
@@ -76,12 +108,12 @@ def pad(window: np.ndarray, nodes: np.ndarray, sides: np.ndarray) -> dict:
     return {key: array[None] for key, array in batch.items()}
 
 
-def nodes_of(padded: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+def nodes_of(padded: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """Look up the positions and the mask of the nodes, with absent ones."""
     return padded[0]["node_positions"][0], padded[0]["node_mask"][0]
 
 
-def signals_of(padded: list[dict]) -> np.ndarray:
+def signals_of(padded: list[dict[str, Any]]) -> np.ndarray:
     """Collect the windows [W, M, N], with silent ones up to one of few numbers."""
     signals = np.concatenate([batch["audio"] for batch in padded])
     missing = min(size for size in _WINDOWS if size >= len(signals)) - len(signals)

@@ -3,6 +3,7 @@
 - `build`: The table of networks, and how to build one for a label and a data set.
 - `spec`: What a network states about itself: settings, ranges, what it can do.
 - `encoder_decoder`: The network of L-1, for arrays at known positions.
+- `directions`: One network for each compact array, to the azimuth there.
 - `ad_hoc`: The network of Ad-1 and Ad-2, for any number of scattered nodes.
 - `multilateration`: The network of votes, for any nodes, any grid and any clocks.
 - `evidence`: What that network gets of a batch: levels and correlations.
@@ -13,8 +14,14 @@
 - `objective`: Network inputs, targets and losses of a batch.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import lazy_loader
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__: list[str]
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[

@@ -77,13 +77,15 @@ class Attention(nnx.Module):
     ):
         self.num_heads = num_heads
         layer = {"dtype": dtype, "rngs": rngs}
-        self.attention_norm = nnx.LayerNorm(width, **layer)
-        self.queries_keys_values = layers.Linear(width, 3 * width, **layer)
-        self.output = layers.Linear(width, width, **layer)
-        self.forward_norm = nnx.LayerNorm(width, **layer)
-        self.expand = layers.Linear(width, 4 * width, **layer)
-        self.contract = layers.Linear(4 * width, width, **layer)
-        self.dropout = layers.Dropout(dropout)
+        self.attention_norm: nnx.LayerNorm = nnx.LayerNorm(width, **layer)
+        self.queries_keys_values: layers.Linear = layers.Linear(
+            width, 3 * width, **layer
+        )
+        self.output: layers.Linear = layers.Linear(width, width, **layer)
+        self.forward_norm: nnx.LayerNorm = nnx.LayerNorm(width, **layer)
+        self.expand: layers.Linear = layers.Linear(width, 4 * width, **layer)
+        self.contract: layers.Linear = layers.Linear(4 * width, width, **layer)
+        self.dropout: layers.Dropout = layers.Dropout(dropout)
 
     def __call__(
         self,
@@ -109,9 +111,9 @@ class Attention(nnx.Module):
 class Block(nnx.Module):
     """Attention over the frames of each node, then over the nodes at each frame."""
 
-    def __init__(self, *arguments, **settings):
-        self.over_frames = Attention(*arguments, **settings)
-        self.over_nodes = Attention(*arguments, **settings)
+    def __init__(self, *arguments: Any, **settings: Any):
+        self.over_frames: Attention = Attention(*arguments, **settings)
+        self.over_nodes: Attention = Attention(*arguments, **settings)
 
     def __call__(
         self,
@@ -158,7 +160,7 @@ class Splitter(nnx.Module):
             cell = nnx.OptimizedLSTMCell(width, width // 2, dtype=dtype, rngs=rngs)
             return nnx.RNN(cell, rngs=False)
 
-        self.networks = nnx.List(
+        self.networks: nnx.List[Any] = nnx.List(
             [
                 nnx.Bidirectional(one_way(), one_way(), rngs=False)
                 for _ in range(num_sources)
@@ -229,7 +231,9 @@ class AdHoc(nnx.Module):
         dtype = jnp.dtype(dtype)
         layer = {"dtype": dtype, "rngs": rngs}
         block = (width, num_heads, dropout)
-        self.front_end = front_ends.FrontEnd(front_end, width, frames_per_step, **layer)
+        self.front_end: front_ends.FrontEnd = front_ends.FrontEnd(
+            front_end, width, frames_per_step, **layer
+        )
         # Most entries of a code are zero. With the usual small initial parameters,
         # networks never started to learn where the nodes are.
         codes_init = nnx.initializers.normal(1.0)
@@ -243,24 +247,28 @@ class AdHoc(nnx.Module):
             def logits_init(key, shape, dtype):
                 return codes_init(key, shape, dtype).T / math.sqrt(width)
 
-        self.embed_position = layers.Linear(
+        self.embed_position: layers.Linear = layers.Linear(
             num_outputs, width, kernel_init=codes_init, **layer
         )
-        self.input_norm = nnx.LayerNorm(width, **layer)
-        self.blocks = nnx.List([Block(*block, **layer) for _ in range(num_blocks)])
-        self.fusion_norm = nnx.LayerNorm(width, **layer)
-        self.temporal_blocks = nnx.List(
+        self.input_norm: nnx.LayerNorm = nnx.LayerNorm(width, **layer)
+        self.blocks: nnx.List[Any] = nnx.List(
+            [Block(*block, **layer) for _ in range(num_blocks)]
+        )
+        self.fusion_norm: nnx.LayerNorm = nnx.LayerNorm(width, **layer)
+        self.temporal_blocks: nnx.List[Any] = nnx.List(
             [Attention(*block, **layer) for _ in range(num_temporal_blocks)]
         )
-        self.first = layers.Linear(width, width, **layer)
-        self.second = layers.Linear(width, width, **layer) if num_sources == 1 else None
-        self.splitter = (
+        self.first: layers.Linear = layers.Linear(width, width, **layer)
+        self.second: layers.Linear | None = (
+            layers.Linear(width, width, **layer) if num_sources == 1 else None
+        )
+        self.splitter: Splitter | None = (
             Splitter(width, num_sources, **layer) if num_sources > 1 else None
         )
-        self.third = layers.Linear(
+        self.third: layers.Linear = layers.Linear(
             width, num_outputs, kernel_init=logits_init, rngs=rngs
         )
-        self.dropout = layers.Dropout(dropout)
+        self.dropout: layers.Dropout = layers.Dropout(dropout)
 
     def __call__(
         self,

@@ -18,6 +18,7 @@ from flax import nnx
 from uld_jax.labels import schemes
 from uld_jax.networks import (
     ad_hoc,
+    directions,
     encoder_decoder,
     evidence,
     multilateration,
@@ -28,7 +29,12 @@ from uld_jax.networks.spec import NetworkSpec
 
 NETWORKS = {
     spec.name: spec
-    for spec in (encoder_decoder.SPEC, ad_hoc.SPEC, multilateration.SPEC)
+    for spec in (
+        encoder_decoder.SPEC,
+        ad_hoc.SPEC,
+        multilateration.SPEC,
+        directions.SPEC,
+    )
 }
 
 
@@ -50,6 +56,23 @@ def spec_of(model: nnx.Module) -> NetworkSpec | None:
     """Find the specification of a network by its class; None if it is not listed."""
     found = [spec for spec in NETWORKS.values() if type(model) is spec.network]
     return found[0] if found else None
+
+
+def make_label(
+    label: Mapping[str, Any], model: Mapping[str, Any], times_finer: int = 1
+) -> schemes.Label:
+    """Make the label of an experiment.
+
+    Args:
+        label: The configuration's `label`: scheme and resolution.
+        model: The configuration's `model`, whose arrays the label is of, if it has any.
+        times_finer: Factor of the resolution.
+
+    Raises:
+        ValueError: As `schemes.Label`.
+    """
+    arrays = directions.pairs(model.get("arrays", ()))
+    return schemes.Label(label["scheme"], times_finer * label["resolution"], arrays)
 
 
 def for_label(
@@ -97,7 +120,7 @@ def evidence_format(name: str) -> dict[str, int]:
 
 def describe(
     model: nnx.Module, label: schemes.Label, num_nodes: int, num_samples: int
-) -> dict:
+) -> dict[str, Any]:
     """Count a network's parameters by part, and the operations of a forward pass.
 
     Args:

@@ -15,7 +15,7 @@ from uld_jax.networks import spec as spec_lib
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def _batch_norm(width: int, layer: dict) -> nnx.BatchNorm:
+def _batch_norm(width: int, layer: dict[str, Any]) -> nnx.BatchNorm:
     return nnx.BatchNorm(width, momentum=_BATCH_NORM_MOMENTUM, **layer)
 
 
@@ -38,7 +38,9 @@ class FrequencyConv(nnx.Module):
     ):
         self.kernel = kernel
         self.stride = stride
-        self.linear = layers.Linear(kernel * in_width, width, dtype=dtype, rngs=rngs)
+        self.linear: layers.Linear = layers.Linear(
+            kernel * in_width, width, dtype=dtype, rngs=rngs
+        )
 
     def num_outputs(self, num_bins: int) -> int:
         """Compute the length of the result along frequency; nothing is padded."""
@@ -54,12 +56,14 @@ class FrequencyConv(nnx.Module):
 class ResidualBlock(nnx.Module):
     """Residual block x + f(x), f convolutions of 1, 3 and 1 taps along frequency."""
 
-    def __init__(self, width: int, **layer):
+    def __init__(self, width: int, **layer: Any):
         kernels = (1, 3, 1)
-        self.convs = nnx.List(
+        self.convs: nnx.List[Any] = nnx.List(
             [FrequencyConv(width, width, k, 1, **layer) for k in kernels]
         )
-        self.norms = nnx.List([_batch_norm(width, layer) for _ in kernels])
+        self.norms: nnx.List[Any] = nnx.List(
+            [_batch_norm(width, layer) for _ in kernels]
+        )
 
     def __call__(self, x: Float[Array, "*B F C"]) -> Float[Array, "*B F C"]:
         """Apply the block."""
@@ -81,17 +85,19 @@ class SpectrumEncoder(nnx.Module):
         num_nodes: int,
         width: int,
         num_blocks: int,
-        **layer,
+        **layer: Any,
     ):
-        self.first = FrequencyConv(2 * num_nodes, width // 2, 7, 3, **layer)
-        self.second = FrequencyConv(width // 2, width, 5, 2, **layer)
+        self.first: FrequencyConv = FrequencyConv(
+            2 * num_nodes, width // 2, 7, 3, **layer
+        )
+        self.second: FrequencyConv = FrequencyConv(width // 2, width, 5, 2, **layer)
         self.first_norm = _batch_norm(width // 2, layer)
         self.second_norm = _batch_norm(width, layer)
-        self.blocks = nnx.List(
+        self.blocks: nnx.List[Any] = nnx.List(
             [ResidualBlock(width, **layer) for _ in range(num_blocks)]
         )
         bands = self.second.num_outputs(self.first.num_outputs(stft.NUM_BINS))
-        self.code = layers.Linear(bands * width, 4 * width, **layer)
+        self.code: layers.Linear = layers.Linear(bands * width, 4 * width, **layer)
 
     def __call__(self, spectra: Float[Array, "B M T 512"]) -> Float[Array, "B C"]:
         """Compute one code for each scene."""
@@ -148,22 +154,24 @@ class EncoderDecoder(nnx.Module):
         layer = {"dtype": jnp.dtype(dtype), "rngs": rngs}
         self.num_nodes = num_nodes
         self.outputs_per_axis = outputs_per_axis
-        self.encoders = nnx.List(
+        self.encoders: nnx.List[Any] = nnx.List(
             [
                 SpectrumEncoder(num_nodes // num_encoders, width, num_blocks, **layer)
                 for _ in range(num_encoders)
             ]
         )
-        self.start = -(-outputs_per_axis // 2)
+        self.start: int = -(-outputs_per_axis // 2)
         self.width = width
-        self.plan = layers.Linear(
+        self.plan: layers.Linear = layers.Linear(
             4 * width * num_encoders, width * self.start**2, **layer
         )
-        self.grow = layers.Doubling(width, width // 2, **layer)
+        self.grow: layers.Doubling = layers.Doubling(width, width // 2, **layer)
         self.grow_norm = _batch_norm(width // 2, layer)
-        self.refine = layers.Conv(width // 2, width // 2, (3, 3), **layer)
+        self.refine: layers.Conv = layers.Conv(width // 2, width // 2, (3, 3), **layer)
         self.refine_norm = _batch_norm(width // 2, layer)
-        self.head = layers.Conv(width // 2, num_channels, (1, 1), rngs=rngs)
+        self.head: layers.Conv = layers.Conv(
+            width // 2, num_channels, (1, 1), rngs=rngs
+        )
 
     def __call__(
         self,
@@ -178,10 +186,7 @@ class EncoderDecoder(nnx.Module):
             ValueError: If the number of nodes differs, or there is a mask of them.
         """
         B, M = features.shape[:2]
-        if mask is not None:
-            raise ValueError("this network needs all its nodes; a mask was given")
-        if self.num_nodes != M:
-            raise ValueError(f"{M} nodes given; this network has {self.num_nodes}")
+        check_nodes(M, self.num_nodes, mask)
         parts = jnp.split(features, len(self.encoders), axis=1)
         code = jnp.concatenate(
             [encode(part) for encode, part in zip(self.encoders, parts, strict=True)],
@@ -193,6 +198,18 @@ class EncoderDecoder(nnx.Module):
         h = nnx.relu(self.refine_norm(self.refine(h)))
         h = self.head(h.astype(jnp.float32))
         return h.transpose(0, 3, 1, 2).reshape(B, 1, -1)
+
+
+def check_nodes(given: int, expected: int, mask: Bool[Array, "B M"] | None) -> None:
+    """Raise unless a network that is built for some nodes is given all of them.
+
+    Raises:
+        ValueError: If their number differs, or there is a mask of them.
+    """
+    if mask is not None:
+        raise ValueError("this network needs all its nodes; a mask was given")
+    if given != expected:
+        raise ValueError(f"{given} nodes given; this network has {expected}")
 
 
 def _divide_nodes(settings: Mapping[str, Any], num_nodes: int | None) -> None:

@@ -7,7 +7,7 @@ levels.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ class Evidence(NamedTuple):
 
 
 def measure(
-    batch: dict[str, Array], by_rows: Callable = lambda function: function
+    batch: dict[str, Array], by_rows: Callable[..., Any] = lambda function: function
 ) -> dict[str, Array]:
     """Compute the evidence in a batch's signals.
 
@@ -81,7 +81,7 @@ def _measure_scene(scene):
 
 
 def collect(
-    batch: dict[str, Array], by_rows: Callable = lambda function: function
+    batch: dict[str, Array], by_rows: Callable[..., Any] = lambda function: function
 ) -> Evidence:
     """Collect the evidence of a batch: what it holds already, or of its signals."""
     if "envelopes" not in batch:

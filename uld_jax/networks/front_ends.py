@@ -119,12 +119,15 @@ class FrontEnd(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.name, self.frames_per_step = name, frames_per_step
+        self.name: str = name
+        self.frames_per_step: int = frames_per_step
         probe = jax.ShapeDtypeStruct((1, 1, 1, 2 * stft.NUM_BINS), jnp.float32)
         fed = jax.eval_shape(lambda spectra: pieces(name, spectra), probe)
         num_inputs = sum(piece.shape[-1] for piece in fed)
-        self.project = layers.Linear(num_inputs, width, dtype=dtype, rngs=rngs)
-        self.mix = (
+        self.project: layers.Linear = layers.Linear(
+            num_inputs, width, dtype=dtype, rngs=rngs
+        )
+        self.mix: layers.Linear | None = (
             layers.Linear(width, width, dtype=dtype, rngs=rngs)
             if frames_per_step > 1
             else None

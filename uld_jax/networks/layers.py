@@ -7,6 +7,7 @@ joined inputs are faster there as they are.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +107,7 @@ class Conv(nnx.Conv):
 class Doubling(nnx.ConvTranspose):
     """`nnx.ConvTranspose` with kernel 4 and stride 2: a grid twice as fine."""
 
-    def __init__(self, in_width: int, width: int, **layer):
+    def __init__(self, in_width: int, width: int, **layer: Any):
         super().__init__(
             in_width, width, (4, 4), strides=(2, 2), padding="SAME", **layer
         )

@@ -136,26 +136,38 @@ class Multilateration(nnx.Module):
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.cells, self.source_heights = cells, tuple(source_heights)
-        self.without, self.num_sources = without, num_sources
+        self.cells: int = cells
+        self.source_heights: tuple[float, ...] = tuple(source_heights)
+        self.without: str = without
+        self.num_sources: int = num_sources
         layer = {"dtype": jnp.dtype(dtype), "rngs": rngs}
-        self.node_first = nnx.Linear(levels.NUM_STATISTICS, 2 * width, **layer)
-        self.node_second = nnx.Linear(2 * width, width, **layer)
-        self.context = nnx.Linear(width + 2 + levels.NUM_STATISTICS, _CONTEXT, **layer)
-        self.mix_first = nnx.Linear(width + _CONTEXT + 1, 2 * width, **layer)
-        self.mix_second = nnx.Linear(2 * width, width, **layer)
-        self.rings = nnx.Linear(width, _RINGS, **layer)
-        self.pair_of_node = nnx.Linear(width, pair_width, **layer)
-        self.pair_of_peak = nnx.Linear(1, pair_width, use_bias=False, **layer)
-        self.pair_first = nnx.Linear(len(envelopes.BLURS), pair_width, rngs=rngs)
-        self.pair_second = nnx.Linear(pair_width, num_votes, rngs=rngs)
+        self.node_first: nnx.Linear = nnx.Linear(
+            levels.NUM_STATISTICS, 2 * width, **layer
+        )
+        self.node_second: nnx.Linear = nnx.Linear(2 * width, width, **layer)
+        self.context: nnx.Linear = nnx.Linear(
+            width + 2 + levels.NUM_STATISTICS, _CONTEXT, **layer
+        )
+        self.mix_first: nnx.Linear = nnx.Linear(
+            width + _CONTEXT + 1, 2 * width, **layer
+        )
+        self.mix_second: nnx.Linear = nnx.Linear(2 * width, width, **layer)
+        self.rings: nnx.Linear = nnx.Linear(width, _RINGS, **layer)
+        self.pair_of_node: nnx.Linear = nnx.Linear(width, pair_width, **layer)
+        self.pair_of_peak: nnx.Linear = nnx.Linear(
+            1, pair_width, use_bias=False, **layer
+        )
+        self.pair_first: nnx.Linear = nnx.Linear(
+            len(envelopes.BLURS), pair_width, rngs=rngs
+        )
+        self.pair_second: nnx.Linear = nnx.Linear(pair_width, num_votes, rngs=rngs)
         num_inputs, num_shared = 2 * num_votes + 1, num_votes + _CONTEXT
         self.head = _Head(num_inputs, num_shared, rngs=rngs)
         # Zero, so that both are believed as they are at first.
         zeros = nnx.initializers.zeros_init()
-        self.trust = nnx.Linear(num_shared, 2, kernel_init=zeros, rngs=rngs)
+        self.trust: nnx.Linear = nnx.Linear(num_shared, 2, kernel_init=zeros, rngs=rngs)
         if num_sources > 1:
-            self.heads = nnx.List(
+            self.heads: nnx.List[Any] = nnx.List(
                 [
                     _Head(num_inputs + _RINGS + 1, num_shared, rngs=rngs)
                     for _ in range(num_sources)
@@ -163,7 +175,7 @@ class Multilateration(nnx.Module):
             )
             # The first begins near the likeliest point, the second away from it.
             near = np.exp(-0.5 * (np.arange(_RINGS) / 8) ** 2)
-            self.around = nnx.Param(
+            self.around: nnx.Param[Any] = nnx.Param(
                 jnp.asarray(np.stack([3.0 * near, -3.0 * near]), jnp.float32)
             )
 
@@ -171,7 +183,7 @@ class Multilateration(nnx.Module):
     def inputs(
         label: schemes.Label,
         batch: dict[str, Array],
-        by_rows: Callable = lambda function: function,
+        by_rows: Callable[..., Any] = lambda function: function,
     ) -> tuple[schemes.Label, evidence_lib.Evidence]:
         """Collect the arguments of a call from a batch: see `objective.inputs_of`."""
         return label, evidence_lib.collect(batch, by_rows)
@@ -446,7 +458,9 @@ def at_heights(
     return jnp.concatenate([plan, z], axis=-1)
 
 
-def _in_parts(function: Callable, points: Float[Array, "B P 3"], numbers: int):
+def _in_parts(
+    function: Callable[..., Any], points: Float[Array, "B P 3"], numbers: int
+):
     """Compute a function of points [B, P, ...] for some of them at a time.
 
     Args:

@@ -1,6 +1,7 @@
 """Network inputs, targets and losses of a batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,8 @@ def inputs_of(
     model: nnx.Module,
     label: schemes.Label,
     batch: Batch,
-    by_rows: Callable = lambda function: function,
-) -> tuple:
+    by_rows: Callable[..., Any] = lambda function: function,
+) -> tuple[Any, ...]:
     """Compute the arguments of a network's call: its own inputs, or `network_inputs`.
 
     Args:
@@ -34,7 +35,9 @@ def inputs_of(
 
 
 def network_inputs(
-    label: schemes.Label, batch: Batch, by_rows: Callable = lambda function: function
+    label: schemes.Label,
+    batch: Batch,
+    by_rows: Callable[..., Any] = lambda function: function,
 ) -> tuple[Float[Array, "B M T 512"], Float[Array, "B M D"], Bool[Array, "B M"] | None]:
     """Compute the spectra of all nodes and the codes of their positions.
 

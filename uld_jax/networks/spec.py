@@ -48,7 +48,7 @@ class NetworkSpec:
     any_nodes: bool = False
     least_nodes: int = 1
     max_sources: int | None = None
-    measure: Callable[[dict], dict] | None = None
+    measure: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     ranges: Mapping[str, tuple[int | float, int | float]] = dataclasses.field(
         default_factory=dict
     )

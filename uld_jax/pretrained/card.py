@@ -1,6 +1,7 @@
 """Share a run's network: its weights, with a card of the run, its input and license."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from uld_jax.acoustics import stft
@@ -11,13 +12,21 @@ from uld_jax.runtime import errors
 from uld_jax.storage import records
 from uld_jax.storage import settings as settings_lib
 
+_SPLITS = {"train": "training", "dev": "validation", "test": "test"}
+_KEPT = ("command", "conditions", "tested")  # Of a card that is shared again.
+
 
 class ShareError(errors.InputError):
     """A network that cannot be shared, with the reason."""
 
 
 def share(
-    folder: str | pathlib.Path, out: str | pathlib.Path, license_name: str | None = None
+    folder: str | pathlib.Path,
+    out: str | pathlib.Path,
+    license_name: str | None = None,
+    half: bool = False,
+    tested: str | pathlib.Path | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the weights of a run to a new folder; return a line that describes it.
 
@@ -27,10 +36,15 @@ def share(
         out: The new folder.
         license_name: Name of the license; by default that of the shared weights, if
             they have one.
+        half: Whether to store float32 arrays in half precision.
+        tested: Folder of a run that tested this network as it is, whose scores and radii
+            the card gets.
+        facts: What the card gets besides: the `command` that trains the network again;
+            `conditions`, its scores under worse ones, each with a `title`.
 
     Raises:
-        ShareError: If only the run's record was kept, or the license is not a line of
-            text.
+        ShareError: If only the run's record was kept, the license is not a line of text,
+            or another network was tested.
         RecordError: If there is no finished run of a network.
         NetworkError: If its network does not fit its settings.
         CheckpointError: If the checkpoint is damaged.
@@ -58,8 +72,11 @@ def share(
     data = loading.training_data(run)
     # Nobody could load a network that does not fit its settings.
     loading.restore_network(run, data["num_nodes"], data["num_sources"])
-    content = _content(run, data, arrays, license_name)
-    size = weights.write_folder(out, content, arrays, _readme(content))
+    content = _content(run, data, arrays, license_name) | dict(facts or {})
+    if tested is not None:
+        stored = weights.round_to_half(out, arrays) if half else arrays
+        content["tested"] = _tested(tested, weights.digest(stored))
+    size = weights.write_folder(out, content, arrays, _readme(content), half)
     return (
         f"{out} holds {content['parameters']:,} parameters, {len(arrays)} arrays, in "
         f"{size / 1e6:.3g} MB: {weights.FILE_NAME}, {records.CARD_FILE}, "
@@ -67,7 +84,26 @@ def share(
     )
 
 
-def _content(run: dict, data: dict, arrays: dict, license_name: str | None) -> dict:
+def _tested(folder: str | pathlib.Path, parameters: str) -> dict[str, Any]:
+    """Collect the scores of a run that tested the network of some parameters."""
+    run = weights.read_run(folder, "--tested")
+    begun, epochs = run["init"] or {}, run["settings"]["train"]["epochs"]
+    if epochs or begun.get("parameters") != parameters:
+        raise ShareError(
+            f"--tested: {run['folder']!r} tested a network of other parameters: "
+            f"{begun.get('parameters')} after {epochs} epochs, not {parameters} after "
+            "none; test this one, with --init_from and --config.train.epochs=0"
+        )
+    kept = ("test", "radii", "times", "commit", "versions", "hardware")
+    return {"data": run["data"]["name"], **{key: run.get(key) for key in kept}}
+
+
+def _content(
+    run: dict[str, Any],
+    data: dict[str, Any],
+    arrays: dict[str, Any],
+    license_name: str | None,
+) -> dict[str, Any]:
     """Collect the content of a card, without its format and checksums."""
     settings = run["settings"]
     model, best = settings["model"], run["best_epoch"]
@@ -96,7 +132,17 @@ def _content(run: dict, data: dict, arrays: dict, license_name: str | None) -> d
         ),
         "validation": epochs[best - 1]["validation"] if epochs and best else None,
         "record": record | {"settings": settings_lib.without_paths(settings)},
+        **{key: before[key] for key in _KEPT if key in before},
     }
+
+
+def describe(run: dict) -> str:
+    """Describe shared weights for people, by their card: the text of their README.
+
+    Args:
+        run: As `weights.read_run` returns it for shared weights.
+    """
+    return _readme(run["card"] | {"record": run})
 
 
 def _readme(content: dict[str, Any]) -> str:
@@ -115,8 +161,10 @@ def _readme(content: dict[str, Any]) -> str:
         "Network": f"{record['settings']['model']['name']}, "
         f"{content['parameters']:,} parameters, features {inputs['features']}",
         "Trained on": _training(record),
+        "Speech and noise": _speakers(record),
         "Validation": _scores(content["validation"], record["best_epoch"]),
         "Test": _scores(record["test"]),
+        **_tested_again(content.get("tested")),
         "Converged": {True: "yes", False: "**no**: it does not find talkers"}.get(
             record["converged"], "unknown"
         ),
@@ -124,8 +172,12 @@ def _readme(content: dict[str, Any]) -> str:
         f"{record.get('times', {}).get('written')}",
         "License": content["license"] or "none given; ask the author",
     }
-    facts = "\n".join(f"- **{name}**: {text}" for name, text in parts.items())
-    return _README.format(name=content["name"], facts=facts)
+    facts = "\n".join(f"- **{name}**: {text}" for name, text in parts.items() if text)
+    details = _conditions(content.get("conditions", ()))
+    details += "".join(f"- {limit}\n" for limit in _limits(content))
+    if command := content.get("command"):
+        details += f"\nTrained by this command:\n\n    {command}\n"
+    return _README.format(name=content["name"], facts=facts, details=details)
 
 
 _README = """# {name}
@@ -136,6 +188,7 @@ microphones (nodes) at known positions. `card.json` has all details;
 
 {facts}
 
+{details}
 These numbers hold for rooms and recordings like those in training. Test the network on
 yours, with FOLDER for the path of this folder:
 
@@ -150,7 +203,7 @@ data, and the third trains it further on them. In Python,
 """
 
 
-def _training(record: dict) -> str:
+def _training(record: dict[str, Any]) -> str:
     """Describe the data that a network was trained on, and its initialization."""
     data = record["data"]
     per_epoch = data.get("training", {}).get("examples_per_epoch")
@@ -169,10 +222,86 @@ def _training(record: dict) -> str:
     return ", ".join(facts)
 
 
-def _scores(scores: dict | None, epoch: int | None = None) -> str:
+def _speakers(record: dict[str, Any]) -> str:
+    """Count the speakers and the recordings of noise in each split."""
+    texts = []
+    for what, key, counted in (
+        ("speakers", "corpus", "talkers"),
+        ("recordings of noise", "noise", "utterances"),
+    ):
+        facts = record["data"].get(key) or {}
+        counts = [
+            f"{facts[f'{split}_{counted}']:,} in {name}"
+            for split, name in _SPLITS.items()
+            if facts.get(f"{split}_{counted}")
+        ]
+        texts += [f"{what}: {', '.join(counts)}"] if counts else []
+    return "; ".join(texts)
+
+
+def _tested_again(tested: dict[str, Any] | None) -> dict[str, str]:
+    """Describe a test of these very weights, and what their radii hold."""
+    if not tested:
+        return {}
+    return {"Test of these weights": f"{_scores(tested['test'])}, on {tested['data']}"}
+
+
+def _conditions(conditions: Sequence[Mapping[str, Any]]) -> str:
+    """Format scores under worse conditions as a table."""
+    if not conditions:
+        return ""
+    rows = "".join(
+        f"| {one['title']} | {one['mae']:.2f} | {one['median']:.2f} |\n"
+        for one in conditions
+    )
+    head = "| condition | MAE m | median m |\n| --- | --- | --- |\n"
+    return f"{head}{rows}\n"
+
+
+def _limits(content: dict[str, Any]) -> list[str]:
+    """List what the network was not trained or tested for, by its record."""
+    inputs, record = content["input"], content["record"]
+    data, name = record["data"], record["data"]["name"]
+    limits = ["One training, of one seed: how much results vary is not known."]
+    if name.startswith("simulated/"):
+        limits.append(
+            "Simulated rooms with exact walls, in training and in tests; "
+            "no real recordings."
+        )
+    if not inputs["any_number_of_nodes"]:
+        limits.append(
+            f"It needs {inputs['nodes']} nodes at the places they had in training, in "
+            "the room of training, and does not look at the positions it is given."
+        )
+    settings = record["settings"]["data"]
+    if not any(
+        settings.get(key)
+        for key in ("clock_offset", "position_error", "gain_error", "drawn_errors")
+    ):
+        limits.append(
+            "Trained with one clock and exact positions and gains, not with errors of them."
+        )
+    if not data.get("noise"):
+        limits.append("Trained without noise.")
+    radii = (content.get("tested") or record).get("radii")
+    limits.append(
+        f"Radii are counted on {radii['sources']:,} validation sources, and hold for "
+        "rooms and signals like those."
+        if radii
+        else "Radii are those of its distributions, which nobody compared with errors."
+    )
+    return limits
+
+
+def _scores(scores: dict[str, Any] | None, epoch: int | None = None) -> str:
     if not scores:
         return "none"
     texts = [f"MAE {scores['mae']:.3f} m"]
     if (accuracy := scores.get("accuracy")) is not None:
         texts.append(f"ACC {100 * accuracy:.2f} %")
+    if (held := scores.get("radius_coverage_90")) is not None:
+        texts.append(
+            f"{100 * held:.1f} % within their radii, {scores['radius_90']:.2f} m in the "
+            "median"
+        )
     return ", ".join(texts) + (f" (epoch {epoch}, the best)" if epoch else "")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 import uld_jax
 from uld_jax.labels import boxes, schemes
 from uld_jax.networks import build, objective
-from uld_jax.pretrained import weights
+from uld_jax.pretrained import uncertainty, weights
 from uld_jax.runtime import errors, jax_setup
 from uld_jax.storage import checkpoints, integrity
 
@@ -30,27 +30,40 @@ class NetworkError(errors.InputError):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """Positions of sources, with the distributions that they were decoded from.
-
-    A position alone does not tell how certain it is: look at its distribution.
+    """Positions of sources, how sure they are, and the distributions they are from.
 
     Attributes:
         positions: (x, y) of S sources in meters, [S, 2], or [B, S, 2] for a batch.
         distribution: Scores of K x K cells or grid points for each source, rows y and
             columns x: [S, K, K] or [B, S, K, K]. With one-hot and ULD labels they are
             probabilities that sum to one; with the others, each is within 0 and 1.
+        radius_90: Meters around each position that hold 90 % of the errors in rooms like
+            those the network was validated in, [S] or [B, S]. Of a network whose record
+            does not say how large errors are, those of its distribution.
 
     >>> import numpy as np
     >>> import uld_jax
     >>> label = uld_jax.Label("uld", resolution=2)
     >>> distribution = np.asarray(label.encode(np.array([1.0, 2.0]), np.array([4.0, 4.0])))
-    >>> found = uld_jax.Prediction(np.array([[1.0, 2.0]]), distribution[None])
+    >>> found = uld_jax.Prediction(
+    ...     np.array([[1.0, 2.0]]), distribution[None], np.array([0.3])
+    ... )
     >>> found.distribution[0].round(2).tolist()  # Halfway between two grid points.
     [[0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
+    >>> print(found)
+    (1.00, 2.00) m, 90 % within 0.30 m
     """
 
     positions: Float[Array | np.ndarray, "*B S 2"]
     distribution: Float[Array | np.ndarray, "*B S K K"]
+    radius_90: Float[Array | np.ndarray, "*B S"]
+
+    def __str__(self):
+        places = np.asarray(self.positions).reshape(-1, 2)
+        return "\n".join(
+            f"({x:.2f}, {y:.2f}) m, 90 % within {radius:.2f} m"
+            for (x, y), radius in zip(places, np.ravel(self.radius_90), strict=True)
+        )
 
 
 class Network:
@@ -81,8 +94,8 @@ class Network:
     >>> signals = np.random.default_rng(0).normal(size=(3, 8000))
     >>> nodes = [[0.5, 0.5, 0.9], [5.5, 0.5, 0.9], [3.0, 4.0, 0.9]]
     >>> found = network(signals, nodes, room_size=[6.0, 4.5, 2.8])
-    >>> found.positions.shape, found.distribution.shape
-    ((1, 2), (1, 5, 5))
+    >>> found.positions.shape, found.distribution.shape, found.radius_90.shape
+    ((1, 2), (1, 5, 5), (1,))
     """
 
     def __init__(
@@ -93,16 +106,20 @@ class Network:
         num_sources: int,
         record: dict[str, Any] | None = None,
     ):
-        self.record, self.label = record or {}, label
-        self.num_nodes, self.num_sources = num_nodes, num_sources
+        self.record: dict[str, Any] = record or {}
+        self.label: schemes.Label = label
+        self.num_nodes: int = num_nodes
+        self.num_sources: int = num_sources
         spec = build.spec_of(model)
         self._least_nodes = spec.least_nodes if spec else 1
         graph, *parts = nnx.split(model, nnx.Param, ...)
         self._arrays = tuple(map(nnx.to_pure_dict, parts))
 
+        table = self.record.get("radii")
+
         def predict(params, statistics, batch):
             outputs = compute_outputs(graph, label, params, statistics, batch)
-            return decode(label, outputs, batch), planes(label, outputs)
+            return answer(label, outputs, batch, table)
 
         self._predict = jax.jit(predict)
 
@@ -124,7 +141,7 @@ class Network:
                 positions of absent nodes have no influence.
 
         Returns:
-            Positions and their distributions, with an axis B if `signals` has one.
+            Positions, distributions and radii, with an axis B if `signals` has one.
 
         Raises:
             NetworkError: If shapes do not agree, the network needs another number of
@@ -201,18 +218,24 @@ def load_network(folder: str | pathlib.Path) -> Network:
     """Load the trained network of a finished run or of shared weights.
 
     Args:
-        folder: Folder of the run, or of the weights that `uld_jax share` wrote.
+        folder: Folder of the run, or of the weights that `uld_jax share` wrote; or the
+            name of a network that comes with the package, as `uld_jax weights list` has
+            them, where there is no such folder.
 
     Returns:
         The network of the run's best epoch.
 
     Raises:
         RecordError: If there is no finished run of a network.
-        WeightsError: If shared weights are damaged or of a newer format.
+        WeightsError: If shared weights are damaged or of a newer format, or if nothing
+            has this name.
         CheckpointError: If the run's checkpoint is damaged.
         NetworkError: If only the record was kept, or the network cannot be built.
 
     >>> import uld_jax
+    >>> network = uld_jax.load_network("l1_uld")
+    >>> network.num_nodes, network.label.scheme, network.label.resolution
+    (8, 'uld', 5)
     >>> try:
     ...     network = uld_jax.load_network("runs/ad1")
     ... except ValueError as error:  # There is no such folder here.
@@ -227,7 +250,7 @@ def load_network(folder: str | pathlib.Path) -> Network:
     return Network(nnx.merge(*parts), label, num_nodes, num_sources, run)
 
 
-def training_data(run: dict) -> dict[str, Any]:
+def training_data(run: dict[str, Any]) -> dict[str, Any]:
     """Look up `num_nodes`, `num_sources` and `num_samples` of a run's training data.
 
     Args:
@@ -238,8 +261,8 @@ def training_data(run: dict) -> dict[str, Any]:
 
 
 def restore_network(
-    run: dict, num_nodes: int, num_sources: int
-) -> tuple[nnx.GraphDef, dict, dict, schemes.Label]:
+    run: dict[str, Any], num_nodes: int, num_sources: int
+) -> tuple[nnx.GraphDef, dict[str, Any], dict[str, Any], schemes.Label]:
     """Restore the network of a run's best epoch.
 
     Args:
@@ -265,9 +288,7 @@ def restore_network(
             "its record was kept"
         )
     try:
-        label = schemes.Label(
-            settings["label"]["scheme"], settings["label"]["resolution"]
-        )
+        label = build.make_label(settings["label"], settings["model"])
         # Shapes alone, because drawing parameters only to replace them takes time.
         model = nnx.eval_shape(
             lambda: build.for_label(
@@ -303,10 +324,10 @@ def restore_network(
 def compute_outputs(
     graph: nnx.GraphDef,
     label: schemes.Label,
-    params: dict,
-    statistics: dict,
+    params: dict[str, Any],
+    statistics: dict[str, Any],
     batch: dict[str, Any],
-    by_rows: Callable = lambda function: function,
+    by_rows: Callable[..., Any] = lambda function: function,
 ) -> Float[Array, "B S D"]:
     """Compute a network's outputs for a batch, without dropout.
 
@@ -332,13 +353,55 @@ def decode(
 
 
 def planes(
-    label: schemes.Label, outputs: Float[Array, "B S D"]
+    label: schemes.Label, outputs: Float[Array, "B S D"], batch: dict[str, Any]
 ) -> Float[Array, "B S K K"]:
     """Compute the distributions over the plan that a network's outputs mean, rows y."""
-    return jax.vmap(jax.vmap(lambda one: label.plane(label.scores(one))))(outputs)
+
+    def draw(one, room_size):
+        return label.plane(label.scores(one), room_size)
+
+    sources = jax.vmap(draw, (0, None))
+    return jax.vmap(sources)(outputs, batch["room_size"][:, :2])
 
 
-def arrays_of(run: dict) -> dict[str, np.ndarray] | None:
+def answer(
+    label: schemes.Label,
+    outputs: Float[Array, "B S D"],
+    batch: dict[str, Any],
+    table: dict[str, Any] | None,
+) -> tuple[Float[Array, "B S 2"], Float[Array, "B S K K"], Float[Array, "B S"]]:
+    """Compute positions, distributions and radii from a network's outputs for a batch.
+
+    Args:
+        label: Scheme and resolution.
+        outputs: Outputs of the network.
+        batch: The batch.
+        table: How large errors are, `radii` of the network's record; or None.
+    """
+    positions, distribution = (
+        decode(label, outputs, batch),
+        planes(label, outputs, batch),
+    )
+    spreads = spreads_of(label, distribution, positions, batch)
+    return positions, distribution, uncertainty.radius(spreads, table)
+
+
+def spreads_of(
+    label: schemes.Label,
+    distribution: Float[Array, "B S K K"],
+    positions: Float[Array, "B S 2"],
+    batch: dict[str, Any],
+) -> Float[Array, "B S"]:
+    """Compute how far distributions are spread around their positions, in meters."""
+
+    def one_source(plane, position, room_size):
+        return uncertainty.spread(label, plane, position, room_size)
+
+    sources = jax.vmap(one_source, (0, 0, None))
+    return jax.vmap(sources)(distribution, positions, batch["room_size"][:, :2])
+
+
+def arrays_of(run: dict[str, Any]) -> dict[str, np.ndarray] | None:
     """Read the arrays of a run's best network, by name.
 
     Args:

@@ -20,7 +20,7 @@ class MaskWeightsError(errors.InputError):
     """Weights that are not those of a network of speech masks, with the reason."""
 
 
-def load(folder: str | pathlib.Path) -> tuple[nnx.GraphDef, dict]:
+def load(folder: str | pathlib.Path) -> tuple[nnx.GraphDef, dict[str, Any]]:
     """Load the network of a finished run or of shared weights.
 
     Args:
@@ -38,7 +38,7 @@ def load(folder: str | pathlib.Path) -> tuple[nnx.GraphDef, dict]:
     return restore(weights.read_run(folder, "speech masks"))
 
 
-def restore(run: dict) -> tuple[nnx.GraphDef, dict]:
+def restore(run: dict[str, Any]) -> tuple[nnx.GraphDef, dict[str, Any]]:
     """Restore the network of a run: see `load`.
 
     Args:
@@ -56,7 +56,6 @@ def restore(run: dict) -> tuple[nnx.GraphDef, dict]:
             f"{folder!r} holds no network of epoch {run['best_epoch']}, its best; only "
             "its record was kept"
         )
-    arrays = {name: np.float32(array) for name, array in arrays.items()}
     shapes = nnx.eval_shape(lambda: speech_mask.build(model, 0))
     graph, params = nnx.split(shapes, nnx.Param)
     items, misfits, unused = loading.put({"params": nnx.to_pure_dict(params)}, arrays)
@@ -68,7 +67,7 @@ def restore(run: dict) -> tuple[nnx.GraphDef, dict]:
     return graph, items["params"]
 
 
-def share(run: dict, out: pathlib.Path, license_name: str | None) -> str:
+def share(run: dict[str, Any], out: pathlib.Path, license_name: str | None) -> str:
     """Write the weights of a run to a new folder, in half precision; describe it.
 
     Args:
@@ -81,14 +80,22 @@ def share(run: dict, out: pathlib.Path, license_name: str | None) -> str:
         MaskWeightsError: As `restore`.
     """
     _, params = restore(run)
-    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)
-    arrays = integrity.by_name({"params": params})
+    arrays = integrity.by_name({"params": jax.tree.map(np.asarray, params)})
     content = _content(run, arrays, license_name)
-    size = weights.write_folder(out, content, arrays, _readme(content))
+    size = weights.write_folder(out, content, arrays, _readme(content), half=True)
     return (
         f"{out} holds {content['parameters']:,} parameters, {len(arrays)} arrays, in "
         f"{size / 1e6:.3g} MB"
     )
+
+
+def describe(run: dict[str, Any]) -> str:
+    """Describe shared weights for people, by their card: the text of their README.
+
+    Args:
+        run: As `weights.read_run` returns it for shared weights.
+    """
+    return _readme(run["card"] | {"record": run})
 
 
 def _content(run: dict, arrays: dict, license_name: str | None) -> dict[str, Any]:
@@ -108,7 +115,6 @@ def _content(run: dict, arrays: dict, license_name: str | None) -> dict[str, Any
             "hop_length": stft.HOP_LENGTH,
         },
         "parameters": sum(array.size for array in arrays.values()),
-        "precision": "float16; computed in float32",
         "validation": run["epochs"][best - 1]["validation"],
         "record": record | {"settings": settings},
     }

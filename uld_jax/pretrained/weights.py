@@ -2,7 +2,8 @@
 
 `weights.safetensors` holds the arrays by name, `card.json` the record of their run and
 the checksums of both files, and `README.md` a description for people. The checksums
-reveal damage, not forgery. docs/sharing.md describes the format.
+reveal damage, not forgery. Arrays in half precision are widened when they are read.
+docs/sharing.md describes the format.
 """
 
 import hashlib
@@ -18,12 +19,13 @@ import safetensors
 import safetensors.numpy
 
 import uld_jax
+from uld_jax.pretrained import shipped
 from uld_jax.runtime import errors
 from uld_jax.storage import atomic, integrity, records
 
 FILE_NAME = "weights.safetensors"
 README_FILE = "README.md"
-FORMAT = 1
+FORMATS = (1, 2)  # The second has arrays in half precision.
 
 _KINDS = "fiub"  # NumPy's letters of floats, integers and Booleans.
 _NEEDED = {
@@ -57,6 +59,7 @@ def write_folder(
     content: dict[str, Any],
     arrays: dict[str, np.ndarray],
     readme: str,
+    half: bool = False,
 ) -> int:
     """Write a folder of shared weights in one piece; return its size in bytes.
 
@@ -68,20 +71,28 @@ def write_folder(
             `record` of a finished run.
         arrays: The arrays by name.
         readme: The description for people.
+        half: Whether to store arrays of float32 as float16. They are read as float32
+            again, with 11 bits left of 24.
 
     Raises:
-        WeightsError: If an array cannot be shared.
+        WeightsError: If an array cannot be shared, or is too large for float16.
         OSError: If the folder exists or cannot be written. Nothing is left behind.
     """
     _check_arrays(out, arrays)
     # The library writes memory as it lies, so rows must be contiguous.
     arrays = {name: np.array(array, order="C") for name, array in arrays.items()}
-    made = {"format": FORMAT, "made_by": f"uld_jax {uld_jax.__version__}"}
+    if half:
+        arrays = _narrow(out, arrays)
+    made = {
+        "format": FORMATS[half],
+        "made_by": f"uld_jax {uld_jax.__version__}",
+        **({"precision": "float16"} if half else {}),
+    }
     content = made | content
     # A single metadata entry, because the library does not keep the order of several.
     data = safetensors.numpy.save(arrays, {"card": _sum(content)})
     hashes = {
-        "parameters": digest(arrays),
+        "parameters": digest(_widen(arrays)),
         "bytes": len(data),
         "weights": hashlib.sha256(data).hexdigest(),
     }
@@ -102,6 +113,43 @@ def write_folder(
     return sum(map(len, files.values()))
 
 
+def round_to_half(
+    out: pathlib.Path, arrays: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Round arrays as storing them in half precision does.
+
+    Args:
+        out: The folder, for errors.
+        arrays: The arrays by name.
+
+    Raises:
+        WeightsError: If an entry is too large for float16.
+    """
+    return _widen(_narrow(out, arrays))
+
+
+def _narrow(out: pathlib.Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    narrow = {}
+    for name, array in arrays.items():
+        if array.dtype == np.float32:
+            largest = float(np.abs(array).max(initial=0.0))
+            if largest > float(np.finfo(np.float16).max):
+                raise WeightsError(
+                    f"{str(out)!r}: the array {name} has entries up to {largest:.3g}, "
+                    "too large for half precision; share it without --half"
+                )
+            array = array.astype(np.float16)
+        narrow[name] = array
+    return narrow
+
+
+def _widen(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name: array.astype(np.float32) if array.dtype == np.float16 else array
+        for name, array in arrays.items()
+    }
+
+
 def digest(items: dict[str, Any]) -> str:
     """Hash a tree of arrays to 16 digits: names, types, shapes and bits."""
     total = hashlib.sha256()
@@ -116,7 +164,8 @@ def read_run(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
     """Read the record of a network, of a finished run or from shared weights.
 
     Args:
-        folder: Folder of the run, or of the weights.
+        folder: Folder of the run, or of the weights; or the name of a network that comes
+            with the package, where there is no such folder.
         flag: The flag that named it, for errors.
 
     Returns:
@@ -124,13 +173,20 @@ def read_run(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
 
     Raises:
         RecordError: If there is no such run, or its record lacks a key.
-        WeightsError: If there is a card, and it is damaged or of a newer format.
+        WeightsError: If there is a card, and it is damaged or of a newer format; or if
+            neither a folder nor a network has this name.
     """
-    path = pathlib.Path(folder).expanduser()
+    path = shipped.find(folder)
+    if not path.exists() and str(folder) == path.name:
+        raise WeightsError(
+            f"{flag}: no folder {path.name!r}, and {shipped.explain(path.name)}"
+        )
     if not (path / records.CARD_FILE).exists():
         return records.read_trained(folder, flag)
     card = _read_card(path / records.CARD_FILE, flag)
-    return card.pop("record") | {"folder": str(path), "card": card}
+    run = card.pop("record") | {"folder": str(path), "card": card}
+    # A later test of the same network may say more of how large its errors are.
+    return run | {key: card["tested"][key] for key in ("radii",) if "tested" in card}
 
 
 def identify_run(run: dict[str, Any]) -> str:
@@ -186,6 +242,8 @@ def read_arrays(folder: pathlib.Path, card: dict[str, Any]) -> dict[str, np.ndar
             f"beside it; {_AGAIN}"
         )
     _check_arrays(path, arrays)
+    if "precision" in card:
+        arrays = _widen(arrays)
     if (found := digest(arrays)) != hashes["parameters"]:
         raise WeightsError(
             f"{str(path)!r} has the parameters {found}; its card expects "
@@ -210,10 +268,10 @@ def _read_card(path: pathlib.Path, flag: str) -> dict[str, Any]:
             f"is not a card of shared weights: it has no format; {_AGAIN}",
         )
         require(
-            card["format"] == FORMAT,
+            card["format"] in FORMATS,
             f"is of format {card['format']!r:.20}, made by "
             f"{card.get('made_by')!r:.40}; this is uld_jax {uld_jax.__version__}, "
-            f"which reads format {FORMAT}: update it",
+            f"which reads format {FORMATS[-1]}: update it",
         )
         hashes = card.get("hashes")
         require(isinstance(hashes, dict), damaged)

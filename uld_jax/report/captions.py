@@ -1,5 +1,7 @@
 """Captions of tables: data, networks, times and machines of the runs."""
 
+from typing import Any
+
 from uld_jax.report.groups import RunGroup
 
 
@@ -46,7 +48,7 @@ def _rollbacks(members: list[RunGroup]) -> str:
     return f" Went back after a collapse: {'; '.join(notes)}." if notes else ""
 
 
-def _training(run: dict, unit: str) -> str:
+def _training(run: dict[str, Any], unit: str) -> str:
     """Describe the training data of a run."""
     if "training" in run["data"]:
         steps = run["settings"]["train"]["batch_size"]
@@ -55,13 +57,13 @@ def _training(run: dict, unit: str) -> str:
     return f"{run['data']['sizes']['train']:,} training"
 
 
-def _parameters(runs: list[dict]) -> str:
+def _parameters(runs: list[dict[str, Any]]) -> str:
     counts = sorted({run["network"]["parameters"] for run in runs})
     joint = " or " if len(counts) <= 2 else " to "
     return joint.join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
 
 
-def _machines(runs: list[dict]) -> str:
+def _machines(runs: list[dict[str, Any]]) -> str:
     """Describe how long runs took, and on which machines."""
     machines = sorted(
         {
@@ -74,7 +76,7 @@ def _machines(runs: list[dict]) -> str:
     return f"{_range(minutes)} min a run on {' and '.join(machines)}"
 
 
-def _range(values: list) -> str:
+def _range(values: list[Any]) -> str:
     low, high = (
         f"{round(value)}" if value >= 1 or not value else f"{value:.1g}"
         for value in (min(values), max(values))

@@ -5,7 +5,7 @@ import hashlib
 import json
 import pathlib
 import string
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _FOLDER = pathlib.Path(__file__).parent
 _STYLE = "session_page.css"
@@ -21,7 +21,7 @@ class Script(NamedTuple):
     """
 
     file: str
-    data: list
+    data: list[Any]
     without: str
 
 

@@ -1,9 +1,11 @@
 """Figures of training and of the error against I, rooms, noise and nodes."""
 
 import collections
+from typing import Any
 
 import numpy as np
 
+from uld_jax.evaluation import conditions
 from uld_jax.labels import titles
 from uld_jax.report import groups, paper, style
 from uld_jax.report.groups import RunGroup
@@ -31,7 +33,7 @@ _CONDITIONS = {
 }
 
 
-def plot_mae_against_resolution(members: list[RunGroup], styles: style.Styles):
+def plot_mae_against_resolution(members: list[RunGroup], styles: style.Styles) -> Any:
     """Plot MAE against I with the QE line, the paper's central figure.
 
     Each scheme and kind of training is a line with the standard deviation over seeds;
@@ -103,7 +105,7 @@ def _draw_printed(axes, printed: paper.Printed) -> None:
     axes.plot([], [], "o", **look, label="the paper's values")
 
 
-def facts(predictions: dict) -> dict[str, np.ndarray]:
+def facts(predictions: dict[str, Any]) -> dict[str, np.ndarray]:
     """Compute facts of each test source, [n, S], by the names of `FACTS`.
 
     Facts that the file does not hold for every example are left out.
@@ -151,7 +153,7 @@ def interval(errors: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def plot_error_against(fact: str, shown: Shown, styles: style.Styles):
+def plot_error_against(fact: str, shown: Shown, styles: style.Styles) -> Any:
     """Plot mean and median error against a fact of the test sources.
 
     Args:
@@ -198,7 +200,7 @@ def plot_error_against(fact: str, shown: Shown, styles: style.Styles):
 
 def plot_conditions(
     lines: list[tuple[RunGroup, groups.Conditions]], styles: style.Styles
-):
+) -> Any:
     """Plot the MAE under worse conditions, a panel for each kind.
 
     Args:
@@ -208,7 +210,7 @@ def plot_conditions(
     Returns:
         The figure; None where there is no such condition.
     """
-    tested = {name for _, found in lines for name, _ in found.values["mae"]}
+    tested = {name for _, found in lines for name, *_ in found.values["mae"]}
     names = [name for name in _CONDITIONS if name in tested]
     if not names:
         return None
@@ -251,14 +253,19 @@ def condition_curve(name: str, found: groups.Conditions) -> list[tuple[float, fl
     The normal one has all nodes, no offset and no error; its SNR is no single number.
     """
     maes = found.values["mae"]
-    points = {value: mae for (kind, value), mae in maes.items() if kind == name}
+    points = {
+        value: mae
+        for (kind, value, rooms), mae in maes.items()
+        if kind == name and rooms == conditions.BARE
+    }
     plain = {"num_nodes": found.num_nodes, "clock_offset": 0.0, "position_error": 0.0}
-    if points and name in plain and ("none", 0.0) in maes:
-        points[float(plain[name])] = maes["none", 0.0]
+    normal = (conditions.NONE, 0.0, conditions.BARE)
+    if points and name in plain and normal in maes:
+        points[float(plain[name])] = maes[normal]
     return sorted(points.items())
 
 
-def plot_learning_curves(shown: list[RunGroup], styles: style.Styles):
+def plot_learning_curves(shown: list[RunGroup], styles: style.Styles) -> Any:
     """Plot the losses above their floors and the validation MAE.
 
     The first converged run of each group is shown.
@@ -282,7 +289,7 @@ def plot_learning_curves(shown: list[RunGroup], styles: style.Styles):
     return figure
 
 
-def plot_error_distribution(shown: Shown, styles: style.Styles):
+def plot_error_distribution(shown: Shown, styles: style.Styles) -> Any:
     """Plot the share of test sources below each error, seeds pooled."""
     figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
     for one, predictions in shown:

@@ -1,5 +1,7 @@
 """Floor plans with true and predicted positions, and maps of distributions."""
 
+from typing import Any
+
 import numpy as np
 
 from uld_jax.report import style
@@ -22,7 +24,7 @@ def _draw_room(axes, room_size, nodes) -> None:
     )
 
 
-def plot_floor_plans(shown: Shown, styles: style.Styles):
+def plot_floor_plans(shown: Shown, styles: style.Styles) -> Any:
     """Plot truth and estimates on floor plans.
 
     If all examples share one room: a plan for each method, with arrows from truth to
@@ -100,7 +102,7 @@ def _many_rooms(shown: Shown, styles: style.Styles):
     return figure
 
 
-def _room_title(predictions: dict, k: int) -> str:
+def _room_title(predictions: dict[str, Any], k: int) -> str:
     parts = [f"test example {k + 1}"]
     if "t60" in predictions:
         parts.append(f"T60 {float(predictions['t60'][k]):.2f} s")
@@ -109,7 +111,7 @@ def _room_title(predictions: dict, k: int) -> str:
     return ", ".join(parts)
 
 
-def plot_maps(one: RunGroup, predictions: dict):
+def plot_maps(one: RunGroup, predictions: dict[str, Any]) -> Any:
     """Plot predicted distributions, a column for each of a few examples.
 
     With several sources each has a row, in the order of the network's outputs.
@@ -127,7 +129,7 @@ def plot_maps(one: RunGroup, predictions: dict):
         room, plane = predictions["room_size"][k], planes[k, source]
         # A grid point is the center of its pixel, so that pixels at the walls extend
         # half their size beyond the room; cells fill the room.
-        has_points = len(plane) > one.resolution
+        has_points = one.labels_places and len(plane) > one.resolution
         margin = room[:2] / one.resolution / 2 if has_points else (0, 0)
         axes.imshow(
             plane,

@@ -7,8 +7,9 @@ import math
 import pathlib
 import statistics
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from uld_jax.evaluation import conditions as conditions_lib
 from uld_jax.labels import titles
 from uld_jax.report import paper, variants
 from uld_jax.runtime import errors
@@ -56,7 +57,7 @@ class Data(NamedTuple):
         return paper.table_of(self.name)[1]
 
     @classmethod
-    def of(cls, run: dict) -> "Data":
+    def of(cls, run: dict[str, Any]) -> "Data":
         """Collect the facts of a run's test data."""
         data, settings = run["data"], run["settings"]["data"]
         corpus = data["corpus"]
@@ -74,13 +75,13 @@ class Conditions(NamedTuple):
     """Results of a group under worse conditions.
 
     Attributes:
-        values: "mae", "median" and "coverage_90", each as the mean over the runs by name
-            and value of the condition.
+        values: "mae", "median" and "coverage_90", each as the mean over the runs by name,
+            value and rooms of the condition.
         examples: Number of test examples.
         num_nodes: Number of their nodes.
     """
 
-    values: dict[str, dict[tuple[str, float], float]]
+    values: dict[str, dict[tuple[str, float, str], float]]
     examples: int
     num_nodes: int
 
@@ -100,8 +101,8 @@ class RunGroup:
     """
 
     data: Data
-    settings: dict
-    runs: tuple[dict, ...]
+    settings: dict[str, Any]
+    runs: tuple[dict[str, Any], ...]
     variant: str = ""
     details: str = ""
 
@@ -114,6 +115,11 @@ class RunGroup:
     def resolution(self) -> int | None:
         """Cells per axis I; None for a baseline."""
         return self.settings.get("label.resolution")
+
+    @property
+    def labels_places(self) -> bool:
+        """Whether it is a network whose label is of places, not of arrays' directions."""
+        return bool(self.scheme) and "model.arrays" not in self.settings
 
     @property
     def method(self) -> str:
@@ -131,7 +137,7 @@ class RunGroup:
         return f"{self.title} ({self.variant})" if self.variant else self.title
 
     @property
-    def converged(self) -> list[dict]:
+    def converged(self) -> list[dict[str, Any]]:
         """The runs that are done, except networks whose training did not converge."""
         # Networks that were only tested have None; baselines have no such key.
         return [
@@ -184,7 +190,11 @@ class RunGroup:
         values = {name: collections.defaultdict(list) for name in CONDITION_METRICS}
         for one in found:
             for condition in one["conditions"]:
-                key = condition["name"], float(condition["value"])
+                key = (
+                    condition["name"],
+                    float(condition["value"]),
+                    conditions_lib.rooms_of(condition),
+                )
                 for name in CONDITION_METRICS:
                     if name in condition:
                         values[name][key].append(condition[name])
@@ -223,7 +233,7 @@ def read(paths: Iterable[str | pathlib.Path]) -> tuple[list[RunGroup], list[str]
     return group(ended), others
 
 
-def group(runs: list[dict]) -> list[RunGroup]:
+def group(runs: list[dict[str, Any]]) -> list[RunGroup]:
     """Group runs that differ in their seed alone, in the order of tables.
 
     Sorted by test data, networks before baselines, then by scheme and resolution; the

@@ -5,6 +5,7 @@ One HTML file without a script, in the style of a session's page.
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from uld_jax.report import document, radius_map
 from uld_jax.report.session_markup import (
@@ -22,7 +23,7 @@ _STATES = (' class="state sure"', "", ' class="state unsure"')
 _FAINTEST = -100.0  # dB of full scale: less is nothing.
 
 
-def write(record: dict, path: pathlib.Path) -> None:
+def write(record: dict[str, Any], path: pathlib.Path) -> None:
     """Write the page of an examined session in one piece.
 
     Args:
@@ -32,7 +33,7 @@ def write(record: dict, path: pathlib.Path) -> None:
     atomic.write_bytes(path, render(record).encode())
 
 
-def render(record: dict) -> str:
+def render(record: dict[str, Any]) -> str:
     """Render the page of an examined session.
 
     Args:
@@ -77,7 +78,7 @@ def render(record: dict) -> str:
     )
 
 
-def _facts(record: dict) -> str:
+def _facts(record: dict[str, Any]) -> str:
     facts = [
         format_count(len(record["recordings"]), "recording"),
         format_count(len(record["nodes"]), "node"),
@@ -88,7 +89,7 @@ def _facts(record: dict) -> str:
     return escape(" \N{MIDDLE DOT} ".join(facts))
 
 
-def _recording(record: dict, one: dict) -> str:
+def _recording(record: dict[str, Any], one: dict[str, Any]) -> str:
     """Format the section of a recording: remarks, the map, and its nodes."""
     said = [_found(one), one.get("clocks"), one.get("geometry")]
     sentences = "".join(f"<p>{escape(text)}.</p>" for text in said if text)
@@ -99,7 +100,7 @@ def _recording(record: dict, one: dict) -> str:
     )
 
 
-def _found(one: dict) -> str:
+def _found(one: dict[str, Any]) -> str:
     if not one["windows"]:
         return "Nothing was localized"
     found = (
@@ -110,7 +111,7 @@ def _found(one: dict) -> str:
     return f"{found}, at {format_count(one['places'], 'place')}"
 
 
-def _remarks(remarks: Sequence[dict]) -> str:
+def _remarks(remarks: Sequence[dict[str, Any]]) -> str:
     """List remarks, with those that make something unusable first."""
     if not remarks:
         return ""
@@ -119,7 +120,7 @@ def _remarks(remarks: Sequence[dict]) -> str:
     return f'<section class="note"><h2>Remarks</h2><ul>{lines}</ul></section>'
 
 
-def _map(record: dict, one: dict) -> str:
+def _map(record: dict[str, Any], one: dict[str, Any]) -> str:
     """Draw where in the room a position can be determined, with its legend."""
     if not (made := one.get("map")):
         return ""
@@ -149,7 +150,7 @@ def _map(record: dict, one: dict) -> str:
     )
 
 
-def _levels(nodes: Sequence[dict]) -> str:
+def _levels(nodes: Sequence[dict[str, Any]]) -> str:
     """Format the table of signals."""
     rows = [
         [
@@ -188,7 +189,7 @@ def _level(level: float | None) -> str:
     return format_number(level if level is None or level > _FAINTEST else None, 0)
 
 
-def _clocks(nodes: Sequence[dict]) -> str:
+def _clocks(nodes: Sequence[dict[str, Any]]) -> str:
     """Format the table of clocks."""
     rows = [
         [
@@ -208,7 +209,9 @@ def _clocks(nodes: Sequence[dict]) -> str:
     )
 
 
-def _with_error(node: dict, key: str, error: str, scale: float, digits: int) -> str:
+def _with_error(
+    node: dict[str, Any], key: str, error: str, scale: float, digits: int
+) -> str:
     if node[key] is None:
         return format_number(None, digits)
     value = format_number(scale * node[key], digits, sign="+")

@@ -3,6 +3,7 @@
 import html
 import pathlib
 import re
+from typing import Any
 
 from uld_jax.report import error_figures, floor_plan_figures, groups, style, tables
 from uld_jax.report.groups import RunGroup
@@ -29,7 +30,7 @@ tr.first td {{ border-top: 1px solid #999 }}
 """
 
 
-def _figures(members: list[RunGroup]) -> dict:
+def _figures(members: list[RunGroup]) -> dict[str, Any]:
     """Draw all figures of runs on the same data, by name."""
     chosen = groups.representatives(members)
     styles, figures = style.styles(members), {}

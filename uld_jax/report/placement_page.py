@@ -4,6 +4,7 @@ One HTML file without a script, in the style of a session's page.
 """
 
 import pathlib
+from typing import Any
 
 from uld_jax.report import document, radius_map
 from uld_jax.report.session_markup import (
@@ -18,7 +19,7 @@ from uld_jax.storage import atomic
 _TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-def write(record: dict, path: pathlib.Path) -> None:
+def write(record: dict[str, Any], path: pathlib.Path) -> None:
     """Write the page of a plan in one piece.
 
     Args:
@@ -28,7 +29,7 @@ def write(record: dict, path: pathlib.Path) -> None:
     atomic.write_bytes(path, render(record).encode())
 
 
-def render(record: dict) -> str:
+def render(record: dict[str, Any]) -> str:
     """Render the page of a plan.
 
     Args:
@@ -71,7 +72,7 @@ def render(record: dict) -> str:
     )
 
 
-def _main(record: dict) -> str:
+def _main(record: dict[str, Any]) -> str:
     """Format the map with its legend, the nodes, and what is assumed."""
     assumed = "".join(f"<li>{escape(one)}</li>" for one in record.get("assumed", ()))
     return (
@@ -83,7 +84,7 @@ def _main(record: dict) -> str:
     )
 
 
-def _map(record: dict) -> str:
+def _map(record: dict[str, Any]) -> str:
     sides = tuple(float(side) for side in record["room_size_m"][:2])
     nodes = [
         (
@@ -103,13 +104,13 @@ def _map(record: dict) -> str:
     )
 
 
-def _facts(record: dict) -> str:
+def _facts(record: dict[str, Any]) -> str:
     size = f" {_TIMES} ".join(format_number(s, 2) for s in record["room_size_m"])
     facts = [format_count(len(record["nodes"]), "node"), f"room of {size} m"]
     return escape(" \N{MIDDLE DOT} ".join([*facts, *record.get("facts", ())]))
 
 
-def _caption(record: dict) -> str:
+def _caption(record: dict[str, Any]) -> str:
     parts = ["Of ten answers for a talker at a place, nine should be this near."]
     if any(one.get("fixed") for one in record["nodes"]):
         parts.append("Outlined triangles are nodes that were given.")
@@ -118,7 +119,7 @@ def _caption(record: dict) -> str:
     return " ".join(parts)
 
 
-def _nodes(record: dict) -> str:
+def _nodes(record: dict[str, Any]) -> str:
     rows = [
         [
             escape(one["name"]),

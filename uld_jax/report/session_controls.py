@@ -1,6 +1,7 @@
 """Controls of a session's page, and the numbers that its script shows."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from uld_jax.report import session_charts, session_plan, session_windows
 from uld_jax.report.session_markup import STATE_CLASSES, escape, format_mass
@@ -114,7 +115,9 @@ def _symbol(kind: str) -> str:
     return f'<svg class="symbol" viewBox="0 0 26 20" aria-hidden="true">{content}</svg>'
 
 
-def window_numbers(recording: Recording, frame: session_plan.Frame) -> Iterator[dict]:
+def window_numbers(
+    recording: Recording, frame: session_plan.Frame
+) -> Iterator[dict[str, Any]]:
     """List what the script shows of each window: shapes in units, numbers of nodes."""
     axis = session_charts.TimeAxis.of(recording)
 
@@ -156,5 +159,5 @@ def window_numbers(recording: Recording, frame: session_plan.Frame) -> Iterator[
         yield {key: value for key, value in entry.items() if value not in (None, [])}
 
 
-def _rounded(values: Iterable, digits: int, factor: float = 1.0) -> list:
+def _rounded(values: Iterable[Any], digits: int, factor: float = 1.0) -> list[Any]:
     return [None if one is None else round(factor * one, digits) for one in values]

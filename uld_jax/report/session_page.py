@@ -6,6 +6,7 @@ reader select a window.
 
 import math
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ _WITHOUT_SCRIPT = (
 )
 
 
-def write(record: dict, path: pathlib.Path) -> None:
+def write(record: dict[str, Any], path: pathlib.Path) -> None:
     """Write the page of a session in one piece.
 
     Args:
@@ -45,7 +46,7 @@ def write(record: dict, path: pathlib.Path) -> None:
     atomic.write_bytes(path, render(record).encode())
 
 
-def render(record: dict) -> str:
+def render(record: dict[str, Any]) -> str:
     """Render the page of a located session.
 
     Every number, and every list, may be None or missing where it is unknown. Numbers
@@ -122,7 +123,9 @@ def render(record: dict) -> str:
 # The top of the page.
 
 
-def _facts(record: dict, recordings: list[Recording], nodes: list) -> str:
+def _facts(
+    record: dict[str, Any], recordings: list[Recording], nodes: list[Any]
+) -> str:
     """Describe the session in a line: recordings, nodes, room."""
     facts = [
         format_count(len(recordings), "recording"),
@@ -143,7 +146,7 @@ def _facts(record: dict, recordings: list[Recording], nodes: list) -> str:
     return escape(" \N{MIDDLE DOT} ".join(facts))
 
 
-def _area(record: dict) -> tuple[Point, ...]:
+def _area(record: dict[str, Any]) -> tuple[Point, ...]:
     """Find two corners of what was searched; none if it is unknown."""
     area = session_windows.points(record.get("area_m"))
     room = session_windows.point(record.get("room_size_m"))
@@ -217,7 +220,7 @@ def _where(recording: Recording) -> str:
     return f": {', '.join(spots[:-1])} and {spots[-1]}"
 
 
-def _remarks(record: dict) -> str:
+def _remarks(record: dict[str, Any]) -> str:
     """List remarks about the session, and recordings that were left out."""
     parts = []
     for key, title in (("remarks", "Remarks"), ("left_out", "Left out")):
@@ -233,8 +236,8 @@ def _remarks(record: dict) -> str:
 
 
 def _recording(
-    index: int, recording: Recording, record: dict, nodes: list
-) -> tuple[str, dict]:
+    index: int, recording: Recording, record: dict[str, Any], nodes: list[Any]
+) -> tuple[str, dict[str, Any]]:
     """Format the section of a recording, and the numbers that its script needs."""
     name = f"recording-{index}"
     title = f'<h2 id="{name}-title">{escape(recording.name)}</h2>'
@@ -298,7 +301,7 @@ def _times_caption(recording: Recording) -> str:
     return " ".join(parts)
 
 
-def _origin(record: dict) -> str:
+def _origin(record: dict[str, Any]) -> str:
     """Format how the session was located: command, version, settings."""
     settings = [
         [f"<code>{escape(key)}</code>", _setting(value)]

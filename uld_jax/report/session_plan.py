@@ -8,6 +8,7 @@ import dataclasses
 import html
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -181,7 +182,7 @@ def draw_plan(
     return drawing, frame
 
 
-def _describe(recording: Recording, nodes: Sequence) -> str:
+def _describe(recording: Recording, nodes: Sequence[Any]) -> str:
     """Summarize the floor plan for readers who do not see it."""
     counts = [
         f"{count} {state}"

@@ -3,6 +3,7 @@
 import collections
 import math
 import re
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,9 @@ def _round_up(value: float) -> float:
     return float(f"{next(k for k in (1, 2, 5, 10) if k * power >= value) * power:.6g}")
 
 
-def format_nodes(recording: Recording, nodes: list, limits: dict[str, float]) -> str:
+def format_nodes(
+    recording: Recording, nodes: list[Any], limits: dict[str, float]
+) -> str:
     """Format the table of nodes: bars of one window, and medians of the recording.
 
     Args:
@@ -182,7 +185,9 @@ def format_nodes(recording: Recording, nodes: list, limits: dict[str, float]) ->
     )
 
 
-def _node_row(recording: Recording, index: int, name: str, node: dict) -> list[str]:
+def _node_row(
+    recording: Recording, index: int, name: str, node: dict[str, Any]
+) -> list[str]:
     """Format the cells of a node."""
     offsets, levels, weights = (
         [
@@ -209,7 +214,7 @@ def _median(values: list[float]) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def _format_node(node: dict) -> str:
+def _format_node(node: dict[str, Any]) -> str:
     """Format the position of a node, of which a part may be unknown."""
     position = session_windows.numbers_of(node.get("position_m"))
     cells = [format_number(value, 2) for value in position]

@@ -133,7 +133,7 @@ class Recording:
     duration: float | None
     num_sources: int
     truth: tuple[Point, ...]
-    clocks: tuple[dict, ...]
+    clocks: tuple[dict[str, Any], ...]
     windows: tuple[Window, ...]
     times: tuple[float, ...]
     turns: tuple[Turn, ...] | None = None
@@ -206,7 +206,7 @@ def _matrix(values: Any) -> Matrix | None:
     return rows if len(rows) == 2 else None
 
 
-def read_recording(record: dict) -> Recording:
+def read_recording(record: dict[str, Any]) -> Recording:
     """Read a recording of a session's record."""
     windows = tuple(_read_window(one) for one in record.get("windows") or ())
     times = [
@@ -227,7 +227,7 @@ def read_recording(record: dict) -> Recording:
     )
 
 
-def _read_turns(turns: list[dict] | None) -> tuple[Turn, ...] | None:
+def _read_turns(turns: list[dict[str, Any]] | None) -> tuple[Turn, ...] | None:
     if turns is None:
         return None
     return tuple(
@@ -244,7 +244,7 @@ def _read_turns(turns: list[dict] | None) -> tuple[Turn, ...] | None:
     )
 
 
-def _read_window(record: dict) -> Window:
+def _read_window(record: dict[str, Any]) -> Window:
     positions = points(record.get("positions_m"))
     modes = tuple(
         Mode(position, _matrix(one.get("covariance_m2")), number(one.get("mass")))

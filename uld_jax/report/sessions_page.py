@@ -6,6 +6,7 @@ One HTML file without a script, in the style of a session's page.
 import pathlib
 import urllib.parse
 from collections.abc import Sequence
+from typing import Any
 
 from uld_jax.report import document
 from uld_jax.report.session_markup import (
@@ -25,7 +26,7 @@ _WAITING = '<span class="state silent">not located yet</span>'
 _COUNTS = ("recordings", "windows", "determined", "turns", "remarks")
 
 
-def write(record: dict, path: pathlib.Path) -> None:
+def write(record: dict[str, Any], path: pathlib.Path) -> None:
     """Write the page of many sessions in one piece.
 
     Args:
@@ -35,7 +36,7 @@ def write(record: dict, path: pathlib.Path) -> None:
     atomic.write_bytes(path, render(record).encode())
 
 
-def render(record: dict) -> str:
+def render(record: dict[str, Any]) -> str:
     """Render the page of many sessions.
 
     Args:
@@ -77,7 +78,7 @@ def render(record: dict) -> str:
     )
 
 
-def _facts(sessions: Sequence[dict]) -> str:
+def _facts(sessions: Sequence[dict[str, Any]]) -> str:
     located, failed = (
         sum(one.get("status") == status for one in sessions) for status in _OUTCOMES
     )
@@ -89,7 +90,7 @@ def _facts(sessions: Sequence[dict]) -> str:
     return escape(" \N{MIDDLE DOT} ".join(facts))
 
 
-def _list_failed(sessions: Sequence[dict]) -> str:
+def _list_failed(sessions: Sequence[dict[str, Any]]) -> str:
     rows = [
         [escape(one["name"]), escape(one.get("reason"))]
         for one in sessions
@@ -100,7 +101,7 @@ def _list_failed(sessions: Sequence[dict]) -> str:
     return f"<h2>Failed</h2>{table('Failed', 'failed', ['Session', 'Why'], rows)}"
 
 
-def _list_left_out(sessions: Sequence[dict]) -> str:
+def _list_left_out(sessions: Sequence[dict[str, Any]]) -> str:
     lines = [
         f"<li><b>{escape(one['name'])}:</b> {escape(sentence)}</li>"
         for one in sessions
@@ -114,7 +115,7 @@ def _list_left_out(sessions: Sequence[dict]) -> str:
     )
 
 
-def _list_all(sessions: Sequence[dict]) -> str:
+def _list_all(sessions: Sequence[dict[str, Any]]) -> str:
     rows = [
         [_link(one), _OUTCOMES.get(one.get("status"), _WAITING), *_counts(one)]
         for one in sessions
@@ -123,13 +124,13 @@ def _list_all(sessions: Sequence[dict]) -> str:
     return f"<h2>Sessions</h2>{table('Sessions', 'sessions', header, rows)}"
 
 
-def _link(session: dict) -> str:
+def _link(session: dict[str, Any]) -> str:
     name = escape(session["name"])
     if not (page := session.get("page")):
         return name
     return f'<a href="{escape(urllib.parse.quote(f"./{page}"))}">{name}</a>'
 
 
-def _counts(session: dict) -> list[str]:
+def _counts(session: dict[str, Any]) -> list[str]:
     counts = (session.get(name) for name in _COUNTS)
     return [UNKNOWN if count is None else f"{count:,}" for count in counts]

@@ -1,6 +1,7 @@
 """Looks of lines and legends in every figure; the sole user of matplotlib."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,10 @@ try:
 except ImportError:
     plt = None
 
-Shown = list[tuple[RunGroup, list[dict]]]  # Groups with the predictions of their runs.
-Styles = dict[tuple[str, str], dict]  # Of lines, by method and variant.
+Shown = list[
+    tuple[RunGroup, list[dict[str, Any]]]
+]  # Groups with the predictions of their runs.
+Styles = dict[tuple[str, str], dict[str, Any]]  # Of lines, by method and variant.
 
 _SPARE = (("#8C6D31", "<"), ("#7F7F7F", ">"))
 _LINES = ("-", "--", ":", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
@@ -58,7 +61,7 @@ def name(one: RunGroup) -> str:
     return f"{words} ({one.variant})" if one.variant else words
 
 
-def legend(figure, axes) -> None:
+def legend(figure: Any, axes: Any) -> None:
     """Put the legend of some axes to the right of a figure."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
@@ -66,7 +69,7 @@ def legend(figure, axes) -> None:
     )
 
 
-def plain_ticks(axes) -> None:
+def plain_ticks(axes: Any) -> None:
     """Write the ticks of a logarithmic y axis as numbers."""
     low, high = axes.get_ylim()
     ticker = matplotlib.ticker
@@ -79,7 +82,7 @@ def plain_ticks(axes) -> None:
     axes.grid(alpha=0.3)
 
 
-def read_predictions(run: dict) -> dict | None:
+def read_predictions(run: dict[str, Any]) -> dict[str, Any] | None:
     """Read the predictions beside a record; None if they are missing."""
     path = pathlib.Path(run["folder"]) / records.PREDICTIONS_FILE
     if not path.exists():
@@ -88,6 +91,6 @@ def read_predictions(run: dict) -> dict | None:
         return dict(file)
 
 
-def distances(predictions: dict) -> np.ndarray:
+def distances(predictions: dict[str, Any]) -> np.ndarray:
     """Compute the error [n, S] of each source in meters."""
     return np.linalg.norm(predictions["predicted"] - predictions["positions"], axis=-1)

@@ -26,6 +26,10 @@ _NOTES = (
     'QE is that of I² cells. "/" is a training that did not converge or is not '
     "feasible, an empty place one that was not run."
 )
+_DIRECTION_NOTES = (
+    "Azimuth ULD labels I directions around each array; its ACC asks for the nearest one "
+    "at all of them."
+)
 _BASELINE_NOTES = " Baselines know no cells: their positions are the same at every I."
 
 
@@ -77,14 +81,18 @@ def _table_1(members: list[RunGroup]) -> Table:
                 one.metric("accuracy", 100.0, 2) if one.scheme else "",
                 f"{mae:.3f}" if mae else "",
                 *distances,
-                one.metric("cell_accuracy", 100.0, 2) if one.scheme else "",
-                one.metric("quantization_error") if one.scheme else "",
+                one.metric("cell_accuracy", 100.0, 2) if one.labels_places else "",
+                one.metric("quantization_error") if one.labels_places else "",
                 str(len(one.runs)),
             ]
         )
     caption = captions.caption(f"Table 1 on `{members[0].data.name}`", members)
+    has_directions = any(one.scheme and not one.labels_places for one in members)
     return Table(
-        f"{caption} QE is the quantization error at each row's I.", header, rows
+        f"{caption} QE is the quantization error at each row's I.",
+        header,
+        rows,
+        _DIRECTION_NOTES * has_directions,
     )
 
 
@@ -117,7 +125,7 @@ def _summary(members: list[RunGroup]) -> Table:
                 "" if printed is None else f"{printed:.3f}",
                 one.metric("mae"),
                 one.metric("median"),
-                one.metric("quantization_error") if one.scheme else "",
+                one.metric("quantization_error") if one.labels_places else "",
             ]
         )
     caption = captions.caption(f"Test errors on `{members[0].data.name}`", members)

@@ -1,6 +1,7 @@
 """Differences between the settings of runs, in words."""
 
 import json
+from typing import Any
 
 INIT_DATA = "init.data"
 SAME_DATA = ""  # A network that was trained on the same data, and is tested only.
@@ -16,7 +17,7 @@ OF_TRAINING = frozenset(
     | {f"train.{key}" for key in ("clip_norm", "warmup_steps", "step_shapes")}
     | {f"data.{key}" for key in ("position_error", "epoch_examples", "speech_hours")}
     | {f"data.{key}" for key in ("gain_error", "coloring", "drawn_errors")}
-    | {"data.noisier_copies"}
+    | {"data.noisier_copies", "data.furnishing"}
 )
 
 # Settings in words; others are printed as they are.
@@ -40,6 +41,9 @@ _WORDS = {
     ("data.gain_error", 0.0): "exact gains",
     ("data.coloring", 0.0): "no coloring",
     ("data.noisier_copies", 0): "no noisier copies",
+    ("data.furnishing", None): "bare rooms",
+    ("data.furnishing", "furnished"): "furnished rooms",
+    ("data.furnishing", "any"): "rooms with any furniture",
     ("train.permutation_invariant", True): "PIT",
     ("train.permutation_invariant", False): "no PIT",
 }
@@ -48,13 +52,13 @@ _WORDS = {
 _ABLATION = ("train.permutation_invariant", False)
 
 
-def is_ablation(settings: dict) -> bool:
+def is_ablation(settings: dict[str, Any]) -> bool:
     """Check whether settings are an ablation of others."""
     key, value = _ABLATION
     return settings.get(key) == value
 
 
-def choose_base(kinds: dict[str, int]) -> dict:
+def choose_base(kinds: dict[str, int]) -> dict[str, Any]:
     """Choose the settings to which others are compared.
 
     Those of most runs; with equally many no ablation, and the nearest to the others.
@@ -71,7 +75,7 @@ def choose_base(kinds: dict[str, int]) -> dict:
     return json.loads(max(kinds, key=rank, default="{}"))
 
 
-def changed(own: dict, other: dict) -> set[str]:
+def changed(own: dict[str, Any], other: dict[str, Any]) -> set[str]:
     """Find the keys whose values differ, as far as they matter."""
     missing = object()
     tested_alone = 0 in (own.get(EPOCHS), other.get(EPOCHS))
@@ -83,7 +87,7 @@ def changed(own: dict, other: dict) -> set[str]:
     }
 
 
-def differences(own: dict, others: list[dict]) -> str:
+def differences(own: dict[str, Any], others: list[dict[str, Any]]) -> str:
     """Describe how settings differ from others."""
     words = []
     for key in sorted(set().union(*(changed(own, other) for other in others))):
@@ -108,6 +112,6 @@ def differences(own: dict, others: list[dict]) -> str:
     return ", ".join(words)
 
 
-def _trained_otherwise(own: dict, others: list[dict]) -> bool:
+def _trained_otherwise(own: dict[str, Any], others: list[dict[str, Any]]) -> bool:
     """Check whether others were trained for another number of epochs."""
     return any(other.get(EPOCHS) not in (0, own[EPOCHS]) for other in others)

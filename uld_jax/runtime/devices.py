@@ -32,7 +32,7 @@ class Devices:
         DeviceError: If a batch cannot be divided among several processes.
     """
 
-    def __init__(self, batch_size: int, among: Sequence | None = None):
+    def __init__(self, batch_size: int, among: Sequence[Any] | None = None):
         found = list(jax.devices() if among is None else among)
         found.sort(key=lambda device: (device.process_index, device.id))
         count = len({device.process_index for device in found})
@@ -41,11 +41,11 @@ class Devices:
                 f"--config.train.batch_size is {batch_size}; with {len(found)} devices "
                 f"in {count} processes it must be a multiple of {len(found)}"
             )
-        self.num = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
+        self.num: int = max(n for n in range(1, len(found) + 1) if batch_size % n == 0)
         me = jax.process_index()
         self._among, self._num_processes = found[: self.num], count
         self._numbers = [n for n, d in enumerate(self._among) if d.process_index == me]
-        self.here = [self._among[number] for number in self._numbers]
+        self.here: list[Any] = [self._among[number] for number in self._numbers]
         mesh = jax.sharding.Mesh(np.array(self._among), (_AXIS,))
         spec = jax.sharding.PartitionSpec
         self._replicated = jax.sharding.NamedSharding(mesh, spec())
@@ -111,13 +111,13 @@ class Devices:
 
         return jax.tree.map(spread, tree)
 
-    def jit(self, function: Callable, **options) -> Callable:
+    def jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """Jit a function of batches; all devices hold its results."""
         if self.num > 1:
             options["out_shardings"] = self._replicated
         return jax.jit(function, **options)
 
-    def by_rows(self, function: Callable) -> Callable:
+    def by_rows(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Map a function from batches to batches over the devices, each with its rows.
 
         Without it, XLA gathers the operands of some operations, such as FFTs, from all

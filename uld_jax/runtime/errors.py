@@ -1,5 +1,7 @@
 """Errors that a user can fix, and the exit codes of commands."""
 
+from typing import Any
+
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_LOCKED = 3  # Another process works in the folder.
@@ -28,7 +30,7 @@ class Failed(Exception):
         self.code = code
 
 
-def describe_changes(before: dict, after: dict) -> list[str]:
+def describe_changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """List the keys whose values differ, as "key: old -> new" lines."""
     return [
         f"{key}: {before.get(key)!r} -> {after.get(key)!r}"

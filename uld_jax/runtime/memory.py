@@ -1,6 +1,7 @@
 """Memory that is free for data: of devices, and of the host."""
 
 import pathlib
+from typing import Any
 
 # What is left is for the network, its gradients, and what XLA needs meanwhile.
 _SHARE_OF_DEVICE, _SHARE_OF_HOST = 0.8, 0.5
@@ -8,7 +9,7 @@ _MEMINFO = pathlib.Path("/proc/meminfo")
 _CGROUP = pathlib.Path("/sys/fs/cgroup")  # Of a container, its limit is less.
 
 
-def free_on_device(device) -> int | None:
+def free_on_device(device: Any) -> int | None:
     """Count the bytes of a device that data may take; None where it is unknown.
 
     Those of a CPU are the host's.

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from typing import Any
 
 import jax
 
@@ -23,10 +24,10 @@ class Profiler:
     def __init__(self, folder: pathlib.Path | None):
         self._folder, self._steps, self._running = folder, 0, False
 
-    def __enter__(self):
+    def __enter__(self) -> "Profiler":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._stop()
 
     def steps(self, number: int, count: int = 1) -> contextlib.AbstractContextManager:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 import tqdm
 
@@ -54,10 +55,10 @@ class Progress:
         """Amount of work still to do."""
         return self._total - self._done
 
-    def __enter__(self):
+    def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, error_type, error, trace):
+    def __exit__(self, error_type: Any, error: Any, trace: Any) -> None:
         if self._bar is not None:
             self._bar.close()
         elif error_type is None and self._last_line != self._started:

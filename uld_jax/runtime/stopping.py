@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import time
+from typing import Any
 
 _STDERR = 2  # The file descriptor.
 _active: "StopFlag | None" = None  # The one whose `with` block runs.
@@ -37,7 +38,7 @@ class StopFlag:
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._signal = None
 
-    def __enter__(self):
+    def __enter__(self) -> "StopFlag":
         def record(number, _):
             self._signal = signal.Signals(number).name
             self._restore()
@@ -60,7 +61,7 @@ class StopFlag:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         global _active
         _active = self._before
         self._restore()

@@ -1,8 +1,11 @@
-"""Images of a source in a shoebox room (Allen and Berkley 1979), all or thinned.
+"""Images of a source in a shoebox room (Allen and Berkley 1979).
 
 Coordinates are relative to the center of the room. The image of a source at s in the
 room copy (i, j, k) is at i L + (-1)^i s on the x axis, likewise on the others, and
 |i| + |j| + |k| walls have reflected it.
+
+In a furnished room the images of order 1 and above are displaced and lost at random, the
+walls differ, and a source may face a direction; the direct sound stays.
 """
 
 import functools
@@ -14,25 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
-# Steps of a sequence that fills the unit square evenly, times 2^32: powers of the
-# plastic number (Roberts 2018, the R2 sequence).
-_PLASTIC = 1.32471795724474602596
-_JUMPS = tuple(round(2**32 / _PLASTIC**power) for power in (1, 2))
-_BESIDE = 0.5  # Meters to a wall; within them, its echoes blend with the sound.
-LARGEST_GROUP = 16  # Late images drawn together.
-_PULSES_PER_METER = 70.0  # 24,000 per second; more of them gain nothing.
-
 
 class Images(NamedTuple):
     """Images of one source, each a pulse on its way to the nodes.
 
     Attributes:
         positions: [P, 3] in meters from the room's center.
-        amplitudes: [P], of the pulse at 1 m.
+        amplitudes: [P], of the pulse at 1 m; with two bands, above 1 kHz.
+        low_amplitudes: [P], below 1 kHz; None without bands.
+        facing: [P, 3], where each image faces, as in `Disturbance`; None without bands.
     """
 
     positions: jax.Array
     amplitudes: jax.Array
+    low_amplitudes: jax.Array | None = None
+    facing: jax.Array | None = None
 
 
 class Walls(NamedTuple):
@@ -46,6 +45,8 @@ class Walls(NamedTuple):
             meters, is taken.
         first_radius: Thinned: distance from which images are drawn, in meters.
         last_radius: Thinned: distance up to which they are drawn, in meters.
+        log_gains: [2, 6], logarithms of the gains of a reflection by each wall, below
+            and above 1 kHz, see `walls`; None for walls alike, with one band.
     """
 
     size: jax.Array | np.ndarray
@@ -54,6 +55,26 @@ class Walls(NamedTuple):
     exact_radius: jax.Array | np.ndarray
     first_radius: jax.Array | np.ndarray
     last_radius: jax.Array | np.ndarray
+    log_gains: jax.Array | np.ndarray | None = None
+
+
+class Disturbance(NamedTuple):
+    """The facts that set one source's images apart from those of a bare room.
+
+    Attributes:
+        seed: Of the random part, uint32. An image's depends on it and on its room copy
+            alone, so it is the same in either late field.
+        displacement: Standard deviation along each axis of the images of order 1 and
+            above, in meters.
+        loss: Probability that one of them is lost.
+        facing: [3], direction that the source faces, times half the share of amplitude
+            that it lacks behind, above 1 kHz; zero for an omnidirectional one.
+    """
+
+    seed: jax.Array
+    displacement: jax.Array
+    loss: jax.Array
+    facing: jax.Array
 
 
 def num_images(order: int | Int[Array, ""]) -> int | Int[Array, ""]:
@@ -87,168 +108,65 @@ def image_positions(
 
 
 def all_images(
-    copy: Int[Array, "P 3"], source: Float[Array, "3"], walls: Walls
+    copy: Int[Array, "P 3"],
+    source: Float[Array, "3"],
+    walls: Walls,
+    disturbance: Disturbance | None = None,
 ) -> Images:
     """Compute the images in room copies; those of too high an order have gain 0."""
     copy = copy.astype(jnp.int32)
     reflections = jnp.abs(copy).sum(-1)
-    amplitudes = jnp.where(
-        reflections <= walls.order,
-        walls.reflection ** reflections.astype(jnp.float32),
-        0.0,
-    )
-    return Images(image_positions(copy, source, walls.size), amplitudes)
+    within = reflections <= walls.order
+    positions = image_positions(copy, source, walls.size)
+    low = facing = None
+    if walls.log_gains is None:
+        amplitudes = walls.reflection ** reflections.astype(jnp.float32)
+    else:
+        # A sum, because accelerators round the factors of a matrix product.
+        counts = wall_counts(copy).astype(jnp.float32)
+        low, amplitudes = (
+            jnp.exp(sum(counts[:, wall] * gains[wall] for wall in range(6)))
+            for gains in walls.log_gains
+        )
+        low = jnp.where(within, low, 0.0)
+    amplitudes = jnp.where(within, amplitudes, 0.0)
+    if disturbance is None:
+        return Images(positions, amplitudes, low, facing)
+    uniform = _uniform(copy, disturbance.seed)
+    normal = math.sqrt(2) * jax.lax.erf_inv(2 * uniform[:, :3] - 1)
+    echo = reflections > 0
+    moved = positions + disturbance.displacement * normal
+    positions = jnp.where(echo[:, None], moved, positions)
+    lost = echo & (uniform[:, 3] < disturbance.loss)
+    amplitudes = jnp.where(lost, 0.0, amplitudes)
+    if low is not None:
+        low = jnp.where(lost, 0.0, low)
+        facing = disturbance.facing * (1 - 2 * (copy & 1)).astype(jnp.float32)
+    return Images(positions, amplitudes, low, facing)
 
 
-def thinning(
-    size: np.ndarray, last_radius: np.ndarray, num_late: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the radii from which images are drawn, and up to which all are taken.
+def wall_counts(copy: Int[Array, "P 3"]) -> Int[Array, "P 6"]:
+    """Count the reflections of images by each wall, in the order of `walls`."""
+    # Walls of an axis take turns; the one on the image's side is the last.
+    turns = jnp.abs(copy)
+    near, far = (turns + (copy < 0)) // 2, (turns + (copy > 0)) // 2
+    return jnp.stack([near, far], axis=-1).reshape(-1, 6)
 
-    Images get denser with the square of their distance. All of them are taken until
-    they are as dense as the drawn ones will be.
 
-    Args:
-        size: [*B, 3], sides of the rooms in meters.
-        last_radius: [*B], distance up to which images are drawn, in meters.
-        num_late: Number of images to draw.
+def _uniform(copy: Int[Array, "P 3"], seed: UInt32[Array, ""]) -> Float[Array, "P 4"]:
+    """Draw four uniform numbers for each room copy, between 0 and 1.
 
-    Returns:
-        first_radius and exact_radius, [*B] in meters from the center.
+    By a hash of the copy (pcg4d; Jarzynski and Olano 2020, J. Comput. Graph. Tech. 9): a
+    few integer multiplications, where a counter of JAX's generator takes a hundred.
     """
-    density = np.minimum(num_late / last_radius, _PULSES_PER_METER)
-    exact = np.sqrt(density * size.prod(-1) / (4 * np.pi))
-    # A room copy may reach much closer to the center than the image it holds.
-    first = np.maximum(exact - np.linalg.norm(size, axis=-1), 0.3 * exact)
-    return first, exact
-
-
-def largest_num_exact(size: np.ndarray, exact_radius: np.ndarray) -> int:
-    """Bound the number of exact images over all rooms."""
-    reach = exact_radius + np.linalg.norm(size, axis=-1)
-    return math.ceil((4 / 3 * np.pi * reach**3 / size.prod(-1)).max())
-
-
-def num_candidates(size: np.ndarray, exact_radius: np.ndarray) -> int:
-    """Count the room copies to search for the exact images of any of the rooms."""
-    reach = np.floor(exact_radius[..., None] / size + 0.5)
-    return int((2 * reach + 1).prod(-1).max())
-
-
-def thinned_images(
-    key: Array,
-    source: Float[Array, "3"],
-    walls: Walls,
-    *,
-    num_late: int,
-    num_exact: int,
-    num_candidates: int,
-) -> Images:
-    """Compute all early images and a random share of the late ones.
-
-    Every image closer to the room's center than `exact_radius` is taken. Beyond it,
-    points are drawn, one in each of many shells of equal thickness up to
-    `last_radius`, with evenly spread directions. A point stands for the image in the
-    room copy that holds it. The image's gain is divided by the square root of its
-    expected number of draws, and gets a random sign. So the energy is on average that
-    of all images, at any time and from any direction.
-
-    Images that arrive within a sample add as amplitudes, so they are drawn together:
-    those above and below, since nodes and sources are at nearly one height, and those
-    on both sides of a wall within 0.5 m of the source.
-
-    Args:
-        key: Random key.
-        source: Position in meters from the room's center.
-        walls: The room.
-        num_late: Number of late images.
-        num_exact: Slots for early images, see `largest_num_exact`.
-        num_candidates: Room copies to search, see the function `num_candidates`.
-
-    Returns:
-        num_exact + num_late images, the early first; unused ones have gain 0.
-    """
-    early = _early_images(source, walls, num_exact, num_candidates)
-    late = _late_images(key, source, walls, num_late)
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), early, late)
-
-
-def _distance(positions: Float[Array, "P 3"]) -> Float[Array, " P"]:
-    return jnp.sqrt((positions**2).sum(-1))
-
-
-def _early_images(source, walls, num_exact, num_candidates) -> Images:
-    """Compute the images within the exact radius, packed."""
-    reach = jnp.floor(walls.exact_radius / walls.size + 0.5).astype(jnp.int32)
-    sides = 2 * reach + 1
-    number = jnp.arange(num_candidates)
-    i = number % sides[0]
-    j = number // sides[0] % sides[1]
-    k = number // (sides[0] * sides[1])
-    copy = jnp.stack([i, j, k], axis=-1) - reach
-    images = all_images(copy, source, walls)
-    inside = (k < sides[2]) & (_distance(images.positions) < walls.exact_radius)
-    slot = jnp.where(inside, jnp.cumsum(inside) - 1, num_exact)
-    # Images outside are written out of bounds, which drops them; unused slots stay far
-    # away and silent.
-    return Images(
-        jnp.full((num_exact, 3), walls.exact_radius)
-        .at[slot]
-        .set(images.positions, mode="drop"),
-        jnp.zeros(num_exact).at[slot].set(images.amplitudes, mode="drop"),
-    )
-
-
-def _late_images(key, source, walls, num_late) -> Images:
-    """Draw groups of images that stand for all beyond the exact radius.
-
-    A group has 2 to 16 images: those in one room copy and in the copies behind the
-    walls beside the source, each also mirrored to below.
-    """
-    radius_key, turn_key, sign_key = jax.random.split(key, 3)
-    beside = jnp.abs(source) > walls.size / 2 - _BESIDE
-    group_size = 2 * jnp.prod(jnp.where(beside, 2, 1))
-    number = jnp.arange(num_late)
-    draw, member = number // group_size, number % group_size
-    thickness = (walls.last_radius - walls.first_radius) * group_size / num_late
-    jitter = jax.random.uniform(radius_key, (num_late,))[draw]
-    radius = walls.first_radius + (draw + jitter) * thickness
-    direction = _even_directions(draw, jax.random.bits(turn_key, (2,)))
-    drawn = jnp.round(radius[:, None] * direction / walls.size).astype(jnp.int32)
-    # An even copy shares its images' positions with the odd one in this direction.
-    behind = jnp.sign(source).astype(jnp.int32) * beside
-    even = jnp.where(drawn % 2 == 0, drawn, drawn - behind)
-    # Bit 0 of the member chooses above or below, the others one of two sharing copies.
-    shifts = jnp.cumsum(beside)
-    other = (member[:, None] >> shifts & 1) * behind
-    side = jnp.stack([jnp.ones_like(member)] * 2 + [1 - 2 * (member & 1)], axis=-1)
-    images = all_images(side * even + other, source, walls)
-    # Expected draws of the group: points per cubic meter times volume of its copies.
-    alone = even[:, 2] == 0
-    density = 0.0
-    for mirror in (1, -1):
-        middle = even * jnp.array([1, 1, mirror]) + 0.5 * behind
-        density += 0.5 / jnp.maximum(_distance(middle * walls.size), 1.0) ** 2
-    density /= 4 * jnp.pi * thickness
-    expected = density * walls.size.prod() * jnp.where(alone, 0.5, 1.0) * group_size
-    sign = jax.random.rademacher(sign_key, (num_late,), jnp.float32)[draw]
-    late = _distance(images.positions) >= walls.exact_radius
-    once = ~(alone & (member & 1 == 1))
-    amplitudes = images.amplitudes * sign / jnp.sqrt(expected)
-    return Images(images.positions, jnp.where(late & once, amplitudes, 0.0))
-
-
-def _even_directions(
-    number: Int[Array, " P"], turns: UInt32[Array, "2"]
-) -> Float[Array, "P 3"]:
-    """Compute unit vectors that fill the sphere evenly, however many they are."""
-    height, around = (
-        (number.astype(jnp.uint32) * np.uint32(jump) + turn).astype(jnp.float32)
-        * 2.0**-32
-        for jump, turn in zip(_JUMPS, turns, strict=True)
-    )
-    cosine, azimuth = 2 * height - 1, 2 * jnp.pi * around
-    sine = jnp.sqrt(jnp.maximum(1 - cosine**2, 0))
-    return jnp.stack(
-        [sine * jnp.cos(azimuth), sine * jnp.sin(azimuth), cosine], axis=-1
-    )
+    x, y, z = copy.astype(jnp.uint32).T
+    words = [x, y, z, jnp.broadcast_to(seed, x.shape)]
+    words = [word * np.uint32(1664525) + np.uint32(1013904223) for word in words]
+    for last in (False, True):
+        for one, first, second in ((0, 1, 3), (1, 2, 0), (2, 0, 1), (3, 1, 2)):
+            words[one] += words[first] * words[second]
+        if not last:
+            words = [word ^ (word >> 16) for word in words]
+    # The upper 23 bits, so that float32 holds the middle of each interval.
+    upper = jnp.stack(words, axis=-1) >> 9
+    return (upper.astype(jnp.float32) + 0.5) * np.float32(2.0**-23)

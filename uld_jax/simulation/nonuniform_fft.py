@@ -4,15 +4,22 @@ A pulse is spread over four points of a grid of twice the sample rate, and the e
 the spreading on the spectrum is divided out: a nonuniform FFT of type 1 (Barnett et al.
 2019, SIAM J. Sci. Comput. 41). The resulting pulse is that of pyroomacoustics, a sinc
 of 81 taps under a Hann window.
+
+A low grid has an eighth of the rate, for what pulses have below 1 kHz alone: they are then
+added to the spectra of others by `add_low`.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from jaxtyping import Array, Complex, Float, Num
+
+from uld_jax.acoustics import constants
+from uld_jax.simulation import walls
 
 OVERSAMPLING = 2
 LEAD = 40  # Samples ahead of time zero, for the first half of the earliest pulse.
@@ -22,6 +29,7 @@ _SHAPE = 2.3 * _WIDTH
 _DEGREE = 6
 _FOLD_FROM = 0.46  # Of the sample rate; there is no aliasing below it.
 _FIXED_POINT = 2.0**27  # Leaves room for 16 pulses as strong as the strongest.
+_FADE = (1 / math.sqrt(2), math.sqrt(2))  # Of the crossover: where the low band fades.
 
 
 def _spread(offset: np.ndarray) -> np.ndarray:
@@ -85,7 +93,7 @@ def _correction(num_fft: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def empty(
-    batch: tuple[int, ...], num_fft: int, *, deterministic: bool
+    batch: tuple[int, ...], num_fft: int, *, deterministic: bool, decimation: int = 1
 ) -> Num[Array, " _"]:
     """Make an empty, flat grid for responses of shape [*batch, num_fft].
 
@@ -96,12 +104,13 @@ def empty(
         num_fft: Length of the transform that follows, in samples.
         deterministic: Sum in int32, independent of the order of additions.
             Otherwise in float32.
+        decimation: By how much the rate of a low grid is lower.
     """
-    size = int(np.prod(batch)) * OVERSAMPLING * num_fft
+    size = int(np.prod(batch)) * (OVERSAMPLING * num_fft // decimation)
     return jnp.zeros(size, jnp.int32 if deterministic else jnp.float32)
 
 
-def _apart(arrays):
+def apart(arrays):
     """Keep XLA on CPUs from fusing the arrays' producers with their consumers."""
     # Fused, they would be computed again for every element. Accelerators gain by fusing.
     if jax.default_backend() == "cpu":
@@ -110,7 +119,10 @@ def _apart(arrays):
 
 
 def deposit(
-    grid: Num[Array, " _"], delays: Float[Array, "*R P"], gains: Float[Array, "*R P"]
+    grid: Num[Array, " _"],
+    delays: Float[Array, "*R P"],
+    gains: Float[Array, "*R P"],
+    decimation: int = 1,
 ) -> Num[Array, " _"]:
     """Add P pulses to each response of a grid.
 
@@ -118,24 +130,25 @@ def deposit(
         grid: From `empty`, or from an earlier deposit.
         delays: In samples, from 0 to the length of the grid less 82.
         gains: In a deterministic grid, at most 15 in sum where pulses coincide.
+        decimation: As the grid was made with.
     """
     num_responses = int(np.prod(delays.shape[:-1]))
     length = grid.size // num_responses
-    position = OVERSAMPLING * (delays + LEAD)
+    position = OVERSAMPLING / decimation * (delays + LEAD)
     whole = jnp.floor(position)
     fraction = position - whole
     first = whole.astype(jnp.int32).reshape(num_responses, -1) - 1
     first += length * jnp.arange(num_responses)[:, None]
     scale = _FIXED_POINT if grid.dtype == jnp.int32 else 1.0
     coefficients = (_coefficients() * scale).astype(np.float32)
-    first, fraction, gains = _apart((first, fraction, gains))
+    first, fraction, gains = apart((first, fraction, gains))
     points = []
     for column in coefficients.T:
         value = jnp.full_like(fraction, column[-1])
         for coefficient in column[-2::-1]:
             value = value * fraction + coefficient
         points.append(value * gains)
-    values = jnp.stack(_apart(points), axis=-1).reshape(-1, _WIDTH)
+    values = jnp.stack(apart(points), axis=-1).reshape(-1, _WIDTH)
     if grid.dtype == jnp.int32:
         values = jnp.round(values).astype(jnp.int32)
     return jax.lax.scatter_add(
@@ -166,3 +179,47 @@ def spectra(
     folded = fine[..., num_fft - start : num_fft - num_bins : -1].conj() * alias
     wanted = fine[..., :num_bins] * low
     return wanted.at[..., start:].add(folded)
+
+
+def low_weight(frequency: np.ndarray) -> np.ndarray:
+    """Compute the share of the low band at a frequency in Hz: one, then fading to none."""
+    first, last = (walls.CROSSOVER * edge for edge in _FADE)
+    octaves = np.log(np.maximum(frequency, first) / first) / np.log(last / first)
+    return np.cos(np.pi / 2 * np.minimum(octaves, 1)) ** 2
+
+
+def low_decimation(num_fft: int) -> int:
+    """Choose by how much the rate of a low grid is lower: the grid has whole points."""
+    return 8 if num_fft % 4 == 0 else 4
+
+
+@functools.lru_cache(maxsize=8)
+def _low_correction(num_fft: int) -> np.ndarray:
+    """Compute the weights of a low grid's bins, as far as the low band goes."""
+    last = math.ceil(_FADE[1] * walls.CROSSOVER / constants.SAMPLE_RATE * num_fft)
+    frequency = np.arange(last) / num_fft
+    kernel = _kernel_spectrum(frequency * low_decimation(num_fft) / OVERSAMPLING)
+    weight = low_weight(frequency * constants.SAMPLE_RATE)
+    return (weight * _pulse_spectrum(frequency) / kernel).astype(np.float32)
+
+
+def add_low(
+    spectra: Complex[Array, "*R F"],
+    grid: Float[Array, " _"],
+    num_fft: int,
+    *,
+    deterministic: bool,
+) -> Complex[Array, "*R F"]:
+    """Add what a low grid holds, below 1 kHz, to the spectra of responses.
+
+    Args:
+        spectra: From `spectra`.
+        grid: The low grid, converted to float32, of the decimation `low_decimation`.
+        num_fft: Length of the transform, in samples.
+        deterministic: Whether the grid was summed in int32.
+    """
+    fine = jnp.fft.rfft(grid.reshape(*spectra.shape[:-1], -1))
+    weights = _low_correction(num_fft) / (_FIXED_POINT if deterministic else 1.0)
+    low = fine[..., : weights.size] * weights
+    beyond = spectra.shape[-1] - weights.size
+    return spectra + jnp.pad(low, [(0, 0)] * (low.ndim - 1) + [(0, beyond)])

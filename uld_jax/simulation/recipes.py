@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Int16
 from uld_jax.audio import corpora
 from uld_jax.audio import signals as signals_lib
 from uld_jax.simulation import anechoic, rendering, scenes
+from uld_jax.simulation import furniture as furniture_lib
 from uld_jax.simulation import rooms as rooms_lib
 
 # From the number of a step and its number of examples B to the nodes of each, [B, k].
@@ -35,6 +36,7 @@ class Drawn:
         noise: An excerpt of noise; None without.
         levels_db: [S], level of each source against the first, float32.
         seed: Seed of the random part of its rendering.
+        furniture: What sets its room apart from a bare one; None for nothing.
     """
 
     scene: scenes.Scene
@@ -42,6 +44,7 @@ class Drawn:
     noise: Any
     levels_db: np.ndarray
     seed: int
+    furniture: furniture_lib.Furniture | None = None
 
     @classmethod
     def from_stored(cls, example: Mapping[str, Any]) -> "Drawn":
@@ -64,7 +67,15 @@ class Drawn:
         """Select some of the example's nodes, in the order given."""
         positions = self.scene.node_positions[nodes]
         scene = dataclasses.replace(self.scene, node_positions=positions)
-        return dataclasses.replace(self, scene=scene)
+        inside = self.furniture and self.furniture.at(nodes)
+        return dataclasses.replace(self, scene=scene, furniture=inside)
+
+    @property
+    def believed_size(self) -> np.ndarray:
+        """Sides of the room [3] as a localizer is given them, in meters."""
+        if self.furniture is None:
+            return self.scene.room_size
+        return self.furniture.believed(self.scene)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +88,9 @@ class Recipe:
         num_nodes: Nodes M.
         num_samples: Samples N of a segment, at 16 kHz.
         noise: Reverberant: where the noise comes from, one of `rooms.NOISES`.
-        rooms: Reverberant: "random" (Ad-1, Ad-2), "any" (any session), or one of
-            `scenes.TWINS`.
+        rooms: Reverberant: "random" (Ad-1, Ad-2), "any" (any session), "pool:200" for
+            200 rooms of each part (the benchmark), or one of `scenes.TWINS`.
+        furnishing: Reverberant: what is in the rooms, one of `furniture.FURNISHINGS`.
     """
 
     kind: Literal["anechoic", "reverberant"]
@@ -87,6 +99,7 @@ class Recipe:
     num_samples: int
     noise: str = "point"
     rooms: str = "random"
+    furnishing: str = furniture_lib.BARE
 
     @property
     def noisy(self) -> bool:
@@ -116,8 +129,32 @@ class Recipe:
         """Whether the room is the twin of a real one."""
         return self.rooms in scenes.TWINS
 
+    @property
+    def pooled_rooms(self) -> int:
+        """Number of rooms of each part of a pool; 0 without a pool."""
+        return int(self.rooms.removeprefix(scenes.POOL)) if self.pooled else 0
+
+    @property
+    def pooled(self) -> bool:
+        """Whether rooms come from a pool, so that tests are in seen ones, too."""
+        return self.rooms.startswith(scenes.POOL)
+
+    def group(self, part: str, index: int) -> str:
+        """Name the group of an example: that of a pool's test, by turns; else its part."""
+        groups = list(scenes.POOL_GROUPS)
+        return groups[index % len(groups)] if self.pooled and part == "test" else part
+
+    def speech_of(self, corpus: corpora.Corpus) -> corpora.Corpus:
+        """Take the speech of a corpus; a pool holds some of each talker's out."""
+        return corpus.held_out if self.pooled else corpus
+
     def draw_scene(self, rng: np.random.Generator, part: str) -> scenes.Scene:
-        """Draw a scene; in training the SNR has a wider range (Sec. 3.1)."""
+        """Draw a scene; in training the SNR has a wider range (Sec. 3.1).
+
+        Args:
+            rng: The scene's random stream.
+            part: The corpus part it belongs to; of a pool's test a group.
+        """
         if self.kind == "anechoic":
             return scenes.draw_l1(rng)
         if self.in_twin:
@@ -126,11 +163,19 @@ class Recipe:
             )
         if self.rooms == "any":
             return scenes.draw_any(rng, self.num_sources, num_nodes=self.num_nodes)
+        snr_range = scenes.TRAIN_SNR_DB if part == "train" else scenes.TEST_SNR_DB
+        if self.pooled:
+            rooms, _ = scenes.POOL_GROUPS.get(part, (part, part))
+            return scenes.draw_pooled(
+                rng,
+                rooms,
+                self.pooled_rooms,
+                self.num_sources,
+                snr_range,
+                num_nodes=self.num_nodes,
+            )
         return scenes.draw_adhoc(
-            rng,
-            self.num_sources,
-            scenes.TRAIN_SNR_DB if part == "train" else scenes.TEST_SNR_DB,
-            num_nodes=self.num_nodes,
+            rng, self.num_sources, snr_range, num_nodes=self.num_nodes
         )
 
     def draw(
@@ -179,18 +224,22 @@ class Recipe:
         Args:
             speech: The speech.
             noise: The noise; needed only by a noisy recipe.
-            part: Part of both corpora.
+            part: Part of both corpora; of a pool's test a group.
             rng: The example's random stream.
 
         Raises:
             CorpusError: If a corpus has no usable signals.
         """
         length = (self.num_samples, *self.margins)
+        is_group = part in scenes.POOL_GROUPS
+        of_speech = scenes.POOL_GROUPS[part][1] if is_group else part
+        of_noise = "test" if is_group else part
+        speech = self.speech_of(speech)
         return self.draw(
             rng,
             part,
-            lambda rng, talkers: speech.draw(part, rng, *length, talkers),
-            lambda rng: noise.draw_noise(part, rng, *length),
+            lambda rng, talkers: speech.draw(of_speech, rng, *length, talkers),
+            lambda rng: noise.draw_noise(of_noise, rng, *length),
         )
 
     def settings(self, late: str, deterministic: bool) -> rooms_lib.RenderSettings:
@@ -206,9 +255,24 @@ class Recipe:
     def describe(self, late: str, deterministic: bool) -> dict[str, Any]:
         """Describe all that the signals depend on, for metadata and records."""
         facts = dataclasses.asdict(self) | {"margins": list(self.margins)}
+        if self.furnishing == furniture_lib.BARE:
+            del facts["furnishing"]  # Records and data sets from before have none.
         if self.kind == "reverberant":
             facts |= dataclasses.asdict(self.settings(late, deterministic))
         return facts
+
+    def furnish(self, drawn: Sequence[Drawn]) -> list[Drawn]:
+        """Draw the furniture of examples with all their nodes, from their seeds alone.
+
+        So an example of any data set can be furnished after it was drawn and stored.
+        """
+        kind = furniture_lib.FURNISHINGS[self.furnishing]
+        if kind is None or self.kind != "reverberant":
+            return list(drawn)
+        return [
+            dataclasses.replace(one, furniture=kind.draw(one.seed, one.scene))
+            for one in drawn
+        ]
 
     def render(
         self,
@@ -219,7 +283,7 @@ class Recipe:
         late: str = "thinned",
         deterministic: bool = False,
     ) -> Float[Array, "B M N"]:
-        """Render the signals at the nodes.
+        """Render the signals at the nodes, in rooms furnished by `furnish` or bare.
 
         Args:
             drawn: The examples.
@@ -237,8 +301,9 @@ class Recipe:
                 before=before,
                 num_samples=self.num_samples,
             )
+        inside = [one.furniture for one in drawn if one.furniture is not None]
         rendered = rendering.render(
-            rooms_lib.Rooms.of(batch),
+            rooms_lib.Rooms.of(batch, inside or None),
             self.at_levels(dry, np.stack([example.levels_db for example in drawn])),
             keys([example.seed for example in drawn]),
             self.settings(late, deterministic),
@@ -258,6 +323,8 @@ class Recipe:
     ) -> dict[str, Any]:
         """Render a batch for networks: signals at the nodes, and all positions.
 
+        Rooms are furnished first, as the recipe says.
+
         Args:
             drawn: The examples.
             dry: Their dry speech; D is `num_dry`.
@@ -272,6 +339,7 @@ class Recipe:
         Raises:
             rooms_lib.RenderingError: If there is no such node.
         """
+        drawn = self.furnish(drawn)
         if nodes is not None:
             self._check_nodes(nodes, len(drawn))
             drawn = [one.at(row) for one, row in zip(drawn, nodes, strict=True)]
@@ -282,7 +350,7 @@ class Recipe:
             ),
             "node_positions": np.stack([scene.node_positions for scene in batch]),
             "source_positions": np.stack([scene.source_positions for scene in batch]),
-            "room_size": np.stack([scene.room_size for scene in batch]),
+            "room_size": np.stack([example.believed_size for example in drawn]),
         }
 
     def _check_nodes(self, nodes: np.ndarray, num_examples: int) -> None:

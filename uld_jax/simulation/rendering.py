@@ -4,12 +4,11 @@ Shoebox rooms by the image source method, with one code for CPU, GPU and TPU. Al
 of all images are deposited on a grid (`nonuniform_fft`), transformed, multiplied with the
 spectra of the dry signals, summed over sources and transformed back. Impulse responses
 are formed only on request. Conventions are those of pyroomacoustics: reflections of
-positive gain sqrt(1 - a), amplitude 1 / r, no absorption by the air, omnidirectional
-sources and nodes, all walls alike.
+positive gain sqrt(1 - a), amplitude 1 / r, no absorption by the air; and, unless rooms are
+furnished, omnidirectional sources, exact nodes, and all walls alike.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -19,19 +18,21 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from uld_jax.acoustics import constants
-from uld_jax.simulation import image_source, nonuniform_fft
+from uld_jax.simulation import (
+    furnished,
+    image_source,
+    node_clocks,
+    nonuniform_fft,
+    room_checks,
+    sound_fields,
+)
 from uld_jax.simulation.rooms import (
     LARGEST_ORDER,
-    NUM_CANDIDATES,
-    NUM_EXACT,
     RenderingError,
     RenderSettings,
     Rooms,
-    check_rooms,
     compute_walls,
 )
-
-_NUM_WAVES = 64
 
 
 class _Sizes(NamedTuple):
@@ -61,7 +62,8 @@ class Rendered(NamedTuple):
         speech: [B], mean power of the speech over nodes and segment.
         noise: [B], the same of the noise, before it is scaled to the SNR.
         responses: [B, S, M, R + 80] if requested, else None. The direct sound of a
-            path of 1 m has amplitude 1; time zero is at sample 40.
+            path of 1 m has amplitude 1; time zero is at sample 40. Without the gains
+            and clocks of nodes.
     """
 
     signals: jax.Array
@@ -117,20 +119,20 @@ def render(
     arguments, sizes = _arguments(rooms, dry, keys, settings, noise)
     rendered = _render(*arguments, settings=settings, sizes=sizes)
     if jax.default_backend() == "cpu":
-        # Transforms of two programs must not run at once, either: see `_after`.
+        # Transforms of two programs must not run at once: see `sound_fields.after`.
         jax.block_until_ready(rendered)
     return rendered
 
 
 def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
     """Check the arguments of `render`; prepare those of its jitted part."""
-    rooms = Rooms(*(None if value is None else np.asarray(value) for value in rooms))
+    rooms = rooms.as_arrays()
     # Signals on a device stay there.
     dry, noise = (
         value if value is None or isinstance(value, jax.Array) else np.asarray(value)
         for value in (dry, noise)
     )
-    check_rooms(rooms, dry, keys, noise, settings)
+    room_checks.check_rooms(rooms, dry, keys, noise, settings)
     walls = compute_walls(rooms, settings)
     sizes = _sizes()
     num_fields = sizes.rooms * rooms.source_positions.shape[1]
@@ -155,6 +157,7 @@ def _arguments(rooms, dry, keys, settings: RenderSettings, noise):
         None if noise is None else rooms.snr_db.astype(np.float32),
         dry,
         noise,
+        furnished.prepare(rooms.furniture, rooms.source_positions.shape[:2]),
         keys,
     )
     copies = _copies(sizes.images) if settings.late == "full" else None
@@ -190,52 +193,72 @@ def _render_group(group, copies, settings: RenderSettings, chunk: int) -> Render
 
     Every array of the group has a leading axis b.
     """
-    walls, nodes, sources, noise_source, snr_db, dry, noise, keys = group
+    walls, nodes, sources, noise_source, snr_db, dry, noise, inside, keys = group
+    after = sound_fields.after
     num_fft, first = settings.num_fft, nonuniform_fft.LEAD + settings.before
-    segment = slice(first, first + settings.num_samples)
+    num_samples = settings.num_samples
+    clocks = inside is not None and inside.drifts_ppm is not None
+    beside = node_clocks.reach(num_samples) if clocks else 0
+
+    def to_signals(received):
+        """Transform spectra back, and cut the segment with what is beside it."""
+        signals = jnp.fft.irfft(received, num_fft)
+        return _cut(signals, first - beside, first + num_samples + beside)
+
+    def power(signals):
+        segment = signals[..., beside : beside + num_samples]
+        return (segment**2).mean(axis=(1, 2))
+
     source_keys, noise_keys = jnp.moveaxis(
         jax.vmap(lambda key: jax.random.split(key, 2))(keys), 1, 0
     )
+    of_speech, of_noise = furnished.disturbances(keys, inside, sources)
     speech = _dry_spectra(dry, settings)
-    room = walls, _after(speech, nodes), sources
+    room = walls, after(speech, nodes), sources, of_speech
     if settings.late == "full":
-        responses = _full_spectra(*room, copies, settings, chunk)
+        responses = sound_fields.full_spectra(*room, copies, settings, chunk)
     else:
-        responses = _thinned_spectra(source_keys, *room, settings, chunk)
-    received = (responses * speech[:, :, None]).sum(axis=1)
-    signals = jnp.fft.irfft(received, num_fft)[..., segment]
-    speech_power = (signals**2).mean(axis=(1, 2))
+        responses = sound_fields.thinned_spectra(source_keys, *room, settings, chunk)
+    signals = to_signals((responses * speech[:, :, None]).sum(axis=1))
+    speech_power = power(signals)
     noise_power = jnp.zeros_like(speech_power)
     if noise is not None:
         if settings.noise != "point":
             # Delays are circular, so the noise must fill the whole transform.
             noise = jnp.pad(noise, ((0, 0), (0, num_fft - noise.shape[1])), mode="wrap")
-        noise = _dry_spectra(_after(signals, noise), settings)
-        nodes = _after(noise, nodes)
+        noise = _dry_spectra(after(signals, noise), settings)
+        nodes = after(noise, nodes)
         if settings.noise == "point":
-            room = walls, nodes, noise_source
-            paths = _thinned_spectra(noise_keys, *room, settings, chunk)[:, 0]
+            room = walls, nodes, noise_source, of_noise
+            paths = sound_fields.thinned_spectra(noise_keys, *room, settings, chunk)
+            paths = paths[:, 0]
         else:
-            paths = _diffuse_spectra(noise_keys, nodes, settings)
-        received = jnp.fft.irfft(paths * noise[:, None], num_fft)[..., segment]
-        noise_power = (received**2).mean(axis=(1, 2))
+            paths = sound_fields.diffuse_spectra(noise_keys, nodes, settings)
+        received = to_signals(paths * noise[:, None])
+        noise_power = power(received)
         wanted = speech_power / 10 ** (snr_db / 10)
         gain = jnp.sqrt(wanted / jnp.maximum(noise_power, jnp.finfo(jnp.float32).tiny))
         signals += gain[:, None, None] * received
+    if clocks:
+        signals = jax.vmap(
+            lambda *one: node_clocks.read_by_clocks(*one, beside, num_samples)
+        )(signals, inside.drifts_ppm, inside.offsets)
+    if inside is not None and inside.gains is not None:
+        signals *= inside.gains[..., None]
     if settings.responses:
         length = settings.response_length + 2 * nonuniform_fft.LEAD
-        responses = jnp.fft.irfft(_after(signals, responses), num_fft)[..., :length]
+        responses = jnp.fft.irfft(after(signals, responses), num_fft)[..., :length]
     else:
         responses = None
     return Rendered(signals, speech_power, noise_power, responses)
 
 
-def _after(done: Array, array: Array) -> Array:
-    """Make an array depend on another one, so that it is computed after it."""
-    # On CPUs with jax 0.11.2, two Fourier transforms that run at once wait for each
-    # other forever. XLA would optimize a barrier away, but not the sum with zero times
-    # a value that might be NaN.
-    return array + 0.0 * done.ravel()[0].real
+def _cut(signals: Float[Array, "*B D"], start: int, stop: int) -> Float[Array, "*B N"]:
+    """Cut samples out of signals, with zeros where they have none."""
+    length = signals.shape[-1]
+    inside = signals[..., max(start, 0) : min(stop, length)]
+    widths = [(0, 0)] * (signals.ndim - 1)
+    return jnp.pad(inside, [*widths, (max(-start, 0), max(stop - length, 0))])
 
 
 def _dry_spectra(dry: Float[Array, "*B D"], settings: RenderSettings):
@@ -249,104 +272,3 @@ def _dry_spectra(dry: Float[Array, "*B D"], settings: RenderSettings):
     frequencies = np.fft.rfftfreq(settings.num_fft, 1 / constants.SAMPLE_RATE)
     relative = (frequencies / settings.highpass) ** 4
     return spectra * jnp.asarray(relative / (1 + relative), jnp.float32)
-
-
-def _thinned_spectra(keys, walls, nodes, sources, settings: RenderSettings, chunk: int):
-    """Compute the spectra [b, S, M, F] of the thinned responses."""
-    num_sources = sources.shape[1]
-    keys = jax.vmap(lambda key: jax.random.split(key, num_sources))(keys)
-    thinned = functools.partial(
-        image_source.thinned_images,
-        num_late=settings.num_late,
-        num_exact=NUM_EXACT,
-        num_candidates=NUM_CANDIDATES,
-    )
-    images = jax.vmap(jax.vmap(thinned, (0, 0, None)))(keys, sources, walls)
-    num_images = images.amplitudes.shape[-1]
-    padding = -num_images % chunk
-    images = image_source.Images(
-        jnp.pad(images.positions, ((0, 0), (0, 0), (0, padding), (0, 0)), mode="edge"),
-        jnp.pad(images.amplitudes, ((0, 0), (0, 0), (0, padding))),
-    )
-
-    def chunk_images(number):
-        return jax.tree.map(
-            lambda array: jax.lax.dynamic_slice_in_dim(
-                array, number * chunk, chunk, axis=2
-            ),
-            images,
-        )
-
-    num_chunks = (num_images + padding) // chunk
-    return _spectra(chunk_images, num_chunks, nodes, sources, settings)
-
-
-def _full_spectra(walls, nodes, sources, copies, settings: RenderSettings, chunk: int):
-    """Compute the spectra [b, S, M, F] of the responses with all images."""
-    all_images = jax.vmap(
-        jax.vmap(image_source.all_images, (None, 0, None)), (None, 0, 0)
-    )
-
-    def chunk_images(number):
-        some = jax.lax.dynamic_slice_in_dim(copies, number * chunk, chunk, axis=1)
-        return all_images(some.T, sources, walls)
-
-    num_images = image_source.num_images(walls.order.max())
-    num_chunks = -(-num_images // chunk)
-    return _spectra(chunk_images, num_chunks, nodes, sources, settings)
-
-
-def _spectra(chunk_images, num_chunks, nodes, sources, settings: RenderSettings):
-    """Deposit all chunks of images and transform them to spectra [b, S, M, F]."""
-    # In the grid the direct sound has amplitude 1 at every node, to use int32 fully.
-    batch = (*sources.shape[:2], nodes.shape[1])
-    offset = sources[:, :, None] - nodes[:, None]
-    direct = jnp.sqrt((offset**2).sum(-1))
-    last = float(settings.response_length - 1)
-
-    def add(number, grid):
-        # The barrier keeps XLA from computing the images again for every node.
-        images = jax.lax.optimization_barrier(chunk_images(number))
-        squared = sum(
-            (images.positions[:, :, None, :, axis] - nodes[:, None, :, None, axis]) ** 2
-            for axis in range(3)
-        )
-        nearness = jax.lax.rsqrt(squared)
-        delays = squared * nearness * (constants.SAMPLE_RATE / constants.SPEED_OF_SOUND)
-        gains = images.amplitudes[:, :, None] * direct[..., None] * nearness
-        gains = jnp.where(delays <= last, gains, 0.0)
-        return nonuniform_fft.deposit(grid, jnp.minimum(delays, last), gains)
-
-    grid = nonuniform_fft.empty(
-        batch, settings.num_fft, deterministic=settings.deterministic
-    )
-    grid = jax.lax.fori_loop(0, num_chunks, add, grid)
-    return nonuniform_fft.spectra(grid, batch, settings.num_fft) / direct[..., None]
-
-
-def _diffuse_spectra(keys, nodes, settings: RenderSettings):
-    """Compute the spectra [b, M, F] of the paths of diffuse or independent noise."""
-    num_fft, num_nodes = settings.num_fft, nodes.shape[1]
-    longest = num_fft - 2 * nonuniform_fft.LEAD - 2
-    samples_per_meter = constants.SAMPLE_RATE / constants.SPEED_OF_SOUND
-
-    def delays(key, nodes):
-        start_key, turn_key = jax.random.split(key)
-        if settings.noise == "independent":
-            starts = jax.random.uniform(start_key, (num_nodes, 1)) * longest
-            return _after(nodes, starts)
-        starts = jax.random.uniform(start_key, (_NUM_WAVES,))
-        directions = jax.random.normal(turn_key, (_NUM_WAVES, 3))
-        directions /= jnp.linalg.norm(directions, axis=-1, keepdims=True)
-        # A sum, because accelerators round the factors of a matrix product.
-        ahead = sum(nodes[:, axis, None] * directions[:, axis] for axis in range(3))
-        delays = samples_per_meter * ahead
-        delays -= delays.min()
-        return delays + starts * (longest - delays.max())
-
-    delays = jax.vmap(delays)(keys, nodes)
-    batch = delays.shape[:-1]
-    grid = nonuniform_fft.empty(batch, num_fft, deterministic=settings.deterministic)
-    gain = 1 / math.sqrt(delays.shape[-1])
-    grid = nonuniform_fft.deposit(grid, delays, jnp.full_like(delays, gain))
-    return nonuniform_fft.spectra(grid, batch, num_fft)

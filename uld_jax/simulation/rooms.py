@@ -1,9 +1,9 @@
-"""Rooms to render, the settings, and checks of both; on the host, in NumPy."""
+"""Rooms to render, and the settings; on the host, in NumPy."""
 
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike
 from uld_jax.acoustics import absorption as absorption_lib
 from uld_jax.acoustics import constants
 from uld_jax.runtime import errors
-from uld_jax.simulation import image_source, nonuniform_fft, scenes
+from uld_jax.simulation import (
+    image_source,
+    nonuniform_fft,
+    scenes,
+    thinning,
+    walls,
+)
+from uld_jax.simulation.furniture import Furniture
 
 LATE_FIELDS = ("thinned", "full")
 NOISES = ("point", "diffuse", "independent")
@@ -24,7 +31,6 @@ NUM_CANDIDATES = 8192  # Thinned: room copies to search for early images.
 
 _LAST_RADIUS = 1.25  # Of the distance sound travels in T60; later, -54 dB or less.
 _RINGING = 2.56  # Periods of the high-pass.
-_LEAST_DISTANCE = 1e-3  # Meters from a source to a node.
 
 
 class RenderingError(errors.InputError):
@@ -43,7 +49,7 @@ class RenderSettings:
         before: Samples of the dry signals ahead of it.
         late: "full": every image up to the order that T60 requires. "thinned":
             every early image and a random share of the late ones, see
-            `image_source.thinned_images`; the noise source always gets this one.
+            `thinning.thinned_images`; the noise source always gets this one.
         noise: Where the noise comes from. "point": a source in the room. "diffuse":
             64 plane waves from all around, each another part of the noise.
             "independent": another part of the noise at every node.
@@ -75,7 +81,7 @@ class RenderSettings:
     response_length: int = 24_000
     num_late: int = 16_384
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, known in (("late", LATE_FIELDS), ("noise", NOISES)):
             if getattr(self, name) not in known:
                 raise RenderingError(
@@ -88,10 +94,10 @@ class RenderSettings:
         for name in ("num_samples", "response_length"):
             if getattr(self, name) == 0:
                 raise RenderingError(f"{name} is 0; it must be positive")
-        if self.num_late % image_source.LARGEST_GROUP or not self.num_late:
+        if self.num_late % thinning.LARGEST_GROUP or not self.num_late:
             raise RenderingError(
                 f"num_late is {self.num_late}; it must be a multiple of "
-                f"{image_source.LARGEST_GROUP}, the most images that are drawn together"
+                f"{thinning.LARGEST_GROUP}, the most images that are drawn together"
             )
 
     @property
@@ -124,6 +130,8 @@ class Rooms(NamedTuple):
         noise_position: [B, 3], for a point source of noise; else None.
         snr_db: [B], power of all speech over that of the noise, means over the nodes
             and the segment, in dB; needed with noise.
+        furniture: What sets the rooms apart from bare ones; None for nothing. Where it
+            has absorptions, the T60 says only how long responses are rendered.
 
     >>> import uld_jax
     >>> rooms = uld_jax.Rooms(
@@ -142,10 +150,19 @@ class Rooms(NamedTuple):
     source_positions: ArrayLike
     noise_position: ArrayLike | None = None
     snr_db: ArrayLike | None = None
+    furniture: Furniture | None = None
 
     @classmethod
-    def of(cls, batch: Sequence[scenes.Scene]) -> "Rooms":
+    def of(
+        cls,
+        batch: Sequence[scenes.Scene],
+        furnished: Sequence[Furniture] | None = None,
+    ) -> "Rooms":
         """Stack scenes with equal numbers of nodes and sources.
+
+        Args:
+            batch: The scenes.
+            furnished: The furniture of each; None for bare rooms.
 
         Raises:
             RenderingError: If there are no scenes, or their numbers differ.
@@ -169,7 +186,19 @@ class Rooms(NamedTuple):
                 np.stack([scene.noise_position for scene in batch]) if noisy else None
             ),
             snr_db=np.array([scene.snr_db for scene in batch]),
+            furniture=furnished and Furniture.of(furnished),
         )
+
+    def as_arrays(self) -> "Rooms":
+        """Convert all fields to NumPy arrays."""
+
+        def convert(fields):
+            return (None if value is None else np.asarray(value) for value in fields)
+
+        inside = self.furniture
+        if inside is not None:
+            inside = Furniture(*convert(inside))
+        return Rooms(*convert(self[:-1]), inside)
 
 
 def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
@@ -198,7 +227,7 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
             f"{settings.response_length} samples at 16 kHz; raise response_length"
         )
     last = _LAST_RADIUS * t60 * constants.SPEED_OF_SOUND
-    first, exact = image_source.thinning(size, np.maximum(last, 1.0), settings.num_late)
+    first, exact = thinning.thinning(size, np.maximum(last, 1.0), settings.num_late)
     # Without reflections there is the direct sound alone.
     first, exact = (
         np.where(some, r, np.linalg.norm(size, axis=-1)) for r in (first, exact)
@@ -206,8 +235,8 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     last = np.maximum(last, first + 1.0)
     thinned = settings.late == "thinned" or rooms.noise_position is not None
     for needed, most, name in (
-        (image_source.largest_num_exact(size, exact), NUM_EXACT, "images"),
-        (image_source.num_candidates(size, exact), NUM_CANDIDATES, "room copies"),
+        (thinning.largest_num_exact(size, exact), NUM_EXACT, "images"),
+        (thinning.num_candidates(size, exact), NUM_CANDIDATES, "room copies"),
     ):
         if thinned and needed > most:
             raise RenderingError(
@@ -218,82 +247,25 @@ def compute_walls(rooms: Rooms, settings: RenderSettings) -> image_source.Walls:
     floats = (size, np.sqrt(1 - absorption), exact, first, last)
     size, reflection, exact, first, last = (a.astype(np.float32) for a in floats)
     return image_source.Walls(
-        size, reflection, order.astype(np.int32), exact, first, last
+        size,
+        reflection,
+        order.astype(np.int32),
+        exact,
+        first,
+        last,
+        _log_gains(rooms.furniture, absorption),
     )
 
 
-def check_rooms(
-    rooms: Rooms, dry: Any, keys: Any, noise: Any, settings: RenderSettings
-) -> None:
-    """Check shapes, and that everything is finite and inside its room.
-
-    Raises:
-        RenderingError: With the first value that is wrong, and where it is.
-    """
-    _check_shapes(rooms, dry, keys, noise, settings)
-    positions = {"nodes": rooms.node_positions, "sources": rooms.source_positions}
-    values = {"size": rooms.size, "t60": rooms.t60}
-    if noise is not None:
-        values["snr_db"] = rooms.snr_db
-        if settings.noise == "point":
-            positions["noise"] = rooms.noise_position[:, None]
-    # Only signals on the host: checking those on a device would wait for it.
-    signals = {"dry": dry, "noise": noise}
-    values |= {k: v for k, v in signals.items() if isinstance(v, np.ndarray)}
-    for name, value in {**values, **positions}.items():
-        finite = value > -np.inf if name == "snr_db" else np.isfinite(value)
-        if not finite.all():
-            where = np.argwhere(~finite)[0].tolist()
-            raise RenderingError(f"{name} holds {value[tuple(where)]} at {where}")
-    if not (rooms.size > 0).all():
-        raise RenderingError(f"size is {rooms.size.tolist()} m; sides must be positive")
-    for name, value in positions.items():
-        outside = (value < 0) | (value > rooms.size[:, None])
-        if outside.any():
-            room, number, _ = np.argwhere(outside)[0]
-            raise RenderingError(
-                f"{name} {number} of room {room} is at "
-                f"{value[room, number].round(4).tolist()}, outside its "
-                f"{rooms.size[room].round(4).tolist()} m"
-            )
-        if name != "nodes":
-            offset = value[:, :, None] - rooms.node_positions[:, None]
-            near = np.linalg.norm(offset, axis=-1) < _LEAST_DISTANCE
-            if near.any():
-                room, number, node = np.argwhere(near)[0]
-                raise RenderingError(
-                    f"{name} {number} of room {room} is less than "
-                    f"{_LEAST_DISTANCE} m from node {node}"
-                )
-
-
-def _check_shapes(rooms: Rooms, dry, keys, noise, settings: RenderSettings) -> None:
-    """Check that all shapes agree."""
-    for name in ("node_positions", "source_positions"):
-        shape = np.shape(getattr(rooms, name))
-        if len(shape) != 3 or shape[2] != 3 or not shape[1]:
-            raise RenderingError(
-                f"{name} has shape {shape}; it must be [B, number, 3], at least one"
-            )
-    num_rooms, num_sources, _ = np.shape(rooms.source_positions)
-    if not num_rooms:
-        raise RenderingError("the batch has no rooms; give at least one")
-    if noise is not None and rooms.snr_db is None:
-        raise RenderingError("noise is given without snr_db; give both")
-    if noise is not None and settings.noise == "point" and rooms.noise_position is None:
-        raise RenderingError("noise from a point needs noise_position")
-    wanted = {
-        "size": (rooms.size, (num_rooms, 3)),
-        "t60": (rooms.t60, (num_rooms,)),
-        "node_positions": (rooms.node_positions[..., 0, :], (num_rooms, 3)),
-        "noise_position": (rooms.noise_position, (num_rooms, 3)),
-        "snr_db": (rooms.snr_db, (num_rooms,)),
-        "keys": (keys, (num_rooms,)),
-        "dry": (dry, (num_rooms, num_sources, settings.num_dry)),
-        "noise": (noise, (num_rooms, settings.num_dry)),
-    }
-    for name, (value, shape) in wanted.items():
-        if value is not None and np.shape(value) != shape:
-            raise RenderingError(
-                f"{name} has shape {np.shape(value)}; it must be {shape}"
-            )
+def _log_gains(inside: Furniture | None, alike: np.ndarray) -> np.ndarray | None:
+    """Compute the gains [B, 2, 6] of the walls' reflections; None with one band."""
+    if inside is None or (inside.absorption is None and inside.facing is None):
+        return None
+    absorption, poles = inside.absorption, inside.poles
+    if absorption is None:
+        absorption, poles = np.repeat(alike[:, None], 6, axis=1), None
+    if poles is None:
+        poles = np.zeros_like(absorption)
+    # Of walls that absorb all, a hundred thousandth of the amplitude is left.
+    absorption = np.minimum(np.asarray(absorption, np.float64), 1 - 1e-10)
+    return walls.log_gains(absorption, np.float64(poles)).astype(np.float32)

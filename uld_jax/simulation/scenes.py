@@ -57,6 +57,18 @@ TWINS = {
     },
 }
 
+# Rooms of a pool, with fixed nodes and reverberation. Of the test, each group is in rooms
+# of one part and has speech of one part: "held_out" is other speech of training's talkers.
+POOL = "pool:"  # The number of rooms of each part follows, as in "pool:200".
+POOL_GROUPS = {
+    "seen_rooms_seen_talkers": ("train", "held_out"),
+    "seen_rooms_new_talkers": ("train", "test"),
+    "new_rooms_seen_talkers": ("test", "held_out"),
+    "new_rooms_new_talkers": ("test", "test"),
+}
+_POOL_PARTS = ("train", "dev", "test")
+_POOL_SEED = 2026
+
 
 class SceneError(errors.InputError):
     """A scene that cannot be drawn, with the reason."""
@@ -83,7 +95,7 @@ class Scene:
     noise_position: np.ndarray | None = None
     snr_db: float = math.inf
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
@@ -227,6 +239,52 @@ def draw_any(
                 source_positions=sources,
                 noise_position=noise,
             )
+
+
+def draw_pooled(
+    rng: np.random.Generator,
+    part: str,
+    num_rooms: int,
+    num_sources: int,
+    snr_range: tuple[float, float],
+    *,
+    num_nodes: int = ADHOC_NODES,
+) -> Scene:
+    """Draw a scene in one of a pool of rooms of Ad-1, each with nodes and T60 of its own.
+
+    Sources and noise have cells without a node; only they and the SNR differ from scene
+    to scene of a room.
+
+    Args:
+        rng: The scene's random stream.
+        part: Part of the rooms: "train", "dev" or "test"; each has rooms of its own.
+        num_rooms: Number of rooms of the part.
+        num_sources: Number of sources S.
+        snr_range: Least and largest SNR, in dB.
+        num_nodes: Number of nodes M.
+
+    Raises:
+        SceneError: As `draw_adhoc`, or if there is no room.
+    """
+    if num_rooms < 1:
+        raise SceneError(f"a pool has {num_rooms} rooms; give at least 1")
+    room = int(rng.integers(num_rooms))
+    stream = np.random.default_rng([_POOL_SEED, _POOL_PARTS.index(part), room])
+    fixed = draw_adhoc(stream, num_sources, snr_range, num_nodes=num_nodes)
+    sides = fixed.room_size[:2].astype(np.float64)
+    columns = np.floor(fixed.node_positions[:, :2] / sides * ADHOC_CELLS)
+    taken = columns.clip(0, ADHOC_CELLS - 1) @ [ADHOC_CELLS, 1]
+    free = np.setdiff1d(np.arange(ADHOC_CELLS**2), taken.astype(int))
+    cells = rng.choice(free, size=num_sources + 1, replace=False)
+    corners = np.stack(np.divmod(cells, ADHOC_CELLS), axis=-1)
+    placed = np.full((num_sources + 1, 3), SOURCE_HEIGHT)
+    placed[:, :2] = (corners + rng.uniform(size=corners.shape)) / ADHOC_CELLS * sides
+    return dataclasses.replace(
+        fixed,
+        source_positions=placed[:-1],
+        noise_position=placed[-1],
+        snr_db=rng.uniform(*snr_range),
+    )
 
 
 def draw_twin(

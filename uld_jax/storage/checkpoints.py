@@ -45,10 +45,10 @@ class Checkpoints:
         for kind in _KINDS:
             step_folders.clean(workdir / kind)
 
-    def __enter__(self):
+    def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, error_type, error, trace):
+    def __exit__(self, error_type: Any, error: Any, trace: Any) -> None:
         try:
             self.wait()
         except Exception as failure:
@@ -70,7 +70,9 @@ class Checkpoints:
             if error is not None:
                 raise error
 
-    def save(self, kind: str, step: int, state: dict, note: dict) -> None:
+    def save(
+        self, kind: str, step: int, state: dict[str, Any], note: dict[str, Any]
+    ) -> None:
         """Save a state under a step, replacing this step and all later ones.
 
         The arrays are copied now and written in the background, except that "best" is
@@ -95,8 +97,8 @@ class Checkpoints:
         return sorted(step_folders.steps(self._workdir / kind), reverse=True)
 
     def restore(
-        self, kind: str, like: dict, step: int | None = None
-    ) -> tuple[dict, dict] | None:
+        self, kind: str, like: dict[str, Any], step: int | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Restore a state.
 
         Args:
@@ -113,7 +115,7 @@ class Checkpoints:
                 or has parameters that are not finite; or if a newer uld_jax wrote it.
         """
 
-        def read(path: pathlib.Path) -> tuple[dict, dict]:
+        def read(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
             content = integrity.verify(path, like)
             trees, note = _load(path, content, tuple(like))
             return {
@@ -132,7 +134,7 @@ class Checkpoints:
             )
         return _explain_errors(read, there[step])
 
-    def _restore_newest(self, folder: pathlib.Path, read: Callable):
+    def _restore_newest(self, folder: pathlib.Path, read: Callable[..., Any]):
         bad = {}
         for path in step_folders.foreign(folder):
             progress.log(f"{str(path)!r} is not a checkpoint; it is left alone")
@@ -198,7 +200,9 @@ def find_damage(workdir: pathlib.Path) -> list[str]:
     return lines
 
 
-def _save(folder: pathlib.Path, step: int, state: dict, note: dict) -> None:
+def _save(
+    folder: pathlib.Path, step: int, state: dict[str, Any], note: dict[str, Any]
+) -> None:
     """Save a state, and delete the steps that are no longer kept."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +235,9 @@ def _disk_failure(error: Exception) -> str | None:
     return text.rpartition(": ")[2] if code else None
 
 
-def _write(path: pathlib.Path, step: int, state: dict, note: dict) -> None:
+def _write(
+    path: pathlib.Path, step: int, state: dict[str, Any], note: dict[str, Any]
+) -> None:
     """Write a state and its checksums."""
     # Orbax cannot save items without arrays.
     items = {
@@ -247,8 +253,8 @@ def _write(path: pathlib.Path, step: int, state: dict, note: dict) -> None:
 
 
 def _load(
-    path: pathlib.Path, content: dict, items: tuple[str, ...]
-) -> tuple[dict[str, Any], dict]:
+    path: pathlib.Path, content: dict[str, Any], items: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Load the items of a step that hold arrays, and its note.
 
     Raises:
@@ -271,7 +277,7 @@ def _load(
     return trees, restored["note"]
 
 
-def _explain_errors(read: Callable, path: pathlib.Path):
+def _explain_errors(read: Callable[..., Any], path: pathlib.Path):
     """Read a step; turn errors into `CheckpointError` with the remedy."""
     try:
         return read(path)
@@ -284,7 +290,9 @@ def _explain_errors(read: Callable, path: pathlib.Path):
         ) from error
 
 
-def _none_good(folder: pathlib.Path, bad: dict) -> CheckpointError:
+def _none_good(
+    folder: pathlib.Path, bad: dict[int, integrity.UnusableError]
+) -> CheckpointError:
     """Make the error for a folder without a usable step."""
     lines = [
         line for step in bad for line in bad[step].shown(f"{folder.name}/{step}: ")

@@ -5,11 +5,12 @@ import os
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
-def collect(hardware: dict | None = None) -> dict:
+def collect(hardware: dict[str, Any] | None = None) -> dict[str, Any]:
     """Collect versions, commit and machine, as the last part of a record.
 
     Args:

@@ -30,7 +30,8 @@ class UnusableError(Exception):
     """
 
     def __init__(self, reasons: Iterable[str], remedy: str = _COPY):
-        self.reasons, self.remedy = list(reasons), remedy
+        self.reasons: list[str] = list(reasons)
+        self.remedy: str = remedy
         super().__init__("; ".join(self.reasons))
 
     def shown(self, prefix: str = "") -> list[str]:
@@ -40,7 +41,7 @@ class UnusableError(Exception):
         return [prefix + line for line in self.reasons[:_MAX_LINES] + last]
 
 
-def describe(folder: pathlib.Path, step: int, state: dict) -> dict[str, Any]:
+def describe(folder: pathlib.Path, step: int, state: dict[str, Any]) -> dict[str, Any]:
     """Describe a state, to be stored with the checksums of its files.
 
     Args:
@@ -55,7 +56,9 @@ def describe(folder: pathlib.Path, step: int, state: dict) -> dict[str, Any]:
     return {"of": f"{folder.name}/{step}", "arrays": arrays}
 
 
-def verify(path: pathlib.Path, like: dict | None = None, below: str = "") -> dict:
+def verify(
+    path: pathlib.Path, like: dict[str, Any] | None = None, below: str = ""
+) -> dict[str, Any]:
     """Verify the files of a step; return the content of its checksum file.
 
     Args:
@@ -85,7 +88,7 @@ def verify(path: pathlib.Path, like: dict | None = None, below: str = "") -> dic
     return content
 
 
-def _differences(saved: dict, like: dict) -> list[str]:
+def _differences(saved: dict[str, Any], like: dict[str, Any]) -> list[str]:
     """List the arrays of some items that differ, as "name: old -> new" lines."""
     old = {k: v["array"] for k, v in saved.items() if k.split("/")[0] in like}
     new = {k: _type_and_shape(v) for k, v in by_name(like).items()}
@@ -96,7 +99,7 @@ def _differences(saved: dict, like: dict) -> list[str]:
     ]
 
 
-def check_arrays(saved: dict[str, dict], trees: dict[str, Any]) -> None:
+def check_arrays(saved: dict[str, dict[str, Any]], trees: dict[str, Any]) -> None:
     """Check that arrays are the ones that were saved, and finite.
 
     Args:
@@ -119,7 +122,7 @@ def check_arrays(saved: dict[str, dict], trees: dict[str, Any]) -> None:
         raise UnusableError(lines, _DIVERGED)
 
 
-def unflatten(like, tree):
+def unflatten(like: Any, tree: Any) -> Any:
     """Put the arrays of a tree into the structure of another with the same names."""
     arrays = by_name(tree)
     return jax.tree.unflatten(
@@ -127,7 +130,7 @@ def unflatten(like, tree):
     )
 
 
-def by_name(tree) -> dict[str, Any]:
+def by_name(tree: Any) -> dict[str, Any]:
     """Flatten a tree of arrays, by the keys that lead to them, as in "params/w"."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf

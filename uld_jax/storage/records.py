@@ -7,6 +7,7 @@ once the run is done. Tables and figures are made from records alone.
 import json
 import pathlib
 from collections.abc import Container, Iterable
+from typing import Any
 
 from uld_jax.runtime import errors
 
@@ -33,7 +34,7 @@ class RecordError(errors.InputError):
     """Records that cannot be used, with the reason."""
 
 
-def check_complete(record: dict, name: str) -> None:
+def check_complete(record: dict[str, Any], name: str) -> None:
     """Check that a record has all keys that this version reads.
 
     Args:
@@ -66,7 +67,7 @@ def check_complete(record: dict, name: str) -> None:
 
 def read_records(
     paths: str | pathlib.Path | Iterable[str | pathlib.Path],
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Read all records at or below some paths, ordered by path.
 
     Args:
@@ -107,7 +108,7 @@ def read_records(
 
 def read_finished(
     paths: Iterable[str | pathlib.Path], statuses: Container[str] = ("done",)
-) -> tuple[list[dict], list[str]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the records of finished runs; list the folders of unfinished ones.
 
     Args:
@@ -125,7 +126,7 @@ def read_finished(
     return finished, others
 
 
-def read_trained(folder: str | pathlib.Path, flag: str) -> dict:
+def read_trained(folder: str | pathlib.Path, flag: str) -> dict[str, Any]:
     """Read the record of the finished run of a network.
 
     Args:
@@ -167,7 +168,7 @@ def read_trained(folder: str | pathlib.Path, flag: str) -> dict:
     return run
 
 
-def read_conditions(run: dict) -> dict | None:
+def read_conditions(run: dict[str, Any]) -> dict[str, Any] | None:
     """Read the results of a run under worse conditions; None if there are none.
 
     Raises:
@@ -177,7 +178,7 @@ def read_conditions(run: dict) -> dict | None:
     return _read_object(path, "cannot be read") if path.exists() else None
 
 
-def _read_object(path: pathlib.Path, problem: str) -> dict:
+def _read_object(path: pathlib.Path, problem: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except json.JSONDecodeError as error:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+from typing import Any
 
 from uld_jax.runtime import errors
 from uld_jax.storage import atomic, checkpoints, locking, records
@@ -30,17 +31,17 @@ class RunFolder:
     """
 
     def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path).expanduser()
-        self.record = self.path / records.FILE_NAME
-        self.settings = self.path / "settings.json"
-        self.predictions = self.path / records.PREDICTIONS_FILE
-        self.conditions = self.path / records.CONDITIONS_FILE
-        self.condition_errors = self.path / records.CONDITION_ERRORS_FILE
+        self.path: pathlib.Path = pathlib.Path(path).expanduser()
+        self.record: pathlib.Path = self.path / records.FILE_NAME
+        self.settings: pathlib.Path = self.path / "settings.json"
+        self.predictions: pathlib.Path = self.path / records.PREDICTIONS_FILE
+        self.conditions: pathlib.Path = self.path / records.CONDITIONS_FILE
+        self.condition_errors: pathlib.Path = self.path / records.CONDITION_ERRORS_FILE
 
-    def __str__(self):
+    def __str__(self) -> str:
         return str(self.path)
 
-    def check(self, settings: dict) -> None:
+    def check(self, settings: dict[str, Any]) -> None:
         """Check that the folder is free, or holds the run with these settings.
 
         Raises:
@@ -98,7 +99,7 @@ class RunFolder:
         """Lock the folder for a `with` block: see `locking.hold`."""
         return locking.hold(self.path / "lock", wait)
 
-    def read_settings(self) -> dict | None:
+    def read_settings(self) -> dict[str, Any] | None:
         """Read the settings of the run; None without a run.
 
         Raises:
@@ -121,11 +122,11 @@ class RunFolder:
                 "--workdir"
             ) from None
 
-    def write_settings(self, settings: dict) -> None:
+    def write_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings of the run."""
         atomic.write_json(self.settings, settings)
 
-    def read_record(self) -> dict | None:
+    def read_record(self) -> dict[str, Any] | None:
         """Read the record of the run; None without one.
 
         Raises:
@@ -140,7 +141,7 @@ class RunFolder:
                 f"{error}; remove this file to resume from the saved states"
             ) from None
 
-    def write_record(self, record: dict) -> None:
+    def write_record(self, record: dict[str, Any]) -> None:
         """Write the record of the run."""
         atomic.write_json(self.record, record)
 

@@ -1,6 +1,7 @@
 """Settings of a run: what identifies it, and what a record keeps of them."""
 
 import pathlib
+from typing import Any
 
 from uld_jax.runtime import errors
 
@@ -21,6 +22,8 @@ _FREE_TO_CHANGE = frozenset(
         "train.evaluation_batch_size",
     }
 )
+# Settings that came later, with the value that runs without them had.
+CAME_LATER = {"data.furnishing": "bare"}
 # Settings that users know as flags of their own.
 _FLAGS = {
     "init.data": "--init_from, trained on",
@@ -29,19 +32,19 @@ _FLAGS = {
 _FOLDERS = ("dir", "recordings", "speech", "noise")  # Settings of the data.
 
 
-def identity(settings: dict, prefix: str = "") -> dict:
+def identity(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten the settings that identify a run, by dotted key."""
     flat = {}
     for key, value in settings.items():
         name = prefix + key
         if isinstance(value, dict):
             flat |= identity(value, f"{name}.")
-        elif name not in _FREE_TO_CHANGE:
+        elif name not in _FREE_TO_CHANGE and CAME_LATER.get(name, ...) != value:
             flat[name] = value
     return flat
 
 
-def differences(old: dict, new: dict) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """List the settings that make two runs different, as "key: old -> new" lines."""
 
     def named(settings):
@@ -50,7 +53,7 @@ def differences(old: dict, new: dict) -> list[str]:
     return errors.describe_changes(named(old), named(new))
 
 
-def without_paths(settings: dict) -> dict:
+def without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """Shorten absolute paths to their last part, as records keep them.
 
     The rest of a path means nothing on another machine.

@@ -9,15 +9,25 @@
 - `optimizer`: AdamW, the learning rate over the epochs, the plateau rule.
 - `nonfinite`: Notes on skipped training steps.
 - `initialization`: Start from another run's network.
+- `benchmark`: Run a benchmark of a network or a label. `benchmark_entries`: whose.
+- `reproduction`: The command that trains a network again, from its record.
 - `speech_masks`: Train the network of speech masks, which has a loop of its own.
 - `sweep`: Plan the runs of an experiment. `workers`: do them here. `cluster`: on Ray.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import lazy_loader
 
+__getattr__: Callable[[str], Any]
+__dir__: Callable[[], list[str]]
+__all__: list[str]
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
+        "benchmark",
+        "benchmark_entries",
         "cluster",
         "history",
         "initialization",
@@ -25,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "nonfinite",
         "optimizer",
         "reporting",
+        "reproduction",
         "run",
         "speech_masks",
         "step",

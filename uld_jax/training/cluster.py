@@ -59,7 +59,7 @@ def work_off(
         ray.shutdown()
 
 
-def check_installed():
+def check_installed() -> None:
     """Import Ray.
 
     Raises:
@@ -211,7 +211,7 @@ def _epochs(runs: dict[str, workers.Run], names: list[str]) -> int:
     return count
 
 
-def _stop(ray, tasks: list) -> None:
+def _stop(ray, tasks: list[Any]) -> None:
     """Let runs save and end, as Ctrl-C does; wait for them."""
     for task in tasks:
         ray.cancel(task, force=False)

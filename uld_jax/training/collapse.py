@@ -6,6 +6,8 @@ run then goes back to its best state, with a lower rate and a longer warm-up. Th
 does not say that any training did; it leaves out those that "did not converge".
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Real
 
@@ -70,7 +72,7 @@ def _assigned(plans: np.ndarray, places: np.ndarray) -> float:
     return float(np.minimum(*errors).mean())
 
 
-def find(epochs: list[dict], steps: int, input_free: float) -> str | None:
+def find(epochs: list[dict[str, Any]], steps: int, input_free: float) -> str | None:
     """Find out whether a training has collapsed, and say how it shows.
 
     Any one of: gradients grown while the loss is above its best; the loss risen; from

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
 from uld_jax.training import collapse, optimizer
 
@@ -32,17 +33,17 @@ class History:
     best_mae: float | None = None
     best_epoch: int = 0
     best_step: int = 0
-    epochs: list[dict] = dataclasses.field(default_factory=list)
+    epochs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     epoch_seconds: float = 0.0
-    rollbacks: list[dict] = dataclasses.field(default_factory=list)
+    rollbacks: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @classmethod
-    def from_note(cls, note: dict) -> "History":
+    def from_note(cls, note: dict[str, Any]) -> "History":
         """Load a history from a checkpoint's note."""
         return cls(**note | {"plateau": optimizer.Plateau(**note["plateau"])})
 
-    def note(self) -> dict:
+    def note(self) -> dict[str, Any]:
         """Convert it to the note of a checkpoint, as JSON holds it."""
         return dataclasses.asdict(self)
 
@@ -90,7 +91,7 @@ class History:
             self.best_mae, self.best_epoch, self.best_step = mae, self.epoch, step
         return is_best
 
-    def times(self, examples_per_epoch: int) -> dict:
+    def times(self, examples_per_epoch: int) -> dict[str, Any]:
         """Compute the record's part on time.
 
         The first epoch also compiles, so it does not count for examples per second.
@@ -108,7 +109,7 @@ class History:
         }
 
     @property
-    def since_rollback(self) -> list[dict]:
+    def since_rollback(self) -> list[dict[str, Any]]:
         """The entries of the epochs since the last rollback, or since the start."""
         first = self.rollbacks[-1]["epoch"] if self.rollbacks else 0
         return self.epochs[first:]

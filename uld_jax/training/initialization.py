@@ -77,7 +77,7 @@ def settle(
     return config
 
 
-def _saved(run: dict) -> dict[str, np.ndarray]:
+def _saved(run: dict[str, Any]) -> dict[str, np.ndarray]:
     """Load a run's arrays; raise if only its record was kept."""
     saved = loading.arrays_of(run)
     if saved is None:
@@ -88,14 +88,14 @@ def _saved(run: dict) -> dict[str, np.ndarray]:
     return saved
 
 
-def _same_label(run: dict, config) -> bool:
+def _same_label(run: dict[str, Any], config) -> bool:
     """Check whether a run's parameters mean the same with the label of settings."""
     if build.get_spec(config.model.name).any_label:
         return True
     return run["settings"]["label"] == config_lib.to_dict(config.label)
 
 
-def _check_same_network(run: dict, config) -> None:
+def _check_same_network(run: dict[str, Any], config) -> None:
     """Check that a run has the label, network and number of sources of settings."""
     spec = build.get_spec(config.model.name)
     free = _FREE | {f"model.{key}" for key in spec.free_settings}
@@ -122,7 +122,9 @@ def _check_same_network(run: dict, config) -> None:
         )
 
 
-def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(
+    config: config_lib.ConfigDict, items: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Load another run's network into that of a new run.
 
     With another label, the parts that mean cells or grid points are not taken, even
@@ -158,11 +160,12 @@ def load(config, items: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         "commit": run.get("commit"),
         "parameters": weights.digest(saved),
         "begun_anew": new,
+        "radii": run.get("radii"),
     }
     return items, facts
 
 
-def _kind(run: dict) -> str:
+def _kind(run: dict[str, Any]) -> str:
     """Hash how a network was trained, without its seed and label.
 
     Tables compare runs that start from networks of the same kind.
@@ -177,7 +180,9 @@ def _kind(run: dict) -> str:
     return hashlib.sha256("\n".join([*lines, str(before)]).encode()).hexdigest()[:8]
 
 
-def check_same_start(record: dict, config, workdir) -> None:
+def check_same_start(
+    record: dict[str, Any], config: config_lib.ConfigDict, workdir: Any
+) -> None:
     """Check that a run has started from the network that settings name.
 
     A network of which only the record was kept passes.

@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -77,7 +78,7 @@ class Training:
             predict.distributions, *network, devices=run.devices
         )
 
-    def complete(self) -> dict:
+    def complete(self) -> dict[str, Any]:
         """Train the epochs that are left, test, and return the record."""
         run, reporter = self._run, self._reporter
         reporter.start()
@@ -104,10 +105,14 @@ class Training:
             if compiling:  # Python must not end meanwhile.
                 compiling.join()
         best = run.best()
-        result = self._evaluate("test", **best)
+        results = {"test": self._evaluate("test", **best)}
+        if "validation" in run.data.held_out:
+            results["validation"] = self._evaluate("validation", **best)
+        if begun := run.begun():
+            results["before"] = self._evaluate("test", **begun)
         batch, shown = run.shown_batch()
         planes = self._distributions(batch=batch, **best)
-        return reporter.end(result, planes[:shown])
+        return reporter.end(results, planes[:shown])
 
     def _compile_evaluation(self) -> threading.Thread:
         """Compile the evaluation for JAX's cache on disk, while an epoch is trained."""

@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class SkippedSteps:
         workdir: pathlib.Path | None,
         seed: int,
         steps_per_epoch: int,
-        example_ids: Callable[[int, int], list],
+        example_ids: Callable[[int, int], list[Any]],
     ):
         self._workdir, self._seed = workdir, seed
         self._steps_per_epoch, self._example_ids = steps_per_epoch, example_ids

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -44,7 +45,7 @@ def adamw(
     )
 
 
-def with_rate(opt_state, learning_rate: float, warmup_steps: int):
+def with_rate(opt_state: Any, learning_rate: float, warmup_steps: int) -> Any:
     """Set the learning rate in an optimizer state; the step is not compiled again.
 
     Args:

@@ -1,10 +1,13 @@
 """Reports of a run: lines of the log, TensorBoard, the record and predictions."""
 
+from typing import Any
+
 import numpy as np
 import tensorboardX
 
 from uld_jax import config as config_lib
 from uld_jax.evaluation import evaluate, seen_positions
+from uld_jax.pretrained import uncertainty
 from uld_jax.runtime import distributed, progress
 from uld_jax.storage import settings as settings_lib
 from uld_jax.training import run as run_lib
@@ -25,10 +28,10 @@ class Reporter:
             str(run.folder.path / "tensorboard"), write_to_disk=self._writes
         )
 
-    def __enter__(self):
+    def __enter__(self) -> "Reporter":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._board.close()
 
     def start(self) -> None:
@@ -41,6 +44,11 @@ class Reporter:
             f"Network {self._run.config.model.name}: {network['parameters']:,} "
             f"parameters ({parts}){cost}"
         )
+        run = self._run
+        truth = run.data.geometry("test")["source_positions"]
+        trained = run.trained_places.get(run.data.origin.get("room"))
+        if warning := seen_positions.describe_seen(truth, trained):
+            progress.log(warning)
         self._write_record("running")
 
     def end_epoch(self) -> None:
@@ -79,7 +87,7 @@ class Reporter:
         self._board.flush()
         self._write_record("running")
 
-    def fail(self, status: str, error: Exception) -> dict:
+    def fail(self, status: str, error: Exception) -> dict[str, Any]:
         """Report that training cannot continue, and return the record.
 
         Args:
@@ -89,27 +97,51 @@ class Reporter:
         progress.log(f"{self._run.folder}: {error}")
         return self._write_record(status, reason=str(error))
 
-    def end(self, result: evaluate.Evaluation, planes: np.ndarray) -> dict:
+    def end(
+        self, results: dict[str, evaluate.Evaluation], planes: np.ndarray
+    ) -> dict[str, Any]:
         """Report the test of the best network, and return the record.
 
         Args:
-            result: Metrics and predictions on the test split.
+            results: Metrics and predictions on the split `test`; on `validation`, if
+                there is one; and on the test split by the network that training began
+                with, `before`, if that was another run's.
             planes: Predicted distributions of the first test examples [B, S, K, K].
         """
-        run = self._run
+        run, result = self._run, results["test"]
         if self._writes:
             facts = run.data.geometry("test")
             evaluate.write_predictions(
                 run.folder.predictions, result, facts, planes=planes
             )
-        test = result.metrics | {"loss": result.loss, "kl": result.kl}
-        room = run.data.origin.get("room")
-        test |= seen_positions.score_by_position(result, run.trained_places.get(room))
-        return self._write_record("done", test)
+        radii = (run.init or {}).get("radii") if not run.config.train.epochs else None
+        if held_out := results.get("validation"):
+            radii = uncertainty.fit(held_out.spread.ravel(), held_out.errors.ravel())
+        test = self._scores(result)
+        if radii:
+            found = np.asarray(uncertainty.radius(result.spread, radii))
+            test["radius_90"] = float(np.median(found))
+            test["radius_coverage_90"] = float((result.errors <= found).mean())
+        before = results.get("before")
+        return self._write_record(
+            "done", test, radii=radii, before=before and self._scores(before)
+        )
+
+    def _scores(self, result: evaluate.Evaluation) -> dict[str, Any]:
+        """Collect the scores of a test, by position where positions are few."""
+        run = self._run
+        trained = run.trained_places.get(run.data.origin.get("room"))
+        scores = result.metrics | {"loss": result.loss, "kl": result.kl}
+        return scores | seen_positions.score_by_position(result, trained)
 
     def _write_record(
-        self, status: str, test: dict | None = None, reason: str | None = None
-    ) -> dict:
+        self,
+        status: str,
+        test: dict[str, Any] | None = None,
+        reason: str | None = None,
+        radii: dict[str, Any] | None = None,
+        before: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         run = self._run
         examples = round(run.data.steps_per_epoch * run.data.examples_per_step)
         record = {
@@ -123,6 +155,8 @@ class Reporter:
             "best_epoch": run.history.best_epoch,
             "epochs": run.history.epochs,
             "test": test,
+            "radii": radii,
+            "test_before": before,
             "times": run.history.times(examples),
             "input_free_mae": run.input_free_mae,
             "rollbacks": run.history.rollbacks,

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,13 +42,15 @@ class Run:
         stop_flag: stopping.StopFlag,
         place: str | None = None,
     ):
-        self.config, self.folder = config, folder
-        self.devices, self.stop_flag = devices, stop_flag
-        self.history = history.History()
-        self.environment = environment.collect(devices_lib.describe())
-        self.label = schemes.Label(config.label.scheme, config.label.resolution)
-        splits = loader.needed_splits(config)
-        self.data = loader.RunData(config, splits, devices)
+        self.config: config_lib.ConfigDict = config
+        self.folder: RunFolder = folder
+        self.devices: devices_lib.Devices = devices
+        self.stop_flag: stopping.StopFlag = stop_flag
+        self.history: history.History = history.History()
+        self.environment: dict[str, Any] = environment.collect(devices_lib.describe())
+        self.label: schemes.Label = self._make_label()
+        splits = loader.used_splits(config)
+        self.data: loader.RunData = loader.RunData(config, splits, devices)
         try:
             model = build.for_label(
                 config_lib.to_dict(config.model),
@@ -56,17 +59,18 @@ class Run:
                 self.data.num_sources,
                 config.seed,
             )
-            self.network = build.describe(
+            self.network: dict[str, Any] = build.describe(
                 model, self.label, self.data.num_nodes, self.data.num_samples
             )
             self.network |= build.evidence_format(config.model.name)
         except ValueError as error:
             raise config_lib.ConfigError(f"--config.{error}") from None
         rules = config.train
-        self.init, self._rate = None, rules.learning_rate
+        self.init: dict[str, Any] | None = None
+        self._rate = rules.learning_rate
         if config.init.folder is not None:
             self._rate = rules.fine_tuning_rate
-        self.optimizer = optimizer.adamw(
+        self.optimizer: Any = optimizer.adamw(
             self._rate, rules.weight_decay, rules.clip_norm, rules.warmup_steps
         )
         self.graph, self.state = step_lib.init_state(model, self.optimizer)
@@ -75,11 +79,11 @@ class Run:
             self.state = self.state._replace(**items)
         before = self.init["trained_places"] if self.init else {}
         trained_here = config.train.epochs > 0
-        self.trained_places = seen_positions.trained_positions(
+        self.trained_places: dict[str, Any] = seen_positions.trained_positions(
             before, self.data.origin, trained_here
         )
         self._check_warmup()
-        self.input_free_mae = None
+        self.input_free_mae: float = None
         if trained_here:
             known = self.data.geometry("validation")
             self.input_free_mae = collapse.input_free_mae(
@@ -88,7 +92,7 @@ class Run:
             # To go back to. Copies: on CPUs, arrays of the host may share memory.
             self._initial = jax.tree.map(np.array, self._network_items())
         self.data.load(place)
-        self.skipped = nonfinite.SkippedSteps(
+        self.skipped: nonfinite.SkippedSteps = nonfinite.SkippedSteps(
             folder.path if distributed.is_first() else None,
             config.seed,
             self.data.steps_per_epoch,
@@ -122,8 +126,12 @@ class Run:
         shape = self.data.shape(number)
         if shape is None or shape.times_finer == 1:
             return self.label
-        resolution = shape.times_finer * self.label.resolution
-        return schemes.Label(self.label.scheme, resolution)
+        return self._make_label(shape.times_finer)
+
+    def _make_label(self, times_finer: int = 1) -> schemes.Label:
+        label, model = self.config.label, self.config.model
+        settings = config_lib.to_dict(label), config_lib.to_dict(model)
+        return build.make_label(*settings, times_finer)
 
     def resume(self, saved: checkpoints.Checkpoints | None) -> None:
         """Resume from the last checkpoint, if there is one.
@@ -144,7 +152,9 @@ class Run:
         self.state = self.devices.replicate(step_lib.from_items(items))
         self.skipped.resume(jax.device_get(self.state.skipped))
 
-    def _restore_last(self, saved, items: dict) -> tuple[dict, dict] | None:
+    def _restore_last(
+        self, saved, items: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Restore the newest good state whose best state is good, too.
 
         Without its best state, a run could not be tested at its end.
@@ -172,7 +182,9 @@ class Run:
             )
         return restored
 
-    def _check_best(self, saved, note: dict) -> checkpoints.CheckpointError | None:
+    def _check_best(
+        self, saved, note: dict[str, Any]
+    ) -> checkpoints.CheckpointError | None:
         """Check the best state that a note names; return the error, if any."""
         try:
             if note["best_mae"] is not None:
@@ -181,10 +193,10 @@ class Run:
             return error
         return None
 
-    def _network_items(self) -> dict:
+    def _network_items(self) -> dict[str, Any]:
         return {"params": self.state.params, "statistics": self.state.statistics}
 
-    def best(self) -> dict:
+    def best(self) -> dict[str, Any]:
         """Restore the parameters and statistics of the best epoch, on all devices."""
         saved, items = self._checkpoints, self._network_items()
         if not self.config.train.epochs and saved:
@@ -193,6 +205,15 @@ class Run:
             lambda: saved.restore("best", items, self.history.best_step), share=False
         )
         return self.devices.replicate(restored[0] if restored else items)
+
+    def begun(self) -> dict | None:
+        """Give the network that training began with, to see what it gained.
+
+        None if it is tested as it is, or was not another run's as a whole.
+        """
+        if not self.init or not self.config.train.epochs or self.init["begun_anew"]:
+            return None
+        return self.devices.replicate(self._initial)
 
     def save_last(self) -> None:
         """Save the state to resume from."""
@@ -214,7 +235,7 @@ class Run:
         self.skipped.look(skipped)
         return f"loss {_mean(sums, 'loss'):.3f}"
 
-    def batches_of(self, split: str) -> tuple[Iterator[dict], int]:
+    def batches_of(self, split: str) -> tuple[Iterator[dict[str, Any]], int]:
         """Open the batches of a held-out split, and count its examples.
 
         Padding may follow the last example.
@@ -224,7 +245,7 @@ class Run:
         size = self.devices.round_up(size, evaluate.ROWS)
         return data.batches(pipeline.in_order(len(data), size)), len(data)
 
-    def shown_batch(self) -> tuple[dict, int]:
+    def shown_batch(self) -> tuple[dict[str, Any], int]:
         """Load the first test examples, and count them; padding may follow."""
         data = self.data.held_out["test"]
         shown = min(_SHOWN_EXAMPLES, len(data))
@@ -334,6 +355,6 @@ class Run:
         return True
 
 
-def _mean(sums: dict, key: str) -> float:
+def _mean(sums: dict[str, Any], key: str) -> float:
     """Compute a mean over the applied steps of an epoch; NaN without any."""
     return float(sums[key]) / float(sums["applied"]) if sums["applied"] else math.nan

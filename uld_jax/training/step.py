@@ -42,8 +42,8 @@ class TrainState(NamedTuple):
     """
 
     step: jax.Array
-    params: dict
-    statistics: dict
+    params: dict[str, Any]
+    statistics: dict[str, Any]
     opt_state: Any
     sums: dict[str, jax.Array]
     skipped: dict[str, jax.Array]
@@ -200,13 +200,15 @@ def _train_step(
     return train_step
 
 
-def _ratio(updates: dict, params: dict) -> jax.Array:
+def _ratio(updates: dict[str, Any], params: dict[str, Any]) -> jax.Array:
     """Compute the norm of an update relative to that of the parameters."""
     tiny = jnp.finfo(jnp.float32).tiny
     return optax.tree.norm(updates) / jnp.maximum(optax.tree.norm(params), tiny)
 
 
-def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
+def _note(
+    skipped: dict[str, Any], step: jax.Array, finite: jax.Array, new: dict[str, Any]
+) -> dict[str, Any]:
     """Add a step to the notes if it is skipped."""
     over = skipped["in_a_row"] >= MAX_SKIPPED_IN_A_ROW
     place = skipped["total"] % NOTED_STEPS
@@ -220,14 +222,14 @@ def _note(skipped: dict, step: jax.Array, finite: jax.Array, new: dict) -> dict:
     return jax.tree.map(functools.partial(jnp.where, over), skipped, noted)
 
 
-def to_items(state: TrainState) -> dict:
+def to_items(state: TrainState) -> dict[str, Any]:
     """Convert a state to the items of a checkpoint; Orbax wants trees, not arrays."""
     items = state._asdict()
     counts = {key: items.pop(key) for key in ("step", "sums", "skipped")}
     return items | {"counts": counts}
 
 
-def from_items(items: dict) -> TrainState:
+def from_items(items: dict[str, Any]) -> TrainState:
     """Convert a checkpoint's items to a state: the inverse of `to_items`."""
     return TrainState(
         **{key: item for key, item in items.items() if key != "counts"},

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import time
 from collections.abc import Hashable, Iterator
+from typing import Any
 
 import jax
 
@@ -31,7 +32,7 @@ class StepTimes:
 
     @contextlib.contextmanager
     def measure(
-        self, program: Hashable, state, batch: dict[str, jax.Array], steps: int = 1
+        self, program: Hashable, state: Any, batch: dict[str, jax.Array], steps: int = 1
     ) -> Iterator[bool]:
         """Measure a call, if it is one to measure, in which case to wait at its end.
 

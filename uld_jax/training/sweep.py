@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Container, Sequence
+from typing import Any
 
 from uld_jax import config as config_lib
 from uld_jax.labels import schemes as schemes_lib
@@ -27,7 +28,7 @@ def plan(
     given: Container[str] = (),
     init_from: str | None = None,
     init_partial: bool = False,
-) -> dict[str, tuple[dict, config_lib.ConfigDict]]:
+) -> dict[str, tuple[dict[str, Any], config_lib.ConfigDict]]:
     """Plan a sweep: the overrides and settings of each run, by the folder's name.
 
     Args:
@@ -71,7 +72,7 @@ def plan(
     return runs
 
 
-def _check_not_given(overrides: dict, given: Container[str]) -> None:
+def _check_not_given(overrides: dict[str, Any], given: Container[str]) -> None:
     """Check that no run overrides a setting that is given for all runs."""
     for key in overrides:
         if key in given:
@@ -82,7 +83,9 @@ def _check_not_given(overrides: dict, given: Container[str]) -> None:
             )
 
 
-def _with_schemes(cells: list[dict], schemes: list[str]) -> list[dict]:
+def _with_schemes(
+    cells: list[dict[str, Any]], schemes: list[str]
+) -> list[dict[str, Any]]:
     """Select an experiment's cells of some schemes; add cells for those it lacks."""
     found = []
     for scheme in schemes:
@@ -91,7 +94,9 @@ def _with_schemes(cells: list[dict], schemes: list[str]) -> list[dict]:
     return found
 
 
-def _with_resolutions(cells: list[dict], resolutions: list[int], base) -> list[dict]:
+def _with_resolutions(
+    cells: list[dict[str, Any]], resolutions: list[int], base
+) -> list[dict[str, Any]]:
     """Replace the resolutions of cells; leave out schemes that need two cells at I = 1."""
     kinds = []
     for cell in cells:
@@ -151,7 +156,7 @@ def _status(workdir: pathlib.Path, config) -> str | None:
 
 def _command(
     workdir: pathlib.Path,
-    settings: dict,
+    settings: dict[str, Any],
     init,
     words: Sequence[str],
     seconds: float | None,
@@ -188,9 +193,9 @@ def _run(command: Callable[[float | None], list[str]], seconds: float | None) ->
 
 def runs_for_workers(
     base: pathlib.Path,
-    runs: dict[str, tuple[dict, config_lib.ConfigDict]],
+    runs: dict[str, tuple[dict[str, Any], config_lib.ConfigDict]],
     experiment: str,
-    given: dict,
+    given: dict[str, Any],
     words: Sequence[str],
 ) -> dict[str, workers.Run]:
     """Turn a plan into runs for `workers.work_off`.

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import pathlib
+from typing import Any
 
 import jax
 
@@ -24,7 +25,7 @@ def train_and_evaluate(
     seconds: float | None = None,
     profile: bool = False,
     prepare: bool = True,
-) -> dict:
+) -> dict[str, Any]:
     """Train a network, test its best epoch, and return the run's record.
 
     An unfinished run with the same settings is resumed, to the same result as without
@@ -107,7 +108,7 @@ def _divisible_size(config) -> int:
     return math.gcd(config.train.batch_size, *sizes)
 
 
-def _shared_facts(run: run_lib.Run) -> dict:
+def _shared_facts(run: run_lib.Run) -> dict[str, Any]:
     """Collect what all processes of a run must have in common."""
     rules = run.config.train
     return settings_lib.identity(config_lib.to_dict(run.config)) | {
@@ -119,7 +120,7 @@ def _shared_facts(run: run_lib.Run) -> dict:
     }
 
 
-def _check_folder(config, folder: run_folder.RunFolder) -> dict | None:
+def _check_folder(config, folder: run_folder.RunFolder) -> dict[str, Any] | None:
     """Check that a folder is free or holds this run; read the record if there is one."""
     folder.check(config_lib.to_dict(config))
     record = folder.read_record()
