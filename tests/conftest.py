@@ -1,6 +1,7 @@
 """Shape checks for the whole package, and the data the tests share."""
 
 import functools
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -28,6 +29,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("same")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+_MOST_MEMORY = 3e9  # Bytes of a process that runs tests.
 SHARED_AUDIO = ROOT.parent / "shared" / "audio"
 
 
@@ -86,6 +88,16 @@ def compiled_once(tmp_path_factory, worker_id):
     for name, value in settings.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_go():
+    """Forget compiled programs, which are on disk, before a process holds gigabytes."""
+    yield
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    if pages * os.sysconf("SC_PAGE_SIZE") > _MOST_MEMORY:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
