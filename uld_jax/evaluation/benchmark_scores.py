@@ -108,11 +108,11 @@ def read_object(path: str | pathlib.Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
-        BenchmarkError: If it is none.
+        BenchmarkError: If it is none, or cannot be read.
     """
     try:
         content = json.loads(pathlib.Path(path).read_text())
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise BenchmarkError(f"{str(path)!r} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):
         raise BenchmarkError(f"{str(path)!r} holds {content!r:.40}, not an object")

@@ -229,7 +229,7 @@ def method(
                 f"--method={name} cannot localize {str(session.folder)!r}: it has nodes "
                 f"at {count} places in the plan, and {localize.LEAST_NODES} are needed"
             )
-        return functools.partial(localize_batch, num_sources=num_sources)
+        return Localizer(num_sources)
     session.require_heights(f"--method={name}")
     batch = _stack([_geometry(session)])
     shape = (1, len(session.nodes), session.num_samples)
@@ -247,19 +247,33 @@ def method(
     return predictor
 
 
-def localize_batch(
-    batch: predict.Batch, num_sources: int = 1
-) -> list[answers.Localization] | list[tuple[answers.Localization, ...]]:
-    """Localize the sources in each window of a batch, and say how sure that is."""
-    rooms = batch.get("room_size", [None] * len(batch["audio"]))
-    return [
-        localize.localize(
-            window, signals_lib.SAMPLE_RATE, nodes, room, num_sources=num_sources
-        )
-        for window, nodes, room in zip(
-            batch["audio"], batch["node_positions"], rooms, strict=True
-        )
-    ]
+@dataclasses.dataclass(frozen=True)
+class Localizer:
+    """Localizes the sources in each window of a batch, and says how sure that is.
+
+    Attributes:
+        num_sources: Talkers who speak at once.
+    """
+
+    num_sources: int = 1
+
+    def __call__(
+        self, batch: predict.Batch
+    ) -> list[answers.Localization] | list[tuple[answers.Localization, ...]]:
+        """Localize in each window: an answer, or one for each of several sources."""
+        rooms = batch.get("room_size", [None] * len(batch["audio"]))
+        return [
+            localize.localize(
+                window,
+                signals_lib.SAMPLE_RATE,
+                nodes,
+                room,
+                num_sources=self.num_sources,
+            )
+            for window, nodes, room in zip(
+                batch["audio"], batch["node_positions"], rooms, strict=True
+            )
+        ]
 
 
 def _check_sources(session: sessions.Session, num_sources: int, what: str) -> None:
@@ -294,7 +308,7 @@ def locate(
         FloatingPointError: If a position is not finite.
     """
     # The localizer leaves out nodes that cannot be used by itself.
-    fused = getattr(predictor, "func", None) is localize_batch
+    fused = isinstance(predictor, Localizer)
     whole = _list_all(session, left_out, strict=not fused)
     count = sum(map(len, whole.starts.values()))
     with progress.Progress("Localizing", count, "windows") as bar:

@@ -8,6 +8,7 @@ found one after the other (`talkers`). `uld_jax.localize` is the entry.
 """
 
 import math
+import numbers
 
 import numpy as np
 from jaxtyping import Float
@@ -116,12 +117,13 @@ def _localize(
 ) -> Answers:
     """Localize one talker, or several, in one recording."""
     given = (signals, sample_rate, node_positions, room_size, source_height)
+    is_number = isinstance(num_sources, numbers.Integral)
+    if not is_number or not 1 <= num_sources <= talkers.MOST:
+        raise batches.RecordingError(
+            f"num_sources is {num_sources!r}; ask for 1 to {talkers.MOST}"
+        )
     if num_sources == 1:
         return localize_one(*given, method=method, speech_masks=speech_masks)
-    if num_sources not in range(1, talkers.MOST + 1):
-        raise batches.RecordingError(
-            f"num_sources is {num_sources}; ask for 1 to {talkers.MOST}"
-        )
     if method != FUSED:
         raise batches.RecordingError(
             f"method is {method!r}, which tells no talkers apart, and num_sources is "
