@@ -18,7 +18,7 @@ def test_a_method_has_one_color_and_a_kind_of_training_one_line():
     members = groups.group([*runs, *map(baseline_record, titles.METHODS)])
     styles = style_lib.styles(members)
     colors = {method: style["color"] for (method, _), style in styles.items()}
-    assert len(set(colors.values())) == len(colors) == 11
+    assert len(set(colors.values())) == len(colors) == 12
     lines = {(v, s["linestyle"], s["fillstyle"]) for (_, v), s in styles.items()}
     assert len(lines) == 3  # Two kinds of training, and the baselines.
     stored, fresh = (styles["uld", variant] for variant in groups.by_variant(members))
