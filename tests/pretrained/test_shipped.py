@@ -126,6 +126,8 @@ def test_a_folder_comes_before_a_name(tmp_path, monkeypatch):
         loading.load_network("ad1_uld")
     with pytest.raises(errors.InputError, match="did you mean 'l1_uld'"):
         loading.load_network("l1_udl")
+    with pytest.raises(errors.InputError, match="finds no positions by itself"):
+        loading.load_network("speech_mask")
 
 
 @pytest.mark.parametrize("place", [0, 100, -1])

@@ -39,7 +39,12 @@ def find(path_or_name: str | pathlib.Path) -> pathlib.Path:
 
 def explain(name: str) -> str:
     """Explain that nothing of a name comes with the package, with the nearest ones."""
-    known = names()
+    if name in PARTS:
+        return (
+            f"{name!r} finds no positions by itself; "
+            "uld_jax.localize(..., speech_masks=True) uses it"
+        )
+    known = [*names(), *PARTS]
     near = difflib.get_close_matches(name, known, n=1)
     question = f"did you mean {near[0]!r}? There" if near else "there"
     return f"no network {name!r} comes with the package; {question} are " + ", ".join(

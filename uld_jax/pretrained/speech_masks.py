@@ -43,6 +43,11 @@ def restore(run: dict[str, Any]) -> tuple[nnx.GraphDef, dict[str, Any]]:
 
     Args:
         run: A record, as `weights.read_run` returns it.
+
+    Raises:
+        CheckpointError: If the run's checkpoint is damaged.
+        WeightsError: If shared weights are damaged.
+        MaskWeightsError: If it is another network, or only its record was kept.
     """
     folder, model = run["folder"], run["settings"]["model"]
     if model["name"] != speech_mask.NAME:
