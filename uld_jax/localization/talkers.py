@@ -7,7 +7,7 @@ where it is sure of one, it knows little of others. So another may be anywhere, 
 of belief, and times decide between places up to exp(2), as they do for one talker.
 
 A source of noise has times, too: of the talkers in `simulated/ad2_reduced` (SNR 10-20 dB),
-6 % of the answers are elsewhere. See docs/localizer.md.
+8 % of the answers are elsewhere. See docs/localizer.md.
 """
 
 import dataclasses
