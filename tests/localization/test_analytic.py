@@ -88,7 +88,7 @@ def test_a_batch_is_localized_one_by_one():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"num_sources": 2}, "method is 'analytic', which tells no talkers apart"),
+        ({"num_sources": 2}, "method is 'analytic', which cannot tell talkers apart"),
         ({"num_sources": 0}, "num_sources is 0; ask for 1 to 3"),
     ],
 )

@@ -174,6 +174,10 @@ def test_it_can_be_part_of_a_larger_program():
         ({"num_sources": 0}, "num_sources is 0; ask for 1 to 256"),
         ({"whitening": 1.2}, "whitening is 1.2; give 0 .none. to 1"),
         ({"whitening": float("nan")}, "whitening is nan; give 0"),
+        (
+            {"whitening": 0.5, "speech_masks": True},
+            "whitening is 0.5, and speech_masks",
+        ),
         ({"mask": np.eye(2, 8, dtype=bool)}, "recording 0 has 1 nodes"),
     ],
 )

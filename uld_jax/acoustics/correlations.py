@@ -25,7 +25,7 @@ LARGEST_LAG = 1024  # In samples, 21.9 m: used where positions are not known yet
 PHASE_TRANSFORM = 1.0
 # What SRP-PHAT and time differences use by default. Of powers from 0.5 to 1 it was the best
 # over all on validation scenes of Ad-1 (5, 10 and 30 nodes, SNR of 5 and of 10 to 20 dB);
-# of 5 nodes with little noise the phase transform is better.
+# with 5 nodes at 10 to 20 dB the phase transform is better.
 WHITENING = 0.65
 
 _LAG_STEP = 256  # Every other bound would be compiled separately.

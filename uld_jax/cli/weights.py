@@ -50,7 +50,7 @@ def _list(words: Sequence[str]) -> None:
         card = run["card"]
         test = (card.get("tested") or run)["test"]
         if name in shipped.PARTS:
-            facts = f"each node by itself, masks off by {test['mask_error']:.3f}"
+            facts = f"each node by itself, mean error of masks {test['mask_error']:.3f}"
         else:
             nodes = f"{card['input']['nodes']} nodes"
             if card["input"]["any_number_of_nodes"]:

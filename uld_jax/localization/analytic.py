@@ -1,8 +1,8 @@
 """Evidence of times and amplitudes without the network of votes.
 
-The posterior is even at first: a talker may be anywhere in the room. Times of arrival, and
-amplitudes where these confirm nothing, count in full between places, since no votes know
-better. So a source of noise that the nodes agree on is taken for the talker.
+The posterior is even at first: a talker may be anywhere in the room. Between places, times of
+arrival count up to exp(9), and amplitudes, where these confirm nothing, in full, since no
+votes know better. So a source of noise that the nodes agree on is taken for the talker.
 """
 
 import math
@@ -26,7 +26,7 @@ def compute_evidence(observed: observation.Observation) -> conclusions.Evidence:
     """Compute the posterior of times and, where these do not fit, amplitudes.
 
     Args:
-        observed: The recording, with nodes enough.
+        observed: The recording, with enough nodes.
     """
     padded, plan, height = observed.padded, observed.plan, observed.height
     probability, cloud, center = compute_prior(plan)

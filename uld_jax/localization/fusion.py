@@ -209,7 +209,7 @@ def _align(signals, nodes, mask, guides, plan, heights):
     return aligned.delays, alignment.find_known(aligned, mask), logs
 
 
-# Constants: an argument would change last bits, see `correlations.PHASE_TRANSFORM`.
+# Static: a traced power has other last bits.
 _correlate = jax.jit(times.correlate, static_argnames=("max_lag", "whitening"))
 
 

@@ -66,8 +66,8 @@ def localize(
             say where one talker is. It is worse where clocks are off or a noise is
             louder, and its radii are not calibrated.
         speech_masks: Whether times of arrival are read from signals out of which a
-            network has taken what is not speech, bin by bin: for noise that is nearly as
-            loud as the talker. See docs/localizer.md.
+            network has taken what is not speech, bin by bin. So far it has shown no gain
+            here, since votes do not use it: see docs/localizer.md.
 
     Returns:
         A `Localization`, or a tuple of one for each of several talkers; a list of these
@@ -126,7 +126,7 @@ def _localize(
         return localize_one(*given, method=method, speech_masks=speech_masks)
     if method != FUSED:
         raise batches.RecordingError(
-            f"method is {method!r}, which tells no talkers apart, and num_sources is "
+            f"method is {method!r}, which cannot tell talkers apart, and num_sources is "
             f"{num_sources}; give 1, or method={FUSED!r}"
         )
     observed = observation.observe(*given)

@@ -55,9 +55,11 @@ class Observation:
         if not self.usable:
             return self
         audio = speech_masks.extract(votes.signals_of(self.padded))
+        # Without the silent windows that they are padded with.
+        audio = np.asarray(audio)[: len(self.padded)]
         spoken = [
-            batch | {"audio": one[None]}  # Padded by further windows, which are silent.
-            for batch, one in zip(self.padded, np.asarray(audio), strict=False)
+            batch | {"audio": one[None]}
+            for batch, one in zip(self.padded, audio, strict=True)
         ]
         return dataclasses.replace(self, spoken=spoken, whitening=0.0)
 

@@ -24,7 +24,7 @@ from uld_jax.acoustics import stft
 from uld_jax.pretrained import speech_masks, weights
 
 WHITENING = 0.8  # Less than 1: what is left of noise is in weak bins.
-SHARPNESS = 2  # Exponent of the masks: rather lose speech than keep noise.
+SHARPNESS = 2  # Exponent of the masks: losing speech is better than keeping noise.
 # Of the network that comes with the package.
 FOLDER = pathlib.Path(weights.__file__).with_name("speech_mask")
 _TINY = 1e-30  # Replaces zero in divisions.
@@ -45,7 +45,8 @@ class Masks(NamedTuple):
 @functools.cache
 def load() -> tuple[nnx.GraphDef, dict[str, Any]]:
     """Load the network that comes with the package: its graph and parameters."""
-    return speech_masks.load(FOLDER)
+    with jax.ensure_compile_time_eval():  # It is kept, also if traced code asks first.
+        return speech_masks.load(FOLDER)
 
 
 def estimate(signals: Float[np.ndarray | Array, "*B N"]) -> Masks:

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from uld_jax.acoustics import correlations as correlations_lib
 from uld_jax.localization import (
     answers,
     conclusions,
@@ -30,9 +31,6 @@ from uld_jax.localization import observation as observation_lib
 MOST = 3
 _STARTS = 8  # Peaks of SRP-PHAT that are looked at.
 _APART = 0.4  # Meters between talkers, at least.
-# Less than for one talker: a point noise, which votes do not tell from a second talker,
-# stands out less among voices (validation scenes of Ad-2: 0.27 m in place of 0.34 m).
-_WHITENING = 0.65
 _ANYWHERE = 0.01  # Share of belief that another talker is where no votes are.
 
 _NOT_CONFIRMED = (
@@ -60,9 +58,10 @@ def localize_several(
     padded, plan, height = observed.padded, observed.plan, observed.height
     voted = votes.compute_posterior(padded, plan, observed.all_heights)
     nodes, _ = votes.nodes_of(padded)
-    correlations = fusion.correlate(
-        observed.spoken, observed.nodes, min(observed.whitening, _WHITENING)
-    )
+    # Less than for one talker: a point noise, which votes do not tell from a second talker,
+    # stands out less among voices (validation scenes of Ad-2: 0.27 m in place of 0.34 m).
+    whitening = min(observed.whitening, correlations_lib.WHITENING)
+    correlations = fusion.correlate(observed.spoken, observed.nodes, whitening)
     fits: list[times.Fit] = []
     places: list[np.ndarray] = []
     found: list[answers.Localization] = []

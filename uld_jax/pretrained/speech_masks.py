@@ -161,8 +161,8 @@ holds the arrays in half precision.
 - **Input**: one node at a time; powers of bins, 16000 Hz, windows of 512 samples, hop 256
 - **Network**: speech_mask, {parameters:,} parameters
 - **Trained on**: fresh mixtures in rooms of any session, {low:g} to {high:g} dB; speech
-  {speech} ({talkers} talkers), noise {noise} ({noises} recordings); kinds left out: {left_out}
-- **Test**: cross entropy {loss:.3f} (always the mean mask: {free:.3f}), mask off by {error:.3f}
+  `{speech}` ({talkers} talkers), noise `{noise}` ({noises} recordings); kinds left out: {left_out}
+- **Test**: cross entropy {loss:.3f} (always the mean mask: {free:.3f}), mean error of masks {error:.3f}
 - **Converged**: {converged}
 - **Made by**: commit {commit}, seed {seed}, {written}
 - **License**: {license}

@@ -101,7 +101,7 @@ def describe(record: dict) -> str:
     more = "" if record["converged"] else "; it has not converged, train it longer"
     return (
         f"Test: cross entropy {test['loss']:.3f} (always the mean mask: "
-        f"{record['input_free_loss']:.3f}), mask off by {test['mask_error']:.3f} in the "
+        f"{record['input_free_loss']:.3f}), mean error of masks {test['mask_error']:.3f} in the "
         f"mean, a talker or none told in {100 * test['talker_accuracy']:.1f} %{more}"
     )
 
@@ -245,6 +245,10 @@ class _Run:
         note, rules, state = self._note, self._config.train, self._state
         train, scores = self._means(), self._score(state.params, validation)
         number = len(note["epochs"]) + 1
+        if not math.isfinite(scores["loss"]):
+            raise nonfinite.Diverged(
+                f"the validation loss of epoch {number} is {scores['loss']}"
+            )
         rate = float(state.opt_state.hyperparams["learning_rate"])
         entry = {
             "epoch": number,
@@ -262,8 +266,8 @@ class _Run:
             saved.save("best", step, {"params": state.params}, {"epoch": number})
         progress.log(
             f"Epoch {number}: loss {train['loss']:.3f}, validation {scores['loss']:.3f}, "
-            f"mask off by {scores['mask_error']:.3f}, talker or none right in "
-            f"{100 * scores['talker_accuracy']:.1f} %; {entry['seconds']:.0f} s"
+            f"mean error of masks {scores['mask_error']:.3f}, presence of a talker right "
+            f"in {100 * scores['talker_accuracy']:.1f} %; {entry['seconds']:.0f} s"
         )
         factor = optimizer.rate_factor(
             rules.schedule, number, rules.epochs, False, rules.plateau_factor
