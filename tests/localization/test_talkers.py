@@ -8,7 +8,14 @@ import several_talkers
 
 import uld_jax
 from uld_jax.acoustics import correlations
-from uld_jax.localization import conclusions, observation, posterior, srp_phat, times
+from uld_jax.localization import (
+    conclusions,
+    fusion,
+    observation,
+    posterior,
+    srp_phat,
+    times,
+)
 
 ROOM = np.array([6.0, 5.0, 2.8])
 NODES = np.random.default_rng(0).uniform([0.2, 0.2, 0.6], [5.8, 4.8, 2.0], (10, 3))
@@ -115,7 +122,7 @@ def test_an_offset_that_may_be_anothers_has_no_error_either(monkeypatch):
     points = posterior.grid(ROOM[:2], 8).reshape(-1, 2)
     masses = np.full(len(points), 1 / len(points))
     cloud = posterior.Cloud(points, masses, np.full(points.shape, 0.1))
-    evidence = conclusions.Evidence(cloud, PLACES[:1, :2], [], None, np.inf)
+    evidence = fusion.Evidence(cloud, PLACES[:1, :2], [], None, np.inf)
     offsets, errors = np.zeros(len(NODES)), np.full(len(NODES), 1e-5)
     offsets[3] = 0.02
     monkeypatch.setattr(

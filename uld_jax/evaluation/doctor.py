@@ -182,9 +182,8 @@ def _load_some(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Load windows [W, M, N], the strongest of each stretch, and return their starts."""
     starts = np.array(whole.starts[recording.name])
-    chosen = starts[session_clocks.choose_strongest(whole, recording, starts)]
-    windows = [session_clocks.load(whole, recording, int(start)) for start in chosen]
-    return chosen, np.float32(windows)
+    chosen, windows = session_clocks.load_strongest(whole, recording, starts)
+    return starts[chosen], np.float32(windows)
 
 
 def _find_inverted(windows: np.ndarray, survey: surveys.Survey) -> np.ndarray:

@@ -8,7 +8,7 @@ furnished ones.
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -99,12 +99,7 @@ def check_names(names: Sequence[str]) -> Sequence[str]:
     Raises:
         PredictorError: With the first that is not.
     """
-    for name in names:
-        if name not in conditions.CONDITIONS:
-            raise predict.PredictorError(
-                f"no condition {name!r}; there are {', '.join(conditions.CONDITIONS)}"
-            )
-    return names
+    return _check_known(names, conditions.CONDITIONS, "condition")
 
 
 def check_rooms(rooms: Sequence[str]) -> Sequence[str]:
@@ -113,12 +108,18 @@ def check_rooms(rooms: Sequence[str]) -> Sequence[str]:
     Raises:
         PredictorError: With the first that is not.
     """
-    for one in rooms:
-        if one not in conditions.ROOMS:
+    return _check_known(rooms, conditions.ROOMS, "rooms")
+
+
+def _check_known(
+    given: Sequence[str], known: Collection[str], what: str
+) -> Sequence[str]:
+    for one in given:
+        if one not in known:
             raise predict.PredictorError(
-                f"no rooms {one!r}; there are {', '.join(conditions.ROOMS)}"
+                f"no {what} {one!r}; there are {', '.join(known)}"
             )
-    return rooms
+    return given
 
 
 def batches(

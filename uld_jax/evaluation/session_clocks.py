@@ -100,13 +100,13 @@ def load(
     return window
 
 
-def choose_strongest(
+def load_strongest(
     whole: sessions.Session,
     recording: sessions.Recording,
     starts: np.ndarray,
     count: int | None = None,
-) -> list[int]:
-    """Choose windows, the strongest of each stretch of a recording.
+) -> tuple[list[int], list[np.ndarray]]:
+    """Load windows, the strongest of each stretch of a recording.
 
     Args:
         whole: The session, listed.
@@ -115,10 +115,11 @@ def choose_strongest(
         count: How many, at most; None for as many as calibrate clocks.
 
     Returns:
-        Their numbers.
+        Their numbers, and they themselves, [M, N] each.
     """
     powers = whole.surveyed[recording.name].window_powers(starts, whole.num_samples)
-    return session_lib.strongest(powers, count or session_lib.CALIBRATED_WITH)
+    chosen = session_lib.strongest(powers, count or session_lib.CALIBRATED_WITH)
+    return chosen, [load(whole, recording, int(starts[number])) for number in chosen]
 
 
 def correct_late_starts(
@@ -142,9 +143,9 @@ def correct_late_starts(
     if not late_starts.is_worth_trying(found, together, usable):
         return found, None
     progress.log(f"{recording.name}: few windows are determined; comparing recorders")
-    chosen = choose_strongest(whole, recording, starts)
+    chosen, windows = load_strongest(whole, recording, starts)
     clocks = late_starts.find(
-        [load(whole, recording, int(starts[number])) for number in chosen],
+        windows,
         starts[chosen] / _RATE + whole.num_samples / _RATE / 2,
         [found[number] for number in chosen],
         together,
@@ -163,9 +164,8 @@ def find_drifts(
         recording: Of it.
         starts: Of windows, in samples at 16 kHz.
     """
-    chosen = starts[choose_strongest(whole, recording, starts)]
-    windows = [load(whole, recording, int(start)) for start in chosen]
-    return drifts.find(np.float32(windows), chosen / _RATE)
+    chosen, windows = load_strongest(whole, recording, starts)
+    return drifts.find(np.float32(windows), starts[chosen] / _RATE)
 
 
 def correct_drifts(
@@ -218,8 +218,8 @@ def find_exchanged(
     usable, together = find_together(whole.surveyed[recording.name])
     if 2 * _count_sure(found) >= len(found) or (usable & ~together).any():
         return ()
-    chosen = choose_strongest(whole, recording, starts, exchanged_nodes.MOST_WINDOWS)
-    windows = [load(whole, recording, int(starts[number])) for number in chosen]
+    most = exchanged_nodes.MOST_WINDOWS
+    chosen, windows = load_strongest(whole, recording, starts, most)
     pair = exchanged_nodes.find(windows, [found[number] for number in chosen])
     if pair is None:
         return ()
@@ -332,13 +332,13 @@ def calibrate(
         recording: Of it.
         starts: Of windows, in samples at 16 kHz.
     """
-    chosen = starts[choose_strongest(whole, recording, starts)]
+    chosen, windows = load_strongest(whole, recording, starts)
     return session_lib.calibrate_with_windows(
-        [load(whole, recording, int(start)) for start in chosen],
+        windows,
         _RATE,
         whole.node_positions,
         whole.room_size,
-        times=chosen / _RATE,
+        times=starts[chosen] / _RATE,
     )
 
 

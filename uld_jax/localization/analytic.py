@@ -5,13 +5,10 @@ arrival count up to exp(9), and amplitudes, where these confirm nothing, in full
 votes know better. So a source of noise that the nodes agree on is taken for the talker.
 """
 
-import math
-
 import numpy as np
 from jaxtyping import Float
 
 from uld_jax.localization import (
-    conclusions,
     fusion,
     observation,
     posterior,
@@ -22,26 +19,19 @@ from uld_jax.localization import (
 STARTS = 8  # Peaks of SRP-PHAT whose times are fitted.
 
 
-def compute_evidence(observed: observation.Observation) -> conclusions.Evidence:
+def compute_evidence(observed: observation.Observation) -> fusion.Evidence:
     """Compute the posterior of times and, where these do not fit, amplitudes.
 
     Args:
         observed: The recording, with enough nodes.
     """
-    padded, plan, height = observed.padded, observed.plan, observed.height
-    probability, cloud, center = compute_prior(plan)
+    probability, cloud, center = compute_prior(observed.plan)
     correlations = fusion.correlate(observed.spoken, observed.nodes, observed.whitening)
-    fits = fusion.fit_times(correlations, padded, center, height, STARTS)
-    delays, evidence, peaks = None, math.inf, _find_apart(fits)
-    if max(float(fit.evidence) for fit in fits) < fusion.BELIEVED:
-        cloud, delays, evidence = fusion.weigh_amplitudes(
-            cloud, peaks, padded, height, voted=False
-        )
-        probability = posterior.encode(cloud, plan, votes.RESOLUTION)
-        peaks = posterior.find_peaks(probability, plan)
-    cloud, confirmed = fusion.confirm(cloud, probability, plan, fits, voted=False)
-    peaks = fusion.join_peaks(peaks, confirmed)
-    return conclusions.Evidence(cloud, peaks, confirmed, delays, evidence)
+    fits = fusion.fit_times(
+        correlations, observed.padded, center, observed.height, STARTS
+    )
+    prior = probability, cloud, _find_apart(fits)
+    return fusion.weigh(observed, prior, fits, voted=False)
 
 
 def compute_prior(

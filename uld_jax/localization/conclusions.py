@@ -25,27 +25,9 @@ _FITS = 0.7
 _NEAR = times.REACH / constants.SAMPLE_RATE
 
 
-class Evidence(NamedTuple):
-    """The posterior from votes, times and amplitudes, and what it rests on.
-
-    Attributes:
-        cloud: The posterior.
-        peaks: Of it, (x, y) in meters, [P, 2].
-        confirmed: Positions that times confirm, the surest first.
-        delays: Of aligned nodes in seconds, [M]; None if times needed no alignment.
-        evidence: Of the amplitudes of aligned nodes.
-    """
-
-    cloud: posterior.Cloud
-    peaks: np.ndarray
-    confirmed: list[times.Fit]
-    delays: np.ndarray | None
-    evidence: float
-
-
 def conclude(
     observed: observation_lib.Observation,
-    found: Evidence,
+    found: fusion.Evidence,
     calibrated: bool = True,
     *,
     alone: bool = True,
@@ -117,7 +99,7 @@ class _Offsets(NamedTuple):
 
 def _estimate_offsets(
     observed: observation_lib.Observation,
-    found: Evidence,
+    found: fusion.Evidence,
     position: Float[np.ndarray, "2"],
 ) -> _Offsets:
     """Compare when the sound reached the nodes with when it should, by the answer."""

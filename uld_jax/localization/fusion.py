@@ -8,7 +8,7 @@ place and another: a source of noise has times and amplitudes, too.
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,14 @@ import scipy.special
 from jaxtyping import Float
 
 from uld_jax.acoustics import correlations as correlations_lib
-from uld_jax.localization import alignment, posterior, srp_phat, times, votes
+from uld_jax.localization import (
+    alignment,
+    observation,
+    posterior,
+    srp_phat,
+    times,
+    votes,
+)
 
 _SRP_PEAKS = 3  # Positions whose times are fitted besides the posterior's own peaks.
 MERGE_DISTANCE = 0.3  # Meters: fits or peaks that are no farther apart are one.
@@ -35,6 +42,24 @@ _GUIDES, _NOT_ALIGNED, _AMPLITUDES_COUNT = 2, 0.3, 0.5
 # Talker's heights that amplitudes are looked at, in deviations from the mean.
 _HEIGHTS = (-1.0, 0.0, 1.0)
 _POINTS = 8192  # Points of a posterior are padded to this number.
+
+
+class Evidence(NamedTuple):
+    """The posterior from votes, times and amplitudes, and what it rests on.
+
+    Attributes:
+        cloud: The posterior.
+        peaks: Of it, (x, y) in meters, [P, 2].
+        confirmed: Positions that times confirm, the surest first.
+        delays: Of aligned nodes in seconds, [M]; None if times needed no alignment.
+        evidence: Of the amplitudes of aligned nodes.
+    """
+
+    cloud: posterior.Cloud
+    peaks: np.ndarray
+    confirmed: list[times.Fit]
+    delays: np.ndarray | None
+    evidence: float
 
 
 def correlate(
@@ -79,6 +104,34 @@ def fit_times(
     given = (correlations, nodes, mask, starts, sides[:2], np.float32(height))
     fits = jax.device_get(_fit(*given, num_strongest))
     return [times.Fit(*parts) for parts in zip(*fits, strict=True)]
+
+
+def weigh(
+    observed: observation.Observation,
+    prior: tuple[Float[np.ndarray, "K K"], posterior.Cloud, Float[np.ndarray, "P 2"]],
+    fits: list[times.Fit],
+    voted: bool = True,
+) -> Evidence:
+    """Weigh a posterior by times and, where these do not fit, amplitudes.
+
+    Args:
+        observed: The recording.
+        prior: The posterior at the grid points; the same, finer around its peaks; and
+            these, as `votes.compute_posterior` returns them.
+        fits: Positions and their times.
+        voted: Whether it is that of the votes: see `confirm`.
+    """
+    probability, cloud, peaks = prior
+    plan = observed.plan
+    delays, evidence = None, math.inf
+    if max(float(fit.evidence) for fit in fits) < BELIEVED:
+        cloud, delays, evidence = weigh_amplitudes(
+            cloud, peaks, observed.padded, observed.height, voted
+        )
+        probability = posterior.encode(cloud, plan, votes.RESOLUTION)
+        peaks = posterior.find_peaks(probability, plan)
+    cloud, confirmed = confirm(cloud, probability, plan, fits, voted)
+    return Evidence(cloud, join_peaks(peaks, confirmed), confirmed, delays, evidence)
 
 
 def weigh_amplitudes(

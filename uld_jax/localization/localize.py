@@ -7,7 +7,6 @@ multiplied by the likelihood of direct sound's amplitudes (`alignment`). Several
 found one after the other (`talkers`). `uld_jax.localize` is the entry.
 """
 
-import math
 import numbers
 
 import numpy as np
@@ -22,7 +21,6 @@ from uld_jax.localization import (
     conclusions,
     fusion,
     observation,
-    posterior,
     recordings,
     talkers,
     votes,
@@ -129,9 +127,7 @@ def _localize(
             f"method is {method!r}, which cannot tell talkers apart, and num_sources is "
             f"{num_sources}; give 1, or method={FUSED!r}"
         )
-    observed = observation.observe(*given)
-    if speech_masks:
-        observed = observed.masked()
+    observed = observation.observe(*given, speech_masks=speech_masks)
     return talkers.localize_several(observed, num_sources)
 
 
@@ -160,12 +156,12 @@ def localize_one(
         speech_masks: Whether to read times from what is speech.
     """
     observed = observation.observe(
-        signals, sample_rate, node_positions, room_size, source_height, late
+        *(signals, sample_rate, node_positions, room_size, source_height),
+        late=late,
+        speech_masks=speech_masks,
     )
     if not observed.usable:
         return conclusions.undetermined(observed)
-    if speech_masks:
-        observed = observed.masked()
     if method == ANALYTIC:  # What radii are calibrated for is the posterior with votes.
         evidence, calibrated = analytic.compute_evidence(observed), False
     else:
@@ -173,24 +169,13 @@ def localize_one(
     return conclusions.conclude(observed, evidence, calibrated)
 
 
-def _compute_evidence(observed: observation.Observation) -> conclusions.Evidence:
+def _compute_evidence(observed: observation.Observation) -> fusion.Evidence:
     """Compute the posterior of votes, times and, where these do not fit, amplitudes."""
-    padded, plan, height = observed.padded, observed.plan, observed.height
-    probability, cloud, peaks = votes.compute_posterior(
-        padded, plan, observed.all_heights
-    )
-    fits = fusion.fit_times(
-        fusion.correlate(observed.spoken, observed.nodes, observed.whitening),
-        *(padded, peaks, height),
-    )
-    delays, evidence = None, math.inf
-    if max(float(fit.evidence) for fit in fits) < fusion.BELIEVED:
-        cloud, delays, evidence = fusion.weigh_amplitudes(cloud, peaks, padded, height)
-        probability = posterior.encode(cloud, plan, votes.RESOLUTION)
-        peaks = posterior.find_peaks(probability, plan)
-    cloud, confirmed = fusion.confirm(cloud, probability, plan, fits)
-    peaks = fusion.join_peaks(peaks, confirmed)
-    return conclusions.Evidence(cloud, peaks, confirmed, delays, evidence)
+    padded = observed.padded
+    voted = votes.compute_posterior(padded, observed.plan, observed.all_heights)
+    correlations = fusion.correlate(observed.spoken, observed.nodes, observed.whitening)
+    fits = fusion.fit_times(correlations, padded, voted[2], observed.height)
+    return fusion.weigh(observed, voted, fits)
 
 
 def fused(

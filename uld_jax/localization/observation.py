@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
-from uld_jax.localization import recordings, speech_masks, times, votes
+from uld_jax.localization import recordings, times, votes
+from uld_jax.localization import speech_masks as masks_lib
 
 LEAST_NODES = 3
 
@@ -48,20 +49,7 @@ class Observation:
     used: Bool[np.ndarray, " A"]
     reasons: tuple[str, ...]
     spoken: list[dict[str, Any]]
-    whitening: float = times.WHITENING
-
-    def masked(self) -> "Observation":
-        """Take out what is not speech, for the times, whitened bin by bin."""
-        if not self.usable:
-            return self
-        audio = speech_masks.extract(votes.signals_of(self.padded))
-        # Without the silent windows that they are padded with.
-        audio = np.asarray(audio)[: len(self.padded)]
-        spoken = [
-            batch | {"audio": one[None]}
-            for batch, one in zip(self.padded, audio, strict=True)
-        ]
-        return dataclasses.replace(self, spoken=spoken, whitening=0.0)
+    whitening: float
 
     @property
     def plan(self) -> np.ndarray:
@@ -81,6 +69,7 @@ def observe(
     room_size: ArrayLike | None,
     source_height: int | float | None,
     late: Float[np.ndarray, " A"] | None = None,
+    speech_masks: bool = False,
 ) -> Observation:
     """Check a recording, leave out nodes that cannot be used, and cut it into windows.
 
@@ -91,6 +80,8 @@ def observe(
         room_size: In meters, or None.
         source_height: In meters, or None.
         late: Seconds by which each node's clock is known to be late; None for unknown.
+        speech_masks: Whether to take out what is not speech, for the times, whitened bin
+            by bin.
 
     Raises:
         RecordingError: As `uld_jax.localize`.
@@ -108,6 +99,9 @@ def observe(
             sound = recordings.advance(sound, late[used], sample_rate)
         windows = recordings.cut(sound, sample_rate)
     padded = [votes.pad(window, moved, room.sides) for window in windows]
+    spoken, whitening = padded, times.WHITENING
+    if speech_masks and padded:
+        spoken, whitening = _extract_speech(padded), 0.0
     return Observation(
         windows,
         padded,
@@ -121,5 +115,15 @@ def observe(
         levels,
         used,
         tuple(room.reasons + reasons),
-        padded,
+        spoken,
+        whitening,
     )
+
+
+def _extract_speech(padded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Take out of windows what is not speech."""
+    # Without the silent windows that they are padded with.
+    audio = np.asarray(masks_lib.extract(votes.signals_of(padded)))[: len(padded)]
+    return [
+        batch | {"audio": one[None]} for batch, one in zip(padded, audio, strict=True)
+    ]

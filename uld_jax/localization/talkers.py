@@ -104,7 +104,7 @@ def _weigh(
     plan: Float[np.ndarray, "2"],
     fits: list[times.Fit],
     others: list[np.ndarray],
-) -> conclusions.Evidence:
+) -> fusion.Evidence:
     """Compute the posterior of a talker besides some others.
 
     Args:
@@ -122,7 +122,7 @@ def _weigh(
             peaks = posterior.find_peaks(probability, plan)
     cloud, confirmed = fusion.confirm(cloud, probability, plan, fits, voted=not others)
     peaks = fusion.join_peaks(peaks, confirmed)
-    return conclusions.Evidence(cloud, peaks, confirmed, None, math.inf)
+    return fusion.Evidence(cloud, peaks, confirmed, None, math.inf)
 
 
 def _apart(place: Float[np.ndarray, "2"], others: list[np.ndarray]) -> float:

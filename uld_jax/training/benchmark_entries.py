@@ -37,6 +37,8 @@ _GIVEN = {
 _KINDS = (bool, int, float, str)  # Of settings.
 # Methods of compact arrays do not apply: the benchmark's nodes are scattered.
 _METHODS = [name for name, one in methods.METHODS.items() if not one.needs_arrays]
+_WITHOUT_ARGUMENTS = "cannot be called without arguments"
+_COMPILED = "cannot be used in jax.jit and jax.vmap"
 _TRIED_ROOM = (6.0, 4.5)
 _TRIED = ((0.0, 0.0), (6.0, 4.5), (1.7, 3.2), (3.0, 2.25))  # Positions, corners too.
 
@@ -178,7 +180,7 @@ def find_label(place: str, resolution: int) -> tuple[str, dict[str, str]]:
     found, sources = _load(place, "--label")
     name = place.rpartition(":")[2].lower()
     if inspect.isfunction(found):
-        found = _call(found, "--label", place)
+        found = _call(found, f"--label: {place!r} {_WITHOUT_ARGUMENTS}")
     if name in schemes.SCHEMES:
         raise benchmark_scores.BenchmarkError(
             f"--label: {place!r} has the name of the label {name!r} of the package; "
@@ -285,7 +287,7 @@ def _maker(found: Callable[[], Any], place: str) -> Callable[[], Regressor]:
     """Check that a regressor is made, once, and return what makes one."""
 
     def make() -> Regressor:
-        made = _call(found, "--network", place)
+        made = _call(found, f"--network: {place!r} {_WITHOUT_ARGUMENTS}")
         if not _is_regressor(made):
             raise benchmark_scores.BenchmarkError(
                 f"--network: {place!r} returns {type(made).__name__}, which has no fit "
@@ -297,13 +299,12 @@ def _maker(found: Callable[[], Any], place: str) -> Callable[[], Regressor]:
     return make
 
 
-def _call(found: Callable[[], Any], flag: str, place: str) -> Any:
+def _call(found: Callable[[], Any], complaint: str) -> Any:
     try:
         return found()
     except Exception as error:  # Whatever somebody else's code raises.
         raise benchmark_scores.BenchmarkError(
-            f"{flag}: {place!r} cannot be called without arguments: "
-            f"{type(error).__name__}: {error}"
+            f"{complaint}: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -316,9 +317,9 @@ def _pair(found: Any, place: str, resolution: int) -> schemes.Scheme:
             "and decode(scores, room_size)"
         )
     shape = np.shape(
-        _tried(
+        _call(
             lambda: encode(jnp.array(_TRIED[2]), jnp.array(_TRIED_ROOM), resolution),
-            place,
+            f"--label: {place!r} {_COMPILED}",
         )
     )
     if len(shape) != 2 or shape[0] != shape[1]:
@@ -345,7 +346,8 @@ def _try_label(scheme: schemes.Scheme, place: str, resolution: int) -> None:
     def encode(position):
         return scheme.encode(position, room_size, resolution)
 
-    code = _tried(lambda: jax.jit(jax.vmap(encode))(positions), place)
+    complaint = f"--label: {place!r} {_COMPILED}"
+    code = _call(lambda: jax.jit(jax.vmap(encode))(positions), complaint)
     K = resolution + scheme.extra_points
     expected = (K, K) if scheme.channels == 1 else (scheme.channels, K, K)
     if code.shape[1:] != expected:
@@ -354,7 +356,7 @@ def _try_label(scheme: schemes.Scheme, place: str, resolution: int) -> None:
             f"says {list(expected)}"
         )
     decode = jax.jit(jax.vmap(lambda one: scheme.decode(one, room_size)))
-    found = _tried(lambda: decode(code), place)
+    found = _call(lambda: decode(code), complaint)
     if found.shape != (len(_TRIED), 2) or not jnp.isfinite(found).all():
         raise benchmark_scores.BenchmarkError(
             f"--label: {place!r} decodes its own labels of {list(map(list, _TRIED))} to "
@@ -366,16 +368,6 @@ def _try_label(scheme: schemes.Scheme, place: str, resolution: int) -> None:
             f"--label: the labels of {place!r} sum to {sums.round(4).tolist()}; those of a "
             "distribution must sum to 1"
         )
-
-
-def _tried(call: Callable[[], Any], place: str) -> Any:
-    try:
-        return call()
-    except Exception as error:  # Whatever somebody else's code raises.
-        raise benchmark_scores.BenchmarkError(
-            f"--label: {place!r} cannot be used in jax.jit and jax.vmap: "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def _load(place: str, flag: str) -> tuple[Any, dict[str, str]]:

@@ -101,8 +101,8 @@ def describe(record: dict) -> str:
     more = "" if record["converged"] else "; it has not converged, train it longer"
     return (
         f"Test: cross entropy {test['loss']:.3f} (always the mean mask: "
-        f"{record['input_free_loss']:.3f}), mean error of masks {test['mask_error']:.3f} in the "
-        f"mean, a talker or none told in {100 * test['talker_accuracy']:.1f} %{more}"
+        f"{record['input_free_loss']:.3f}), mean error of masks "
+        f"{test['mask_error']:.3f}, presence of a talker right in {100 * test['talker_accuracy']:.1f} %{more}"
     )
 
 
